@@ -1,0 +1,90 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using ArmoFlow.RewardModel.Tensors;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.RewardModel.Backbone;
+
+/// <summary>The tensors of a checkpoint folder: one safetensors file, or shards with an index.</summary>
+public sealed class Checkpoint : IDisposable
+{
+    private readonly Dictionary<string, SafetensorsFile> _files = [];
+    private readonly Dictionary<string, string> _fileOf = new(StringComparer.Ordinal);
+
+    public string Folder { get; }
+
+    /// <exception cref="InvalidInputException">A file is missing or damaged.</exception>
+    public Checkpoint(string folder)
+    {
+        Folder = folder;
+        string index = Path.Combine(folder, "model.safetensors.index.json"), single = Path.Combine(folder, "model.safetensors");
+        if (File.Exists(index))
+        {
+            try
+            {
+                using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(index));
+                foreach (JsonProperty entry in document.RootElement.GetProperty("weight_map").EnumerateObject()) _fileOf[entry.Name] = entry.Value.GetString()!;
+            }
+            catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+            {
+                throw new InvalidInputException(index, "no weight_map", "tensor name → shard file", "The file is damaged; fetch it again.");
+            }
+            foreach (string name in _fileOf.Values.Distinct().Order(StringComparer.Ordinal))
+            {
+                string path = Path.Combine(folder, name);
+                if (!File.Exists(path)) throw new InvalidInputException(path, "the shard is missing", $"every file that {Path.GetFileName(index)} names", "Fetch the rest of the checkpoint.");
+                _files[name] = new SafetensorsFile(path);
+            }
+        }
+        else if (File.Exists(single))
+        {
+            _files["model.safetensors"] = new SafetensorsFile(single);
+            foreach (string name in _files["model.safetensors"].Entries.Keys) _fileOf[name] = "model.safetensors";
+        }
+        else
+        {
+            throw new InvalidInputException(folder, "no model.safetensors and no model.safetensors.index.json", "a Hugging Face checkpoint in safetensors", "Check 'backbone.path'.");
+        }
+    }
+
+    public bool Has(string name) => _fileOf.ContainsKey(name);
+    public IEnumerable<string> Names => _fileOf.Keys;
+    public long Bytes => _files.Values.Sum(f => new FileInfo(f.Path).Length);
+
+    /// <summary>Loads a tensor after checking its shape.</summary>
+    public Tensor Load(string name, params long[] shape)
+    {
+        if (!_fileOf.TryGetValue(name, out string? file))
+            throw new InvalidInputException(Folder, $"no tensor '{name}'", "all tensors of the architecture that config.json names", "The checkpoint is incomplete or of another architecture.");
+        TensorEntry entry = _files[file].Entry(name);
+        if (shape.Length > 0 && !entry.Shape.SequenceEqual(shape))
+            throw new InvalidInputException(_files[file].Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]", $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
+        return _files[file].Load(name);
+    }
+
+    /// <summary>
+    /// sha256 over everything of the folder that decides a feature: config.json, tokenizer.json, and the shards.
+    /// Names are included so that a renamed shard is another backbone.
+    /// </summary>
+    public static string Digest(string folder, CancellationToken cancel = default)
+    {
+        using IncrementalHash whole = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string path in Directory.EnumerateFiles(folder).Where(Decides).Order(StringComparer.Ordinal))
+        {
+            cancel.ThrowIfCancellationRequested();
+            using FileStream stream = File.OpenRead(path);
+            whole.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(path) + "\n"));
+            whole.AppendData(SHA256.HashData(stream));
+        }
+        return Convert.ToHexStringLower(whole.GetHashAndReset());
+    }
+
+    private static bool Decides(string path) => Path.GetFileName(path) is "config.json" or "tokenizer.json" or "model.safetensors.index.json"
+        || (Path.GetExtension(path) == ".safetensors" && Path.GetFileName(path).StartsWith("model", StringComparison.Ordinal));
+
+    public void Dispose()
+    {
+        foreach (SafetensorsFile file in _files.Values) file.Dispose();
+    }
+}

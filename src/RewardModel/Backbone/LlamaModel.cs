@@ -1,0 +1,155 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn.functional;
+
+namespace ArmoFlow.RewardModel.Backbone;
+
+/// <summary>
+/// A decoder-only Llama without its output head: token ids to final-norm hidden states (Touvron et al. 2023; the Hugging Face
+/// checkpoint layout, whose rotary halves are [first half | second half]). Weights stay in their stored type; a layer is
+/// brought to the compute type when it runs, if memory forbids keeping it so.
+/// </summary>
+public sealed class LlamaModel : IDisposable
+{
+    private sealed record Layer(Tensor InputNorm, Tensor Q, Tensor K, Tensor V, Tensor O, Tensor PostNorm, Tensor Gate, Tensor Up, Tensor Down);
+
+    private readonly Tensor _embedding, _finalNorm;
+    private readonly Layer[] _layers;
+    private readonly double[] _inverseFrequencies;
+    private readonly ScalarType _compute;
+
+    public LlamaConfig Config { get; }
+    public Device Device { get; }
+
+    /// <summary>Loads a checkpoint folder.</summary>
+    /// <param name="folder">config.json and safetensors.</param>
+    /// <param name="compute">float32, bfloat16, or float64 (for references).</param>
+    /// <param name="device">Where to compute.</param>
+    /// <exception cref="InvalidInputException">The folder does not hold a checkpoint of a supported architecture.</exception>
+    public LlamaModel(string folder, ScalarType compute, Device device)
+    {
+        Config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
+        Device = device;
+        _compute = compute;
+        using Checkpoint checkpoint = new(folder);
+        long d = Config.HiddenSize, q = (long)Config.NumAttentionHeads * Config.HeadSize, kv = (long)Config.KeyValueHeads * Config.HeadSize, m = Config.IntermediateSize;
+        bool keepConverted = Config.Parameters * (compute == ScalarType.BFloat16 ? 2 : 4) < GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 0.7 || device.type != DeviceType.CPU;
+
+        Tensor Take(string name, params long[] shape)
+        {
+            Tensor stored = checkpoint.Load(name, shape);
+            Tensor placed = keepConverted ? stored.to(_compute, device) : stored.to(device);
+            if (!ReferenceEquals(placed, stored)) stored.Dispose();
+            return placed.DetachFromDisposeScope();
+        }
+
+        _embedding = Take("model.embed_tokens.weight", Config.VocabSize, d);
+        _finalNorm = Take("model.norm.weight", d);
+        _layers = [.. Enumerable.Range(0, Config.NumHiddenLayers).Select(i => $"model.layers.{i}.").Select(p => new Layer(
+            Take(p + "input_layernorm.weight", d),
+            Take(p + "self_attn.q_proj.weight", q, d), Take(p + "self_attn.k_proj.weight", kv, d), Take(p + "self_attn.v_proj.weight", kv, d), Take(p + "self_attn.o_proj.weight", d, q),
+            Take(p + "post_attention_layernorm.weight", d),
+            Take(p + "mlp.gate_proj.weight", m, d), Take(p + "mlp.up_proj.weight", m, d), Take(p + "mlp.down_proj.weight", d, m)))];
+        _inverseFrequencies = RotaryFrequencies(Config);
+    }
+
+    /// <summary>Hidden states at the positions asked for.</summary>
+    /// <param name="tokens">[batch, length] int64, padded on the right: under a causal mask padding is never seen.</param>
+    /// <param name="readAt">[batch, n] int64 positions; the last layer computes queries and its feed-forward there only.</param>
+    /// <param name="cancel">Looked at between layers.</param>
+    /// <returns>[batch, n, hiddenSize] float32 (float64 if that is the compute type), on the CPU.</returns>
+    public Tensor Forward(Tensor tokens, Tensor readAt, CancellationToken cancel = default)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        long batch = tokens.shape[0], length = tokens.shape[1];
+        (Tensor cos, Tensor sin) = Rotary(length);
+        Tensor x = To(_embedding).index_select(0, tokens.to(Device).flatten()).reshape(batch, length, Config.HiddenSize); // [batch, length, d]
+        Tensor at = readAt.to(Device);
+        for (int i = 0; i < _layers.Length; i++)
+        {
+            cancel.ThrowIfCancellationRequested();
+            using DisposeScope layer = NewDisposeScope();
+            x = Block(_layers[i], x, cos, sin, i == _layers.Length - 1 ? at : null).MoveToOuterDisposeScope();
+        }
+        Tensor hidden = RmsNorm(x, _finalNorm);
+        return hidden.to(_compute == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32).cpu().MoveToOuterDisposeScope();
+    }
+
+    private Tensor Block(Layer w, Tensor x, Tensor cos, Tensor sin, Tensor? readAt)
+    {
+        Tensor normed = RmsNorm(x, w.InputNorm);
+        Tensor queries = readAt is null ? normed : Gather(normed, readAt);
+        Tensor k = Rotate(Heads(linear(normed, To(w.K)), Config.KeyValueHeads), cos, sin); // [batch, kvHeads, length, headDim]
+        Tensor v = Heads(linear(normed, To(w.V)), Config.KeyValueHeads);
+        Tensor q = Heads(linear(queries, To(w.Q)), Config.NumAttentionHeads); // [batch, heads, queries, headDim]
+        Tensor attended;
+        if (readAt is null)
+        {
+            attended = scaled_dot_product_attention(Rotate(q, cos, sin), Repeat(k), Repeat(v), is_casual: true);
+        }
+        else
+        {
+            Tensor mask = arange(x.shape[1], device: Device).view(1, 1, 1, -1).le(readAt.unsqueeze(1).unsqueeze(-1)); // [batch, 1, queries, length]
+            q = Rotate(q, cos[readAt].unsqueeze(1), sin[readAt].unsqueeze(1));
+            attended = scaled_dot_product_attention(q, Repeat(k), Repeat(v), attn_mask: mask);
+            x = Gather(x, readAt);
+        }
+        x = x + linear(attended.transpose(1, 2).flatten(2), To(w.O));
+        Tensor inner = RmsNorm(x, w.PostNorm);
+        return x + linear(silu(linear(inner, To(w.Gate))) * linear(inner, To(w.Up)), To(w.Down));
+    }
+
+    private Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, Config.HeadSize).transpose(1, 2);
+
+    private static Tensor Gather(Tensor x, Tensor at) => x.gather(1, at.unsqueeze(-1).expand(-1, -1, x.shape[2]));
+
+    /// <summary>Grouped-query attention: each key-value head serves as many consecutive query heads.</summary>
+    private Tensor Repeat(Tensor x) => Config.KeyValueHeads == Config.NumAttentionHeads ? x : x.repeat_interleave(Config.NumAttentionHeads / Config.KeyValueHeads, 1);
+
+    private Tensor RmsNorm(Tensor x, Tensor weight)
+    {
+        Tensor wide = _compute == ScalarType.Float64 ? x : x.to(ScalarType.Float32); // the mean of squares loses too much in bfloat16
+        Tensor scaled = wide * rsqrt(wide.square().mean([-1], keepdim: true) + Config.RmsNormEps);
+        return To(weight) * scaled.to(_compute);
+    }
+
+    private static Tensor Rotate(Tensor x, Tensor cos, Tensor sin)
+    {
+        long half = x.shape[^1] / 2;
+        Tensor turned = cat([-x.narrow(-1, half, half), x.narrow(-1, 0, half)], -1);
+        return x * cos + turned * sin;
+    }
+
+    private (Tensor Cos, Tensor Sin) Rotary(long length)
+    {
+        Tensor frequencies = tensor(_inverseFrequencies, ScalarType.Float64);
+        Tensor angles = arange(length, ScalarType.Float64).unsqueeze(1) * frequencies.unsqueeze(0); // [length, headDim/2]
+        angles = cat([angles, angles], -1); // [length, headDim]
+        return (angles.cos().to(_compute, Device), angles.sin().to(_compute, Device));
+    }
+
+    /// <summary>θ^(−2i/headDim), stretched as the checkpoint's rope_scaling says ('llama3': by wavelength, smoothly between the two cut-offs).</summary>
+    private static double[] RotaryFrequencies(LlamaConfig config)
+    {
+        double[] frequencies = [.. Enumerable.Range(0, config.HeadSize / 2).Select(i => Math.Pow(config.RopeTheta, -2.0 * i / config.HeadSize))];
+        if (config.RopeScaling is not { } scaling || scaling.Kind == "default") return frequencies;
+        return [.. frequencies.Select(f =>
+        {
+            if (scaling.Kind == "linear") return f / scaling.Factor;
+            double turns = scaling.OriginalMaxPositionEmbeddings * f / (2 * Math.PI); // full turns within the original context
+            double smooth = Math.Clamp((turns - scaling.LowFreqFactor) / (scaling.HighFreqFactor - scaling.LowFreqFactor), 0, 1);
+            return (1 - smooth) * f / scaling.Factor + smooth * f;
+        })];
+    }
+
+    private Tensor To(Tensor weight) => weight.dtype == _compute ? weight : weight.to(_compute);
+
+    public void Dispose()
+    {
+        _embedding.Dispose();
+        _finalNorm.Dispose();
+        foreach (Layer w in _layers)
+            foreach (Tensor t in new[] { w.InputNorm, w.Q, w.K, w.V, w.O, w.PostNorm, w.Gate, w.Up, w.Down }) t.Dispose();
+    }
+}

@@ -1,0 +1,12 @@
+namespace ArmoFlow.RewardModel;
+
+/// <summary>What a user can cause and mend: names the place, what was found there, what was expected, and the remedy.</summary>
+/// <param name="place">File and, where there is one, row and column: <c>ratings/judge.jsonl line 17</c>.</param>
+/// <param name="found">What stands there.</param>
+/// <param name="expected">What should stand there.</param>
+/// <param name="remedy">What to do about it, as a sentence.</param>
+public sealed class InvalidInputException(string place, string found, string expected, string remedy)
+    : Exception($"{place}: {found}; expected {expected}. {remedy}")
+{
+    public string Place { get; } = place;
+}

@@ -1,0 +1,215 @@
+using System.Buffers.Binary;
+using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.RewardModel.Tensors;
+
+/// <summary>One tensor of a safetensors file, as its header describes it; offsets are bytes from the start of the file.</summary>
+public sealed record TensorEntry(string Name, string DType, long[] Shape, long Begin, long End);
+
+/// <summary>
+/// Reads the safetensors layout (8-byte little-endian header length, JSON header, raw row-major data).
+/// The file is memory-mapped: opening a 16 GB checkpoint costs its header.
+/// </summary>
+public sealed class SafetensorsFile : IDisposable
+{
+    private const long LargestHeader = 100_000_000; // the reference implementation's own limit
+    private readonly MemoryMappedFile? _map;
+    private readonly MemoryMappedViewAccessor? _view;
+
+    public string Path { get; }
+    public IReadOnlyDictionary<string, TensorEntry> Entries { get; }
+    public IReadOnlyDictionary<string, string> Metadata { get; }
+
+    /// <exception cref="InvalidInputException">The file is missing, truncated, or its header does not describe its data.</exception>
+    public SafetensorsFile(string path)
+    {
+        Path = path;
+        if (!File.Exists(path)) throw new InvalidInputException(path, "no such file", "a safetensors file", "Check the path.");
+        long size = new FileInfo(path).Length;
+        if (size < 8) throw Broken($"{size} bytes", "at least an 8-byte header length");
+        using (FileStream stream = File.OpenRead(path))
+        {
+            Span<byte> prefix = stackalloc byte[8];
+            stream.ReadExactly(prefix);
+            long length = BinaryPrimitives.ReadInt64LittleEndian(prefix);
+            if (length < 2 || length > LargestHeader || length > size - 8)
+                throw Broken($"a header of {length} bytes in a file of {size}", "a header that fits the file");
+            byte[] header = new byte[length];
+            stream.ReadExactly(header);
+            (Entries, Metadata) = ParseHeader(header, 8 + length, size);
+        }
+        if (Entries.Count == 0) return;
+        _map = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+        _view = _map.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+    }
+
+    private (Dictionary<string, TensorEntry>, Dictionary<string, string>) ParseHeader(byte[] header, long dataStart, long size)
+    {
+        Dictionary<string, TensorEntry> entries = new(StringComparer.Ordinal);
+        Dictionary<string, string> metadata = new(StringComparer.Ordinal);
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(header);
+            foreach (JsonProperty property in document.RootElement.EnumerateObject())
+            {
+                if (property.Name == "__metadata__")
+                {
+                    foreach (JsonProperty item in property.Value.EnumerateObject()) metadata[item.Name] = item.Value.GetString() ?? "";
+                    continue;
+                }
+                string dtype = property.Value.GetProperty("dtype").GetString()!;
+                long[] shape = [.. property.Value.GetProperty("shape").EnumerateArray().Select(x => x.GetInt64())];
+                long[] offsets = [.. property.Value.GetProperty("data_offsets").EnumerateArray().Select(x => x.GetInt64())];
+                TensorEntry entry = new(property.Name, dtype, shape, dataStart + offsets[0], dataStart + offsets[1]);
+                long expected = shape.Aggregate(1L, (a, b) => checked(a * b)) * DTypes.Size(dtype, path: $"{Path} tensor '{property.Name}'");
+                if (entry.Begin < dataStart || entry.End > size)
+                    throw Broken($"tensor '{property.Name}' ends at byte {entry.End} of {size}", "all of its data");
+                if (entry.End - entry.Begin != expected)
+                    throw Broken($"tensor '{property.Name}' of shape [{string.Join(", ", shape)}] {dtype} has {entry.End - entry.Begin} bytes", $"{expected}");
+                entries[property.Name] = entry;
+            }
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or IndexOutOfRangeException or FormatException or OverflowException)
+        {
+            throw Broken("a header that is not the format's JSON", "name → {dtype, shape, data_offsets}");
+        }
+        return (entries, metadata);
+    }
+
+    public TensorEntry Entry(string name) => Entries.TryGetValue(name, out TensorEntry? entry) ? entry
+        : throw new InvalidInputException(Path, $"no tensor '{name}' (it has {string.Join(", ", Entries.Keys.Take(8))})", $"a tensor '{name}'", "Check that this is the right file.");
+
+    /// <summary>Copies a tensor out, in its stored type and on the CPU.</summary>
+    public Tensor Load(string name)
+    {
+        TensorEntry entry = Entry(name);
+        Tensor tensor = empty(entry.Shape, dtype: DTypes.ToTorch(entry.DType));
+        ReadBytes(entry.Begin, tensor.bytes);
+        return tensor;
+    }
+
+    /// <summary>Copies a tensor out as float32 values, row-major.</summary>
+    public float[] LoadFloats(string name)
+    {
+        using Tensor stored = Load(name);
+        using Tensor converted = stored.to(ScalarType.Float32);
+        return converted.data<float>().ToArray();
+    }
+
+    /// <summary>Copies one row (index along dimension 0) of an F32 tensor into <paramref name="into"/>.</summary>
+    public void ReadRow(TensorEntry entry, long row, Span<float> into) =>
+        ReadBytes(entry.Begin + row * into.Length * sizeof(float), MemoryMarshal.AsBytes(into));
+
+    private unsafe void ReadBytes(long offset, Span<byte> into)
+    {
+        if (into.Length == 0) return;
+        byte* pointer = null;
+        _view!.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
+        try { new ReadOnlySpan<byte>(pointer + _view.PointerOffset + offset, into.Length).CopyTo(into); }
+        finally { _view.SafeMemoryMappedViewHandle.ReleasePointer(); }
+    }
+
+    private InvalidInputException Broken(string found, string expected) =>
+        new(Path, $"not a whole safetensors file: {found}", expected, "The file is damaged or half-copied; fetch it again.");
+
+    public void Dispose()
+    {
+        _view?.Dispose();
+        _map?.Dispose();
+    }
+
+    /// <summary>Writes tensors in the given order, beside the target and then renamed; same input, same bytes.</summary>
+    public static void Write(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        using MemoryStream json = new();
+        using (Utf8JsonWriter writer = new(json))
+        {
+            writer.WriteStartObject();
+            if (metadata is { Count: > 0 })
+            {
+                writer.WriteStartObject("__metadata__");
+                foreach ((string key, string value) in metadata.OrderBy(x => x.Key, StringComparer.Ordinal)) writer.WriteString(key, value);
+                writer.WriteEndObject();
+            }
+            long offset = 0;
+            foreach ((string name, Tensor value) in tensors)
+            {
+                long bytes = value.numel() * value.element_size();
+                writer.WriteStartObject(name);
+                writer.WriteString("dtype", DTypes.FromTorch(value.dtype));
+                writer.WriteStartArray("shape");
+                foreach (long n in value.shape) writer.WriteNumberValue(n);
+                writer.WriteEndArray();
+                writer.WriteStartArray("data_offsets");
+                writer.WriteNumberValue(offset);
+                writer.WriteNumberValue(offset += bytes);
+                writer.WriteEndArray();
+                writer.WriteEndObject();
+            }
+            writer.WriteEndObject();
+        }
+        while ((json.Length + 8) % 8 != 0) json.WriteByte((byte)' ');
+        AtomicFile.Write(path, stream =>
+        {
+            Span<byte> prefix = stackalloc byte[8];
+            BinaryPrimitives.WriteInt64LittleEndian(prefix, json.Length);
+            stream.Write(prefix);
+            json.WriteTo(stream);
+            foreach ((_, Tensor value) in tensors)
+            {
+                using Tensor flat = value.detach().cpu().contiguous();
+                if (flat.numel() > 0) stream.Write(flat.bytes);
+            }
+        });
+    }
+}
+
+/// <summary>The element types of the safetensors format that we read and write.</summary>
+internal static class DTypes
+{
+    private static readonly (string Name, ScalarType Type, int Size)[] Known =
+    [
+        ("F64", ScalarType.Float64, 8), ("F32", ScalarType.Float32, 4), ("F16", ScalarType.Float16, 2), ("BF16", ScalarType.BFloat16, 2),
+        ("I64", ScalarType.Int64, 8), ("I32", ScalarType.Int32, 4), ("U8", ScalarType.Byte, 1), ("BOOL", ScalarType.Bool, 1),
+    ];
+
+    public static int Size(string name, string path) => Find(name, path).Size;
+    public static ScalarType ToTorch(string name) => Find(name, name).Type;
+    public static string FromTorch(ScalarType type) => Known.First(x => x.Type == type).Name;
+
+    private static (string Name, ScalarType Type, int Size) Find(string name, string place)
+    {
+        foreach ((string Name, ScalarType Type, int Size) known in Known)
+            if (known.Name == name) return known;
+        throw new InvalidInputException(place, $"element type '{name}'", string.Join(", ", Known.Select(x => x.Name)), "Convert the file to a supported type.");
+    }
+}
+
+/// <summary>Writes a file beside its target and renames it, so that no reader and no crash ever sees half of it.</summary>
+public static class AtomicFile
+{
+    public static void Write(string path, Action<Stream> write)
+    {
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
+        string beside = $"{path}.{Environment.ProcessId}.{Guid.NewGuid():N}.partial";
+        try
+        {
+            using (FileStream stream = new(beside, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16))
+            {
+                write(stream);
+                stream.Flush(flushToDisk: true);
+            }
+            File.Move(beside, path, overwrite: true);
+        }
+        finally
+        {
+            if (File.Exists(beside)) File.Delete(beside);
+        }
+    }
+
+    public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
+}

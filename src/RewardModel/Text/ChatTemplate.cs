@@ -1,0 +1,46 @@
+using System.Text;
+using System.Text.Json;
+
+namespace ArmoFlow.RewardModel.Text;
+
+/// <summary>
+/// The Llama-3 chat template: one begin-of-text token, then for each turn its role between header tokens, a blank line,
+/// the trimmed content and an end-of-turn token.
+/// </summary>
+public static class ChatTemplate
+{
+    public const string Name = "llama3";
+    public const string BeginOfText = "<|begin_of_text|>", StartHeader = "<|start_header_id|>", EndHeader = "<|end_header_id|>", EndOfTurn = "<|eot_id|>";
+
+    /// <summary>Renders turns; <paramref name="first"/> says whether the first one opens the text.</summary>
+    public static string Render(IEnumerable<Message> messages, bool first)
+    {
+        StringBuilder text = new(first ? BeginOfText : "");
+        foreach (Message m in messages)
+            text.Append(StartHeader).Append(m.Role).Append(EndHeader).Append("\n\n").Append(PythonText.Strip(m.Content)).Append(EndOfTurn);
+        return text.ToString();
+    }
+
+    /// <summary>Refuses a backbone whose tokenizer_config.json asks for another template than this one.</summary>
+    /// <exception cref="InvalidInputException">The file's template is of another kind.</exception>
+    public static void Require(string tokenizerConfigPath)
+    {
+        if (!File.Exists(tokenizerConfigPath)) return;
+        string template = "";
+        try
+        {
+            using JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(tokenizerConfigPath));
+            if (config.RootElement.TryGetProperty("chat_template", out JsonElement value) && value.ValueKind == JsonValueKind.String) template = value.GetString()!;
+        }
+        catch (JsonException)
+        {
+            throw new InvalidInputException(tokenizerConfigPath, "not JSON", "the tokenizer's configuration", "The file is damaged; fetch it again.");
+        }
+        if (template.Length == 0) return;
+        bool llama3 = template.Contains(StartHeader, StringComparison.Ordinal) && template.Contains(EndOfTurn, StringComparison.Ordinal)
+            && template.Contains("trim", StringComparison.Ordinal) && !template.Contains("Cutting Knowledge", StringComparison.Ordinal);
+        if (!llama3)
+            throw new InvalidInputException(tokenizerConfigPath, "a chat template that is not Llama-3's", "Llama-3's template (header tokens, trimmed contents, <|eot_id|>)",
+                "Features under another template would be wrong; use a backbone with the Llama-3 template.");
+    }
+}

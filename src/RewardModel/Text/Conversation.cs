@@ -1,0 +1,84 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+
+namespace ArmoFlow.RewardModel.Text;
+
+public sealed record Message(string Role, string Content);
+
+/// <summary>
+/// A prompt (one or more turns) and the assistant's response to it. Contents are trimmed as the chat template trims them,
+/// so two conversations with the same tokens have the same id.
+/// </summary>
+public sealed class Conversation
+{
+    public IReadOnlyList<Message> Messages { get; }
+
+    /// <summary>sha256, in hex, of the normalised messages.</summary>
+    public string Id { get; }
+
+    /// <summary>sha256, in hex, of the normalised messages before the response; equal for all responses to one prompt.</summary>
+    public string PromptId { get; }
+
+    public IEnumerable<Message> Prompt => Messages.Take(Messages.Count - 1);
+    public Message Response => Messages[^1];
+
+    private Conversation(IReadOnlyList<Message> messages)
+    {
+        Messages = messages;
+        Id = Digest(messages);
+        PromptId = Digest(messages.Take(messages.Count - 1));
+    }
+
+    /// <summary>Normalises and checks: at least one turn before the response, a known role for each, the last one the assistant's and not empty.</summary>
+    /// <param name="messages">The turns in order.</param>
+    /// <param name="place">Where they stand, for the error.</param>
+    /// <exception cref="InvalidInputException">One of these does not hold.</exception>
+    public static Conversation Create(IEnumerable<Message> messages, string place)
+    {
+        List<Message> normalised = [.. messages.Select(m => new Message(m.Role, PythonText.Strip(m.Content)))];
+        foreach (Message message in normalised)
+            if (message.Role is not ("system" or "user" or "assistant"))
+                throw new InvalidInputException(place, $"a turn of role '{message.Role}'", "system, user or assistant", "Correct the role.");
+        if (normalised.Count == 0 || normalised[^1].Role != "assistant")
+            throw new InvalidInputException(place, normalised.Count == 0 ? "no turns" : $"a conversation that ends with a {normalised[^1].Role} turn",
+                "a last turn by the assistant", "A reward is given to a response: add it, or leave the row out.");
+        if (normalised.Count == 1)
+            throw new InvalidInputException(place, "a response without a prompt", "at least one turn before the response", "Add the prompt, or leave the row out.");
+        if (normalised[^1].Content.Length == 0)
+            throw new InvalidInputException(place, "an empty response", "text in the last turn", "Leave the row out, or give the response.");
+        return new Conversation(normalised);
+    }
+
+    public static Conversation Create(string prompt, string response, string place) =>
+        Create([new Message("user", prompt), new Message("assistant", response)], place);
+
+    public string ToJson() => JsonSerializer.Serialize(Messages.Select(m => new { role = m.Role, content = m.Content }), PlainJson);
+
+    public static Conversation FromJson(string json) =>
+        new([.. JsonSerializer.Deserialize<List<Message>>(json, PlainJson)!]);
+
+    private static readonly JsonSerializerOptions PlainJson = new(JsonSerializerDefaults.Web) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    private static string Digest(IEnumerable<Message> messages)
+    {
+        // Lengths before contents: no two lists of messages share a byte string.
+        StringBuilder text = new();
+        foreach (Message m in messages) text.Append(m.Role.Length).Append(':').Append(m.Role).Append(m.Content.Length).Append(':').Append(m.Content);
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
+    }
+}
+
+/// <summary>Python's idea of white space, which the chat templates' <c>trim</c> uses: .NET's, and the four separators U+001C to U+001F.</summary>
+public static class PythonText
+{
+    public static string Strip(string text)
+    {
+        int begin = 0, end = text.Length;
+        while (begin < end && IsSpace(text[begin])) begin++;
+        while (end > begin && IsSpace(text[end - 1])) end--;
+        return text[begin..end];
+    }
+
+    private static bool IsSpace(char c) => char.IsWhiteSpace(c) || c is >= '\u001c' and <= '\u001f';
+}

@@ -1,0 +1,146 @@
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Microsoft.ML.Tokenizers;
+
+namespace ArmoFlow.RewardModel.Text;
+
+/// <summary>A conversation as token ids, with the position of f(x): the end-of-turn token that closes the prompt.</summary>
+public sealed record EncodedConversation(string Id, string PromptId, int[] Tokens, int PromptPosition);
+
+/// <summary>
+/// Byte-level BPE from a Hugging Face tokenizer.json. The vocabulary, its byte alphabet undone and its ids as ranks, goes to
+/// TiktokenTokenizer, which is exact where ids stand in merge order; any other kind is refused by name.
+/// </summary>
+public sealed class LlamaTokenizer
+{
+    private readonly TiktokenTokenizer _tokenizer;
+    private readonly string _path;
+
+    private LlamaTokenizer(TiktokenTokenizer tokenizer, string path) => (_tokenizer, _path) = (tokenizer, path);
+
+    /// <exception cref="InvalidInputException">The file is missing or of a kind that we cannot tokenize exactly.</exception>
+    public static LlamaTokenizer Load(string path)
+    {
+        if (!File.Exists(path)) throw new InvalidInputException(path, "no such file", "the backbone's tokenizer.json", "Copy it beside config.json.");
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
+            return Create(document.RootElement, path);
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
+        {
+            throw new InvalidInputException(path, "not a tokenizer.json", "the layout of Hugging Face tokenizers", "The file is damaged; fetch it again.");
+        }
+    }
+
+    private static LlamaTokenizer Create(JsonElement root, string path)
+    {
+        JsonElement model = root.GetProperty("model");
+        string type = model.GetProperty("type").GetString() ?? "";
+        if (type != "BPE") throw Unsupported(path, $"a tokenizer of type '{type}'", "byte-level BPE");
+        if (root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind != JsonValueKind.Null)
+            throw Unsupported(path, $"a normalizer '{normalizer.GetProperty("type").GetString()}'", "none");
+        if (model.TryGetProperty("byte_fallback", out JsonElement fallback) && fallback.ValueKind == JsonValueKind.True)
+            throw Unsupported(path, "byte fallback (a SentencePiece vocabulary)", "byte-level BPE");
+
+        Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
+        foreach (JsonProperty token in model.GetProperty("vocab").EnumerateObject()) vocabulary[token.Name] = token.Value.GetInt32();
+        RequireMergesInIdOrder(model.GetProperty("merges"), vocabulary, path);
+
+        Dictionary<string, int> added = new(StringComparer.Ordinal);
+        foreach (JsonElement token in root.GetProperty("added_tokens").EnumerateArray())
+            added[token.GetProperty("content").GetString()!] = token.GetProperty("id").GetInt32();
+
+        StringBuilder ranks = new();
+        foreach ((string token, int id) in vocabulary.OrderBy(x => x.Value))
+            if (!added.ContainsKey(token)) ranks.Append(Convert.ToBase64String(ByteAlphabet.Decode(token, path))).Append(' ').Append(id).Append('\n');
+        Regex pattern = new(SplitPattern(root.GetProperty("pre_tokenizer"), path), RegexOptions.Compiled | RegexOptions.CultureInvariant);
+        using MemoryStream stream = new(Encoding.ASCII.GetBytes(ranks.ToString()));
+        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, new RegexPreTokenizer(pattern, added), null, added), path);
+    }
+
+    public int[] Encode(string text) => [.. _tokenizer.EncodeToIds(text)];
+
+    /// <summary>Encodes a templated conversation. The two parts meet at a special token, which no merge crosses.</summary>
+    public EncodedConversation Encode(Conversation conversation)
+    {
+        int[] prompt = Encode(ChatTemplate.Render(conversation.Prompt, first: true));
+        int[] response = Encode(ChatTemplate.Render([conversation.Response], first: false));
+        return new EncodedConversation(conversation.Id, conversation.PromptId, [.. prompt, .. response], prompt.Length - 1);
+    }
+
+    /// <summary>Refuses a tokenizer that lacks a token of the chat template.</summary>
+    public LlamaTokenizer RequireTemplateTokens()
+    {
+        foreach (string token in new[] { ChatTemplate.BeginOfText, ChatTemplate.StartHeader, ChatTemplate.EndHeader, ChatTemplate.EndOfTurn })
+            if (Encode(token).Length != 1)
+                throw new InvalidInputException(_path, $"no added token '{token}'", "the tokens of Llama-3's chat template", "Use the tokenizer of a Llama-3 chat model.");
+        return this;
+    }
+
+    private static void RequireMergesInIdOrder(JsonElement merges, Dictionary<string, int> vocabulary, string path)
+    {
+        int last = -1;
+        foreach (JsonElement merge in merges.EnumerateArray())
+        {
+            string token = merge.ValueKind == JsonValueKind.Array ? merge[0].GetString() + merge[1].GetString() : merge.GetString()!.Replace(" ", "", StringComparison.Ordinal);
+            if (!vocabulary.TryGetValue(token, out int id) || id < last)
+                throw Unsupported(path, $"merges out of id order (at '{token}')", "ids that grow with the merges");
+            last = id;
+        }
+    }
+
+    private static string SplitPattern(JsonElement preTokenizer, string path)
+    {
+        string type = preTokenizer.GetProperty("type").GetString() ?? "";
+        if (type == "Sequence")
+        {
+            JsonElement[] parts = [.. preTokenizer.GetProperty("pretokenizers").EnumerateArray()];
+            if (parts.Length == 2 && parts[0].GetProperty("type").GetString() == "Split" && parts[1].GetProperty("type").GetString() == "ByteLevel"
+                && !parts[1].GetProperty("add_prefix_space").GetBoolean() && !parts[1].GetProperty("use_regex").GetBoolean()
+                && parts[0].GetProperty("behavior").GetString() == "Isolated"
+                && parts[0].GetProperty("pattern").TryGetProperty("Regex", out JsonElement regex))
+                return regex.GetString()!;
+        }
+        throw Unsupported(path, $"a pre-tokenizer '{type}' of another form", "a regular-expression split followed by ByteLevel");
+    }
+
+    private static InvalidInputException Unsupported(string path, string found, string expected) =>
+        new(path, found, expected, "This tokenizer cannot be reproduced exactly here; use a Llama-3 style backbone.");
+}
+
+/// <summary>GPT-2's printable stand-ins for the 256 bytes, undone.</summary>
+internal static class ByteAlphabet
+{
+    private static readonly Dictionary<char, byte> ToByte = Build();
+
+    private static Dictionary<char, byte> Build()
+    {
+        Dictionary<char, byte> map = [];
+        int next = 256;
+        for (int b = 0; b < 256; b++)
+        {
+            bool printable = b is >= '!' and <= '~' or >= 0xa1 and <= 0xac or >= 0xae and <= 0xff;
+            map[(char)(printable ? b : next++)] = (byte)b;
+        }
+        return map;
+    }
+
+    public static byte[] Decode(string token, string path)
+    {
+        byte[] bytes = new byte[token.Length];
+        for (int i = 0; i < token.Length; i++)
+            if (!ToByte.TryGetValue(token[i], out bytes[i]))
+                throw new InvalidInputException(path, $"token '{token}' with a character outside the byte alphabet", "a byte-level vocabulary", "Use a Llama-3 style backbone.");
+        return bytes;
+    }
+
+    public static string Encode(ReadOnlySpan<byte> bytes)
+    {
+        Dictionary<byte, char> toChar = ToByte.ToDictionary(x => x.Value, x => x.Key);
+        StringBuilder text = new();
+        foreach (byte b in bytes) text.Append(toChar[b]);
+        return text.ToString();
+    }
+}
