@@ -46,7 +46,7 @@ public sealed class Conversation
         if (normalised.Count == 1)
             throw new InvalidInputException(place, "a response without a prompt", "at least one turn before the response", "Add the prompt, or leave the row out.");
         if (normalised[^1].Content.Length == 0)
-            throw new InvalidInputException(place, "an empty response", "text in the last turn", "Leave the row out, or give the response.");
+            throw new InvalidInputException(place, "an empty response", "text in the last turn", "Leave the row out, or give the response.") { StrayRow = "empty response" };
         return new Conversation(normalised);
     }
 

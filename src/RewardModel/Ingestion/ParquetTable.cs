@@ -1,0 +1,94 @@
+using System.Collections;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Parquet;
+using Parquet.Schema;
+using Parquet.Serialization;
+
+namespace ArmoFlow.RewardModel.Ingestion;
+
+/// <summary>Tables of named columns in Parquet, written a row group at a time so that memory does not grow with the table.</summary>
+public sealed class ParquetTable : IAsyncDisposable
+{
+    private const int RowsPerGroup = 5000;
+    private readonly ParquetSchema _schema;
+    private readonly Stream _stream;
+    private readonly List<object?[]> _rows = [];
+    private ParquetWriter? _writer;
+
+    /// <param name="stream">Where the table goes.</param>
+    /// <param name="columns">Name and type: string, double? or long.</param>
+    public ParquetTable(Stream stream, IEnumerable<(string Name, Type Type)> columns)
+    {
+        _stream = stream;
+        _schema = new ParquetSchema([.. columns.Select(c => c.Type == typeof(string) ? new DataField<string>(c.Name, false)
+            : c.Type == typeof(long) ? (Field)new DataField<long>(c.Name) : new DataField<double?>(c.Name))]);
+    }
+
+    public async Task Add(params object?[] values)
+    {
+        _rows.Add(values);
+        if (_rows.Count == RowsPerGroup) await Flush();
+    }
+
+    private async Task Flush()
+    {
+        _writer ??= await ParquetWriter.CreateAsync(_schema, _stream);
+        using ParquetRowGroupWriter group = _writer.CreateRowGroup();
+        for (int c = 0; c < _schema.DataFields.Length; c++)
+        {
+            DataField field = _schema.DataFields[c];
+            int column = c;
+            if (field.ClrType == typeof(string)) await group.WriteAsync(field, [.. _rows.Select(r => (string)r[column]!)]);
+            else if (field.ClrType == typeof(long)) await group.WriteAsync<long>(field, _rows.Select(r => (long)r[column]!).ToArray().AsMemory());
+            else await group.WriteAsync<double>(field, _rows.Select(r => (double?)r[column]).ToArray().AsMemory());
+        }
+        group.CompleteValidate();
+        _rows.Clear();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_rows.Count > 0 || _writer is null) await Flush();
+        await _writer!.DisposeAsync();
+    }
+
+    /// <summary>Streams a table's rows, a row group in memory at a time.</summary>
+    public static async IAsyncEnumerable<Dictionary<string, object?>> Read(string path)
+    {
+        int groups;
+        await using (ParquetReader reader = await ParquetReader.CreateAsync(path)) groups = reader.RowGroupCount;
+        for (int g = 0; g < groups; g++)
+        {
+            await using FileStream stream = File.OpenRead(path);
+            foreach (Dictionary<string, object?> row in Rows(await ParquetSerializer.DeserializeUntypedAsync(stream, rowGroupIndex: g))) yield return row;
+        }
+    }
+
+    internal static IList<Dictionary<string, object?>> Rows(object result)
+    {
+        // The untyped result is a list of dictionaries, whose nullability the library does not declare.
+        object data = result is IList ? result : result.GetType().GetProperty("Data")!.GetValue(result)!;
+        return [.. ((IEnumerable)data).Cast<IDictionary<string, object>>().Select(d => d.ToDictionary(x => x.Key, x => (object?)x.Value))];
+    }
+
+    internal static JsonElement ToJson(Dictionary<string, object?> row, string place) => JsonSerializer.SerializeToElement(ToNode(row, place));
+
+    private static JsonNode? ToNode(object? value, string place) => value switch
+    {
+        null => null,
+        string s => JsonValue.Create(s),
+        bool b => JsonValue.Create(b),
+        double d when !double.IsFinite(d) => throw NotFinite(place, d),
+        float f when !float.IsFinite(f) => throw NotFinite(place, f),
+        double or float or decimal => JsonValue.Create(Convert.ToDouble(value, CultureInfo.InvariantCulture)),
+        sbyte or byte or short or ushort or int or uint or long => JsonValue.Create(Convert.ToInt64(value, CultureInfo.InvariantCulture)),
+        IDictionary<string, object> fields => new JsonObject(fields.Select(f => KeyValuePair.Create(f.Key, ToNode(f.Value, $"{place} column '{f.Key}'")))),
+        IEnumerable items => new JsonArray([.. items.Cast<object?>().Select(i => ToNode(i, place))]),
+        _ => JsonValue.Create(Convert.ToString(value, CultureInfo.InvariantCulture)),
+    };
+
+    private static InvalidInputException NotFinite(string place, double value) =>
+        new(place, value.ToString(CultureInfo.InvariantCulture), "a finite number, or null", "Write null for an absent rating.");
+}
