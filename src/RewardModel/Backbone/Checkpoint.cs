@@ -48,20 +48,25 @@ public sealed class Checkpoint : IDisposable
         }
     }
 
-    public bool Has(string name) => _fileOf.ContainsKey(name);
-    public IEnumerable<string> Names => _fileOf.Keys;
+
+    /// <summary>Tensor name → name of the file that holds it.</summary>
+    public IReadOnlyDictionary<string, string> Files => _fileOf;
+
+    public SafetensorsFile FileOf(string tensor) => _fileOf.TryGetValue(tensor, out string? file) ? _files[file] : throw Missing(tensor);
     public long Bytes => _files.Values.Sum(f => new FileInfo(f.Path).Length);
 
     /// <summary>Loads a tensor after checking its shape.</summary>
     public Tensor Load(string name, params long[] shape)
     {
-        if (!_fileOf.TryGetValue(name, out string? file))
-            throw new InvalidInputException(Folder, $"no tensor '{name}'", "all tensors of the architecture that config.json names", "The checkpoint is incomplete or of another architecture.");
-        TensorEntry entry = _files[file].Entry(name);
+        SafetensorsFile file = FileOf(name);
+        TensorEntry entry = file.Entry(name);
         if (shape.Length > 0 && !entry.Shape.SequenceEqual(shape))
-            throw new InvalidInputException(_files[file].Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]", $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
-        return _files[file].Load(name);
+            throw new InvalidInputException(file.Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]", $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
+        return file.Load(name);
     }
+
+    private InvalidInputException Missing(string tensor) =>
+        new(Folder, $"no tensor '{tensor}'", "all tensors of the architecture that config.json names", "The checkpoint is incomplete or of another architecture.");
 
     /// <summary>
     /// sha256 over everything of the folder that decides a feature: config.json, tokenizer.json, and the shards.

@@ -1,0 +1,67 @@
+using ArmoFlow.RewardModel.Tensors;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.RewardModel.Features;
+
+/// <summary>Rows of float32 features [count, dimension], wherever they lie; copied out a block at a time so that they need not fit in memory.</summary>
+public interface IFeatureRows
+{
+    int Count { get; }
+    int Dimension { get; }
+    void Copy(int row, Span<float> into);
+}
+
+public static class FeatureRows
+{
+    /// <summary>Gathers rows into a tensor [rows.Length, dimension] of the given type.</summary>
+    public static Tensor Block(this IFeatureRows features, ReadOnlySpan<int> rows, ScalarType type)
+    {
+        float[] values = new float[rows.Length * features.Dimension];
+        for (int i = 0; i < rows.Length; i++) features.Copy(rows[i], values.AsSpan(i * features.Dimension, features.Dimension));
+        using Tensor single = tensor(values, [rows.Length, features.Dimension]);
+        return single.to(type, copy: true);
+    }
+}
+
+/// <summary>Rows that lie in an array, row-major.</summary>
+public sealed class ArrayRows(float[] values, int dimension) : IFeatureRows
+{
+    public int Count => values.Length / dimension;
+    public int Dimension => dimension;
+    public void Copy(int row, Span<float> into) => values.AsSpan(row * dimension, dimension).CopyTo(into);
+}
+
+/// <summary>Every stride-th row of an F32 tensor of safetensors files laid end to end; a [n, 2, d] tensor has its sides at stride 2.</summary>
+public sealed class SafetensorsRows : IFeatureRows
+{
+    private readonly (SafetensorsFile File, TensorEntry Entry, int Begin)[] _parts;
+    private readonly int _stride, _offset;
+
+    public int Count { get; }
+    public int Dimension { get; }
+
+    /// <exception cref="InvalidInputException">A file lacks the tensor, it is not F32, or the dimensions differ.</exception>
+    public SafetensorsRows(IEnumerable<SafetensorsFile> files, string tensor, int rank, int stride = 1, int offset = 0)
+    {
+        List<(SafetensorsFile, TensorEntry, int)> parts = [];
+        foreach (SafetensorsFile file in files)
+        {
+            TensorEntry entry = file.Entry(tensor);
+            if (entry.DType != "F32" || entry.Shape.Length != rank || (rank == 3 && entry.Shape[1] != stride))
+                throw new InvalidInputException(file.Path, $"tensor '{tensor}' of shape [{string.Join(", ", entry.Shape)}] {entry.DType}", rank == 3 ? $"[n, {stride}, d] F32" : "[n, d] F32", "Check that this is the right features file.");
+            if (parts.Count > 0 && entry.Shape[^1] != Dimension)
+                throw new InvalidInputException(file.Path, $"features of {entry.Shape[^1]} dimensions", $"{Dimension}, as in the files before", "Use features of one backbone.");
+            Dimension = (int)entry.Shape[^1];
+            parts.Add((file, entry, Count));
+            Count += (int)entry.Shape[0];
+        }
+        (_parts, _stride, _offset) = ([.. parts], stride, offset);
+    }
+
+    public void Copy(int row, Span<float> into)
+    {
+        int part = _parts.Length - 1;
+        while (_parts[part].Begin > row) part--;
+        _parts[part].File.ReadRow(_parts[part].Entry, (long)(row - _parts[part].Begin) * _stride + _offset, into);
+    }
+}

@@ -1,0 +1,59 @@
+using ArmoFlow.RewardModel.Decorrelation;
+
+namespace ArmoFlow.RewardModel.Gating;
+
+/// <summary>What shows that a gate works at all; each would have exposed a gate that learns nothing.</summary>
+public sealed record GateHealth
+{
+    /// <summary>Largest distance of a prompt's coefficient sum from 1.</summary>
+    public required double LargestSumError { get; init; }
+
+    /// <summary>Mean entropy of the coefficients, over ln k: 1 is uniform, 0 a single objective.</summary>
+    public required double MeanEntropy { get; init; }
+
+    /// <summary>Mean over objectives of the coefficient's standard deviation over prompts: 0 for a gate that ignores the prompt.</summary>
+    public required double SpreadOverPrompts { get; init; }
+
+    /// <summary>Objectives whose coefficient is below 0.01 on every prompt.</summary>
+    public required IReadOnlyList<string> Dead { get; init; }
+
+    /// <summary>Objectives whose coefficient is above 0.99 on nine prompts of ten.</summary>
+    public required IReadOnlyList<string> Saturated { get; init; }
+
+    /// <summary>Spearman's correlation of the final score with the raw verbosity reward.</summary>
+    public required double VerbosityCorrelation { get; init; }
+
+    /// <summary>What of the above is out of bounds, in words; empty for a healthy gate.</summary>
+    public required IReadOnlyList<string> Warnings { get; init; }
+
+    private const double DeadBelow = 0.01, SaturatedAbove = 0.99, SaturatedShare = 0.9, SumTolerance = 1e-6, FlatBelow = 1e-3, LengthBias = 0.5;
+
+    /// <param name="coefficients">[p, k] of distinct prompts.</param>
+    /// <param name="names">The k objectives.</param>
+    /// <param name="scores">Final scores of responses.</param>
+    /// <param name="verbosity">Their raw verbosity rewards.</param>
+    public static GateHealth Examine(IReadOnlyList<double[]> coefficients, IReadOnlyList<string> names, double[] scores, double[] verbosity)
+    {
+        int k = names.Count, n = coefficients.Count;
+        double sumError = coefficients.Max(c => Math.Abs(c.Sum() - 1));
+        double entropy = coefficients.Average(c => c.Sum(p => p > 0 ? -p * Math.Log(p) : 0)) / (k > 1 ? Math.Log(k) : 1);
+        double spread = Enumerable.Range(0, k).Average(o =>
+        {
+            double mean = coefficients.Average(c => c[o]);
+            return Math.Sqrt(coefficients.Average(c => (c[o] - mean) * (c[o] - mean)));
+        });
+        string[] dead = [.. Enumerable.Range(0, k).Where(o => coefficients.All(c => c[o] < DeadBelow)).Select(o => names[o])];
+        string[] saturated = [.. Enumerable.Range(0, k).Where(o => coefficients.Count(c => c[o] > SaturatedAbove) > SaturatedShare * n).Select(o => names[o])];
+        double correlation = Correlation.Spearman(scores, verbosity);
+        List<string> warnings = [];
+        if (sumError > SumTolerance) warnings.Add($"coefficients do not sum to 1 (off by up to {sumError:g3})");
+        if (spread < FlatBelow && k > 1) warnings.Add("the coefficients hardly depend on the prompt");
+        if (dead.Length > 0) warnings.Add($"never used: {string.Join(", ", dead)}");
+        if (saturated.Length > 0) warnings.Add($"nearly alone on most prompts: {string.Join(", ", saturated)}");
+        if (Math.Abs(correlation) > LengthBias) warnings.Add($"the final score follows verbosity (Spearman {correlation:f2})");
+        return new GateHealth
+        {
+            LargestSumError = sumError, MeanEntropy = entropy, SpreadOverPrompts = spread, Dead = dead, Saturated = saturated, VerbosityCorrelation = correlation, Warnings = warnings,
+        };
+    }
+}

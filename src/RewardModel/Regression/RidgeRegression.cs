@@ -1,0 +1,189 @@
+using ArmoFlow.RewardModel.Features;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.RewardModel.Regression;
+
+/// <summary>What the fit of one objective found. Errors are on the held-out rows, in squared units of the rescaled rating.</summary>
+public sealed record ObjectiveFit
+{
+    public required string Name { get; init; }
+    public required long Rows { get; init; }
+    public required long HeldOutRows { get; init; }
+    public required double Alpha { get; init; }
+    public required double? ValidationMse { get; init; }
+    public required double? ValidationR2 { get; init; }
+
+    /// <summary>Validation error of every α tried, in the order given.</summary>
+    public required IReadOnlyList<AlphaError> Alphas { get; init; }
+
+    /// <summary>What a reader should know of this fit, or null.</summary>
+    public string? Note { get; init; }
+}
+
+public sealed record AlphaError(double Alpha, double? Mse);
+
+/// <summary>Weights [k, d], row-major, and how each row was found.</summary>
+public sealed record RegressionFit(float[] Weight, int Dimension, IReadOnlyList<ObjectiveFit> Objectives);
+
+/// <summary>
+/// Linear probing (paper, section 3.1): for each objective, min ‖Xw − y‖² + α‖w‖² over the rows that rate it, no intercept.
+/// α is chosen by the error on held-out rows, and w is then refitted on all of them.
+/// </summary>
+public sealed class RidgeRegression
+{
+    /// <summary>The default grid.</summary>
+    public static readonly IReadOnlyList<double> DefaultAlphas = [0, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1e3, 1e4];
+
+    private readonly IFeatureRows _features;
+    private readonly double[,] _labels;
+    private readonly IReadOnlyList<string> _names;
+    private readonly IReadOnlyList<string> _rowIds;
+    private readonly bool[] _heldOut;
+    private readonly int _k;
+
+    /// <param name="features">[n, d].</param>
+    /// <param name="labels">[n, k], NaN where a rating is absent.</param>
+    /// <param name="names">The k objectives.</param>
+    /// <param name="rowIds">Each row's conversation id: it decides the split.</param>
+    /// <exception cref="InvalidInputException">An objective has no rated row.</exception>
+    public RidgeRegression(IFeatureRows features, double[,] labels, IReadOnlyList<string> names, IReadOnlyList<string> rowIds)
+    {
+        (_features, _labels, _names, _rowIds, _k) = (features, labels, names, rowIds, names.Count);
+        _heldOut = [.. rowIds.Select(id => HashSplit.IsHeldOut(id, "regression"))];
+        for (int o = 0; o < _k; o++)
+            if (!Enumerable.Range(0, features.Count).Any(i => !double.IsNaN(labels[i, o])))
+                throw new InvalidInputException($"objective '{names[o]}'", "no row rates it", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
+    }
+
+    /// <summary>Fits all objectives.</summary>
+    /// <param name="alphas">The grid, each at least 0.</param>
+    /// <param name="store">Where sums over prefixes of the rows are kept between runs.</param>
+    /// <param name="progress">Told rows summed, of rows in all.</param>
+    /// <param name="cancel">Looked at between blocks.</param>
+    public RegressionFit Fit(IReadOnlyList<double> alphas, IGramStore? store = null, Action<int, int>? progress = null, CancellationToken cancel = default)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        List<Cell> cells = Sums(store, progress, cancel);
+        float[] weight = new float[_k * _features.Dimension];
+        ObjectiveFit[] fits = new ObjectiveFit[_k];
+        // Objectives that the same rows rate share their Gram matrices, and so one factorisation for each α.
+        foreach (IGrouping<string, int> group in Enumerable.Range(0, _k).GroupBy(o => string.Concat(cells.Select(c => c.Present[o] ? '1' : '0'))))
+        {
+            cancel.ThrowIfCancellationRequested();
+            int[] objectives = [.. group];
+            FitGroup(objectives, [.. cells.Where(c => c.Present[objectives[0]])], alphas, weight, fits);
+        }
+        return new RegressionFit(weight, _features.Dimension, fits);
+    }
+
+    private sealed record Cell(bool[] Present, bool HeldOut, List<int> Rows)
+    {
+        public NormalEquations Sums { get; set; } = null!;
+    }
+
+    /// <summary>Each row is summed once, in the cell of rows that rate the same objectives and are on the same side of the split.</summary>
+    private List<Cell> Sums(IGramStore? store, Action<int, int>? progress, CancellationToken cancel)
+    {
+        bool[][] presence = [.. Enumerable.Range(0, _features.Count).Select(i => Enumerable.Range(0, _k).Select(o => !double.IsNaN(_labels[i, o])).ToArray())];
+        List<Cell> cells = [.. Enumerable.Range(0, _features.Count).Where(i => presence[i].Any(p => p))
+            .GroupBy(i => string.Concat(presence[i].Select(p => p ? '1' : '0')) + _heldOut[i])
+            .Select(g => new Cell(presence[g.First()], _heldOut[g.First()], [.. g]))];
+        if (cells.Count > 2 * _k) // ratings absent at random: cells by objective hold fewer matrices
+            cells = [.. Enumerable.Range(0, _k).SelectMany(o => new[] { false, true }.Select(h => new Cell([.. Enumerable.Range(0, _k).Select(x => x == o)], h,
+                [.. Enumerable.Range(0, _features.Count).Where(i => presence[i][o] && _heldOut[i] == h)])))];
+        int total = cells.Sum(c => c.Rows.Count), done = 0;
+        foreach (Cell cell in cells)
+            cell.Sums = GramAccumulation.Sum(_features, _labels, cell.Rows, cell.Present, _rowIds, store, n => progress?.Invoke(done += n, total), cancel);
+        return cells;
+    }
+
+    private void FitGroup(int[] objectives, List<Cell> cells, IReadOnlyList<double> alphas, float[] weight, ObjectiveFit[] fits)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        List<Cell> training = [.. cells.Where(c => !c.HeldOut)], held = [.. cells.Where(c => c.HeldOut)];
+        int heldRows = held.Sum(c => c.Rows.Count);
+        bool canValidate = heldRows > 0 && training.Any(c => c.Rows.Count > 0);
+        double[][] errors = [];
+        if (canValidate)
+        {
+            RidgeSystem system = System(training, objectives);
+            Tensor candidates = cat([.. alphas.Select(a => system.Solve(a).Weights)], 1); // [d, alphas·objectives]
+            errors = SquaredErrors(held, objectives, candidates, alphas.Count);
+        }
+        RidgeSystem all = System(cells, objectives);
+        Dictionary<double, (Tensor Weights, string? Note)> refits = [];
+        for (int j = 0; j < objectives.Length; j++)
+        {
+            int o = objectives[j], best = alphas.Count / 2;
+            if (canValidate)
+                for (int a = best = 0; a < alphas.Count; a++)
+                    if (errors[a][j] < errors[best][j]) best = a;
+            double alpha = alphas[best];
+            if (!refits.TryGetValue(alpha, out (Tensor Weights, string? Note) refit)) refits[alpha] = refit = all.Solve(alpha);
+            using Tensor column = refit.Weights.select(1, j).to(ScalarType.Float32).contiguous();
+            column.data<float>().ToArray().CopyTo(weight, o * _features.Dimension);
+            fits[o] = new ObjectiveFit
+            {
+                Name = _names[o],
+                Rows = cells.Sum(c => c.Rows.Count),
+                HeldOutRows = heldRows,
+                Alpha = alpha,
+                ValidationMse = canValidate ? errors[best][j] / heldRows : null,
+                ValidationR2 = canValidate ? R2(held, o, errors[best][j]) : null,
+                Alphas = [.. alphas.Select((a, i) => new AlphaError(a, canValidate ? errors[i][j] / heldRows : null))],
+                Note = canValidate ? refit.Note : "no row fell on one side of the split: α is the middle of the grid, and nothing was validated",
+            };
+        }
+    }
+
+    private RidgeSystem System(List<Cell> cells, int[] objectives)
+    {
+        NormalEquations sums = cells.Select(c => c.Sums).Aggregate((a, b) => a.Plus(b));
+        Tensor columns = tensor([.. objectives.Select(o => (long)o)]);
+        return new RidgeSystem(sums.Gram, sums.Moments.index_select(1, columns), w => Gradient(cells, objectives, w));
+    }
+
+    /// <summary>Xᵀ(Y − XW) from the rows themselves [d, m]: free of the Gram matrix's rounding.</summary>
+    private Tensor Gradient(List<Cell> cells, int[] objectives, Tensor w)
+    {
+        Tensor gradient = zeros_like(w);
+        foreach ((Tensor x, Tensor y) in Blocks(cells, objectives))
+        {
+            using DisposeScope scope = NewDisposeScope();
+            gradient.add_(x.t().matmul(y - x.matmul(w)));
+        }
+        return gradient;
+    }
+
+    private double[][] SquaredErrors(List<Cell> cells, int[] objectives, Tensor candidates, int alphas)
+    {
+        Tensor sums = zeros([alphas * objectives.Length], ScalarType.Float64);
+        foreach ((Tensor x, Tensor y) in Blocks(cells, objectives))
+        {
+            using DisposeScope scope = NewDisposeScope();
+            sums.add_((x.matmul(candidates) - y.repeat([1, alphas])).square().sum(0));
+        }
+        double[] flat = sums.data<double>().ToArray();
+        return [.. Enumerable.Range(0, alphas).Select(a => flat[(a * objectives.Length)..((a + 1) * objectives.Length)])];
+    }
+
+    private IEnumerable<(Tensor X, Tensor Y)> Blocks(List<Cell> cells, int[] objectives)
+    {
+        foreach (Cell cell in cells)
+            foreach (int[] block in cell.Rows.Chunk(GramAccumulation.BlockRows))
+            {
+                using Tensor x = _features.Block(block, ScalarType.Float64);
+                using Tensor y = tensor([.. block.SelectMany(i => objectives.Select(o => _labels[i, o]))], [block.Length, objectives.Length]);
+                yield return (x, y);
+            }
+    }
+
+    private double? R2(List<Cell> held, int objective, double squaredError)
+    {
+        double[] values = [.. held.SelectMany(c => c.Rows).Select(i => _labels[i, objective])];
+        double mean = values.Average(), spread = values.Sum(v => (v - mean) * (v - mean));
+        return spread > 0 ? 1 - squaredError / spread : null;
+    }
+}

@@ -1,0 +1,133 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using ArmoFlow.RewardModel.Backbone;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Tensors;
+using ArmoFlow.RewardModel.Text;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.RewardModel.Scoring;
+
+/// <summary>A conversation and the score that a loaded copy of the model must give it.</summary>
+public sealed record GoldenRow(IReadOnlyList<Message> Messages, double Score);
+
+/// <summary>What the released layout has no place for.</summary>
+public sealed record ModelCard
+{
+    public required IReadOnlyList<string> Objectives { get; init; }
+    public required string Template { get; init; }
+    public required string Dtype { get; init; }
+    public required int MaxTokens { get; init; }
+    public required IReadOnlyList<GoldenRow> GoldenRows { get; init; }
+}
+
+/// <summary>
+/// The folder layout of the released ArmoRM-Llama3-8B-v0.1: the backbone's shards, regression_layer.weight [k, d],
+/// reward_transform_matrix [k, k] and gating.* beside them, and four more keys in config.json.
+/// </summary>
+public static class ReleasedLayout
+{
+    private const string HeadFile = "model-reward-head.safetensors", IndexFile = "model.safetensors.index.json", CardFile = "armoflow.json";
+    private const double Float32Drift = 1e-3, BFloat16Drift = 5e-2; // relative; a wrong backbone or template misses by far more
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true };
+
+    /// <summary>Writes the folder beside its place and renames it.</summary>
+    /// <exception cref="InvalidInputException">The folder exists and is not empty.</exception>
+    public static void Export(string backbone, TrainedModel model, ModelCard card, string folder)
+    {
+        if (Directory.Exists(folder) && Directory.EnumerateFileSystemEntries(folder).Any())
+            throw new InvalidInputException(folder, "a folder that is not empty", "a new folder", "Choose another --out.");
+        string beside = $"{Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))}.{Environment.ProcessId}.partial";
+        Directory.CreateDirectory(beside);
+        try
+        {
+            WriteTo(beside, backbone, model, card);
+            if (Directory.Exists(folder)) Directory.Delete(folder);
+            Directory.Move(beside, folder);
+        }
+        finally
+        {
+            if (Directory.Exists(beside)) Directory.Delete(beside, recursive: true);
+        }
+    }
+
+    private static void WriteTo(string folder, string backbone, TrainedModel model, ModelCard card)
+    {
+        foreach (string name in new[] { "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json" })
+            if (File.Exists(Path.Combine(backbone, name))) File.Copy(Path.Combine(backbone, name), Path.Combine(folder, name));
+        JsonObject map = [];
+        using (Checkpoint checkpoint = new(backbone))
+        {
+            foreach ((string tensor, string file) in checkpoint.Files.Where(t => t.Key.StartsWith("model.", StringComparison.Ordinal)))
+            {
+                map[tensor] = file;
+                if (!File.Exists(Path.Combine(folder, file))) File.Copy(Path.Combine(backbone, file), Path.Combine(folder, file));
+            }
+        }
+        using DisposeScope scope = NewDisposeScope();
+        int k = model.Objectives.Count;
+        List<(string, Tensor)> head = [("regression_layer.weight", tensor(model.Weight, [k, model.Gate.Inputs])), ("reward_transform_matrix", tensor(model.Transform, [k, k])), .. model.Gate.Tensors()];
+        SafetensorsFile.Write(Path.Combine(folder, HeadFile), head);
+        foreach ((string tensor, _) in head) map[tensor] = HeadFile;
+        long bytes = Directory.EnumerateFiles(folder, "*.safetensors").Sum(f => new FileInfo(f).Length);
+        AtomicFile.WriteText(Path.Combine(folder, IndexFile), new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map }.ToJsonString(Json));
+
+        JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(backbone, "config.json")))!.AsObject();
+        config["architectures"] = new JsonArray("LlamaForRewardModelWithGating");
+        config["num_objectives"] = k;
+        config["gating_temperature"] = model.Gate.Temperature;
+        config["gating_hidden_dim"] = model.Gate.Hidden.Count > 0 ? model.Gate.Hidden[0] : 0;
+        config["gating_n_hidden"] = model.Gate.Hidden.Count;
+        AtomicFile.WriteText(Path.Combine(folder, "config.json"), config.ToJsonString(Json));
+        AtomicFile.WriteText(Path.Combine(folder, CardFile), JsonSerializer.Serialize(card, Json));
+    }
+
+    /// <summary>Loads an exported or released folder and checks its golden rows, where it has any.</summary>
+    /// <exception cref="InvalidInputException">The folder is not of this layout, or its scores have drifted.</exception>
+    public static ConversationScorer Import(string folder)
+    {
+        string configPath = Path.Combine(folder, "config.json");
+        LlamaConfig.Load(configPath);
+        double temperature;
+        int k;
+        using (JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(configPath)))
+        {
+            if (!config.RootElement.TryGetProperty("num_objectives", out JsonElement objectives))
+                throw new InvalidInputException(configPath, "no key 'num_objectives'", "the configuration of an exported reward model", "This is a bare backbone; export a run with: armoflow models export.");
+            k = objectives.GetInt32();
+            temperature = config.RootElement.TryGetProperty("gating_temperature", out JsonElement value) ? value.GetDouble() : 1;
+        }
+        string cardPath = Path.Combine(folder, CardFile);
+        ModelCard? card = File.Exists(cardPath) ? JsonSerializer.Deserialize<ModelCard>(File.ReadAllBytes(cardPath), Json) : null;
+        IReadOnlyList<string> names = card?.Objectives ?? (k == RatedFormats.PaperObjectives.Count ? RatedFormats.PaperObjectives : [.. Enumerable.Range(0, k).Select(i => string.Create(CultureInfo.InvariantCulture, $"objective-{i}"))]);
+        TrainedModel model;
+        using (Checkpoint checkpoint = new(folder))
+        {
+            SafetensorsFile head = checkpoint.FileOf("regression_layer.weight");
+            model = new TrainedModel(names, head.LoadFloats("regression_layer.weight"), checkpoint.FileOf("reward_transform_matrix").LoadFloats("reward_transform_matrix"),
+                GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
+        }
+        ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32", card?.MaxTokens ?? LlamaConfig.Load(configPath).MaxPositionEmbeddings);
+        if (card is { GoldenRows.Count: > 0 }) Verify(scorer, card, folder);
+        return scorer;
+    }
+
+    private static void Verify(ConversationScorer scorer, ModelCard card, string folder)
+    {
+        if (card.Template != ChatTemplate.Name) throw Drifted(scorer, folder, $"template '{card.Template}'", $"'{ChatTemplate.Name}'");
+        IReadOnlyList<Explanation> scores = scorer.Score([.. card.GoldenRows.Select((g, i) => Conversation.Create(g.Messages, $"{CardFile} golden row {i + 1}"))]);
+        double tolerance = card.Dtype == "bf16" ? BFloat16Drift : Float32Drift;
+        for (int i = 0; i < scores.Count; i++)
+            if (!(Math.Abs(scores[i].Score - card.GoldenRows[i].Score) <= tolerance * Math.Max(1, Math.Abs(card.GoldenRows[i].Score))))
+                throw Drifted(scorer, folder, string.Create(CultureInfo.InvariantCulture, $"golden row {i + 1} scores {scores[i].Score:g8}"), string.Create(CultureInfo.InvariantCulture, $"{card.GoldenRows[i].Score:g8}, as when it was exported"));
+    }
+
+    private static InvalidInputException Drifted(ConversationScorer scorer, string folder, string found, string expected)
+    {
+        scorer.Dispose();
+        return new InvalidInputException(folder, found, expected, "The backbone, the template or the layout is not the one this model was exported with; export it again.");
+    }
+}
