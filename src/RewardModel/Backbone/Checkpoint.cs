@@ -58,11 +58,17 @@ public sealed class Checkpoint : IDisposable
     /// <summary>Loads a tensor after checking its shape.</summary>
     public Tensor Load(string name, params long[] shape)
     {
+        Require(name, shape);
+        return FileOf(name).Load(name);
+    }
+
+    /// <summary>Checks that a tensor is there and has this shape, without reading it.</summary>
+    public void Require(string name, params long[] shape)
+    {
         SafetensorsFile file = FileOf(name);
         TensorEntry entry = file.Entry(name);
-        if (shape.Length > 0 && !entry.Shape.SequenceEqual(shape))
+        if (!entry.Shape.SequenceEqual(shape))
             throw new InvalidInputException(file.Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]", $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
-        return file.Load(name);
     }
 
     private InvalidInputException Missing(string tensor) =>

@@ -32,25 +32,52 @@ public sealed class LlamaModel : IDisposable
         Device = device;
         _compute = compute;
         using Checkpoint checkpoint = new(folder);
-        long d = Config.HiddenSize, q = (long)Config.NumAttentionHeads * Config.HeadSize, kv = (long)Config.KeyValueHeads * Config.HeadSize, m = Config.IntermediateSize;
+        IReadOnlyDictionary<string, long[]> shapes = Shapes(Config);
         bool keepConverted = Config.Parameters * (compute == ScalarType.BFloat16 ? 2 : 4) < GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 0.7 || device.type != DeviceType.CPU;
 
-        Tensor Take(string name, params long[] shape)
+        Tensor Take(string name)
         {
-            Tensor stored = checkpoint.Load(name, shape);
+            Tensor stored = checkpoint.Load(name, shapes[name]);
             Tensor placed = keepConverted ? stored.to(_compute, device) : stored.to(device);
             if (!ReferenceEquals(placed, stored)) stored.Dispose();
             return placed.DetachFromDisposeScope();
         }
 
-        _embedding = Take("model.embed_tokens.weight", Config.VocabSize, d);
-        _finalNorm = Take("model.norm.weight", d);
-        _layers = [.. Enumerable.Range(0, Config.NumHiddenLayers).Select(i => $"model.layers.{i}.").Select(p => new Layer(
-            Take(p + "input_layernorm.weight", d),
-            Take(p + "self_attn.q_proj.weight", q, d), Take(p + "self_attn.k_proj.weight", kv, d), Take(p + "self_attn.v_proj.weight", kv, d), Take(p + "self_attn.o_proj.weight", d, q),
-            Take(p + "post_attention_layernorm.weight", d),
-            Take(p + "mlp.gate_proj.weight", m, d), Take(p + "mlp.up_proj.weight", m, d), Take(p + "mlp.down_proj.weight", d, m)))];
+        _embedding = Take(Embedding);
+        _finalNorm = Take(FinalNorm);
+        _layers = [.. Enumerable.Range(0, Config.NumHiddenLayers).Select(LayerPrefix).Select(p => new Layer(
+            Take(p + "input_layernorm.weight"),
+            Take(p + "self_attn.q_proj.weight"), Take(p + "self_attn.k_proj.weight"), Take(p + "self_attn.v_proj.weight"), Take(p + "self_attn.o_proj.weight"),
+            Take(p + "post_attention_layernorm.weight"),
+            Take(p + "mlp.gate_proj.weight"), Take(p + "mlp.up_proj.weight"), Take(p + "mlp.down_proj.weight")))];
         _inverseFrequencies = RotaryFrequencies(Config);
+    }
+
+    private const string Embedding = "model.embed_tokens.weight", FinalNorm = "model.norm.weight";
+
+    private static string LayerPrefix(int layer) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"model.layers.{layer}.");
+
+    /// <summary>Every tensor of the architecture with its shape.</summary>
+    public static IReadOnlyDictionary<string, long[]> Shapes(LlamaConfig config)
+    {
+        long d = config.HiddenSize, q = (long)config.NumAttentionHeads * config.HeadSize, kv = (long)config.KeyValueHeads * config.HeadSize, m = config.IntermediateSize;
+        Dictionary<string, long[]> shapes = new() { [Embedding] = [config.VocabSize, d], [FinalNorm] = [d] };
+        foreach (string p in Enumerable.Range(0, config.NumHiddenLayers).Select(LayerPrefix))
+        {
+            shapes[p + "input_layernorm.weight"] = shapes[p + "post_attention_layernorm.weight"] = [d];
+            shapes[p + "self_attn.q_proj.weight"] = [q, d];
+            shapes[p + "self_attn.k_proj.weight"] = shapes[p + "self_attn.v_proj.weight"] = [kv, d];
+            shapes[p + "self_attn.o_proj.weight"] = [d, q];
+            shapes[p + "mlp.gate_proj.weight"] = shapes[p + "mlp.up_proj.weight"] = [m, d];
+            shapes[p + "mlp.down_proj.weight"] = [d, m];
+        }
+        return shapes;
+    }
+
+    /// <summary>Checks a checkpoint's tensors against its configuration, without reading them.</summary>
+    public static void RequireShapes(Checkpoint checkpoint, LlamaConfig config)
+    {
+        foreach ((string name, long[] shape) in Shapes(config)) checkpoint.Require(name, shape);
     }
 
     /// <summary>Hidden states at the positions asked for.</summary>

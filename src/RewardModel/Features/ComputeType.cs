@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using ArmoFlow.RewardModel.Backbone;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -43,6 +44,12 @@ public static class ComputeType
             }
             return best;
         }
+    }
+
+    public static long CheckpointBytes(string folder)
+    {
+        using Checkpoint checkpoint = new(folder);
+        return checkpoint.Bytes;
     }
 
     /// <summary>What computed it, for the lineage: bit-for-bit claims hold between like machines.</summary>

@@ -1,0 +1,32 @@
+using System.Text.Json.Nodes;
+
+namespace ArmoFlow.Contracts.Runs;
+
+/// <summary>A run as <c>--json</c> and the HTTP API show it.</summary>
+public sealed record RunDocument
+{
+    public required Guid RunId { get; init; }
+    public required string Name { get; init; }
+
+    /// <summary>Submitted, Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating, Completed, Failed, Cancelled or Paused.</summary>
+    public required string Status { get; init; }
+    public required IReadOnlyList<string> Tags { get; init; }
+    public required DateTimeOffset SubmittedAt { get; init; }
+    public required DateTimeOffset? EndedAt { get; init; }
+    public required IReadOnlyList<StepDocument> Steps { get; init; }
+    public required IReadOnlyDictionary<string, ArtifactDocument> Artifacts { get; init; }
+
+    /// <summary>Figures by step.</summary>
+    public required JsonObject Metrics { get; init; }
+    public required string? Error { get; init; }
+
+    /// <summary>True where the error is the input's.</summary>
+    public bool BadInput { get; init; }
+
+    public bool HasEnded => Status is "Completed" or "Failed" or "Cancelled";
+}
+
+/// <summary>Status: Pending, Running, Completed, Failed, Cancelled or Paused.</summary>
+public sealed record StepDocument(string Name, string Status, double Seconds, bool Reused, string? Detail);
+
+public sealed record ArtifactDocument(string Sha256, long Bytes, string? Path);

@@ -1,0 +1,28 @@
+using ArmoFlow.Contracts.Specs;
+
+namespace ArmoFlow.Contracts.Runs;
+
+public sealed record SubmitRun
+{
+    public required Guid RunId { get; init; }
+    public required RunSpec Spec { get; init; }
+
+    /// <summary>Hash of the spec and its folder: an interrupted run of the same one is gone on with.</summary>
+    public required string SpecDigest { get; init; }
+}
+
+public sealed record CancelRun(Guid RunId);
+
+public sealed record PauseRun(Guid RunId);
+
+/// <summary>Goes on with a paused run, or with one whose process was killed.</summary>
+public sealed record ResumeRun(Guid RunId);
+
+/// <summary>Goes on with a failed or cancelled run from the step that failed.</summary>
+public sealed record RetryRun(Guid RunId);
+
+/// <summary>Tells workers to drop the work of a run within a second.</summary>
+public sealed record StopWork(Guid RunId);
+
+/// <summary>A run reached its end: Completed, Failed or Cancelled.</summary>
+public sealed record RunEnded(Guid RunId, string Status);

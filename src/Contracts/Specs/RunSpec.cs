@@ -1,0 +1,84 @@
+namespace ArmoFlow.Contracts.Specs;
+
+/// <summary>What a user asks for: data, backbone, parameters. Paths are relative to <see cref="Folder"/>.</summary>
+public sealed record RunSpec
+{
+    public required string Name { get; init; }
+
+    /// <summary>Where the spec lies, absolute.</summary>
+    public required string Folder { get; init; }
+    public IReadOnlyList<string> Tags { get; init; } = [];
+
+    /// <summary>Empty for the paper's.</summary>
+    public IReadOnlyList<string> Objectives { get; init; } = [];
+    public required BackboneSpec Backbone { get; init; }
+    public required IReadOnlyList<SourceSpec> Ratings { get; init; }
+    public required IReadOnlyList<SourceSpec> Preferences { get; init; }
+    public BenchmarkSpec? Benchmark { get; init; }
+    public RegressionSpec Regression { get; init; } = new();
+    public DecorrelationSpec Decorrelation { get; init; } = new();
+    public GatingSpec Gating { get; init; } = new();
+    public EvaluationSpec Evaluation { get; init; } = new();
+}
+
+/// <summary>Dtype: auto, f32 or bf16.</summary>
+public sealed record BackboneSpec(string Path, string Dtype = "auto", int MaxTokens = 2048);
+
+public sealed record SourceSpec
+{
+    public required string Name { get; init; }
+    public required IReadOnlyList<string> Files { get; init; }
+    public required string Format { get; init; }
+
+    /// <summary>Largest share of unusable rows (empty responses, identical sides) that are left out and counted; beyond it the run fails.</summary>
+    public required double MaxDroppedShare { get; init; }
+
+    /// <summary>Columns of the merged layout to leave unread.</summary>
+    public IReadOnlyList<string> Ignore { get; init; } = [];
+
+    /// <summary>For format 'columns': where each objective's rating stands, and its range.</summary>
+    public IReadOnlyList<ColumnSpec> Columns { get; init; } = [];
+}
+
+public sealed record ColumnSpec(string Objective, string Column, double Min, double Max);
+
+public sealed record BenchmarkSpec
+{
+    public required IReadOnlyList<string> Files { get; init; }
+    public required string Format { get; init; }
+    public required double MaxDroppedShare { get; init; }
+
+    /// <summary>Sections of one's own: section → subset → weight; null for RewardBench's.</summary>
+    public Dictionary<string, Dictionary<string, double>>? Sections { get; init; }
+}
+
+public sealed record RegressionSpec
+{
+    /// <summary>Empty for the default grid.</summary>
+    public IReadOnlyList<double> Alphas { get; init; } = [];
+}
+
+public sealed record DecorrelationSpec
+{
+    public string Verbosity { get; init; } = "helpsteer-verbosity";
+
+    /// <summary>Name of the preference source whose responses are the reference set; null for all.</summary>
+    public string? Reference { get; init; }
+    public string Metric { get; init; } = "spearman";
+}
+
+public sealed record GatingSpec
+{
+    public int Steps { get; init; } = 10_000;
+    public int BatchSize { get; init; } = 1024;
+    public double LearningRate { get; init; } = 1e-3;
+    public double Beta { get; init; } = 100;
+    public double Temperature { get; init; } = 1;
+    public IReadOnlyList<int> Hidden { get; init; } = [1024, 1024, 1024];
+    public long Seed { get; init; } = 17;
+}
+
+public sealed record EvaluationSpec
+{
+    public IReadOnlyList<string> Baselines { get; init; } = ["bradley-terry", "mean"];
+}

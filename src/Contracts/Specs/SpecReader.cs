@@ -1,0 +1,134 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using YamlDotNet.Core;
+using YamlDotNet.RepresentationModel;
+
+namespace ArmoFlow.Contracts.Specs;
+
+/// <summary>Reads a run's spec from YAML (or JSON, which YAML contains), and refuses unknown keys and impossible values.</summary>
+public static class SpecReader
+{
+    private const double StrayPreferences = 0.01;
+    private static readonly string[] SourceKeys = ["name", "files", "format", "maxDroppedShare", "ignore", "columns"];
+
+    /// <exception cref="SpecException">The file is missing or not a spec.</exception>
+    public static RunSpec Load(string path)
+    {
+        if (Directory.Exists(path)) path = Path.Combine(path, "spec.yaml");
+        if (!File.Exists(path)) throw new SpecException(path, "no such file", "a spec (YAML)", "Check the path, or write a sample project with: armoflow init DIR.");
+        return Parse(File.ReadAllText(path), Path.GetFileName(path), Path.GetDirectoryName(Path.GetFullPath(path))!);
+    }
+
+    /// <param name="yaml">The text.</param>
+    /// <param name="file">How errors name it.</param>
+    /// <param name="folder">What its paths are relative to.</param>
+    /// <exception cref="SpecException">The text is not a spec.</exception>
+    public static RunSpec Parse(string yaml, string file, string folder)
+    {
+        YamlStream stream = [];
+        try { stream.Load(new StringReader(yaml)); }
+        catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
+        if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
+        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation");
+        RunSpec spec = new()
+        {
+            Name = root.OptionalText("name") ?? Path.GetFileName(folder),
+            Folder = folder,
+            Tags = root.Texts("tags"),
+            Objectives = root.Texts("objectives"),
+            Backbone = Backbone(root.Child("backbone", "path", "dtype", "maxTokens")),
+            Ratings = Sources(root, "ratings", "armorm-ratings", 0),
+            Preferences = Sources(root, "preferences", "pairs", StrayPreferences),
+            Benchmark = root.OptionalChild("benchmark", "files", "format", "maxDroppedShare", "sections") is { } benchmark ? Benchmark(benchmark) : null,
+            Regression = new RegressionSpec { Alphas = root.OptionalChild("regression", "alphas")?.Numbers("alphas", 0) ?? [] },
+            Decorrelation = root.OptionalChild("decorrelation", "verbosity", "reference", "metric") is { } decorrelation ? Decorrelation(decorrelation) : new DecorrelationSpec(),
+            Gating = root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating ? Gating(gating) : new GatingSpec(),
+            Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation) : new EvaluationSpec(),
+        };
+        Check(spec, root);
+        return spec;
+    }
+
+    /// <summary>Identity of a spec: equal for the same spec at the same place.</summary>
+    public static string Digest(RunSpec spec) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(spec))));
+
+    private static BackboneSpec Backbone(SpecNode node) => new(node.Text("path"), node.OneOf("dtype", "auto", "auto", "f32", "bf16"), node.Integer("maxTokens", 2048, 8, 1 << 24));
+
+    private static List<SourceSpec> Sources(SpecNode root, string key, string format, double maxDropped)
+    {
+        List<SourceSpec> sources = [.. root.Children(key, SourceKeys).Select(node => new SourceSpec
+        {
+            Name = node.Text("name"),
+            Files = Files(node),
+            Format = node.OptionalText("format") ?? format,
+            MaxDroppedShare = node.Number("maxDroppedShare", maxDropped, 0, 1),
+            Ignore = node.Texts("ignore"),
+            Columns = node.OptionalChild("columns") is { } columns ? [.. columns.Keys.Select(o => Column(columns.Child(o, "column", "min", "max"), o))] : [],
+        })];
+        if (sources.Count == 0) throw root.Wrong(key, $"no source under '{key}'", "at least one", $"Add {key}: [{{ name: …, files: […], format: {format} }}].");
+        if (sources.GroupBy(s => s.Name).FirstOrDefault(g => g.Count() > 1) is { } twice) throw root.Wrong(key, $"two sources named '{twice.Key}'", "names of their own", "Rename one.");
+        return sources;
+    }
+
+    private static IReadOnlyList<string> Files(SpecNode node) => node.Texts("files") is { Count: > 0 } files ? files
+        : throw node.Wrong("files", "no 'files'", "a list of paths or patterns", "Add files: [ … ].");
+
+    private static ColumnSpec Column(SpecNode node, string objective)
+    {
+        double min = node.Number("min", 0, double.MinValue, double.MaxValue), max = node.Number("max", 1, double.MinValue, double.MaxValue);
+        return max > min ? new ColumnSpec(objective, node.OptionalText("column") ?? objective, min, max) : throw node.Wrong("max", $"max {max} under min {min}", "max above min", "Correct the range.");
+    }
+
+    private static BenchmarkSpec Benchmark(SpecNode node) => new()
+    {
+        Files = Files(node),
+        Format = node.OneOf("format", "rewardbench", "rewardbench"),
+        MaxDroppedShare = node.Number("maxDroppedShare", 0, 0, 1),
+        Sections = node.OptionalChild("sections") is { } sections ? sections.Keys.ToDictionary(s => s, s => sections.Child(s) is { } subsets
+            ? subsets.Keys.ToDictionary(x => x, x => subsets.Number(x, 1, 0, double.MaxValue, openMin: true)) : []) : null,
+    };
+
+    private static DecorrelationSpec Decorrelation(SpecNode node) => new()
+    {
+        Verbosity = node.OptionalText("verbosity") ?? new DecorrelationSpec().Verbosity,
+        Reference = node.OptionalText("reference"),
+        Metric = node.OneOf("metric", "spearman", "spearman", "pearson"),
+    };
+
+    private static GatingSpec Gating(SpecNode node)
+    {
+        GatingSpec defaults = new();
+        IReadOnlyList<double> hidden = node.Numbers("hidden", 1);
+        return new GatingSpec
+        {
+            Steps = node.Integer("steps", defaults.Steps, 1, 100_000_000),
+            BatchSize = node.Integer("batchSize", defaults.BatchSize, 1, 1 << 20),
+            LearningRate = node.Number("learningRate", defaults.LearningRate, 0, 10, openMin: true),
+            Beta = node.Number("beta", defaults.Beta, 0, double.MaxValue, openMin: true),
+            Temperature = node.Number("temperature", defaults.Temperature, 0, double.MaxValue, openMin: true),
+            Hidden = node.Has("hidden") ? [.. hidden.Select(h => h == Math.Floor(h) ? (int)h : throw node.Wrong("hidden", $"a width of {h}", "whole numbers", "Correct the value."))] : defaults.Hidden,
+            Seed = node.Long("seed", defaults.Seed),
+        };
+    }
+
+    private static EvaluationSpec Evaluation(SpecNode node)
+    {
+        foreach (string name in node.Texts("baselines"))
+            if (name is not ("bradley-terry" or "mean")) throw node.Wrong("baselines", $"baseline '{name}'", "bradley-terry or mean", DidYouMean.Suggest(name, ["bradley-terry", "mean"]));
+        return new EvaluationSpec { Baselines = node.Texts("baselines") };
+    }
+
+    private static void Check(RunSpec spec, SpecNode root)
+    {
+        if (spec.Objectives.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1) is { } twice) throw root.Wrong("objectives", $"objective '{twice.Key}' twice", "each once", "Remove one.");
+        if (spec.Objectives.Count == 0) return;
+        if (!spec.Objectives.Contains(spec.Decorrelation.Verbosity))
+            throw root.Wrong(root.Has("decorrelation") ? "decorrelation" : "objectives", $"verbosity objective '{spec.Decorrelation.Verbosity}' is not among 'objectives'", "one of the objectives", DidYouMean.Suggest(spec.Decorrelation.Verbosity, spec.Objectives));
+        foreach (ColumnSpec column in spec.Ratings.SelectMany(r => r.Columns))
+            if (!spec.Objectives.Contains(column.Objective))
+                throw root.Wrong("ratings", $"objective '{column.Objective}' is not in this spec", "one of the objectives", DidYouMean.Suggest(column.Objective, spec.Objectives));
+        if (spec.Decorrelation.Reference is { } reference && !spec.Preferences.Any(p => p.Name == reference))
+            throw root.Wrong("decorrelation", $"reference '{reference}'", "the name of a preference source", DidYouMean.Suggest(reference, spec.Preferences.Select(p => p.Name)));
+    }
+}

@@ -1,0 +1,71 @@
+using System.Text.Json;
+using ArmoFlow.Contracts.Specs;
+
+namespace ArmoFlow.Contracts;
+
+/// <summary>Names of the steps, as the command line, the run's document and the queues show them.</summary>
+public static class StepNames
+{
+    public const string Ingestion = "ingestion", Features = "features", Regression = "regression", Decorrelation = "decorrelation", Gating = "gating", Evaluation = "evaluation";
+    public static readonly IReadOnlyList<string> All = [Ingestion, Features, Regression, Decorrelation, Gating, Evaluation];
+}
+
+/// <summary>
+/// Asks a worker for one step of a run. A step that takes long does a slice of its work for each message and sends itself the
+/// next, so that no message is held for more than a minute or so.
+/// </summary>
+public abstract record StepCommand
+{
+    public required Guid RunId { get; init; }
+    public required RunSpec Spec { get; init; }
+
+    /// <summary>The artifacts of the steps before, by name.</summary>
+    public required Dictionary<string, ArtifactRef> Inputs { get; init; }
+
+    /// <summary>Tells this asking from an earlier one of the same run, whose late answers the saga ignores.</summary>
+    public required int Attempt { get; init; }
+
+    /// <summary>0 for the first message of a step.</summary>
+    public int Slice { get; init; }
+}
+
+/// <summary>A step is finished, or was found finished.</summary>
+public abstract record StepCompleted
+{
+    // Not required members: the workers' common glue creates these by their type parameter.
+    public Guid RunId { get; init; }
+    public int Attempt { get; init; }
+    public string StepKey { get; init; } = "";
+    public bool Reused { get; init; }
+
+    /// <summary>One line for a reader.</summary>
+    public string Detail { get; init; } = "";
+    public Dictionary<string, ArtifactRef> Outputs { get; init; } = [];
+
+    /// <summary>Figures of the step for the run's document.</summary>
+    public JsonElement Metrics { get; init; }
+}
+
+/// <summary>A step will not succeed: the input is at fault, or retries are used up.</summary>
+public sealed record StepFailed
+{
+    public required Guid RunId { get; init; }
+    public required int Attempt { get; init; }
+    public required string Step { get; init; }
+    public required string Error { get; init; }
+
+    /// <summary>True where the user's input is at fault and a retry without a change is in vain.</summary>
+    public required bool BadInput { get; init; }
+}
+
+/// <summary>How far a step is. Loss of one of these harms nothing.</summary>
+public sealed record StepProgressed
+{
+    public required Guid RunId { get; init; }
+    public required string Step { get; init; }
+    public required string Unit { get; init; }
+    public required long Done { get; init; }
+
+    /// <summary>0 where the end is not known.</summary>
+    public required long Total { get; init; }
+}

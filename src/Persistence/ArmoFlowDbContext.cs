@@ -1,0 +1,76 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Steps;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.ChangeTracking;
+using Microsoft.EntityFrameworkCore.Design;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
+
+namespace ArmoFlow.Persistence;
+
+/// <summary>The books: runs, finished steps with their lineage, and where features lie. Never the artifacts' bytes.</summary>
+public sealed class ArmoFlowDbContext(DbContextOptions<ArmoFlowDbContext> options) : DbContext(options)
+{
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
+
+    public DbSet<RunState> Runs => Set<RunState>();
+    public DbSet<ControlRequest> ControlRequests => Set<ControlRequest>();
+    public DbSet<StepResult> StepResults => Set<StepResult>();
+    public DbSet<StepArtifact> StepArtifacts => Set<StepArtifact>();
+    public DbSet<FeatureRow> FeatureRows => Set<FeatureRow>();
+    public DbSet<Setting> Settings => Set<Setting>();
+
+    protected override void OnModelCreating(ModelBuilder modelBuilder)
+    {
+        modelBuilder.Entity<RunState>(run =>
+        {
+            run.HasKey(r => r.CorrelationId);
+            run.HasIndex(r => r.SubmittedAt);
+            run.HasIndex(r => r.SpecDigest);
+            AsJson<List<string>>(run.Property(r => r.Tags));
+            AsJson<RunSpec>(run.Property(r => r.Spec));
+            AsJson<List<RunStep>>(run.Property(r => r.Steps));
+            AsJson<Dictionary<string, ArtifactRef>>(run.Property(r => r.Artifacts));
+            AsJson<JsonObject>(run.Property(r => r.Metrics));
+        });
+        modelBuilder.Entity<ControlRequest>().HasIndex(c => c.Done);
+        modelBuilder.Entity<StepResult>(result =>
+        {
+            result.HasKey(r => r.Key);
+            result.HasMany(r => r.Artifacts).WithOne().HasForeignKey(a => a.Key);
+        });
+        modelBuilder.Entity<StepArtifact>(artifact =>
+        {
+            artifact.HasKey(a => new { a.Key, a.IsOutput, a.Name });
+            artifact.HasIndex(a => a.Sha256);
+        });
+        modelBuilder.Entity<FeatureRow>().HasKey(f => new { f.Space, f.Kind, f.Id });
+        modelBuilder.Entity<Setting>().HasKey(s => s.Key);
+    }
+
+    /// <summary>SQLite has no time stamps with offset: they are kept as ISO text in UTC, which sorts by time.</summary>
+    protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
+    {
+        if (Database.ProviderName == "Microsoft.EntityFrameworkCore.Sqlite")
+            configurationBuilder.Properties<DateTimeOffset>().HaveConversion<UtcTextConverter>();
+    }
+
+    private static void AsJson<T>(PropertyBuilder<T> property) => property.HasConversion(
+        value => JsonSerializer.Serialize(value, Json), text => JsonSerializer.Deserialize<T>(text, Json)!,
+        new ValueComparer<T>((a, b) => JsonSerializer.Serialize(a, Json) == JsonSerializer.Serialize(b, Json), v => JsonSerializer.Serialize(v, Json).GetHashCode(StringComparison.Ordinal),
+            v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
+}
+
+internal sealed class UtcTextConverter() : Microsoft.EntityFrameworkCore.Storage.ValueConversion.ValueConverter<DateTimeOffset, string>(
+    v => v.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture),
+    v => DateTimeOffset.Parse(v, System.Globalization.CultureInfo.InvariantCulture));
+
+/// <summary>For the migrations tool.</summary>
+internal sealed class DesignTimeFactory : IDesignTimeDbContextFactory<ArmoFlowDbContext>
+{
+    public ArmoFlowDbContext CreateDbContext(string[] args) =>
+        new(new DbContextOptionsBuilder<ArmoFlowDbContext>().UseSqlite("Data Source=design.db").UseSnakeCaseNamingConvention().Options);
+}

@@ -1,0 +1,44 @@
+namespace ArmoFlow.Persistence.Steps;
+
+/// <summary>A finished step under its key: what it was made from and what it made. The books' lineage is these rows.</summary>
+public sealed class StepResult
+{
+    public string Key { get; set; } = "";
+    public string Step { get; set; } = "";
+    public int Version { get; set; }
+
+    /// <summary>The parameters that went into the key, as JSON.</summary>
+    public string Parameters { get; set; } = "{}";
+    public string Detail { get; set; } = "";
+    public string Metrics { get; set; } = "{}";
+    public string Hardware { get; set; } = "";
+    public DateTimeOffset CreatedAt { get; set; }
+    public List<StepArtifact> Artifacts { get; set; } = [];
+}
+
+/// <summary>One artifact that a step read or wrote.</summary>
+public sealed class StepArtifact
+{
+    public string Key { get; set; } = "";
+    public bool IsOutput { get; set; }
+    public string Name { get; set; } = "";
+    public string Sha256 { get; set; } = "";
+    public long Bytes { get; set; }
+}
+
+/// <summary>Where the features of one conversation ('r') or prompt ('p') lie, in a space of backbone, template, dtype and limit.</summary>
+public sealed class FeatureRow
+{
+    public string Space { get; set; } = "";
+    public string Kind { get; set; } = "";
+    public string Id { get; set; } = "";
+    public string Shard { get; set; } = "";
+    public int Row { get; set; }
+}
+
+/// <summary>A choice that must not change between runs on one machine, such as what dtype 'auto' settled on.</summary>
+public sealed class Setting
+{
+    public string Key { get; set; } = "";
+    public string Value { get; set; } = "";
+}

@@ -1,0 +1,104 @@
+using ArmoFlow.RewardModel.Text;
+
+namespace ArmoFlow.RewardModel.Ingestion;
+
+/// <summary>A rating row of the canonical data set: labels [k] in the objectives' order, NaN where absent.</summary>
+public sealed record RatingRow(string ConversationId, string Source, double[] Labels);
+
+/// <summary>A pair of the canonical data set; the two prompts are nearly always one.</summary>
+public sealed record PreferenceRow(string ChosenId, string RejectedId, string ChosenPromptId, string RejectedPromptId, string Source);
+
+public sealed record BenchmarkRow(string Id, string Subset, string ChosenId, string RejectedId);
+
+/// <summary>Writes the canonical data set: every conversation once, and tables that refer to it.</summary>
+public sealed class CanonicalTables : IAsyncDisposable
+{
+    public const string Conversations = "conversations.parquet", Ratings = "ratings.parquet", Preferences = "preferences.parquet", Benchmark = "benchmark.parquet";
+    private const string RatingPrefix = "rating:";
+    private readonly List<FileStream> _streams = [];
+    private readonly HashSet<string> _known = new(StringComparer.Ordinal);
+    private readonly IReadOnlyList<string> _objectives;
+    private readonly ParquetTable _conversations, _ratings, _preferences, _benchmark;
+
+    public int DistinctConversations => _known.Count;
+
+    /// <param name="folder">Where the four files go.</param>
+    /// <param name="objectives">Columns of the ratings.</param>
+    public CanonicalTables(string folder, IReadOnlyList<string> objectives)
+    {
+        _objectives = objectives;
+        Directory.CreateDirectory(folder);
+        Type text = typeof(string);
+        _conversations = Open(Conversations, [("id", text), ("prompt_id", text), ("messages", text)]);
+        _ratings = Open(Ratings, [("conversation_id", text), ("source", text), .. objectives.Select(o => (RatingPrefix + o, typeof(double)))]);
+        _preferences = Open(Preferences, [("chosen_id", text), ("rejected_id", text), ("chosen_prompt_id", text), ("rejected_prompt_id", text), ("source", text)]);
+        _benchmark = Open(Benchmark, [("id", text), ("subset", text), ("chosen_id", text), ("rejected_id", text)]);
+
+        ParquetTable Open(string name, (string, Type)[] columns)
+        {
+            FileStream stream = new(Path.Combine(folder, name), FileMode.Create, FileAccess.ReadWrite);
+            _streams.Add(stream);
+            return new ParquetTable(stream, columns);
+        }
+    }
+
+    public async Task Add(RatedResponse rated, string source)
+    {
+        await Add(rated.Conversation);
+        await _ratings.Add([rated.Conversation.Id, source, .. _objectives.Select(o => rated.Ratings.TryGetValue(o, out double value) ? (object?)value : null)]);
+    }
+
+    public async Task Add(PreferencePair pair, string source)
+    {
+        await Add(pair.Chosen);
+        await Add(pair.Rejected);
+        await _preferences.Add(pair.Chosen.Id, pair.Rejected.Id, pair.Chosen.PromptId, pair.Rejected.PromptId, source);
+    }
+
+    public async Task Add(BenchmarkPair pair)
+    {
+        await Add(pair.Chosen);
+        await Add(pair.Rejected);
+        await _benchmark.Add(pair.Id, pair.Subset, pair.Chosen.Id, pair.Rejected.Id);
+    }
+
+    private async Task Add(Conversation conversation)
+    {
+        if (_known.Add(conversation.Id)) await _conversations.Add(conversation.Id, conversation.PromptId, conversation.ToJson());
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (ParquetTable table in new[] { _conversations, _ratings, _preferences, _benchmark }) await table.DisposeAsync();
+        foreach (FileStream stream in _streams) await stream.DisposeAsync();
+    }
+
+    public static async IAsyncEnumerable<Conversation> ReadConversations(string path)
+    {
+        await foreach (Dictionary<string, object?> row in ParquetTable.Read(path)) yield return Conversation.FromJson((string)row["messages"]!);
+    }
+
+    public static async Task<List<RatingRow>> ReadRatings(string path, IReadOnlyList<string> objectives)
+    {
+        List<RatingRow> rows = [];
+        await foreach (Dictionary<string, object?> row in ParquetTable.Read(path))
+            rows.Add(new RatingRow((string)row["conversation_id"]!, (string)row["source"]!, [.. objectives.Select(o => row.GetValueOrDefault(RatingPrefix + o) is double v ? v : double.NaN)]));
+        return rows;
+    }
+
+    public static async Task<List<PreferenceRow>> ReadPreferences(string path)
+    {
+        List<PreferenceRow> rows = [];
+        await foreach (Dictionary<string, object?> row in ParquetTable.Read(path))
+            rows.Add(new PreferenceRow((string)row["chosen_id"]!, (string)row["rejected_id"]!, (string)row["chosen_prompt_id"]!, (string)row["rejected_prompt_id"]!, (string)row["source"]!));
+        return rows;
+    }
+
+    public static async Task<List<BenchmarkRow>> ReadBenchmark(string path)
+    {
+        List<BenchmarkRow> rows = [];
+        await foreach (Dictionary<string, object?> row in ParquetTable.Read(path))
+            rows.Add(new BenchmarkRow((string)row["id"]!, (string)row["subset"]!, (string)row["chosen_id"]!, (string)row["rejected_id"]!));
+        return rows;
+    }
+}

@@ -1,0 +1,109 @@
+using System.Security.Cryptography;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Ingestion;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Ingestion;
+
+namespace ArmoFlow.Workers.Ingestion;
+
+public sealed class IngestionConsumerDefinition() : StepConsumerDefinition<IngestionConsumer>(StepNames.Ingestion);
+
+public sealed record IngestionReport(IReadOnlyList<string> Objectives, IReadOnlyList<SourceReport> Sources, int DistinctConversations);
+
+/// <summary>Reads every source of the spec into one canonical data set.</summary>
+public sealed class IngestionConsumer(StepServices services) : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
+{
+    private const string Rated = "ratings", Paired = "preferences", Benchmarked = "benchmark";
+
+    protected override async Task<StepPlan> Plan(StepRun run)
+    {
+        Dictionary<string, ArtifactRef> files = [];
+        foreach (Source source in Sources(run.Spec))
+            foreach ((string path, string shownAs) in source.Files)
+                files[$"{source.Kind}/{source.Name}/{shownAs}"] = await Hash(path, run.Cancel);
+        return new StepPlan(new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark }, files);
+    }
+
+    protected override async Task<StepOutcome?> Work(StepRun run)
+    {
+        List<SourceReport> reports = [];
+        HashSet<string> rated = [];
+        int distinct;
+        string folder = run.Scratch;
+        await using (CanonicalTables tables = new(folder, run.Objectives))
+        {
+            long rows = 0;
+            foreach (Source source in Sources(run.Spec))
+            {
+                SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format, Files = [.. source.Files.Select(f => f.ShownAs)] };
+                reports.Add(report);
+                if (source.Kind == Rated) await ReadRatings(run, source, report, tables, rated, () => run.Progress("rows", ++rows, 0));
+                else if (source.Kind == Paired)
+                    await foreach (PreferencePair pair in SourceIngestion.Items(source, PairFormats.Find(source.Format), p => p.Chosen.Id + p.Rejected.Id, report, run.Cancel))
+                    {
+                        await tables.Add(pair, source.Name);
+                        run.Progress("rows", ++rows, 0);
+                    }
+                else
+                    await foreach (BenchmarkPair pair in SourceIngestion.Items<BenchmarkPair>(source, row => [PairFormats.RewardBench(row)], p => $"{p.Subset}\n{p.Id}\n{p.Chosen.Id}{p.Rejected.Id}", report, run.Cancel))
+                    {
+                        await tables.Add(pair);
+                        run.Progress("rows", ++rows, 0);
+                    }
+            }
+            distinct = tables.DistinctConversations;
+        }
+        foreach (string objective in run.Objectives)
+            if (!rated.Contains(objective))
+                throw new InvalidInputException($"objective '{objective}'", "no row of any source rates it", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
+
+        Dictionary<string, ArtifactRef> outputs = new()
+        {
+            [ArtifactNames.Conversations] = await Take(CanonicalTables.Conversations),
+            [ArtifactNames.Ratings] = await Take(CanonicalTables.Ratings),
+            [ArtifactNames.Preferences] = await Take(CanonicalTables.Preferences),
+            [ArtifactNames.Benchmark] = await Take(CanonicalTables.Benchmark),
+            [ArtifactNames.IngestionReport] = await run.PutJson(new IngestionReport(run.Objectives, reports, distinct)),
+        };
+        long Kept(string kind) => reports.Where(r => r.Kind == kind).Sum(r => r.Kept);
+        long dropped = reports.Sum(r => r.Dropped.Values.Sum()), duplicates = reports.Sum(r => r.Duplicates);
+        return new StepOutcome(outputs,
+            $"{Kept(Rated):N0} rated responses, {Kept(Paired):N0} pairs, {Kept(Benchmarked):N0} benchmark pairs; {distinct:N0} distinct conversations ({duplicates:N0} duplicate rows, {dropped:N0} dropped)",
+            new { sources = reports, distinctConversations = distinct });
+
+        Task<ArtifactRef> Take(string name) => run.Put(path => File.Move(Path.Combine(folder, name), path));
+    }
+
+    private static async Task ReadRatings(StepRun run, Source source, SourceReport report, CanonicalTables tables, HashSet<string> rated, Action advance)
+    {
+        SourceSpec spec = run.Spec.Ratings.Single(r => r.Name == source.Name);
+        RatedFormat format = RatedFormats.Find(source.Format, run.Objectives, [.. spec.Columns.Select(c => new RatedColumn(c.Objective, c.Column, new Scale(c.Min, c.Max)))], [.. spec.Ignore]);
+        if (format.Objectives.Count > 0 && !format.Objectives.Any(run.Objectives.Contains))
+            throw new InvalidInputException($"source '{source.Name}'", $"format '{source.Format}' rates {string.Join(", ", format.Objectives)}", "at least one of the spec's objectives", "Add these to 'objectives', or remove the source.");
+        await foreach (RatedResponse response in SourceIngestion.Items(source, format.Read, Identity, report, run.Cancel))
+        {
+            foreach ((string objective, double value) in response.Ratings)
+                report.Ranges[objective] = report.Ranges.TryGetValue(objective, out RatingRange? range) ? range.With(value) : RatingRange.Of(value);
+            rated.UnionWith(response.Ratings.Keys);
+            await tables.Add(response, source.Name);
+            advance();
+        }
+    }
+
+    private static string Identity(RatedResponse response) => response.Conversation.Id
+        + string.Concat(response.Ratings.OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => $"\n{r.Key}={r.Value:R}"));
+
+    private static IEnumerable<Source> Sources(RunSpec spec)
+    {
+        foreach (SourceSpec source in spec.Ratings) yield return new Source(source.Name, Rated, source.Format, FilePatterns.Resolve(spec.Folder, source.Files), source.MaxDroppedShare);
+        foreach (SourceSpec source in spec.Preferences) yield return new Source(source.Name, Paired, source.Format, FilePatterns.Resolve(spec.Folder, source.Files), source.MaxDroppedShare);
+        if (spec.Benchmark is { } benchmark) yield return new Source(Benchmarked, Benchmarked, benchmark.Format, FilePatterns.Resolve(spec.Folder, benchmark.Files), benchmark.MaxDroppedShare);
+    }
+
+    private static async Task<ArtifactRef> Hash(string path, CancellationToken cancel)
+    {
+        await using FileStream stream = File.OpenRead(path);
+        return new ArtifactRef(Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel)), stream.Length);
+    }
+}

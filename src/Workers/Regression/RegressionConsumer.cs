@@ -1,0 +1,70 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Regression;
+using ArmoFlow.Persistence.Steps;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Regression;
+using ArmoFlow.RewardModel.Tensors;
+using ArmoFlow.Workers.Features;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.Workers.Regression;
+
+public sealed class RegressionConsumerDefinition() : StepConsumerDefinition<RegressionConsumer>(StepNames.Regression);
+
+public sealed record RegressionReport(IReadOnlyList<ObjectiveFit> Objectives);
+
+/// <summary>Fits one linear reward for each objective.</summary>
+public sealed class RegressionConsumer(StepServices services) : StepConsumer<FitRegression, RegressionFitted>(StepNames.Regression, version: 1, services)
+{
+    private static IReadOnlyList<double> Alphas(StepRun run) => run.Spec.Regression.Alphas.Count > 0 ? run.Spec.Regression.Alphas : RidgeRegression.DefaultAlphas;
+
+    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, Alphas = Alphas(run) },
+        run.Inputs(ArtifactNames.Ratings, ArtifactNames.Features, ArtifactNames.FeaturesReport)));
+
+    protected override async Task<StepOutcome?> Work(StepRun run)
+    {
+        FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
+        using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);
+        List<RatingRow> rows = [.. (await CanonicalTables.ReadRatings(run.Open(ArtifactNames.Ratings), run.Objectives)).Where(r => features.Has(r.ConversationId))];
+        double[,] labels = new double[rows.Count, run.Objectives.Count];
+        for (int i = 0; i < rows.Count; i++)
+            for (int o = 0; o < run.Objectives.Count; o++) labels[i, o] = rows[i].Labels[o];
+        string[] ids = [.. rows.Select(r => r.ConversationId)];
+        RegressionFit fit = new RidgeRegression(features.Responses(ids), labels, run.Objectives, ids)
+            .Fit(Alphas(run), new GramBooks(run, space.Space), (done, total) => run.Progress("rows", done, total), run.Cancel);
+
+        ArtifactRef weight = await run.Put(path =>
+        {
+            using Tensor w = tensor(fit.Weight, [run.Objectives.Count, fit.Dimension]);
+            SafetensorsFile.Write(path, [("weight", w)]);
+        });
+        RegressionReport report = new(fit.Objectives);
+        return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Regression] = weight, [ArtifactNames.RegressionReport] = await run.PutJson(report) },
+            $"{run.Objectives.Count} objectives over {rows.Count:N0} rows; held-out R² {string.Join(", ", fit.Objectives.Take(4).Select(o => o.ValidationR2 is { } r2 ? $"{r2:f3}" : "–"))}{(fit.Objectives.Count > 4 ? ", …" : "")}",
+            report);
+    }
+
+    /// <summary>Gram matrices of prefixes, kept as finished steps of their own.</summary>
+    private sealed class GramBooks(StepRun run, string space) : IGramStore
+    {
+        private StepKey Key(string prefix) => StepRun.KeyOf("gram", 1, new { space, prefix }, new Dictionary<string, ArtifactRef>());
+
+        public NormalEquations? Find(string key)
+        {
+            if (run.Services.Books.Find(Key(key), run.Cancel).GetAwaiter().GetResult() is not { } known) return null;
+            using SafetensorsFile file = new(run.Services.Artifacts.PathOf(known.Artifacts.Single(a => a.IsOutput).Sha256));
+            return new NormalEquations(file.Load("gram"), file.Load("moments"), long.Parse(file.Metadata["rows"], System.Globalization.CultureInfo.InvariantCulture));
+        }
+
+        public void Keep(string key, NormalEquations sums)
+        {
+            ArtifactRef artifact = run.Put(path => SafetensorsFile.Write(path, [("gram", sums.Gram), ("moments", sums.Moments)],
+                new Dictionary<string, string> { ["rows"] = sums.Rows.ToString(System.Globalization.CultureInfo.InvariantCulture) })).GetAwaiter().GetResult();
+            run.Services.Books.Enter(new StepResult
+            {
+                Key = Key(key).Value, Step = "gram", Version = 1,
+                Artifacts = [new StepArtifact { IsOutput = true, Name = "gram", Sha256 = artifact.Sha256, Bytes = artifact.Bytes }],
+            }, run.Cancel).GetAwaiter().GetResult();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Steps;
+using ArmoFlow.RewardModel.Ingestion;
+using MassTransit;
+
+namespace ArmoFlow.Workers;
+
+/// <summary>What every step's consumer is given.</summary>
+public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, Workspace Workspace, RunningWork Running, IBus Bus);
+
+/// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
+public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);
+
+/// <summary>What a step made.</summary>
+public sealed record StepOutcome(IReadOnlyDictionary<string, ArtifactRef> Outputs, string Detail, object Metrics);
+
+/// <summary>One slice of one step of one run: its inputs, its scratch folder, and where it tells its progress.</summary>
+public sealed class StepRun(string step, StepCommand command, StepServices services, CancellationToken cancel)
+{
+    private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
+    private long _lastProgress;
+
+    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    public RunSpec Spec => command.Spec;
+    public CancellationToken Cancel => cancel;
+    public StepServices Services => services;
+    public StepKey Key { get; set; }
+
+    /// <summary>The spec's objectives, or the paper's.</summary>
+    public IReadOnlyList<string> Objectives => Spec.Objectives.Count > 0 ? Spec.Objectives : RatedFormats.PaperObjectives;
+
+    /// <summary>A folder of this key alone, for what must outlive a slice; removed when the step is finished.</summary>
+    public string Scratch => Directory.CreateDirectory(Path.Combine(services.Workspace.Scratch, Key.Value[..32])).FullName;
+
+    public string Open(string artifact) => services.Artifacts.Open(command.Inputs[artifact]);
+
+    public async Task<T> OpenJson<T>(string artifact)
+    {
+        await using FileStream stream = File.OpenRead(Open(artifact));
+        return (await JsonSerializer.DeserializeAsync<T>(stream, Json, cancel))!;
+    }
+
+    public Task<ArtifactRef> Put(Action<string> write) => services.Artifacts.Put(path =>
+    {
+        write(path);
+        return Task.CompletedTask;
+    }, cancel);
+
+    public Task<ArtifactRef> PutJson(object value) => services.Artifacts.PutText(JsonSerializer.Serialize(value, Json) + "\n", cancel);
+
+    public Dictionary<string, ArtifactRef> Inputs(params string[] names) => names.ToDictionary(n => n, n => command.Inputs[n]);
+
+    /// <summary>Publishes progress, a few times a second at most.</summary>
+    public void Progress(string unit, long done, long total)
+    {
+        if (done < total && Stopwatch.GetElapsedTime(_lastProgress) < ProgressInterval) return;
+        _lastProgress = Stopwatch.GetTimestamp();
+        _ = services.Bus.Publish(new StepProgressed { RunId = command.RunId, Step = step, Unit = unit, Done = done, Total = total }, cancel);
+    }
+
+    public static StepKey KeyOf(string step, int version, object parameters, IReadOnlyDictionary<string, ArtifactRef> inputs)
+    {
+        string text = JsonSerializer.Serialize(new { step, version, parameters, inputs = inputs.OrderBy(i => i.Key, StringComparer.Ordinal).Select(i => new { i.Key, i.Value.Sha256 }) }, Json);
+        return new StepKey(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text))));
+    }
+}
