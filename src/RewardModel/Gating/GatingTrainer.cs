@@ -36,13 +36,22 @@ public sealed class GatingTrainer : IDisposable
     private readonly Tensor _prompts, _chosen, _rejected;
     private readonly List<Parameter> _parameters = [];
     private readonly List<double> _curve = [];
+    private string? _loaded;
 
     public int Step { get; private set; }
 
     /// <summary>Mean loss over each 50 steps so far, in nats.</summary>
     public IReadOnlyList<double> LossCurve => _curve;
 
-    private sealed record Parameter(string Name, Tensor Value, Tensor Mean, Tensor Square, bool Decays);
+    private sealed record Parameter(string Name, Tensor Value, Tensor Mean, Tensor Square, bool Decays) : IDisposable
+    {
+        public void Dispose()
+        {
+            Value.Dispose();
+            Mean.Dispose();
+            Square.Dispose();
+        }
+    }
 
     /// <exception cref="InvalidInputException">No pair is left to train on.</exception>
     public GatingTrainer(GatingPairs pairs, GatingOptions options, IReadOnlyList<int>? rows = null)
@@ -52,9 +61,19 @@ public sealed class GatingTrainer : IDisposable
         _prompts = pairs.Prompts.Block([.. Enumerable.Range(0, pairs.Prompts.Count)], ScalarType.Float32);
         _chosen = ToTensor(pairs.Chosen);
         _rejected = ToTensor(pairs.Rejected);
-        int inputs = pairs.Prompts.Dimension;
+        Reset();
+    }
+
+    /// <summary>The state before the first step, a function of the seed.</summary>
+    private void Reset()
+    {
+        foreach (Parameter old in _parameters) old.Dispose();
+        _parameters.Clear();
+        _curve.Clear();
+        (Step, _loaded) = (0, null);
+        int inputs = _pairs.Prompts.Dimension;
         ulong counter = 0;
-        int[] widths = [.. options.Hidden, pairs.Objectives];
+        int[] widths = [.. _options.Hidden, _pairs.Objectives];
         for (int layer = 0; layer < widths.Length; layer++)
         {
             double bound = 1 / Math.Sqrt(inputs); // Kaiming's uniform with a = √5, as for a linear layer in PyTorch
@@ -62,12 +81,12 @@ public sealed class GatingTrainer : IDisposable
             Add($"gating.layers.{layer}.bias", Uniform(bound, widths[layer]), decays: false);
             inputs = widths[layer];
         }
-        Add(ScaleName, tensor([(float)options.Beta]), decays: false);
+        Add(ScaleName, tensor([(float)_options.Beta]), decays: false);
 
         Tensor Uniform(double bound, params long[] shape)
         {
             float[] values = new float[shape.Aggregate(1L, (a, b) => a * b)];
-            for (int i = 0; i < values.Length; i++) values[i] = (float)((2 * CounterRandom.Uniform(options.Seed, InitialWeights, counter++) - 1) * bound);
+            for (int i = 0; i < values.Length; i++) values[i] = (float)((2 * CounterRandom.Uniform(_options.Seed, InitialWeights, counter++) - 1) * bound);
             return tensor(values, shape);
         }
     }
@@ -170,6 +189,15 @@ public sealed class GatingTrainer : IDisposable
         using DisposeScope scope = NewDisposeScope();
         SafetensorsFile.Write(path, [.. _parameters.SelectMany(p => new[] { (p.Name, p.Value), (p.Name + ".mean", p.Mean), (p.Name + ".square", p.Square) }), ("curve", tensor([.. _curve, 0.0]))],
             new Dictionary<string, string> { ["step"] = Step.ToString(CultureInfo.InvariantCulture) });
+        _loaded = Stamp(path);
+    }
+
+    /// <summary>Makes the state that of a file, or of step 0; reads the file only if the state in memory is not already its.</summary>
+    public void Rewind(string? path)
+    {
+        if (path is not null && _loaded == Stamp(path)) return;
+        if (path is not null) Load(path);
+        else if (Step > 0) Reset();
     }
 
     /// <summary>Goes on from a saved state.</summary>
@@ -187,18 +215,16 @@ public sealed class GatingTrainer : IDisposable
         _curve.Clear();
         _curve.AddRange(file.Load("curve").data<double>().ToArray()[..^1]);
         Step = int.Parse(file.Metadata["step"], CultureInfo.InvariantCulture);
+        _loaded = Stamp(path);
     }
+
+    private string Stamp(string path) => string.Create(CultureInfo.InvariantCulture, $"{path} {Step} {File.GetLastWriteTimeUtc(path).Ticks}");
 
     public void Dispose()
     {
         _prompts.Dispose();
         _chosen.Dispose();
         _rejected.Dispose();
-        foreach (Parameter p in _parameters)
-        {
-            p.Value.Dispose();
-            p.Mean.Dispose();
-            p.Square.Dispose();
-        }
+        foreach (Parameter p in _parameters) p.Dispose();
     }
 }

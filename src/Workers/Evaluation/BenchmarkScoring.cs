@@ -1,0 +1,58 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.RewardBench;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Text;
+using ArmoFlow.Workers.Features;
+
+namespace ArmoFlow.Workers.Evaluation;
+
+/// <summary>The benchmark's pairs within the token limit, and scorers over them.</summary>
+internal sealed class BenchmarkScoring
+{
+    private readonly List<BenchmarkRow> _rows;
+    private readonly IFeatureRows _chosen, _rejected, _chosenPrompt, _rejectedPrompt;
+
+    public int Count => _rows.Count;
+
+    private BenchmarkScoring(List<BenchmarkRow> rows, FeatureTable features, Dictionary<string, string> promptOf)
+    {
+        _rows = rows;
+        _chosen = features.Responses([.. rows.Select(r => r.ChosenId)]);
+        _rejected = features.Responses([.. rows.Select(r => r.RejectedId)]);
+        _chosenPrompt = features.Prompts([.. rows.Select(r => promptOf[r.ChosenId])]);
+        _rejectedPrompt = features.Prompts([.. rows.Select(r => promptOf[r.RejectedId])]);
+    }
+
+    public static async Task<BenchmarkScoring> Open(StepRun run, FeatureTable features, List<BenchmarkRow> rows)
+    {
+        HashSet<string> needed = [.. rows.SelectMany(r => new[] { r.ChosenId, r.RejectedId })];
+        Dictionary<string, string> promptOf = [];
+        if (needed.Count > 0)
+            await foreach (Conversation conversation in CanonicalTables.ReadConversations(run.Open(ArtifactNames.Conversations)))
+                if (needed.Contains(conversation.Id)) promptOf[conversation.Id] = conversation.PromptId;
+        return new BenchmarkScoring(rows, features, promptOf);
+    }
+
+    public RewardBenchResult? Evaluate(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
+        Evaluate(i => Explain(model, _chosen, _chosenPrompt, i).Score, i => Explain(model, _rejected, _rejectedPrompt, i).Score, sections);
+
+    public RewardBenchResult? EvaluateMean(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
+        Evaluate(i => Explain(model, _chosen, _chosenPrompt, i).Objectives.Average(o => o.DebiasedReward), i => Explain(model, _rejected, _rejectedPrompt, i).Objectives.Average(o => o.DebiasedReward), sections);
+
+    public RewardBenchResult? Evaluate(BradleyTerryHead head, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
+        Evaluate(i => head.Score(_chosen, i), i => head.Score(_rejected, i), sections);
+
+    private RewardBenchResult? Evaluate(Func<int, double> chosen, Func<int, double> rejected, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) => _rows.Count == 0 ? null
+        : RewardBenchScore.Evaluate(Enumerable.Range(0, _rows.Count).AsParallel().AsOrdered().Select(i => (_rows[i].Subset, chosen(i), rejected(i))), sections);
+
+    private static Explanation Explain(TrainedModel model, IFeatureRows responses, IFeatureRows prompts, int row)
+    {
+        float[] response = new float[responses.Dimension], prompt = new float[prompts.Dimension];
+        responses.Copy(row, response);
+        prompts.Copy(row, prompt);
+        return model.Explain(response, prompt);
+    }
+}

@@ -1,0 +1,119 @@
+using System.Globalization;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.RewardBench;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
+using ArmoFlow.Workers.Decorrelation;
+using ArmoFlow.Workers.Features;
+using ArmoFlow.Workers.Gating;
+using ArmoFlow.Workers.Ingestion;
+using ArmoFlow.Workers.Regression;
+
+namespace ArmoFlow.Workers.Evaluation;
+
+public sealed class EvaluationConsumerDefinition() : StepConsumerDefinition<EvaluationConsumer>(StepNames.Evaluation);
+
+/// <summary>What an evaluation depended on.</summary>
+public sealed record EvaluationManifest
+{
+    public required string BenchmarkDigest { get; init; }
+    public required int BenchmarkPairs { get; init; }
+    public required int LeftOut { get; init; }
+    public required string BackboneDigest { get; init; }
+    public required string Template { get; init; }
+    public required string Dtype { get; init; }
+    public required int MaxTokens { get; init; }
+}
+
+/// <summary>One scorer's results: on held-out preference pairs, and on the benchmark.</summary>
+public sealed record ScorerResult(double? HeldOutAccuracy, RewardBenchResult? Benchmark);
+
+public sealed record EvaluationReport
+{
+    public required EvaluationManifest Manifest { get; init; }
+
+    /// <summary>'gate', and the baselines asked for.</summary>
+    public required IReadOnlyDictionary<string, ScorerResult> Scorers { get; init; }
+
+    /// <summary>α that the Bradley–Terry head settled on, if it was asked for.</summary>
+    public double? BradleyTerryAlpha { get; init; }
+}
+
+/// <summary>Evaluates the model and its baselines, and writes the run's report.</summary>
+public sealed class EvaluationConsumer(StepServices services) : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 1, services)
+{
+    private static readonly string[] Inputs =
+    [
+        ArtifactNames.IngestionReport, ArtifactNames.Conversations, ArtifactNames.Preferences, ArtifactNames.Benchmark, ArtifactNames.Features, ArtifactNames.FeaturesReport, ArtifactNames.Regression,
+        ArtifactNames.RegressionReport, ArtifactNames.Decorrelation, ArtifactNames.DecorrelationReport, ArtifactNames.Gating, ArtifactNames.GatingReport,
+    ];
+
+    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name, run.Objectives, run.Spec.Evaluation, run.Spec.Benchmark?.Sections }, run.Inputs(Inputs)));
+
+    protected override async Task<StepOutcome?> Work(StepRun run)
+    {
+        FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
+        using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);
+        using PairTable pairs = await PairTable.Open(run, Services.Artifacts);
+        TrainedModel model = Model(run.Objectives, run.Open(ArtifactNames.Regression), run.Open(ArtifactNames.Decorrelation), run.Open(ArtifactNames.Gating));
+        List<BenchmarkRow> all = await CanonicalTables.ReadBenchmark(run.Open(ArtifactNames.Benchmark));
+        BenchmarkScoring benchmark = await BenchmarkScoring.Open(run, features, [.. all.Where(b => features.Has(b.ChosenId) && features.Has(b.RejectedId))]);
+        IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections = run.Spec.Benchmark?.Sections?.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, double>)s.Value);
+
+        IReadOnlyList<int> held = pairs.ForGate.HeldOut;
+        Dictionary<string, ScorerResult> scorers = [];
+        run.Progress("scorers", 0, 1 + run.Spec.Evaluation.Baselines.Count);
+        scorers["gate"] = new ScorerResult(PairScores.Compute(pairs.ForGate, model.Gate).Accuracy(held), benchmark.Evaluate(model, sections));
+        double? alpha = null;
+        foreach (string baseline in run.Spec.Evaluation.Baselines)
+        {
+            run.Progress("scorers", scorers.Count, 1 + run.Spec.Evaluation.Baselines.Count);
+            if (baseline == "mean")
+            {
+                scorers[baseline] = new ScorerResult(held.Count == 0 ? null : held.Count(i => Mean(pairs.ForGate.Chosen, i) > Mean(pairs.ForGate.Rejected, i)) / (double)held.Count, benchmark.EvaluateMean(model, sections));
+                continue;
+            }
+            BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training, i => pairs.Rows[i].ChosenPromptId, run.Cancel);
+            alpha = head.Alpha;
+            scorers[baseline] = new ScorerResult(held.Count == 0 ? null : head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held), benchmark.Evaluate(head, sections));
+        }
+
+        EvaluationReport report = new()
+        {
+            Manifest = new EvaluationManifest
+            {
+                BenchmarkDigest = run.Inputs(ArtifactNames.Benchmark)[ArtifactNames.Benchmark].Sha256, BenchmarkPairs = all.Count, LeftOut = all.Count - benchmark.Count,
+                BackboneDigest = space.BackboneDigest, Template = space.Template, Dtype = space.Dtype, MaxTokens = space.MaxTokens,
+            },
+            Scorers = scorers,
+            BradleyTerryAlpha = alpha,
+        };
+        string markdown = new ReportWriter(run.Spec, await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport), space, await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport),
+            await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport), await run.OpenJson<GatingReport>(ArtifactNames.GatingReport), report).Write();
+        Dictionary<string, ArtifactRef> outputs = new()
+        {
+            [ArtifactNames.Evaluation] = await run.PutJson(report),
+            [ArtifactNames.Report] = await Services.Artifacts.PutText(markdown, run.Cancel),
+        };
+        string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
+        return new StepOutcome(outputs, $"held-out pairs: {heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers["gate"].Benchmark?.Score)}" : "; no benchmark")}", report);
+    }
+
+    public static TrainedModel Model(IReadOnlyList<string> objectives, string regression, string decorrelation, string gating)
+    {
+        using SafetensorsFile w = new(regression), t = new(decorrelation), g = new(gating);
+        return new TrainedModel(objectives, w.LoadFloats("weight"), t.LoadFloats("reward_transform_matrix"), GatingNetwork.Load(g));
+    }
+
+    private static double Mean(double[,] rewards, int row)
+    {
+        double sum = 0;
+        for (int o = 0; o < rewards.GetLength(1); o++) sum += rewards[row, o];
+        return sum;
+    }
+
+    internal static string Percent(double? share) => share is { } value ? value.ToString("p1", CultureInfo.InvariantCulture) : "–";
+}

@@ -1,0 +1,142 @@
+using System.Globalization;
+using System.Text;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.RewardModel.Decorrelation;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.RewardBench;
+using ArmoFlow.RewardModel.Regression;
+using ArmoFlow.Workers.Decorrelation;
+using ArmoFlow.Workers.Features;
+using ArmoFlow.Workers.Gating;
+using ArmoFlow.Workers.Ingestion;
+using ArmoFlow.Workers.Regression;
+
+namespace ArmoFlow.Workers.Evaluation;
+
+/// <summary>The run's report in Markdown: every figure, and what it stands on. It holds no times, so equal runs have equal reports.</summary>
+internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, FeaturesReport features, RegressionReport regression, DecorrelationReport decorrelation, GatingReport gating, EvaluationReport evaluation)
+{
+    private readonly StringBuilder _text = new();
+
+    public string Write()
+    {
+        Line($"# {spec.Name}");
+        Line("");
+        Line("An interpretable reward model: one linear reward for each objective, the length bias taken out, and a gate that weighs the objectives by the prompt.");
+        Summary();
+        Data();
+        Regression();
+        Decorrelation();
+        Gate();
+        Benchmark();
+        Manifest();
+        return _text.ToString();
+    }
+
+    private void Summary()
+    {
+        Section("Result");
+        Table("scorer", "held-out pairs", "benchmark score");
+        foreach ((string name, ScorerResult result) in evaluation.Scorers) Row(Title(name), Percent(result.HeldOutAccuracy), Percent(result.Benchmark?.Score));
+        Line("");
+        Line($"Held-out accuracy: share of {gating.HeldOutPairs:N0} pairs, with prompts never trained on, whose chosen response scores strictly higher.");
+        foreach (string warning in gating.Health.Warnings) Line($"\n**Gate health:** {warning}.");
+    }
+
+    private void Data()
+    {
+        Section("Data");
+        Table("source", "kind", "format", "rows", "kept", "duplicates", "dropped");
+        foreach (SourceReport s in ingestion.Sources)
+            Row(s.Name, s.Kind, s.Format, $"{s.RowsRead:N0}", $"{s.Kept:N0}", $"{s.Duplicates:N0}", s.Dropped.Count == 0 ? "0" : string.Join(", ", s.Dropped.Select(d => $"{d.Value:N0} ({d.Key})")));
+        Line("");
+        Line($"{ingestion.DistinctConversations:N0} distinct conversations; {features.OverLimit:N0} over {features.MaxTokens:N0} tokens left out, and with them {features.RatingsLeftOut:N0} ratings, {features.PreferencesLeftOut:N0} pairs and {features.BenchmarkLeftOut:N0} benchmark pairs.");
+        foreach (string row in ingestion.Sources.SelectMany(s => s.DroppedRows)) Line($"- dropped: {row}");
+    }
+
+    private void Regression()
+    {
+        Section("Regression");
+        Line("Ridge without intercept for each objective; α by the error on the held-out fifth, then refitted on all rows.\n");
+        Table("objective", "rows", "α", "validation MSE", "validation R²", "note");
+        foreach (ObjectiveFit o in regression.Objectives) Row(o.Name, $"{o.Rows:N0}", Number(o.Alpha), Number(o.ValidationMse), Number(o.ValidationR2), o.Note ?? "");
+    }
+
+    private void Decorrelation()
+    {
+        Section("Verbosity");
+        Line($"{CultureInfo.InvariantCulture.TextInfo.ToTitleCase(decorrelation.Metric)} correlation with {decorrelation.Verbosity} on {decorrelation.Responses:N0} responses of {decorrelation.Reference}.\n");
+        Table("objective", "penalty λ", "before", "after");
+        foreach (PenaltyFit o in decorrelation.Objectives) Row(o.Name, Number(o.Penalty), o.Before.ToString("f3", CultureInfo.InvariantCulture), o.After.ToString("e1", CultureInfo.InvariantCulture));
+        foreach (PenaltyFit o in decorrelation.Objectives)
+            if (o.Proof is { } p)
+                Line(string.Create(CultureInfo.InvariantCulture, $"\n{o.Name}: the ranks allow no better. The coefficient only falls as λ grows, and between the neighbouring float32 values {p.LowerPenalty:r} and {p.UpperPenalty:r} it jumps from {p.CorrelationThere:f4} to {p.CorrelationHere:f4}."));
+    }
+
+    private void Gate()
+    {
+        Section("Gate");
+        Line($"{gating.Options.Steps:N0} steps of {gating.Options.BatchSize:N0} pairs, {string.Join("×", gating.Options.Hidden)} hidden units, seed {gating.Options.Seed}; β ended at {Number(gating.Beta)}. Trained on {gating.TrainingPairs:N0} pairs ({Percent(gating.TrainingAccuracy)} right); {gating.Straddling:N0} pairs whose two prompts fall on different sides of the split were left out.\n");
+        string[] objectives = [.. ingestion.Objectives];
+        Table(["source", "pairs", "held out", "accuracy", .. objectives]);
+        foreach ((string name, SourceGate s) in gating.Sources) Row([name, $"{s.Pairs:N0}", $"{s.HeldOut:N0}", Percent(s.HeldOutAccuracy), .. objectives.Select(o => s.MeanCoefficients[o].ToString("f3", CultureInfo.InvariantCulture))]);
+        Line("\nThe last columns are mean coefficients on the source's prompts.\n");
+        Table("gate health", "", "healthy");
+        Row("largest error of a coefficient sum", gating.Health.LargestSumError.ToString("e1", CultureInfo.InvariantCulture), "≤ 1e-6");
+        Row("mean entropy / ln k", Number(gating.Health.MeanEntropy), "above 0");
+        Row("spread of coefficients over prompts", Number(gating.Health.SpreadOverPrompts), "≥ 0.001");
+        Row("dead objectives", gating.Health.Dead.Count == 0 ? "none" : string.Join(", ", gating.Health.Dead), "none");
+        Row("saturated objectives", gating.Health.Saturated.Count == 0 ? "none" : string.Join(", ", gating.Health.Saturated), "none");
+        Row("Spearman of score and verbosity", gating.Health.VerbosityCorrelation.ToString("f3", CultureInfo.InvariantCulture), "within ±0.5");
+        Line("\nLoss (nats, mean of 50 steps):\n");
+        Table("steps", "loss");
+        IReadOnlyList<double> curve = gating.LossCurve;
+        int stride = Math.Max(1, curve.Count / 10);
+        for (int i = 0; i < curve.Count; i += stride) Row($"{i * 50 + 1:N0}–{Math.Min((i + 1) * 50, gating.Options.Steps):N0}", curve[i].ToString("f4", CultureInfo.InvariantCulture));
+        if ((curve.Count - 1) % stride != 0) Row($"{(curve.Count - 1) * 50 + 1:N0}–{gating.Options.Steps:N0}", curve[^1].ToString("f4", CultureInfo.InvariantCulture));
+    }
+
+    private void Benchmark()
+    {
+        Section("Benchmark");
+        if (evaluation.Scorers["gate"].Benchmark is not { } gate)
+        {
+            Line("The spec names no benchmark.");
+            return;
+        }
+        string[] scorers = [.. evaluation.Scorers.Keys];
+        Table(["section", "weight", .. scorers.Select(Title)]);
+        foreach (string section in gate.Sections.Keys) Row([section, Number(gate.Weights[section]), .. scorers.Select(s => Percent(evaluation.Scorers[s].Benchmark?.Sections.GetValueOrDefault(section)))]);
+        Row(["**score**", "", .. scorers.Select(s => $"**{Percent(evaluation.Scorers[s].Benchmark?.Score)}**")]);
+        if (gate.LeftOut.Count > 0) Line($"\nNo data for {string.Join(", ", gate.LeftOut)}: the score is the weighted mean of the other sections.");
+        if (gate.OutsideSections.Count > 0) Line($"\nSubsets outside every section, not in the score: {string.Join(", ", gate.OutsideSections)}.");
+        Line("");
+        Table(["subset", "pairs", .. scorers.Select(Title)]);
+        foreach ((string name, SubsetResult subset) in gate.Subsets) Row([name, $"{subset.Count:N0}", .. scorers.Select(s => Percent(evaluation.Scorers[s].Benchmark?.Subsets[name].Accuracy))]);
+    }
+
+    private void Manifest()
+    {
+        EvaluationManifest m = evaluation.Manifest;
+        Section("Manifest");
+        Table("", "");
+        Row("benchmark", $"sha256 {m.BenchmarkDigest}, {m.BenchmarkPairs:N0} pairs, {m.LeftOut:N0} over the token limit");
+        Row("backbone", $"sha256 {m.BackboneDigest}");
+        Row("template, dtype, limit", $"{m.Template}, {m.Dtype}, {m.MaxTokens:N0} tokens");
+    }
+
+    private void Section(string title) => _text.Append(CultureInfo.InvariantCulture, $"\n## {title}\n\n");
+    private void Line(FormattableString text) => _text.Append(text.ToString(CultureInfo.InvariantCulture)).Append('\n');
+    private void Line(string text) => _text.Append(text).Append('\n');
+    private void Row(params string[] cells) => _text.Append("| ").AppendJoin(" | ", cells).Append(" |\n");
+
+    private void Table(params string[] headings)
+    {
+        Row(headings);
+        _text.Append('|').Insert(_text.Length, "---|", headings.Length).Append('\n');
+    }
+
+    private static string Title(string scorer) => scorer switch { "gate" => "gated model", "bradley-terry" => "Bradley–Terry head", "mean" => "mean of objectives", _ => scorer };
+    private static string Percent(double? share) => EvaluationConsumer.Percent(share);
+    private static string Number(double? value) => value is { } v ? v.ToString("g4", CultureInfo.InvariantCulture) : "–";
+}

@@ -1,0 +1,150 @@
+using System.Diagnostics;
+using System.Globalization;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Gating;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Tensors;
+using ArmoFlow.Workers.Features;
+
+namespace ArmoFlow.Workers.Gating;
+
+public sealed class GatingConsumerDefinition() : StepConsumerDefinition<GatingConsumer>(StepNames.Gating);
+
+/// <summary>Accuracy of a source's held-out pairs, and the mean coefficient of each objective on its prompts.</summary>
+public sealed record SourceGate(int Pairs, int HeldOut, double? HeldOutAccuracy, IReadOnlyDictionary<string, double> MeanCoefficients);
+
+public sealed record GatingReport
+{
+    public required GatingOptions Options { get; init; }
+    public required int TrainingPairs { get; init; }
+    public required int HeldOutPairs { get; init; }
+
+    /// <summary>Pairs whose two prompts fall on different sides of the split: neither trained on nor counted.</summary>
+    public required int Straddling { get; init; }
+    public required double TrainingAccuracy { get; init; }
+    public required double? HeldOutAccuracy { get; init; }
+    public required double Beta { get; init; }
+
+    /// <summary>Mean loss over each 50 steps, in nats.</summary>
+    public required IReadOnlyList<double> LossCurve { get; init; }
+    public required SortedDictionary<string, SourceGate> Sources { get; init; }
+    public required GateHealth Health { get; init; }
+}
+
+/// <summary>Trains the gate on preference pairs, in slices from a checkpoint.</summary>
+public sealed class GatingConsumer(StepServices services, TrainerCache trainers) : StepConsumer<TrainGating, GatingTrained>(StepNames.Gating, version: 1, services)
+{
+    private static readonly TimeSpan SliceTime = TimeSpan.FromSeconds(20);
+    private const int StepsBetweenLooks = 10;
+
+    private static GatingOptions Options(GatingSpec spec) => new()
+    {
+        Steps = spec.Steps, BatchSize = spec.BatchSize, LearningRate = spec.LearningRate, Beta = spec.Beta, Temperature = spec.Temperature, Hidden = spec.Hidden, Seed = (ulong)spec.Seed,
+    };
+
+    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, Options = Options(run.Spec.Gating), run.Spec.Decorrelation.Verbosity },
+        run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression, ArtifactNames.Decorrelation)));
+
+    protected override async Task<StepOutcome?> Work(StepRun run)
+    {
+        GatingOptions options = Options(run.Spec.Gating);
+        TrainerCache.Session session = await trainers.Get(run.Key, async () =>
+        {
+            PairTable pairs = await PairTable.Open(run, Services.Artifacts);
+            return new TrainerCache.Session(pairs, new GatingTrainer(pairs.ForGate, options));
+        });
+        // What is on disk decides, not what is in memory: a slice cancelled half-way is done again from the last checkpoint.
+        string checkpoint = Path.Combine(run.Scratch, "checkpoint.safetensors");
+        session.Trainer.Rewind(File.Exists(checkpoint) ? checkpoint : null);
+        long start = Stopwatch.GetTimestamp();
+        while (session.Trainer.Step < options.Steps && Stopwatch.GetElapsedTime(start) < SliceTime)
+            session.Trainer.Advance(session.Trainer.Step + StepsBetweenLooks, (step, loss) => run.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps), run.Cancel);
+        session.Trainer.Save(checkpoint);
+        if (session.Trainer.Step < options.Steps) return null;
+        StepOutcome outcome = await Finish(run, session, options);
+        trainers.Forget();
+        return outcome;
+    }
+
+    private static async Task<StepOutcome> Finish(StepRun run, TrainerCache.Session session, GatingOptions options)
+    {
+        GatingPairs pairs = session.Pairs.ForGate;
+        GatingNetwork gate = session.Trainer.Network();
+        PairScores scores = PairScores.Compute(pairs, gate);
+        IReadOnlyList<int> training = pairs.Training, held = pairs.HeldOut;
+        SortedDictionary<string, SourceGate> sources = new(StringComparer.Ordinal);
+        foreach (IGrouping<string, int> source in Enumerable.Range(0, pairs.Count).GroupBy(i => pairs.Sources[i]))
+        {
+            int[] heldHere = [.. held.Where(i => pairs.Sources[i] == source.Key)];
+            double[][] coefficients = [.. source.Select(i => scores.Coefficients[pairs.PromptOf[i].Chosen])];
+            sources[source.Key] = new SourceGate(source.Count(), heldHere.Length, scores.Accuracy(heldHere),
+                run.Objectives.Select((name, o) => (name, Mean: coefficients.Average(c => c[o]))).ToDictionary(x => x.name, x => x.Mean));
+        }
+        int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
+        GatingReport report = new()
+        {
+            Options = options, TrainingPairs = training.Count, HeldOutPairs = held.Count, Straddling = pairs.Count - training.Count - held.Count,
+            TrainingAccuracy = scores.Accuracy(training)!.Value, HeldOutAccuracy = scores.Accuracy(held), Beta = gate.Beta, LossCurve = session.Trainer.LossCurve, Sources = sources,
+            Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen, .. scores.Rejected], session.Pairs.RawRewards(verbosity)),
+        };
+        Dictionary<string, ArtifactRef> outputs = new() { [ArtifactNames.Gating] = await run.Put(gate.Save), [ArtifactNames.GatingReport] = await run.PutJson(report) };
+        string warnings = report.Health.Warnings.Count == 0 ? "" : $"; gate health: {string.Join("; ", report.Health.Warnings)}";
+        return new StepOutcome(outputs, string.Create(CultureInfo.InvariantCulture,
+            $"held-out accuracy {(report.HeldOutAccuracy is { } accuracy ? accuracy.ToString("p1", CultureInfo.InvariantCulture) : "–")} on {held.Count:N0} pairs, trained on {training.Count:N0}, {options.Steps:N0} steps, β = {gate.Beta:f1}{warnings}"), report);
+    }
+}
+
+/// <summary>Scores of both sides of every pair under a gate, and the coefficients of every prompt.</summary>
+public sealed record PairScores(double[][] Coefficients, double[] Chosen, double[] Rejected)
+{
+    public static PairScores Compute(GatingPairs pairs, GatingNetwork gate)
+    {
+        double[][] coefficients = new double[pairs.Prompts.Count][];
+        Parallel.For(0, coefficients.Length, p =>
+        {
+            float[] prompt = new float[pairs.Prompts.Dimension];
+            pairs.Prompts.Copy(p, prompt);
+            coefficients[p] = gate.Coefficients(prompt);
+        });
+        double Score(int prompt, double[,] rewards, int row) => coefficients[prompt].Select((c, o) => gate.Beta * c * rewards[row, o]).Sum();
+        return new PairScores(coefficients,
+            [.. Enumerable.Range(0, pairs.Count).Select(i => Score(pairs.PromptOf[i].Chosen, pairs.Chosen, i))],
+            [.. Enumerable.Range(0, pairs.Count).Select(i => Score(pairs.PromptOf[i].Rejected, pairs.Rejected, i))]);
+    }
+
+    /// <summary>Share of pairs whose chosen side scores strictly higher; null for no pairs.</summary>
+    public double? Accuracy(IReadOnlyCollection<int> rows) => rows.Count == 0 ? null : rows.Count(i => Chosen[i] > Rejected[i]) / (double)rows.Count;
+}
+
+/// <summary>Keeps the trainer and its data between slices of one step.</summary>
+public sealed class TrainerCache : IDisposable
+{
+    private (StepKey Key, Session Session)? _last;
+
+    public sealed record Session(PairTable Pairs, GatingTrainer Trainer) : IDisposable
+    {
+        public void Dispose()
+        {
+            Trainer.Dispose();
+            Pairs.Dispose();
+        }
+    }
+
+    public async Task<Session> Get(StepKey key, Func<Task<Session>> open)
+    {
+        if (_last is { } last && last.Key == key) return last.Session;
+        Forget();
+        Session session = await open();
+        _last = (key, session);
+        return session;
+    }
+
+    public void Forget()
+    {
+        _last?.Session.Dispose();
+        _last = null;
+    }
+
+    public void Dispose() => Forget();
+}

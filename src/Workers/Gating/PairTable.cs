@@ -1,0 +1,64 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
+using ArmoFlow.Workers.Features;
+
+namespace ArmoFlow.Workers.Gating;
+
+/// <summary>The preference pairs within the token limit, with what the gate and the baselines need of them.</summary>
+public sealed class PairTable : IDisposable
+{
+    private readonly FeatureTable _features;
+    private readonly double[,] _raw; // [distinct conversations, k]
+    private readonly Dictionary<string, int> _rowOf;
+
+    public IReadOnlyList<PreferenceRow> Rows { get; }
+    public GatingPairs ForGate { get; }
+
+    private PairTable(FeatureTable features, List<PreferenceRow> rows, double[,] raw, Dictionary<string, int> rowOf, GatingPairs forGate) =>
+        (_features, Rows, _raw, _rowOf, ForGate) = (features, rows, raw, rowOf, forGate);
+
+    public static async Task<PairTable> Open(StepRun run, ArtifactStore artifacts)
+    {
+        FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), artifacts);
+        List<PreferenceRow> rows = [.. (await CanonicalTables.ReadPreferences(run.Open(ArtifactNames.Preferences))).Where(p => features.Has(p.ChosenId) && features.Has(p.RejectedId))];
+        using SafetensorsFile regression = new(run.Open(ArtifactNames.Regression)), decorrelation = new(run.Open(ArtifactNames.Decorrelation));
+        string[] ids = [.. rows.SelectMany(p => new[] { p.ChosenId, p.RejectedId }).Distinct()];
+        Dictionary<string, int> rowOf = ids.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
+        double[,] raw = Rewards.Compute(features.Responses(ids), regression.LoadFloats("weight"), run.Cancel);
+        double[,] debiased = Rewards.Transform(raw, decorrelation.LoadFloats("reward_transform_matrix"));
+        string[] prompts = [.. rows.SelectMany(p => new[] { p.ChosenPromptId, p.RejectedPromptId }).Distinct()];
+        Dictionary<string, int> promptRow = prompts.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
+        GatingPairs forGate = new()
+        {
+            Prompts = features.Prompts(prompts),
+            PromptIds = prompts,
+            PromptOf = [.. rows.Select(p => (promptRow[p.ChosenPromptId], promptRow[p.RejectedPromptId]))],
+            Chosen = Gather(debiased, rows, p => rowOf[p.ChosenId]),
+            Rejected = Gather(debiased, rows, p => rowOf[p.RejectedId]),
+            Sources = [.. rows.Select(p => p.Source)],
+        };
+        return new PairTable(features, rows, raw, rowOf, forGate);
+    }
+
+    public IFeatureRows ChosenFeatures => _features.Responses([.. Rows.Select(p => p.ChosenId)]);
+    public IFeatureRows RejectedFeatures => _features.Responses([.. Rows.Select(p => p.RejectedId)]);
+
+    /// <summary>One raw reward of every chosen, then of every rejected response.</summary>
+    public double[] RawRewards(int objective) => [.. Rows.Select(p => _raw[_rowOf[p.ChosenId], objective]), .. Rows.Select(p => _raw[_rowOf[p.RejectedId], objective])];
+
+    private static double[,] Gather(double[,] rewards, List<PreferenceRow> rows, Func<PreferenceRow, int> at)
+    {
+        int k = rewards.GetLength(1);
+        double[,] gathered = new double[rows.Count, k];
+        for (int i = 0; i < rows.Count; i++)
+            for (int o = 0; o < k; o++) gathered[i, o] = rewards[at(rows[i]), o];
+        return gathered;
+    }
+
+    public void Dispose() => _features.Dispose();
+}
