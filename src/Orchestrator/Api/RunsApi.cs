@@ -1,0 +1,90 @@
+using System.Text.Json;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Artifacts;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Routing;
+
+namespace ArmoFlow.Orchestrator.Api;
+
+public sealed record RunAccepted(Guid RunId);
+
+/// <summary>A run's state with how far its step is, as the event stream sends it.</summary>
+public sealed record RunEvent(RunDocument Run, StepProgressed? Progress);
+
+/// <summary>The HTTP calls for runs and their artifacts.</summary>
+public static class RunsApi
+{
+    private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
+    private const string SpecFolderHeader = "X-Spec-Folder";
+
+    public static void MapRuns(this IEndpointRouteBuilder app)
+    {
+        RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs");
+        runs.MapPost("", Submit).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder.");
+        runs.MapGet("", List).WithSummary("Lists runs, newest first.");
+        runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
+        runs.MapGet("{id:guid}/events", Events).WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
+        foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
+            runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) => Control(id, action, service, cancel)).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.");
+        app.MapGet("/api/v1/artifacts/{sha256}", Artifact).WithTags("artifacts").WithSummary("An artifact's bytes.");
+        app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).ExcludeFromDescription();
+    }
+
+    private static async Task<Results<Accepted<RunAccepted>, ProblemHttpResult>> Submit(HttpRequest request, RunService service, CancellationToken cancel)
+    {
+        using StreamReader reader = new(request.Body);
+        string text = await reader.ReadToEndAsync(cancel);
+        string folder = request.Headers.TryGetValue(SpecFolderHeader, out Microsoft.Extensions.Primitives.StringValues given) ? given.ToString() : Directory.GetCurrentDirectory();
+        try
+        {
+            Guid id = await service.Submit(SpecReader.Parse(text, "spec", folder), cancel);
+            return TypedResults.Accepted($"/api/v1/runs/{id}", new RunAccepted(id));
+        }
+        catch (SpecException e)
+        {
+            return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest);
+        }
+    }
+
+    private static async Task<Ok<RunPage>> List(RunService service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? cursor = null, int limit = 50) =>
+        TypedResults.Ok(await service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Cursor = cursor, Limit = limit }, cancel));
+
+    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunService service, CancellationToken cancel) =>
+        await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
+
+    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Control(Guid id, string action, RunService service, CancellationToken cancel)
+    {
+        try { return await service.Control(id, action, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id); }
+        catch (RunConflictException e) { return TypedResults.Problem(e.Message, title: "The run's state does not allow this.", statusCode: StatusCodes.Status409Conflict); }
+    }
+
+    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunService service, CancellationToken cancel) =>
+        await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(Changes(id, service, cancel), "run");
+
+    private static async IAsyncEnumerable<RunEvent> Changes(Guid id, RunService service, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
+    {
+        string last = "";
+        using PeriodicTimer timer = new(EventInterval);
+        do
+        {
+            if (await service.Find(id, cancel) is not { } run) yield break;
+            RunEvent change = new(run, service.Progress(id));
+            string now = JsonSerializer.Serialize(change with { Run = run with { Steps = [.. run.Steps.Select(s => s with { Seconds = 0 })] } });
+            if (now != last) yield return change;
+            last = now;
+            if (run.HasEnded) yield break;
+        }
+        while (await timer.WaitForNextTickAsync(cancel));
+    }
+
+    private static Results<PhysicalFileHttpResult, ProblemHttpResult> Artifact(string sha256, ArtifactStore artifacts) =>
+        sha256.Length == 64 && sha256.All(char.IsAsciiHexDigitLower) && artifacts.Has(sha256) ? TypedResults.PhysicalFile(artifacts.PathOf(sha256), "application/octet-stream")
+        : TypedResults.Problem($"no artifact {sha256}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+
+    private static ProblemHttpResult Unknown(Guid id) => TypedResults.Problem($"no run {id}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+}

@@ -1,0 +1,20 @@
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Orchestrator.Sagas;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Runs;
+using MassTransit;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace ArmoFlow.Orchestrator;
+
+public static class OrchestratorRegistration
+{
+    public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
+        .AddSingleton<ProgressBoard>().AddSingleton<RunService>().AddHostedService<ControlPump>();
+
+    public static void AddRunSaga(this IBusRegistrationConfigurator bus)
+    {
+        bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().StoredInBooks();
+        bus.AddConsumer<ProgressConsumer>();
+    }
+}

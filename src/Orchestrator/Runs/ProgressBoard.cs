@@ -1,0 +1,23 @@
+using System.Collections.Concurrent;
+using ArmoFlow.Contracts;
+using MassTransit;
+
+namespace ArmoFlow.Orchestrator.Runs;
+
+/// <summary>The latest progress of each run's current step.</summary>
+public sealed class ProgressBoard
+{
+    private readonly ConcurrentDictionary<Guid, StepProgressed> _latest = new();
+
+    public StepProgressed? Of(Guid run) => _latest.GetValueOrDefault(run);
+    public void Put(StepProgressed progress) => _latest[progress.RunId] = progress;
+}
+
+public sealed class ProgressConsumer(ProgressBoard board) : IConsumer<StepProgressed>
+{
+    public Task Consume(ConsumeContext<StepProgressed> context)
+    {
+        board.Put(context.Message);
+        return Task.CompletedTask;
+    }
+}

@@ -1,0 +1,137 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Decorrelation;
+using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.Contracts.Features;
+using ArmoFlow.Contracts.Gating;
+using ArmoFlow.Contracts.Ingestion;
+using ArmoFlow.Contracts.Regression;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Runs;
+using MassTransit;
+
+namespace ArmoFlow.Orchestrator.Sagas;
+
+/// <summary>
+/// A run, from its submission to its end. Each state sends one step's command and waits for its event; answers to an earlier
+/// asking (before a pause, a retry, a crash) are ignored.
+/// </summary>
+public sealed class RunSaga : MassTransitStateMachine<RunState>
+{
+    public Event<SubmitRun> RunSubmitted { get; } = null!;
+    public Event<DataIngested> DataIngested { get; } = null!;
+    public Event<FeaturesExtracted> FeaturesExtracted { get; } = null!;
+    public Event<RegressionFitted> RegressionFitted { get; } = null!;
+    public Event<DecorrelationFitted> DecorrelationFitted { get; } = null!;
+    public Event<GatingTrained> GatingTrained { get; } = null!;
+    public Event<ModelEvaluated> ModelEvaluated { get; } = null!;
+    public Event<StepFailed> StepFailed { get; } = null!;
+    public Event<CancelRun> CancelRequested { get; } = null!;
+    public Event<PauseRun> PauseRequested { get; } = null!;
+    public Event<ResumeRun> ResumeRequested { get; } = null!;
+    public Event<RetryRun> RetryRequested { get; } = null!;
+
+    public State Ingesting { get; } = null!;
+    public State ExtractingFeatures { get; } = null!;
+    public State FittingRegression { get; } = null!;
+    public State FittingDecorrelation { get; } = null!;
+    public State TrainingGating { get; } = null!;
+    public State Evaluating { get; } = null!;
+    public State Completed { get; } = null!;
+    public State Failed { get; } = null!;
+    public State Cancelled { get; } = null!;
+    public State Paused { get; } = null!;
+
+    public RunSaga(TimeProvider time)
+    {
+        InstanceState(run => run.CurrentState);
+        this.CorrelateByRunId();
+        OnUnhandledEvent(context => context.Ignore());
+
+        Initially(
+            When(RunSubmitted)
+                .OpenBooks(time)
+                .SendStep(StepNames.Ingestion, time)
+                .TransitionTo(Ingesting));
+
+        During(Ingesting,
+            When(DataIngested, IsCurrent)
+                .RecordStep(time)
+                .SendStep(StepNames.Features, time)
+                .TransitionTo(ExtractingFeatures));
+
+        During(ExtractingFeatures,
+            When(FeaturesExtracted, IsCurrent)
+                .RecordStep(time)
+                .SendStep(StepNames.Regression, time)
+                .TransitionTo(FittingRegression));
+
+        During(FittingRegression,
+            When(RegressionFitted, IsCurrent)
+                .RecordStep(time)
+                .SendStep(StepNames.Decorrelation, time)
+                .TransitionTo(FittingDecorrelation));
+
+        During(FittingDecorrelation,
+            When(DecorrelationFitted, IsCurrent)
+                .RecordStep(time)
+                .SendStep(StepNames.Gating, time)
+                .TransitionTo(TrainingGating));
+
+        During(TrainingGating,
+            When(GatingTrained, IsCurrent)
+                .RecordStep(time)
+                .SendStep(StepNames.Evaluation, time)
+                .TransitionTo(Evaluating));
+
+        During(Evaluating,
+            When(ModelEvaluated, IsCurrent)
+                .RecordStep(time)
+                .CloseBooks(time)
+                .TransitionTo(Completed)
+                .AnnounceEnd());
+
+        State[] working = [Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating];
+
+        During(working,
+            When(StepFailed, context => context.Message.Attempt == context.Saga.Attempt)
+                .RecordFailure(time)
+                .CloseBooks(time)
+                .TransitionTo(Failed)
+                .AnnounceEnd(),
+            When(PauseRequested)
+                .StopWork("Paused", time)
+                .TransitionTo(Paused),
+            When(ResumeRequested)
+                .GoOn(this, time));
+
+        During([.. working, Paused],
+            When(CancelRequested)
+                .StopWork("Cancelled", time)
+                .CloseBooks(time)
+                .TransitionTo(Cancelled)
+                .AnnounceEnd());
+
+        During(Paused,
+            When(ResumeRequested)
+                .GoOn(this, time));
+
+        During([Failed, Cancelled],
+            When(RetryRequested)
+                .Reopen()
+                .GoOn(this, time));
+    }
+
+    /// <summary>The state in which a run waits for a step.</summary>
+    public State StateOf(string step) => step switch
+    {
+        StepNames.Ingestion => Ingesting,
+        StepNames.Features => ExtractingFeatures,
+        StepNames.Regression => FittingRegression,
+        StepNames.Decorrelation => FittingDecorrelation,
+        StepNames.Gating => TrainingGating,
+        StepNames.Evaluation => Evaluating,
+        _ => throw new ArgumentOutOfRangeException(nameof(step), step, "not a step"),
+    };
+
+    private static bool IsCurrent<T>(BehaviorContext<RunState, T> context) where T : StepCompleted => context.Message.Attempt == context.Saga.Attempt;
+}

@@ -1,0 +1,134 @@
+using System.Text.Json.Nodes;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Decorrelation;
+using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.Contracts.Features;
+using ArmoFlow.Contracts.Gating;
+using ArmoFlow.Contracts.Ingestion;
+using ArmoFlow.Contracts.Regression;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Runs;
+using MassTransit;
+
+namespace ArmoFlow.Orchestrator.Sagas;
+
+/// <summary>The verbs of <see cref="RunSaga"/>.</summary>
+internal static class RunSagaActivities
+{
+    public static void CorrelateByRunId(this RunSaga _)
+    {
+        GlobalTopology.Send.UseCorrelationId<SubmitRun>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<DataIngested>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<FeaturesExtracted>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<RegressionFitted>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<DecorrelationFitted>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<GatingTrained>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<ModelEvaluated>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<StepFailed>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<CancelRun>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<PauseRun>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<ResumeRun>(x => x.RunId);
+        GlobalTopology.Send.UseCorrelationId<RetryRun>(x => x.RunId);
+    }
+
+    public static EventActivityBinder<RunState, SubmitRun> OpenBooks(this EventActivityBinder<RunState, SubmitRun> binder, TimeProvider time) => binder.Then(context =>
+    {
+        RunState run = context.Saga;
+        run.Name = context.Message.Spec.Name;
+        run.Spec = context.Message.Spec;
+        run.SpecDigest = context.Message.SpecDigest;
+        run.Tags = [.. context.Message.Spec.Tags];
+        run.SubmittedAt = time.GetUtcNow();
+        run.Steps = [.. StepNames.All.Select(name => new RunStep { Name = name })];
+    });
+
+    public static EventActivityBinder<RunState, T> SendStep<T>(this EventActivityBinder<RunState, T> binder, string step, TimeProvider time)
+        where T : class => binder.ThenAsync(context => Ask(context, step, time));
+
+    public static EventActivityBinder<RunState, T> RecordStep<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
+        where T : StepCompleted => binder.Then(context =>
+    {
+        RunStep step = Current(context.Saga)!;
+        step.Status = "Completed";
+        step.Reused = context.Message.Reused;
+        step.Detail = context.Message.Detail;
+        step.Key = context.Message.StepKey;
+        step.EndedAt = time.GetUtcNow();
+        foreach ((string name, ArtifactRef artifact) in context.Message.Outputs) context.Saga.Artifacts[name] = artifact;
+        context.Saga.Metrics[step.Name] = JsonNode.Parse(context.Message.Metrics.GetRawText());
+    });
+
+    public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder, TimeProvider time) => binder.Then(context =>
+    {
+        context.Saga.Error = context.Message.Error;
+        context.Saga.BadInput = context.Message.BadInput;
+        End(context.Saga, "Failed", time);
+    });
+
+    /// <summary>Ends the step in progress and tells the workers; what it has finished stays in the books.</summary>
+    public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status, TimeProvider time)
+        where T : class => binder.Then(context => End(context.Saga, status, time)).Publish(context => new StopWork(context.Saga.CorrelationId));
+
+    public static EventActivityBinder<RunState, T> CloseBooks<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
+        where T : class => binder.Then(context => context.Saga.EndedAt = time.GetUtcNow());
+
+    public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
+        where T : class => binder.Then(context => (context.Saga.Error, context.Saga.BadInput, context.Saga.EndedAt) = (null, false, null));
+
+    public static EventActivityBinder<RunState, T> AnnounceEnd<T>(this EventActivityBinder<RunState, T> binder)
+        where T : class => binder.Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState));
+
+    /// <summary>Asks again for the first step that is not completed, and waits for it.</summary>
+    public static EventActivityBinder<RunState, T> GoOn<T>(this EventActivityBinder<RunState, T> binder, RunSaga saga, TimeProvider time)
+        where T : class => binder.ThenAsync(async context =>
+    {
+        string step = Current(context.Saga)!.Name;
+        await Ask(context, step, time);
+        await context.TransitionToState(saga.StateOf(step));
+    });
+
+    private static RunStep? Current(RunState run) => run.Steps.FirstOrDefault(s => s.Status != "Completed");
+
+    private static void End(RunState run, string status, TimeProvider time)
+    {
+        RunStep step = Current(run)!;
+        step.Status = status;
+        step.EndedAt = time.GetUtcNow();
+    }
+
+    private static async Task Ask<T>(BehaviorContext<RunState, T> context, string name, TimeProvider time)
+        where T : class
+    {
+        RunState run = context.Saga;
+        RunStep step = run.Steps.Single(s => s.Name == name);
+        (step.Status, step.StartedAt, step.EndedAt) = ("Running", time.GetUtcNow(), null);
+        run.Attempt++;
+        await context.Send(new Uri($"queue:{name}"), Command(run, name));
+    }
+
+    private static object Command(RunState run, string step)
+    {
+        Dictionary<string, ArtifactRef> inputs = new(run.Artifacts);
+        return step switch
+        {
+            StepNames.Ingestion => new IngestData { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Features => new ExtractFeatures { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Regression => new FitRegression { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Decorrelation => new FitDecorrelation { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Gating => new TrainGating { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
+            _ => new EvaluateModel { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
+        };
+    }
+}
+
+/// <summary>One saga message at a time for each run's row, and nothing sent before the row is committed.</summary>
+public sealed class RunSagaDefinition : SagaDefinition<RunState>
+{
+    public RunSagaDefinition() => EndpointName = "runs";
+
+    protected override void ConfigureSaga(IReceiveEndpointConfigurator endpointConfigurator, ISagaConfigurator<RunState> sagaConfigurator, IRegistrationContext context)
+    {
+        endpointConfigurator.UseMessageRetry(r => r.Exponential(6, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(5), TimeSpan.FromMilliseconds(200)));
+        endpointConfigurator.UseInMemoryOutbox(context);
+    }
+}
