@@ -1,1 +1,32 @@
-Console.WriteLine("x");
+using System.CommandLine;
+using ArmoFlow.Cli;
+using ArmoFlow.Cli.Commands;
+
+RootCommand root = new("Trains, evaluates and keeps the books on interpretable reward models.")
+{
+    DemoCommands.Demo(), DemoCommands.Init(), RunCommands.Run(), RunCommands.Runs(), ArtifactCommands.Artifacts(), StepCommands.Step(),
+    ScoreCommands.Score(), ModelCommands.Models(), ServeCommand.Serve(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
+};
+ParseResult parsed = root.Parse(args);
+if (parsed.Errors.Count > 0)
+{
+    foreach (System.CommandLine.Parsing.ParseError error in parsed.Errors) Console.Error.WriteLine($"armoflow: {error.Message}");
+    Console.Error.WriteLine($"See: armoflow {string.Join(' ', Terminal.CommandPath(parsed.CommandResult))} --help".Replace("  ", " ", StringComparison.Ordinal));
+    return ExitCodes.BadInput;
+}
+try { return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }); }
+catch (Exception e) when (Terminal.AsUserError(e) is { } message)
+{
+    Console.Error.WriteLine($"armoflow: {message}");
+    return ExitCodes.BadInput;
+}
+catch (OperationCanceledException)
+{
+    Console.Error.WriteLine("armoflow: interrupted; the same command goes on where this one stopped.");
+    return ExitCodes.Failed;
+}
+catch (Exception e)
+{
+    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {e.Message}{Environment.NewLine}This is a defect of ArmoFlow; the stack is in {Terminal.WriteCrash(e)}.");
+    return ExitCodes.Failed;
+}

@@ -10,7 +10,10 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddSingleton<ProgressBoard>().AddSingleton<RunService>().AddHostedService<ControlPump>();
+        .AddRunQueries().AddSingleton<RunService>().AddHostedService<ControlPump>();
+
+    /// <summary>Reading alone, for commands that start no bus.</summary>
+    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {

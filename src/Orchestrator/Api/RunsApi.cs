@@ -51,10 +51,10 @@ public static class RunsApi
         }
     }
 
-    private static async Task<Ok<RunPage>> List(RunService service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? cursor = null, int limit = 50) =>
+    private static async Task<Ok<RunPage>> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? cursor = null, int limit = 50) =>
         TypedResults.Ok(await service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Cursor = cursor, Limit = limit }, cancel));
 
-    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunService service, CancellationToken cancel) =>
+    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
 
     private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Control(Guid id, string action, RunService service, CancellationToken cancel)
@@ -63,10 +63,11 @@ public static class RunsApi
         catch (RunConflictException e) { return TypedResults.Problem(e.Message, title: "The run's state does not allow this.", statusCode: StatusCodes.Status409Conflict); }
     }
 
-    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunService service, CancellationToken cancel) =>
+    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(Changes(id, service, cancel), "run");
 
-    private static async IAsyncEnumerable<RunEvent> Changes(Guid id, RunService service, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
+    /// <summary>The run's document and progress whenever they change, until it ends.</summary>
+    public static async IAsyncEnumerable<RunEvent> Changes(Guid id, RunQueries service, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
         string last = "";
         using PeriodicTimer timer = new(EventInterval);

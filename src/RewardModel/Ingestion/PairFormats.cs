@@ -10,12 +10,12 @@ public static class PairFormats
 
     private static readonly Dictionary<string, Func<SourceRow, IEnumerable<PreferencePair>>> Named = new(StringComparer.Ordinal)
     {
-        ["pairs"] = row => [row.Pair(row.Messages("chosen"), row.Messages("rejected"))],
+        ["pairs"] = row => [Pair(row)],
         ["argilla-capybara"] = row => [row.Pair(row.Messages("chosen"), row.Messages("rejected"))],
         ["argilla-math"] = row => [row.Pair(Conversation.Create(row.Text("instruction"), row.Text("chosen_response"), row.Place), Conversation.Create(row.Text("instruction"), row.Text("rejected_response"), row.Place))],
-        ["shp"] = row => [Labelled(row, row.Text("history"), row.Text("human_ref_A"), row.Text("human_ref_B"), Fields.Number(row.Get(row.Fields, "labels"), row.Place, "labels") == 1)],
+        ["shp"] = row => [Labelled(row, row.Text("history"), row.Text("human_ref_A"), row.Text("human_ref_B"), Rows.Number(row.Get(row.Fields, "labels"), row.Place, "labels") == 1)],
         ["hh-rlhf"] = row => [row.Pair(Transcript.Parse(row.Text("chosen"), row.Place), Transcript.Parse(row.Text("rejected"), row.Place))],
-        ["pku-saferlhf"] = row => [Labelled(row, row.Text("prompt"), row.Text("response_0"), row.Text("response_1"), Fields.Number(row.Get(row.Fields, "better_response_id"), row.Place, "better_response_id") == 0)],
+        ["pku-saferlhf"] = row => [Labelled(row, row.Text("prompt"), row.Text("response_0"), row.Text("response_1"), Rows.Number(row.Get(row.Fields, "better_response_id"), row.Place, "better_response_id") == 0)],
         ["prometheus2"] = row => [Labelled(row, row.Text("orig_instruction"), row.Text("orig_response_A"), row.Text("orig_response_B"), row.Text("orig_preference") == "A")],
         ["prm-phase-2"] = ProcessSteps,
         ["ultrafeedback"] = row => BestAgainstOthers(row, "ultrafeedback"),
@@ -30,12 +30,15 @@ public static class PairFormats
     /// <summary>RewardBench's layout: prompt, chosen, rejected (text, or lists of messages), subset, id.</summary>
     public static BenchmarkPair RewardBench(SourceRow row)
     {
-        bool lists = row.Get(row.Fields, "chosen").ValueKind == JsonValueKind.Array;
-        PreferencePair pair = lists ? row.Pair(row.Messages("chosen"), row.Messages("rejected"))
-            : row.Pair(Conversation.Create(row.Text("prompt"), row.Text("chosen"), row.Place), Conversation.Create(row.Text("prompt"), row.Text("rejected"), row.Place));
+        PreferencePair pair = Pair(row);
         JsonElement id = row.Get(row.Fields, "id");
         return new BenchmarkPair(id.ValueKind == JsonValueKind.String ? id.GetString()! : id.GetRawText(), row.Text("subset"), pair.Chosen, pair.Rejected);
     }
+
+    /// <summary>A pair as two lists of messages, or as a prompt and two texts.</summary>
+    public static PreferencePair Pair(SourceRow row) => row.Get(row.Fields, "chosen").ValueKind == JsonValueKind.Array
+        ? row.Pair(row.Messages("chosen"), row.Messages("rejected"))
+        : row.Pair(Conversation.Create(row.Text("prompt"), row.Text("chosen"), row.Place), Conversation.Create(row.Text("prompt"), row.Text("rejected"), row.Place));
 
     private static PreferencePair Labelled(SourceRow row, string prompt, string a, string b, bool firstIsBetter)
     {
@@ -57,13 +60,13 @@ public static class PairFormats
     /// <summary>PRM800K, phase 2: at each step, a completion rated 1 against each rated −1, after the steps before it.</summary>
     private static IEnumerable<PreferencePair> ProcessSteps(SourceRow row)
     {
-        string problem = Fields.TextOf(row.Get(row.Get(row.Fields, "question"), "problem"), row.Place, "problem");
+        string problem = Rows.TextOf(row.Get(row.Get(row.Fields, "question"), "problem"), row.Place, "problem");
         List<string> before = [];
         foreach (JsonElement step in row.Get(row.Get(row.Fields, "label"), "steps").EnumerateArray())
         {
             JsonElement completions = row.Get(step, "completions");
             if (completions.ValueKind != JsonValueKind.Array) yield break;
-            List<(string Text, double? Rating)> rated = [.. completions.EnumerateArray().Select(c => (Fields.TextOf(row.Get(c, "text"), row.Place, "text"), Fields.Number(row.Get(c, "rating"), row.Place, "rating")))];
+            List<(string Text, double? Rating)> rated = [.. completions.EnumerateArray().Select(c => (Rows.TextOf(row.Get(c, "text"), row.Place, "text"), Rows.Number(row.Get(c, "rating"), row.Place, "rating")))];
             string? good = rated.Where(c => c.Rating == 1).Select(c => c.Text).FirstOrDefault();
             if (good is null) yield break;
             foreach ((string bad, _) in rated.Where(c => c.Rating == -1 && c.Text != good))

@@ -86,7 +86,7 @@ public static class RatedFormats
                 foreach (string aspect in UltraFeedbackAspects)
                     if (annotations.TryGetProperty(aspect, out JsonElement annotation) && annotation.ValueKind == JsonValueKind.Object && annotation.TryGetProperty("Rating", out JsonElement rating))
                         ratings.Add((UltraFeedbackName(aspect), rating, aspect, OneToFive));
-            yield return Rated(row, prompt, Fields.TextOf(row.Get(completion, "response"), row.Place, "response"), ratings);
+            yield return Rated(row, prompt, Rows.TextOf(row.Get(completion, "response"), row.Place, "response"), ratings);
         }
     }
 
@@ -96,10 +96,10 @@ public static class RatedFormats
         if (!CodeAspects.TryGetValue(preference, out string? objective))
             throw new InvalidInputException($"{row.Place} column 'preference'", $"'{preference}'", "one of the five coding preferences", DidYouMean.Suggest(preference, CodeAspects.Keys));
         Dictionary<string, JsonElement> ratings = row.Get(row.Fields, "annotations").EnumerateArray()
-            .ToDictionary(a => Fields.TextOf(row.Get(a, "model"), row.Place, "model"), a => row.Get(a, "rating"));
+            .ToDictionary(a => Rows.TextOf(row.Get(a, "model"), row.Place, "model"), a => row.Get(a, "rating"));
         foreach (JsonElement response in row.Get(row.Fields, "responses").EnumerateArray())
-            if (ratings.TryGetValue(Fields.TextOf(row.Get(response, "model"), row.Place, "model"), out JsonElement rating))
-                yield return Rated(row, prompt, Fields.TextOf(row.Get(response, "response"), row.Place, "response"), [(objective, rating, "rating", OneToFive)]);
+            if (ratings.TryGetValue(Rows.TextOf(row.Get(response, "model"), row.Place, "model"), out JsonElement rating))
+                yield return Rated(row, prompt, Rows.TextOf(row.Get(response, "response"), row.Place, "response"), [(objective, rating, "rating", OneToFive)]);
     }
 
     private static IEnumerable<RatedResponse> OpenOrca(SourceRow row)
@@ -109,7 +109,7 @@ public static class RatedFormats
             throw new InvalidInputException(row.Place, $"{ratings.Length} ratings for {generations.Length} generations", "one rating for each generation", "Leave the row out, or correct it.");
         string system = row.Text("system"), input = row.Text("input");
         return generations.Zip(ratings, (g, r) => Rated(row, Conversation.Create(
-            [.. system.Length > 0 ? [new Message("system", system)] : Array.Empty<Message>(), new Message("user", input), new Message("assistant", Fields.TextOf(g, row.Place, "generations"))], row.Place),
+            [.. system.Length > 0 ? [new Message("system", system)] : Array.Empty<Message>(), new Message("user", input), new Message("assistant", Rows.TextOf(g, row.Place, "generations"))], row.Place),
             [("argilla-judge-lm", r, "rating", OneToTen)]));
     }
 
@@ -120,7 +120,7 @@ public static class RatedFormats
     {
         Dictionary<string, double> scaled = [];
         foreach ((string objective, JsonElement value, string column, Scale scale) in ratings)
-            if (Fields.Number(value, row.Place, column, textAllowed: scale != ZeroToOne) is { } number) scaled[objective] = scale.Rescale(number, row.Place, column);
+            if (Rows.Number(value, row.Place, column, textAllowed: scale != ZeroToOne) is { } number) scaled[objective] = scale.Rescale(number, row.Place, column);
         return new RatedResponse(conversation, scaled);
     }
 

@@ -23,7 +23,7 @@ public readonly record struct Scale(double Min, double Max)
 }
 
 /// <summary>Typed access to a row's fields, with errors that name the column.</summary>
-internal static class Fields
+public static class Rows
 {
     public static string Text(this SourceRow row, string column) => TextOf(row.Get(row.Fields, column), row.Place, column);
 

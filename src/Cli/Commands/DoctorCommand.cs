@@ -1,0 +1,112 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.RewardModel.Backbone;
+using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Text;
+using Spectre.Console;
+using TorchSharp;
+
+namespace ArmoFlow.Cli.Commands;
+
+internal sealed record Finding(string Check, bool Ok, string Found, string? Remedy);
+
+internal static class DoctorCommand
+{
+    private const long SmallDisk = 2L << 30, SmallMemory = 2L << 30;
+
+    public static Command Doctor()
+    {
+        Argument<string?> spec = new("spec") { Description = "Also check this spec's backbone and data.", Arity = ArgumentArity.ZeroOrOne };
+        Option<string> workspace = Options.Workspace();
+        Option<bool> json = Options.Json();
+        Command command = new("doctor", "Checks libtorch, disk and memory, and a spec's backbone and data.") { spec, workspace, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            List<Finding> findings = [Libtorch(), Disk(parsed.GetRequiredValue(workspace)), Memory()];
+            if (parsed.GetValue(spec) is { } path) await Spec(path, findings, cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(findings);
+            else
+            {
+                Table table = RunTables.New("check", "", "found", "remedy");
+                foreach (Finding f in findings) table.AddRow(f.Check, f.Ok ? "[green]ok[/]" : "[red]fails[/]", Markup.Escape(f.Found), Markup.Escape(f.Remedy ?? ""));
+                Terminal.Out.Write(table);
+            }
+            return findings.All(f => f.Ok) ? ExitCodes.Done : ExitCodes.Failed;
+        });
+        return command;
+    }
+
+    private static Finding Libtorch()
+    {
+        try
+        {
+            using torch.Tensor product = torch.ones(2, 2).matmul(torch.ones(2, 2));
+            return new Finding("libtorch", product.sum().item<float>() == 8, $"TorchSharp {typeof(torch).Assembly.GetName().Version}, {ComputeType.BestDevice}, {torch.get_num_threads()} threads, {ComputeType.Hardware}", null);
+        }
+        catch (Exception e) when (e is TypeInitializationException or DllNotFoundException or NotSupportedException or ExternalException)
+        {
+            return new Finding("libtorch", false, (e.InnerException ?? e).Message.Split('\n')[0], "Rebuild with ./armoflow; on a system older than Debian 12 or Ubuntu 22.04, update glibc.");
+        }
+    }
+
+    private static Finding Disk(string workspace)
+    {
+        string at = Path.GetFullPath(workspace);
+        while (!Directory.Exists(at)) at = Path.GetDirectoryName(at)!;
+        DriveInfo drive = new(at);
+        return new Finding("disk", drive.AvailableFreeSpace > SmallDisk, Bytes(drive.AvailableFreeSpace) + $" free at {at}", drive.AvailableFreeSpace > SmallDisk ? null : "Free some space, or use another --workspace.");
+    }
+
+    private static Finding Memory()
+    {
+        long available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+        return new Finding("memory", available > SmallMemory, Bytes(available), available > SmallMemory ? null : "Use a machine or a limit with at least 2 GB.");
+    }
+
+    private static async Task Spec(string path, List<Finding> findings, CancellationToken cancel)
+    {
+        RunSpec? spec = null;
+        findings.Add(Try("spec", () => (spec = SpecReader.Load(path)).Name));
+        if (spec is null) return;
+        string folder = Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path));
+        findings.Add(Try("backbone", () =>
+        {
+            LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
+            using Checkpoint checkpoint = new(folder);
+            LlamaModel.RequireShapes(checkpoint, config);
+            return $"{config.Parameters:N0} parameters, hidden size {config.HiddenSize}, {Bytes(checkpoint.Bytes)}";
+        }));
+        findings.Add(Try("tokenizer", () =>
+        {
+            ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
+            LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens();
+            return "byte-level BPE, Llama-3 template";
+        }));
+        IEnumerable<(string Name, IReadOnlyList<string> Files)> sources = [.. spec.Ratings.Select(s => (s.Name, s.Files)), .. spec.Preferences.Select(s => (s.Name, s.Files)), .. spec.Benchmark is { } b ? new[] { ("benchmark", b.Files) } : []];
+        foreach ((string name, IReadOnlyList<string> patterns) in sources)
+        {
+            string found = "";
+            try
+            {
+                IReadOnlyList<(string Path, string ShownAs)> files = FilePatterns.Resolve(spec.Folder, patterns);
+                foreach ((string file, string shownAs) in files)
+                    await foreach (SourceRow row in RowReader.Read(file, shownAs, cancel)) break;
+                found = $"{files.Count} file{(files.Count == 1 ? "" : "s")}, first rows read";
+                findings.Add(new Finding($"data: {name}", true, found, null));
+            }
+            catch (Exception e) when (Terminal.AsUserError(e) is { } message) { findings.Add(new Finding($"data: {name}", false, message, "See the message.")); }
+        }
+    }
+
+    private static Finding Try(string check, Func<string> look)
+    {
+        try { return new Finding(check, true, look(), null); }
+        catch (Exception e) when (Terminal.AsUserError(e) is { } message) { return new Finding(check, false, message, "See the message."); }
+    }
+
+    private static string Bytes(long bytes) => (bytes / 1e9).ToString("f1", CultureInfo.InvariantCulture) + " GB";
+}

@@ -1,0 +1,197 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Runs;
+using Microsoft.Extensions.DependencyInjection;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+internal static class RunCommands
+{
+    public static Command Run()
+    {
+        Argument<string> spec = new("spec") { Description = "The run's spec (YAML), or its folder." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string path = parsed.GetRequiredValue(spec);
+            RunDocument run = parsed.GetValue(server) is { } url && parsed.GetResult(workspace)?.Implicit != false
+                ? await OnServer(url, path, cancel) : await Embedded(path, parsed.GetRequiredValue(workspace), cancel);
+            return Report(run, parsed.GetValue(json));
+        });
+        return command;
+    }
+
+    /// <summary>Runs a spec in this process.</summary>
+    public static async Task<RunDocument> Embedded(string specPath, string workspace, CancellationToken cancel)
+    {
+        RunSpec spec = SpecReader.Load(specPath);
+        await using EmbeddedHost host = await EmbeddedHost.Start(workspace, cancel);
+        RunService service = host.Services.GetRequiredService<RunService>();
+        RunQueries queries = host.Services.GetRequiredService<RunQueries>();
+        Guid? unfinished = await queries.FindUnfinished(spec, cancel);
+        // Another spec's run that a killed process left stays where it was, and says so.
+        foreach (Guid other in await queries.Interrupted(cancel))
+            if (other != unfinished) await service.Control(other, "pause", cancel);
+        Guid id;
+        if (unfinished is { } known)
+        {
+            Console.Error.WriteLine($"run {known} was interrupted: going on with it");
+            id = (await service.Control(known, "resume", cancel))!.RunId;
+        }
+        else
+        {
+            id = await service.Submit(spec, cancel);
+            Console.Error.WriteLine($"run {id}  {spec.Name}");
+        }
+        return await RunView.Follow(RunsApi.Changes(id, queries, cancel));
+    }
+
+    private static async Task<RunDocument> OnServer(string url, string specPath, CancellationToken cancel)
+    {
+        await using ServerClient client = new(url);
+        SpecReader.Load(specPath);
+        Guid id = await client.Submit(Directory.Exists(specPath) ? Path.Combine(specPath, "spec.yaml") : specPath, cancel);
+        Console.Error.WriteLine($"run {id}");
+        return await RunView.Follow(client.Watch(id, cancel));
+    }
+
+    /// <summary>Prints how a run ended and returns the exit code.</summary>
+    public static int Report(RunDocument run, bool json)
+    {
+        if (json) Terminal.PrintJson(run);
+        if (run.Error is { } error) Console.Error.WriteLine($"armoflow: {error}");
+        else if (!json && run.Status == "Completed") RunTables.Results(run);
+        if (run.Status == "Paused") Console.Error.WriteLine($"paused; go on with: armoflow runs resume {run.RunId}");
+        if (run.Status == "Cancelled") Console.Error.WriteLine($"cancelled; go on with: armoflow runs retry {run.RunId}");
+        return run.Status is "Failed" or "Cancelled" ? run.BadInput ? ExitCodes.BadInput : ExitCodes.Failed : ExitCodes.Done;
+    }
+
+    public static Command Runs() => new("runs", "Lists, shows, watches, stops, goes on with and compares runs.")
+    {
+        List(), Show(), Watch(), Control("cancel", "Cancels a run; its work stops within a second."), Control("pause", "Pauses a run, to go on later."),
+        Control("resume", "Goes on with a paused or interrupted run."), Control("retry", "Goes on with a failed or cancelled run from the step that failed."), Compare(),
+    };
+
+    private static Command List()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server(), status = new("--status") { Description = "Only runs in this state." }, name = new("--name") { Description = "Only runs of this name." };
+        Option<string?> tag = new("--tag") { Description = "Only runs with this tag." }, q = new("--query", "-q") { Description = "Only runs whose name, id or error holds this text." };
+        Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 20 };
+        Option<bool> json = Options.Json();
+        Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, limit, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            RunPage page = await client.List(new RunFilter { Status = parsed.GetValue(status), Name = parsed.GetValue(name), Tag = parsed.GetValue(tag), Q = parsed.GetValue(q), Limit = parsed.GetValue(limit) }, cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(page);
+            else RunTables.List(page.Runs);
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Show()
+    {
+        Argument<Guid> id = Options.Run();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("show", "Shows a run: its steps, artifacts and figures.") { id, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(run);
+            else RunTables.Show(run);
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Watch()
+    {
+        Argument<Guid> id = Options.Run();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("watch", "Follows a run that another process works on, until it ends.") { id, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await client.Find(parsed.GetRequiredValue(id), cancel);
+            return Report(await RunView.Follow(client.Watch(parsed.GetRequiredValue(id), cancel)), parsed.GetValue(json));
+        });
+        return command;
+    }
+
+    private static Command Control(string action, string description)
+    {
+        Argument<Guid> id = Options.Run();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new(action, description) { id, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            RunDocument run = await client.Control(parsed.GetRequiredValue(id), action, cancel);
+            if (action is "resume" or "retry" && run.HasEnded) return Report(run, parsed.GetValue(json));
+            if (parsed.GetValue(json)) Terminal.PrintJson(run);
+            else Console.Error.WriteLine($"run {run.RunId}: {run.Status}");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Compare()
+    {
+        Argument<Guid> first = Options.Run("first"), second = Options.Run("second");
+        Option<string> workspace = Options.Workspace();
+        Option<bool> json = Options.Json();
+        Command command = new("compare", "Compares two runs: what differs in their specs and in their figures.") { first, second, workspace, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using WorkspaceClient client = new(parsed.GetRequiredValue(workspace));
+            Guid a = parsed.GetRequiredValue(first), b = parsed.GetRequiredValue(second);
+            (SortedDictionary<string, string> specA, SortedDictionary<string, string> specB) = (Flat(JsonSerializer.SerializeToNode(await client.FindSpec(a, cancel), Terminal.Json)), Flat(JsonSerializer.SerializeToNode(await client.FindSpec(b, cancel), Terminal.Json)));
+            (SortedDictionary<string, string> figuresA, SortedDictionary<string, string> figuresB) = (Flat((await client.Find(a, cancel)).Metrics), Flat((await client.Find(b, cancel)).Metrics));
+            IReadOnlyList<Difference> spec = Differences(specA, specB), figures = [.. Differences(figuresA, figuresB).Where(d => !d.Key.Contains("lossCurve", StringComparison.Ordinal))];
+            if (parsed.GetValue(json)) Terminal.PrintJson(new { first = a, second = b, spec, metrics = figures });
+            else RunTables.Compare(spec, figures);
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static IReadOnlyList<Difference> Differences(SortedDictionary<string, string> a, SortedDictionary<string, string> b) =>
+        [.. a.Keys.Union(b.Keys).Order(StringComparer.Ordinal).Select(k => new Difference(k, a.GetValueOrDefault(k), b.GetValueOrDefault(k))).Where(d => d.First != d.Second)];
+
+    private static SortedDictionary<string, string> Flat(JsonNode? node)
+    {
+        SortedDictionary<string, string> flat = new(StringComparer.Ordinal);
+        Walk(node, "");
+        return flat;
+
+        void Walk(JsonNode? at, string path)
+        {
+            if (at is JsonObject fields)
+                foreach ((string key, JsonNode? value) in fields) Walk(value, path.Length == 0 ? key : $"{path}.{key}");
+            else if (at is JsonArray items && items.Any(i => i is JsonObject))
+                for (int i = 0; i < items.Count; i++) Walk(items[i], $"{path}[{(items[i]?["name"] ?? i).ToString()}]");
+            else flat[path] = at is JsonValue value && value.TryGetValue(out double number) ? number.ToString("g6", CultureInfo.InvariantCulture) : at?.ToJsonString() ?? "null";
+        }
+    }
+}
+
+internal sealed record Difference(string Key, string? First, string? Second);

@@ -1,0 +1,74 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Text;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+internal static class ScoreCommands
+{
+    private const int BarWidth = 24;
+
+    public static Command Score()
+    {
+        Option<Guid?> run = new("--run") { Description = "The run that trained the model." };
+        Option<string?> model = new("--model") { Description = "A registered model, NAME[@ALIAS] (not built yet)." };
+        Option<string?> path = new("--path") { Description = "An exported model's folder." };
+        Option<string?> input = new("--input") { Description = "JSONL of {messages} or {prompt, response}." };
+        Option<string?> prompt = new("--prompt") { Description = "A user's prompt." }, response = new("--response") { Description = "The response to score." };
+        Option<string[]> steer = new("--steer") { Description = "OBJ=W fixes a coefficient, OBJ=*F scales it; the others are rescaled.", AllowMultipleArgumentsPerToken = true };
+        Option<string> workspace = Options.Workspace();
+        Option<bool> json = Options.Json();
+        Command command = new("score", "Scores responses and explains each score by its objectives.") { run, model, path, input, prompt, response, steer, workspace, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            if (parsed.GetValue(model) is not null) throw new UsageException("--model: the registry of models is not built yet. Use --run ID, or --path DIR of an exported model.");
+            IReadOnlyList<Conversation> conversations = await Conversations(parsed.GetValue(input), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
+            using ConversationScorer scorer = await Open(parsed.GetValue(run), parsed.GetValue(path), parsed.GetRequiredValue(workspace), cancel);
+            Steering? steering = Steering.Parse(parsed.GetValue(steer) ?? [], scorer.Model.Objectives);
+            IReadOnlyList<Explanation> scores = scorer.Score(conversations, steering, cancel: cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(new { scores });
+            else if (scores.Count == 1) Print(scores[0]);
+            else foreach (Explanation score in scores) Console.Out.WriteLine(score.Score.ToString("r", CultureInfo.InvariantCulture));
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    /// <summary>One score and its parts, as the paper's figure 1 shows them.</summary>
+    public static void Print(Explanation explanation)
+    {
+        Table table = RunTables.New("objective", "reward", "debiased", "coefficient", "contribution", "");
+        double largest = explanation.Objectives.Max(o => Math.Abs(o.Contribution));
+        foreach (ObjectivePart o in explanation.Objectives.OrderByDescending(o => o.Coefficient))
+            table.AddRow(Markup.Escape(o.Objective), F(o.Reward, "f3"), F(o.DebiasedReward, "f3"), F(o.Coefficient, "f3"), F(o.Contribution, "f3"),
+                largest > 0 ? $"[{(o.Contribution < 0 ? "red" : "green")}]{new string('█', (int)Math.Round(BarWidth * Math.Abs(o.Contribution) / largest))}[/]" : "");
+        table.AddRow("[bold]score[/]", "", "", F(explanation.Objectives.Sum(o => o.Coefficient), "f3"), $"[bold]{F(explanation.Score, "f3")}[/]", "");
+        Terminal.Out.Write(table);
+    }
+
+    private static async Task<ConversationScorer> Open(Guid? run, string? path, string workspace, CancellationToken cancel)
+    {
+        if (run is null == path is null) throw new UsageException("score: expected one of --run ID and --path DIR.");
+        if (path is not null) return ReleasedLayout.Import(path);
+        await using WorkspaceClient client = new(workspace);
+        return (await RunModel.Load(client, run!.Value, cancel)).Scorer();
+    }
+
+    private static async Task<IReadOnlyList<Conversation>> Conversations(string? input, string? prompt, string? response, CancellationToken cancel)
+    {
+        if (input is null)
+            return prompt is not null && response is not null ? [Conversation.Create(prompt, response, "--response")] : throw new UsageException("score: expected --input FILE.jsonl, or --prompt and --response.");
+        List<Conversation> conversations = [];
+        await foreach (SourceRow row in RowReader.Read(input, input, cancel))
+            conversations.Add(row.Fields.TryGetProperty("messages", out JsonElement _) ? Rows.Messages(row, "messages") : Conversation.Create(Rows.Text(row, "prompt"), Rows.Text(row, "response"), row.Place));
+        return conversations.Count > 0 ? conversations : throw new InvalidInputException(input, "no row", "at least one conversation", "Check the file.");
+    }
+
+    private static string F(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using System.Text.Json.Serialization;
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http.Json;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace ArmoFlow.Cli.Commands;
+
+internal static class ServeCommand
+{
+    public static Command Serve()
+    {
+        Option<string> urls = new("--urls") { Description = "Where to listen.", DefaultValueFactory = _ => "http://localhost:5080" };
+        Option<string> workspace = Options.Workspace();
+        Command command = new("serve", "Orchestrator, workers and HTTP API in one process, on a workspace.") { urls, workspace };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using Workspace folder = new(parsed.GetRequiredValue(workspace));
+            if (!folder.TryLock()) throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first, or use another --workspace.");
+            WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+            builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
+            EmbeddedHost.Configure(builder.Services, builder.Logging, folder);
+            builder.Services.AddRoutingCore();
+            builder.Services.AddProblemDetails();
+            builder.Services.AddOpenApi();
+            builder.Services.Configure<JsonOptions>(json => json.SerializerOptions.Converters.Add(new JsonStringEnumConverter()));
+            await using WebApplication app = builder.Build();
+            app.UseExceptionHandler();
+            app.UseStatusCodePages();
+            app.MapOpenApi();
+            app.MapRuns();
+            await EmbeddedHost.Prepare(app.Services, cancel);
+            await app.StartAsync(cancel);
+            RunService service = app.Services.GetRequiredService<RunService>();
+            foreach (Guid id in await app.Services.GetRequiredService<RunQueries>().Interrupted(cancel)) await service.Control(id, "resume", cancel);
+            Console.Error.WriteLine($"serving {folder.Folder} on {string.Join(", ", app.Urls)}; API: {app.Urls.First()}/openapi/v1.json");
+            try { await Task.Delay(Timeout.Infinite, cancel); }
+            catch (OperationCanceledException) when (cancel.IsCancellationRequested) { Console.Error.WriteLine("stopping; runs in progress go on at the next start"); }
+            await app.StopAsync(CancellationToken.None);
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,62 @@
+using System.CommandLine;
+using System.Globalization;
+using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.RewardBench;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
+
+namespace ArmoFlow.Cli.Commands.Steps;
+
+internal static class EvaluationStep
+{
+    public static Command Command()
+    {
+        Option<string> features = StepFiles.File("--features", "Features of the benchmark's pairs."), subsets = StepFiles.File("--subsets", "One subset name a line, line i for row i."), regression = StepFiles.File("--regression", "weight [k, d]."), transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), gating = StepFiles.File("--gating", "gating.*."), output = StepFiles.File("--out", "The JSON to write.");
+        Option<double> temperature = new("--temperature") { Description = "T of the softmax, where the gate's file does not say.", DefaultValueFactory = _ => 1 };
+        Command command = new("evaluation", "Scores benchmark pairs: accuracy by subset and section, and the score.") { features, subsets, regression, transform, gating, temperature, output };
+        command.SetAction((parsed, cancel) =>
+        {
+            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)), matrix = new(parsed.GetRequiredValue(transform)), gate = new(parsed.GetRequiredValue(gating));
+            int k = (int)weights.Entry("weight").Shape[0];
+            TrainedModel model = new([.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))], weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"), GatingNetwork.Load(gate, parsed.GetValue(temperature)));
+            SafetensorsRows[] responses = [Side("embeddings", 0), Side("embeddings", 1)], prompts = [Side("prompt_embeddings", 0), Side("prompt_embeddings", 1)];
+            string[] names = Subsets(parsed.GetRequiredValue(subsets), file, responses[0].Count);
+            double[][] scores = [new double[names.Length], new double[names.Length]];
+            Parallel.For(0, names.Length, new ParallelOptions { CancellationToken = cancel }, i =>
+            {
+                float[] response = new float[responses[0].Dimension], prompt = new float[responses[0].Dimension];
+                for (int side = 0; side < 2; side++)
+                {
+                    responses[side].Copy(i, response);
+                    prompts[side].Copy(i, prompt);
+                    scores[side][i] = model.Explain(response, prompt).Score;
+                }
+            });
+            RewardBenchResult result = RewardBenchScore.Evaluate(names.Select((s, i) => (s, scores[0][i], scores[1][i])));
+            StepFiles.WriteReport(parsed.GetRequiredValue(output), result);
+            foreach ((string section, double accuracy) in result.Sections) Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{section}: {accuracy:p1}"));
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"score: {result.Score:p1}{(result.LeftOut.Count > 0 ? $" (no data for {string.Join(", ", result.LeftOut)})" : "")}"));
+            return Task.FromResult(ExitCodes.Done);
+
+            SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);
+        });
+        return command;
+    }
+
+    private static string[] Subsets(string path, SafetensorsFile features, int rows)
+    {
+        if (!File.Exists(path)) throw new InvalidInputException(path, "no such file", "one subset name a line", "Check --subsets.");
+        string[] names = [.. File.ReadLines(path).Select(l => l.Trim())];
+        if (names.Length > 0 && names[^1].Length == 0) names = names[..^1];
+        // A features file whose extraction left lines out says which it kept: the names may still be those of the input's lines.
+        if (names.Length > rows && features.Entries.ContainsKey("lines"))
+        {
+            using TorchSharp.torch.Tensor lines = features.Load("lines");
+            long[] kept = lines.data<long>().ToArray();
+            if (kept[^1] <= names.Length) return [.. kept.Select(l => names[l - 1])];
+        }
+        return names.Length == rows ? names : throw new InvalidInputException(path, $"{names.Length} lines", $"{rows}, one for each row of {features.Path}", "Give line i the subset of row i.");
+    }
+}

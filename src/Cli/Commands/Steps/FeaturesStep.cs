@@ -1,0 +1,122 @@
+using System.CommandLine;
+using System.Text.Json;
+using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Backbone;
+using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Tensors;
+using ArmoFlow.RewardModel.Text;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.Cli.Commands.Steps;
+
+internal static class FeaturesStep
+{
+    private sealed record LeftOut(string Line, string Reason);
+
+    /// <summary>A kept line: one conversation (ratings) or two (pairs).</summary>
+    private sealed record Row(int Line, EncodedConversation[] Sides, Dictionary<string, double> Labels);
+
+    public static Command Command()
+    {
+        Option<string> backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."), input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."), output = StepFiles.File("--out", "The safetensors file to write.");
+        Option<string> kind = new Option<string>("--kind") { Description = "ratings ({messages, objective: value}) or pairs ({chosen, rejected}).", Required = true }.AcceptOnlyFromAmong("ratings", "pairs");
+        Option<string> dtype = new Option<string>("--dtype") { Description = "auto, f32 or bf16.", DefaultValueFactory = _ => "auto" }.AcceptOnlyFromAmong("auto", "f32", "bf16");
+        Option<int?> maxTokens = new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
+        Option<double> maxDropped = new("--max-dropped-share") { Description = "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for ratings).", DefaultValueFactory = _ => -1 };
+        Option<string?> report = StepFiles.Optional("--report", "JSON with the rows kept and the lines left out.");
+        Command command = new("features", "Extracts f(x⊕y) and f(x) of every line.") { backbone, input, kind, output, dtype, maxTokens, maxDropped, report };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string folder = parsed.GetRequiredValue(backbone), file = parsed.GetRequiredValue(input);
+            bool pairs = parsed.GetRequiredValue(kind) == "pairs";
+            LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
+            ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
+            LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens();
+            int limit = parsed.GetValue(maxTokens) ?? config.MaxPositionEmbeddings;
+            double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : pairs ? 0.01 : 0;
+            (List<Row> rows, List<string> columns, List<LeftOut> leftOut) = await Read(file, pairs, tokenizer, limit, share, cancel);
+            string settled = ComputeType.Settle(parsed.GetRequiredValue(dtype), ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize);
+            using (FeatureExtractor extractor = new(folder, ComputeType.Parse(settled), ComputeType.BestDevice)) Extract(extractor, rows, columns, pairs, parsed.GetRequiredValue(output), cancel);
+            StepFiles.WriteReport(parsed.GetValue(report), new { input = file, kind = pairs ? "pairs" : "ratings", rows = rows.Count, lines = rows.Select(r => r.Line), labels = columns, leftOut, dtype = settled, maxTokens = limit, dimension = config.HiddenSize });
+            Console.Error.WriteLine($"{rows.Count:N0} rows of {config.HiddenSize} dimensions ({settled}), {leftOut.Count:N0} lines left out → {parsed.GetRequiredValue(output)}");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static async Task<(List<Row>, List<string>, List<LeftOut>)> Read(string file, bool pairs, LlamaTokenizer tokenizer, int limit, double share, CancellationToken cancel)
+    {
+        List<Row> rows = [];
+        List<string> columns = [];
+        List<LeftOut> leftOut = [];
+        InvalidInputException? firstStray = null;
+        int line = 0, strays = 0;
+        await foreach (SourceRow source in RowReader.Read(file, file, cancel))
+        {
+            line++;
+            try
+            {
+                Row row = pairs ? new Row(line, Pair(source, tokenizer), []) : new Row(line, [tokenizer.Encode(source.Messages("messages"))], Labels(source, columns));
+                if (row.Sides.Max(s => s.Tokens.Length) is int longest && longest > limit) leftOut.Add(new LeftOut(source.Place, $"{longest} tokens, over the limit of {limit}"));
+                else rows.Add(row);
+            }
+            catch (InvalidInputException e) when (e.StrayRow is not null && share > 0)
+            {
+                (firstStray, strays) = (firstStray ?? e, strays + 1);
+                leftOut.Add(new LeftOut(source.Place, e.StrayRow));
+            }
+        }
+        if (strays > share * line) throw firstStray!;
+        return rows.Count > 0 ? (rows, columns, leftOut) : throw new InvalidInputException(file, "no usable line", "at least one", leftOut.Count > 0 ? $"First reason: {leftOut[0].Line}: {leftOut[0].Reason}." : "Check the file.");
+    }
+
+    private static EncodedConversation[] Pair(SourceRow row, LlamaTokenizer tokenizer)
+    {
+        PreferencePair pair = PairFormats.Pair(row);
+        return [tokenizer.Encode(pair.Chosen), tokenizer.Encode(pair.Rejected)];
+    }
+
+    /// <summary>Every column but the messages that holds numbers, booleans or nulls is a label; its text-only columns are not.</summary>
+    private static Dictionary<string, double> Labels(SourceRow row, List<string> columns)
+    {
+        Dictionary<string, double> labels = [];
+        foreach (JsonProperty field in row.Fields.EnumerateObject())
+        {
+            bool known = columns.Contains(field.Name);
+            if (field.Name == "messages" || (!known && field.Value.ValueKind is JsonValueKind.String or JsonValueKind.Array or JsonValueKind.Object)) continue;
+            double? value = RewardModel.Ingestion.Rows.Number(field.Value, row.Place, field.Name);
+            if (!known) columns.Add(field.Name);
+            if (value is { } number) labels[field.Name] = number;
+        }
+        return labels;
+    }
+
+    private static void Extract(FeatureExtractor extractor, List<Row> rows, List<string> columns, bool pairs, string path, CancellationToken cancel)
+    {
+        // Each distinct conversation once; f(x) once for each prompt, so that all of a prompt's responses share one vector.
+        Dictionary<string, EncodedConversation> distinct = [];
+        foreach (EncodedConversation side in rows.SelectMany(r => r.Sides)) distinct.TryAdd(side.Id, side);
+        EncodedConversation[] conversations = [.. distinct.Values];
+        ConversationFeatures[] features = extractor.Extract(conversations, done => StepFiles.Progress("conversations", done, conversations.Length), cancel);
+        Dictionary<string, float[]> embedding = [], prompt = [];
+        for (int i = 0; i < conversations.Length; i++)
+        {
+            embedding[conversations[i].Id] = features[i].Embedding;
+            prompt.TryAdd(conversations[i].PromptId, features[i].PromptEmbedding);
+        }
+        using DisposeScope scope = NewDisposeScope();
+        int n = rows.Count, d = extractor.Dimension, k = columns.Count;
+        long[] shape = pairs ? [n, 2, d] : [n, d];
+        List<(string, Tensor)> tensors = [("embeddings", tensor([.. rows.SelectMany(r => r.Sides).SelectMany(s => embedding[s.Id])], shape))];
+        if (pairs) tensors.Add(("prompt_embeddings", tensor([.. rows.SelectMany(r => r.Sides).SelectMany(s => prompt[s.PromptId])], shape)));
+        else
+        {
+            tensors.Add(("labels", tensor([.. rows.SelectMany(r => columns.Select(c => r.Labels.TryGetValue(c, out double v) ? (float)v : float.NaN))], [n, k])));
+            tensors.Add(("conversation_ids", tensor([.. rows.SelectMany(r => Convert.FromHexString(r.Sides[0].Id))], [n, 32])));
+        }
+        tensors.Add(("lines", tensor([.. rows.Select(r => (long)r.Line)])));
+        SafetensorsFile.Write(path, tensors, new Dictionary<string, string> { ["labels"] = JsonSerializer.Serialize(columns) });
+    }
+}

@@ -1,0 +1,77 @@
+using System.CommandLine;
+using System.Globalization;
+using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
+
+namespace ArmoFlow.Cli.Commands.Steps;
+
+internal static class GatingStep
+{
+    public static Command Command()
+    {
+        GatingOptions defaults = new();
+        Option<string> features = StepFiles.File("--features", "Features of preference pairs."), regression = StepFiles.File("--regression", "weight [k, d]."), transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), output = StepFiles.File("--out", "The safetensors file to write: gating.layers.N.weight|bias, gating.logit_scale.");
+        Option<int> steps = Number("--steps", "Training steps.", defaults.Steps), batch = Number("--batch", "Pairs a step.", defaults.BatchSize), hidden = Number("--hidden", "Width of the hidden layers.", defaults.Hidden[0]), layers = Number("--layers", "Hidden layers.", defaults.Hidden.Count);
+        Option<double> rate = Number("--lr", "AdamW's learning rate, falling to 0 by a cosine.", defaults.LearningRate), beta = Number("--beta", "β at the start.", defaults.Beta), temperature = Number("--temperature", "T of the softmax.", defaults.Temperature);
+        Option<long> seed = Number("--seed", "Decides the initial weights and the batches.", (long)defaults.Seed);
+        Option<string?> report = StepFiles.Optional("--report", "JSON with the loss curve and the accuracies.");
+        Command command = new("gating", "Trains the gate by the Bradley–Terry loss.") { features, regression, transform, output, steps, batch, rate, beta, temperature, hidden, layers, seed, report };
+        command.SetAction((parsed, cancel) =>
+        {
+            GatingOptions options = new()
+            {
+                Steps = Positive(parsed, steps), BatchSize = Positive(parsed, batch), LearningRate = Positive(parsed, rate), Beta = Positive(parsed, beta), Temperature = Positive(parsed, temperature),
+                Hidden = [.. Enumerable.Repeat(Positive(parsed, hidden), parsed.GetValue(layers) is >= 0 and int n ? n : throw new UsageException("--layers: expected at least 0. Correct the value."))],
+                Seed = (ulong)parsed.GetValue(seed),
+            };
+            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)), matrix = new(parsed.GetRequiredValue(transform));
+            GatingPairs pairs = Pairs(file, weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"), cancel);
+            using GatingTrainer trainer = new(pairs, options);
+            trainer.Advance(options.Steps, (step, loss) => StepFiles.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps), cancel);
+            GatingNetwork gate = trainer.Network();
+            gate.Save(parsed.GetRequiredValue(output));
+            PairScores scores = PairScores.Compute(pairs, gate);
+            double? held = scores.Accuracy(pairs.HeldOut), trained = scores.Accuracy(pairs.Training);
+            StepFiles.WriteReport(parsed.GetValue(report), new { options, trainingPairs = pairs.Training.Count, heldOutPairs = pairs.HeldOut.Count, trainingAccuracy = trained, heldOutAccuracy = held, beta = gate.Beta, lossCurve = trainer.LossCurve });
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"held-out accuracy {held:p1} on {pairs.HeldOut.Count:N0} pairs, {trained:p1} on the {pairs.Training.Count:N0} trained on; β = {gate.Beta:f2}"));
+            return Task.FromResult(ExitCodes.Done);
+        });
+        return command;
+    }
+
+    /// <summary>Pairs of a features file; prompts with equal features are one prompt.</summary>
+    private static GatingPairs Pairs(SafetensorsFile file, float[] weight, float[] transform, CancellationToken cancel)
+    {
+        SafetensorsRows[] prompts = [Side("prompt_embeddings", 0), Side("prompt_embeddings", 1)];
+        string[][] hashes = [StepFiles.Hashes(prompts[0]), StepFiles.Hashes(prompts[1])];
+        Dictionary<string, int> row = [];
+        List<string> ids = [];
+        List<float> values = [];
+        float[] buffer = new float[prompts[0].Dimension];
+        int Find(int side, int i)
+        {
+            if (row.TryGetValue(hashes[side][i], out int at)) return at;
+            prompts[side].Copy(i, buffer);
+            values.AddRange(buffer);
+            ids.Add(hashes[side][i]);
+            return row[hashes[side][i]] = row.Count;
+        }
+        (int, int)[] promptOf = [.. Enumerable.Range(0, prompts[0].Count).Select(i => (Find(0, i), Find(1, i)))];
+        return new GatingPairs
+        {
+            Prompts = new ArrayRows([.. values], buffer.Length), PromptIds = ids, PromptOf = promptOf,
+            Chosen = Rewards.Transform(Rewards.Compute(Side("embeddings", 0), weight, cancel), transform),
+            Rejected = Rewards.Transform(Rewards.Compute(Side("embeddings", 1), weight, cancel), transform),
+            Sources = [.. Enumerable.Repeat("pairs", promptOf.Length)],
+        };
+
+        SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);
+    }
+
+    private static Option<T> Number<T>(string name, string description, T value) => new(name) { Description = description, DefaultValueFactory = _ => value };
+
+    private static T Positive<T>(ParseResult parsed, Option<T> option) where T : System.Numerics.INumber<T> =>
+        parsed.GetRequiredValue(option) is var value && value > T.Zero ? value : throw new UsageException($"{option.Name} {value}: expected more than 0. Correct the value.");
+}

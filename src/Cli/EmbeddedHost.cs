@@ -1,0 +1,83 @@
+using ArmoFlow.Orchestrator;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Workers;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Serilog;
+
+namespace ArmoFlow.Cli;
+
+/// <summary>Orchestrator and workers in this process: in-memory transport, SQLite, a local folder.</summary>
+internal sealed class EmbeddedHost : IAsyncDisposable
+{
+    private readonly IHost _host;
+    private readonly Workspace _workspace;
+
+    public IServiceProvider Services => _host.Services;
+
+    private EmbeddedHost(IHost host, Workspace workspace) => (_host, _workspace) = (host, workspace);
+
+    /// <summary>Takes the workspace and starts everything; null where another process has it.</summary>
+    public static async Task<EmbeddedHost?> TryStart(string folder, CancellationToken cancel)
+    {
+        Workspace workspace = new(folder);
+        if (!workspace.TryLock()) return null;
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+        Configure(builder.Services, builder.Logging, workspace);
+        IHost host = builder.Build();
+        await Prepare(host.Services, cancel);
+        await host.StartAsync(cancel);
+        return new EmbeddedHost(host, workspace);
+    }
+
+    /// <summary>As <see cref="TryStart"/>, but another process's hold is the user's error.</summary>
+    public static async Task<EmbeddedHost> Start(string folder, CancellationToken cancel) => await TryStart(folder, cancel)
+        ?? throw new UsageException($"workspace {Path.GetFullPath(folder)} is in use by another process. Wait for it, talk to it with --server if it serves, or use another --workspace.");
+
+    public static void Configure(IServiceCollection services, ILoggingBuilder logging, Workspace workspace)
+    {
+        logging.ClearProviders();
+        logging.AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning).AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
+        logging.AddSerilog(new LoggerConfiguration().MinimumLevel.Information()
+            .WriteTo.File(Path.Combine(workspace.Folder, "armoflow.log"), formatProvider: System.Globalization.CultureInfo.InvariantCulture, fileSizeLimitBytes: 10 << 20, rollOnFileSizeLimit: true, retainedFileCountLimit: 3, shared: true)
+            .CreateLogger(), dispose: true);
+        services.AddEmbeddedPersistence(workspace).AddWorkers().AddOrchestrator();
+        services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true); // what is published before the queues exist is dropped
+        services.AddMassTransit(bus =>
+        {
+            bus.DisableUsageTelemetry();
+            bus.AddStepConsumers();
+            bus.AddRunSaga();
+            bus.UsingInMemory((context, transport) => transport.ConfigureEndpoints(context));
+        });
+    }
+
+    /// <summary>Brings the schema up to date and clears away what a killed process left.</summary>
+    public static async Task Prepare(IServiceProvider services, CancellationToken cancel)
+    {
+        services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
+        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+        await db.Database.MigrateAsync(cancel);
+    }
+
+    /// <summary>The books of a workspace for reading, whoever holds it.</summary>
+    /// <exception cref="UsageException">There is no workspace.</exception>
+    public static ServiceProvider OpenBooks(string folder)
+    {
+        Workspace workspace = new(folder);
+        if (!File.Exists(workspace.Database)) throw new UsageException($"no workspace at {workspace.Folder}. Give --workspace, or start with: armoflow run SPEC.yaml.");
+        return new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).AddRunQueries().BuildServiceProvider();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _host.StopAsync();
+        if (_host is IAsyncDisposable host) await host.DisposeAsync();
+        _workspace.Dispose();
+    }
+}

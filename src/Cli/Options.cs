@@ -1,0 +1,32 @@
+using System.CommandLine;
+
+namespace ArmoFlow.Cli;
+
+/// <summary>Options that several commands share.</summary>
+internal static class Options
+{
+    public static Option<bool> Json() => new("--json") { Description = "Print exactly one JSON document on stdout." };
+
+    public static Option<string> Workspace() => new("--workspace")
+    {
+        Description = "Folder of the books and artifacts (default: $ARMOFLOW_WORKSPACE, or .armoflow here).",
+        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("ARMOFLOW_WORKSPACE") ?? ".armoflow",
+    };
+
+    public static Option<string?> Server() => new("--server")
+    {
+        Description = "Use this server instead of a workspace (default: $ARMOFLOW_URL).",
+        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("ARMOFLOW_URL"),
+    };
+
+    public static Argument<Guid> Run(string name = "run") => new(name)
+    {
+        Description = "The run's id.",
+        CustomParser = result =>
+        {
+            if (Guid.TryParse(result.Tokens[0].Value, out Guid id)) return id;
+            result.AddError($"'{result.Tokens[0].Value}' is not a run's id; see: armoflow runs list");
+            return default;
+        },
+    };
+}

@@ -1,0 +1,92 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using ArmoFlow.Cli.Commands;
+using ArmoFlow.Contracts.Runs;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Runs;
+
+/// <summary>Runs as tables for a reader.</summary>
+internal static class RunTables
+{
+    public static void List(IReadOnlyList<RunDocument> runs)
+    {
+        Table table = New("run", "name", "status", "submitted", "seconds", "held-out accuracy", "benchmark");
+        foreach (RunDocument run in runs)
+            table.AddRow(run.RunId.ToString(), Markup.Escape(run.Name), Colour(run.Status), run.SubmittedAt.ToString("u", CultureInfo.InvariantCulture), run.Steps.Sum(s => s.Seconds).ToString("f1", CultureInfo.InvariantCulture),
+                Percent(run.Metrics["evaluation"]?["scorers"]?["gate"]?["heldOutAccuracy"]), Percent(run.Metrics["evaluation"]?["scorers"]?["gate"]?["benchmark"]?["score"]));
+        Terminal.Out.Write(table);
+    }
+
+    public static void Show(RunDocument run)
+    {
+        Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status)}");
+        if (run.Error is { } error) Terminal.Out.MarkupLine($"[red]{Markup.Escape(error)}[/]");
+        Table steps = New("step", "status", "seconds", "detail");
+        foreach (StepDocument step in run.Steps)
+            steps.AddRow(step.Name, Colour(step.Status), step.Reused ? "reused" : step.Seconds.ToString("f1", CultureInfo.InvariantCulture), Markup.Escape(step.Detail ?? ""));
+        Terminal.Out.Write(steps);
+        if (run.Artifacts.Count > 0) Artifacts(run);
+        if (run.Status == "Completed") Results(run);
+    }
+
+    public static void Artifacts(RunDocument run)
+    {
+        Table table = New("artifact", "bytes", "sha256");
+        foreach ((string name, ArtifactDocument artifact) in run.Artifacts) table.AddRow(name, artifact.Bytes.ToString("N0", CultureInfo.InvariantCulture), artifact.Sha256);
+        Terminal.Out.Write(table);
+    }
+
+    /// <summary>What a finished run found: objectives, and the gate beside its baselines.</summary>
+    public static void Results(RunDocument run)
+    {
+        Dictionary<string, JsonNode> penalties = Named(run.Metrics["decorrelation"]?["objectives"]);
+        Table objectives = New("objective", "rated rows", "α", "held-out R²", "corr. with verbosity", "after penalty");
+        foreach ((string name, JsonNode fit) in Named(run.Metrics["regression"]?["objectives"]))
+            objectives.AddRow(Markup.Escape(name), Number(fit["rows"], "N0"), Number(fit["alpha"], "g4"), Number(fit["validationR2"], "f3"),
+                Number(penalties.GetValueOrDefault(name)?["before"], "f3"), Number(penalties.GetValueOrDefault(name)?["after"], "e1"));
+        Terminal.Out.Write(objectives);
+
+        if (run.Metrics["evaluation"]?["scorers"] is not JsonObject scorers) return;
+        string[] sections = scorers["gate"]?["benchmark"]?["sections"] is JsonObject found ? [.. found.Select(s => s.Key)] : [];
+        Table results = New(["scorer", "held-out pairs", .. sections, .. sections.Length > 0 ? new[] { "benchmark score" } : []]);
+        foreach ((string name, JsonNode? scorer) in scorers)
+            results.AddRow([name, Percent(scorer?["heldOutAccuracy"]), .. sections.Select(s => Percent(scorer?["benchmark"]?["sections"]?[s])), .. sections.Length > 0 ? new[] { Percent(scorer?["benchmark"]?["score"]) } : []]);
+        Terminal.Out.Write(results);
+        foreach (JsonNode? warning in run.Metrics["gating"]?["health"]?["warnings"]?.AsArray() ?? [])
+            Terminal.Out.MarkupLine($"[yellow]gate health:[/] {Markup.Escape(warning!.GetValue<string>())}");
+        if (run.Artifacts.TryGetValue("report", out ArtifactDocument? report) && report.Path is { } path) Terminal.Out.MarkupLine($"report: {Markup.Escape(path)}");
+    }
+
+    public static void Compare(IReadOnlyList<Difference> spec, IReadOnlyList<Difference> figures)
+    {
+        foreach ((string title, IReadOnlyList<Difference> differences) in new[] { ("spec", spec), ("figure", figures) })
+        {
+            if (differences.Count == 0)
+            {
+                Terminal.Out.MarkupLine($"no {title} differs");
+                continue;
+            }
+            Table table = New(title, "first", "second");
+            foreach (Difference d in differences) table.AddRow(Markup.Escape(d.Key), Markup.Escape(d.First ?? "–"), Markup.Escape(d.Second ?? "–"));
+            Terminal.Out.Write(table);
+        }
+    }
+
+    public static Table New(params string[] columns)
+    {
+        Table table = new Table().Border(TableBorder.Rounded);
+        foreach (string column in columns) table.AddColumn(new TableColumn(Markup.Escape(column)));
+        return table;
+    }
+
+    private static Dictionary<string, JsonNode> Named(JsonNode? list) => list is JsonArray items ? items.ToDictionary(i => i!["name"]!.GetValue<string>(), i => i!) : [];
+
+    private static string Colour(string status) => status switch
+    {
+        "Completed" => $"[green]{status}[/]", "Failed" => $"[red]{status}[/]", "Cancelled" or "Paused" or "Pending" => $"[grey]{status}[/]", _ => $"[yellow]{status}[/]",
+    };
+
+    private static string Number(JsonNode? node, string format) => node is JsonValue value ? value.GetValue<double>().ToString(format, CultureInfo.InvariantCulture) : "–";
+    private static string Percent(JsonNode? node) => node is JsonValue value ? value.GetValue<double>().ToString("p1", CultureInfo.InvariantCulture) : "–";
+}

@@ -1,0 +1,91 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Net.ServerSentEvents;
+using System.Text.Json;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.RewardModel.Tensors;
+
+namespace ArmoFlow.Cli.Runs;
+
+/// <summary>Talks to <c>armoflow serve</c> over HTTP.</summary>
+internal sealed class ServerClient : IRunClient
+{
+    private readonly HttpClient _http;
+
+    public ServerClient(string server)
+    {
+        if (!Uri.TryCreate(server.TrimEnd('/') + "/", UriKind.Absolute, out Uri? address)) throw new UsageException($"--server {server}: not an address; expected a URL such as http://localhost:5080.");
+        _http = new HttpClient { BaseAddress = address, Timeout = Timeout.InfiniteTimeSpan };
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_KEY") is { Length: > 0 } key) _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+    }
+
+    /// <summary>Submits a spec; its relative paths are sent along, for a server on this machine or on a shared disk.</summary>
+    public async Task<Guid> Submit(string specPath, CancellationToken cancel)
+    {
+        using StringContent body = new(await File.ReadAllTextAsync(specPath, cancel), MediaTypeHeaderValue.Parse("application/yaml"));
+        using HttpRequestMessage request = new(HttpMethod.Post, "api/v1/runs") { Content = body };
+        request.Headers.Add("X-Spec-Folder", Path.GetDirectoryName(Path.GetFullPath(specPath)));
+        using HttpResponseMessage response = await _http.SendAsync(request, cancel);
+        return (await Read<RunAccepted>(response, cancel)).RunId;
+    }
+
+    public async Task<RunDocument> Find(Guid id, CancellationToken cancel) => await Get<RunDocument>($"api/v1/runs/{id}", cancel);
+
+    public Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) => throw new UsageException("comparing and scoring runs needs their workspace: give --workspace instead of --server.");
+
+    public Task<RunPage> List(RunFilter filter, CancellationToken cancel)
+    {
+        (string, string?)[] query = [("status", filter.Status), ("name", filter.Name), ("tag", filter.Tag), ("q", filter.Q), ("cursor", filter.Cursor), ("limit", filter.Limit.ToString(System.Globalization.CultureInfo.InvariantCulture))];
+        return Get<RunPage>("api/v1/runs?" + string.Join('&', query.Where(q => q.Item2 is not null).Select(q => $"{q.Item1}={Uri.EscapeDataString(q.Item2!)}")), cancel);
+    }
+
+    public async Task<RunDocument> Control(Guid id, string action, CancellationToken cancel)
+    {
+        using HttpResponseMessage response = await _http.PostAsync($"api/v1/runs/{id}/{action}", null, cancel);
+        return await Read<RunDocument>(response, cancel);
+    }
+
+    public async IAsyncEnumerable<RunEvent> Watch(Guid id, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
+    {
+        using HttpResponseMessage response = await _http.GetAsync($"api/v1/runs/{id}/events", HttpCompletionOption.ResponseHeadersRead, cancel);
+        if (!response.IsSuccessStatusCode) await Read<RunDocument>(response, cancel);
+        await using Stream stream = await response.Content.ReadAsStreamAsync(cancel);
+        await foreach (SseItem<RunEvent> item in SseParser.Create(stream, (_, data) => JsonSerializer.Deserialize<RunEvent>(data, Terminal.Json)!).EnumerateAsync(cancel))
+            yield return item.Data;
+    }
+
+    public async Task Download(string sha256, string path, CancellationToken cancel)
+    {
+        using HttpResponseMessage response = await _http.GetAsync($"api/v1/artifacts/{sha256}", HttpCompletionOption.ResponseHeadersRead, cancel);
+        if (!response.IsSuccessStatusCode) await Read<RunDocument>(response, cancel);
+        await using Stream stream = await response.Content.ReadAsStreamAsync(cancel);
+        AtomicFile.Write(path, stream.CopyTo);
+    }
+
+    private async Task<T> Get<T>(string path, CancellationToken cancel)
+    {
+        using HttpResponseMessage response = await _http.GetAsync(path, cancel);
+        return await Read<T>(response, cancel);
+    }
+
+    private static async Task<T> Read<T>(HttpResponseMessage response, CancellationToken cancel)
+    {
+        if (response.IsSuccessStatusCode) return (await response.Content.ReadFromJsonAsync<T>(Terminal.Json, cancel))!;
+        string text = await response.Content.ReadAsStringAsync(cancel);
+        string? detail = null;
+        try { detail = JsonElement.Parse(text).TryGetProperty("detail", out JsonElement d) ? d.GetString() : null; }
+        catch (JsonException) { detail = text; }
+        throw response.StatusCode is HttpStatusCode.BadRequest or HttpStatusCode.NotFound or HttpStatusCode.Conflict
+            ? new UsageException(detail ?? response.ReasonPhrase ?? "refused") : new HttpRequestException($"{(int)response.StatusCode} {response.ReasonPhrase} {detail}");
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _http.Dispose();
+        return ValueTask.CompletedTask;
+    }
+}

@@ -1,0 +1,74 @@
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Runs;
+using ArmoFlow.RewardModel.Tensors;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace ArmoFlow.Cli.Runs;
+
+/// <summary>Reads a workspace's books; asks the process that holds it, or holds it for a moment itself, to change a run.</summary>
+internal sealed class WorkspaceClient(string folder) : IRunClient
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100), AnswerWait = TimeSpan.FromSeconds(30);
+    private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
+
+    private RunQueries Queries => _books.GetRequiredService<RunQueries>();
+
+    public async Task<RunDocument> Find(Guid id, CancellationToken cancel) => await Queries.Find(id, cancel) ?? throw IRunClient.Unknown(id);
+    public async Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) => await Queries.FindSpec(id, cancel) ?? throw IRunClient.Unknown(id);
+    public Task<RunPage> List(RunFilter filter, CancellationToken cancel) => Queries.List(filter, cancel);
+    public IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel) => RunsApi.Changes(id, Queries, cancel);
+
+    public async Task<RunDocument> Control(Guid id, string action, CancellationToken cancel)
+    {
+        if (await EmbeddedHost.TryStart(folder, cancel) is { } host)
+        {
+            await using (host)
+            {
+                RunDocument run = await host.Services.GetRequiredService<RunService>().Control(id, action, cancel) ?? throw IRunClient.Unknown(id);
+                if (action is not ("resume" or "retry")) return run;
+                return await RunView.Follow(RunsApi.Changes(id, host.Services.GetRequiredService<RunQueries>(), cancel));
+            }
+        }
+        return await AskHolder(id, action, cancel);
+    }
+
+    private async Task<RunDocument> AskHolder(Guid id, string action, CancellationToken cancel)
+    {
+        RunDocument before = await Find(id, cancel);
+        if (before.HasEnded && action != "retry") throw new RunConflictException(before, action);
+        ControlRequest request = new() { RunId = id, Action = action, RequestedAt = DateTimeOffset.UtcNow };
+        IDbContextFactory<ArmoFlowDbContext> contexts = _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>();
+        await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
+        {
+            db.ControlRequests.Add(request);
+            await db.SaveChangesAsync(cancel);
+        }
+        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(AnswerWait);
+        while (true)
+        {
+            await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(limit.Token))
+                if (await db.ControlRequests.AnyAsync(c => c.Id == request.Id && c.Done, limit.Token)) return await Find(id, limit.Token);
+            await Task.Delay(Interval, limit.Token);
+        }
+    }
+
+    public Task Download(string sha256, string path, CancellationToken cancel)
+    {
+        string source = _books.GetRequiredService<ArtifactStore>().PathOf(sha256);
+        AtomicFile.Write(path, target =>
+        {
+            using FileStream stream = File.OpenRead(source);
+            stream.CopyTo(target);
+        });
+        return Task.CompletedTask;
+    }
+
+    public ValueTask DisposeAsync() => _books.DisposeAsync();
+}
