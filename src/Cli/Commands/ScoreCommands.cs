@@ -66,7 +66,7 @@ internal static class ScoreCommands
             return prompt is not null && response is not null ? [Conversation.Create(prompt, response, "--response")] : throw new UsageException("score: expected --input FILE.jsonl, or --prompt and --response.");
         List<Conversation> conversations = [];
         await foreach (SourceRow row in RowReader.Read(input, input, cancel))
-            conversations.Add(row.Fields.TryGetProperty("messages", out JsonElement _) ? Rows.Messages(row, "messages") : Conversation.Create(Rows.Text(row, "prompt"), Rows.Text(row, "response"), row.Place));
+            conversations.Add(row.Fields.TryGetProperty("messages", out JsonElement _) ? row.Messages("messages") : Conversation.Create(row.Text("prompt"), row.Text("response"), row.Place));
         return conversations.Count > 0 ? conversations : throw new InvalidInputException(input, "no row", "at least one conversation", "Check the file.");
     }
 

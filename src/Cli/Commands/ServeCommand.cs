@@ -1,11 +1,9 @@
 using System.CommandLine;
-using System.Text.Json.Serialization;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Http.Json;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Cli.Commands;
@@ -24,15 +22,9 @@ internal static class ServeCommand
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             EmbeddedHost.Configure(builder.Services, builder.Logging, folder);
-            builder.Services.AddRoutingCore();
-            builder.Services.AddProblemDetails();
-            builder.Services.AddOpenApi();
-            builder.Services.Configure<JsonOptions>(json => json.SerializerOptions.Converters.Add(new JsonStringEnumConverter()));
+            builder.Services.AddRunsApi();
             await using WebApplication app = builder.Build();
-            app.UseExceptionHandler();
-            app.UseStatusCodePages();
-            app.MapOpenApi();
-            app.MapRuns();
+            app.MapRunsApi();
             await EmbeddedHost.Prepare(app.Services, cancel);
             await app.StartAsync(cancel);
             RunService service = app.Services.GetRequiredService<RunService>();

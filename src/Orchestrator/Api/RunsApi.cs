@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Orchestrator.Api;
 
@@ -22,8 +23,13 @@ public static class RunsApi
     private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
     private const string SpecFolderHeader = "X-Spec-Folder";
 
-    public static void MapRuns(this IEndpointRouteBuilder app)
+    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRoutingCore().AddProblemDetails().AddOpenApi();
+
+    public static void MapRunsApi(this WebApplication app)
     {
+        app.UseExceptionHandler();
+        app.UseStatusCodePages();
+        app.MapOpenApi();
         RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs");
         runs.MapPost("", Submit).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder.");
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");

@@ -111,7 +111,7 @@ public sealed class LlamaTokenizer
 }
 
 /// <summary>GPT-2's printable stand-ins for the 256 bytes, undone.</summary>
-internal static class ByteAlphabet
+public static class ByteAlphabet
 {
     private static readonly Dictionary<char, byte> ToByte = Build();
 
