@@ -1,5 +1,4 @@
 using ArmoFlow.Orchestrator;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Workers;
@@ -9,6 +8,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Serilog;
+using Serilog.Events;
 
 namespace ArmoFlow.Cli;
 
@@ -42,8 +42,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     public static void Configure(IServiceCollection services, ILoggingBuilder logging, Workspace workspace)
     {
         logging.ClearProviders();
-        logging.AddFilter("Microsoft.EntityFrameworkCore", LogLevel.Warning).AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
-        logging.AddSerilog(new LoggerConfiguration().MinimumLevel.Information()
+        logging.AddSerilog(new LoggerConfiguration().MinimumLevel.Information().MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
             .WriteTo.File(Path.Combine(workspace.Folder, "armoflow.log"), formatProvider: System.Globalization.CultureInfo.InvariantCulture, fileSizeLimitBytes: 10 << 20, rollOnFileSizeLimit: true, retainedFileCountLimit: 3, shared: true)
             .CreateLogger(), dispose: true);
         services.AddEmbeddedPersistence(workspace).AddWorkers().AddOrchestrator();

@@ -1,3 +1,5 @@
+using System.Text.Json;
+using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
@@ -6,8 +8,6 @@ using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Text;
 using ArmoFlow.Workers.Evaluation;
 using ArmoFlow.Workers.Features;
-using System.Text.Json;
-using ArmoFlow.Cli.Runs;
 
 namespace ArmoFlow.Cli;
 

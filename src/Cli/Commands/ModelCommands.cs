@@ -27,7 +27,10 @@ internal static class ModelCommands
             using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score(golden, cancel: cancel);
             ModelCard card = new()
             {
-                Objectives = model.Model.Objectives, Template = ChatTemplate.Name, Dtype = model.Features.Dtype, MaxTokens = model.Features.MaxTokens,
+                Objectives = model.Model.Objectives,
+                Template = ChatTemplate.Name,
+                Dtype = model.Features.Dtype,
+                MaxTokens = model.Features.MaxTokens,
                 GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
             };
             string folder = parsed.GetRequiredValue(output);

@@ -19,7 +19,7 @@ internal interface IRunClient : IAsyncDisposable
     /// <summary>Writes an artifact's bytes to a file.</summary>
     Task Download(string sha256, string path, CancellationToken cancel);
 
-    public static IRunClient Open(string? server, string workspace) => server is null ? new WorkspaceClient(workspace) : new ServerClient(server);
+    static IRunClient Open(string? server, string workspace) => server is null ? new WorkspaceClient(workspace) : new ServerClient(server);
 
-    public static UsageException Unknown(Guid id) => new($"no run {id}. See: armoflow runs list.");
+    static UsageException Unknown(Guid id) => new($"no run {id}. See: armoflow runs list.");
 }

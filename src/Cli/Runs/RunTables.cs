@@ -84,7 +84,10 @@ internal static class RunTables
 
     private static string Colour(string status) => status switch
     {
-        "Completed" => $"[green]{status}[/]", "Failed" => $"[red]{status}[/]", "Cancelled" or "Paused" or "Pending" => $"[grey]{status}[/]", _ => $"[yellow]{status}[/]",
+        "Completed" => $"[green]{status}[/]",
+        "Failed" => $"[red]{status}[/]",
+        "Cancelled" or "Paused" or "Pending" => $"[grey]{status}[/]",
+        _ => $"[yellow]{status}[/]",
     };
 
     private static string Number(JsonNode? node, string format) => node is JsonValue value ? value.GetValue<double>().ToString(format, CultureInfo.InvariantCulture) : "–";

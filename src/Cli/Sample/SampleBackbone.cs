@@ -29,21 +29,42 @@ internal static class SampleBackbone
         vocabulary.AddRange(Words.All.Distinct().SelectMany(w => new[] { w, " " + w }).Select(w => ByteAlphabet.Encode(Encoding.UTF8.GetBytes(w))));
         LlamaConfig config = new()
         {
-            ModelType = "llama", HiddenSize = Hidden, IntermediateSize = Intermediate, NumHiddenLayers = Layers, NumAttentionHeads = Heads, NumKeyValueHeads = KeyValueHeads,
-            VocabSize = vocabulary.Count + special.Count, MaxPositionEmbeddings = 2048, RmsNormEps = 1e-5, RopeTheta = 500000,
+            ModelType = "llama",
+            HiddenSize = Hidden,
+            IntermediateSize = Intermediate,
+            NumHiddenLayers = Layers,
+            NumAttentionHeads = Heads,
+            NumKeyValueHeads = KeyValueHeads,
+            VocabSize = vocabulary.Count + special.Count,
+            MaxPositionEmbeddings = 2048,
+            RmsNormEps = 1e-5,
+            RopeTheta = 500000,
         };
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), new JsonObject
         {
-            ["architectures"] = new JsonArray("LlamaForCausalLM"), ["model_type"] = config.ModelType, ["hidden_size"] = config.HiddenSize, ["intermediate_size"] = config.IntermediateSize,
-            ["num_hidden_layers"] = config.NumHiddenLayers, ["num_attention_heads"] = config.NumAttentionHeads, ["num_key_value_heads"] = config.NumKeyValueHeads, ["vocab_size"] = config.VocabSize,
-            ["max_position_embeddings"] = config.MaxPositionEmbeddings, ["rms_norm_eps"] = config.RmsNormEps, ["rope_theta"] = config.RopeTheta, ["hidden_act"] = "silu",
-            ["attention_bias"] = false, ["mlp_bias"] = false, ["tie_word_embeddings"] = true, ["torch_dtype"] = "float32",
+            ["architectures"] = new JsonArray("LlamaForCausalLM"),
+            ["model_type"] = config.ModelType,
+            ["hidden_size"] = config.HiddenSize,
+            ["intermediate_size"] = config.IntermediateSize,
+            ["num_hidden_layers"] = config.NumHiddenLayers,
+            ["num_attention_heads"] = config.NumAttentionHeads,
+            ["num_key_value_heads"] = config.NumKeyValueHeads,
+            ["vocab_size"] = config.VocabSize,
+            ["max_position_embeddings"] = config.MaxPositionEmbeddings,
+            ["rms_norm_eps"] = config.RmsNormEps,
+            ["rope_theta"] = config.RopeTheta,
+            ["hidden_act"] = "silu",
+            ["attention_bias"] = false,
+            ["mlp_bias"] = false,
+            ["tie_word_embeddings"] = true,
+            ["torch_dtype"] = "float32",
         }.ToJsonString(Terminal.Json));
         AtomicFile.WriteText(Path.Combine(folder, "tokenizer.json"), Tokenizer(vocabulary, special).ToJsonString());
         AtomicFile.WriteText(Path.Combine(folder, "tokenizer_config.json"), new JsonObject
         {
             ["chat_template"] = "{{- bos_token }}{%- for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}{%- endfor %}",
-            ["bos_token"] = ChatTemplate.BeginOfText, ["eos_token"] = ChatTemplate.EndOfTurn,
+            ["bos_token"] = ChatTemplate.BeginOfText,
+            ["eos_token"] = ChatTemplate.EndOfTurn,
         }.ToJsonString(Terminal.Json));
         WriteWeights(Path.Combine(folder, "model.safetensors"), config);
     }
@@ -62,7 +83,10 @@ internal static class SampleBackbone
         },
         ["model"] = new JsonObject
         {
-            ["type"] = "BPE", ["ignore_merges"] = true, ["byte_fallback"] = false, ["merges"] = new JsonArray(),
+            ["type"] = "BPE",
+            ["ignore_merges"] = true,
+            ["byte_fallback"] = false,
+            ["merges"] = new JsonArray(),
             ["vocab"] = new JsonObject(vocabulary.Select((token, id) => KeyValuePair.Create(token, (JsonNode?)JsonValue.Create(id)))),
         },
     };

@@ -17,34 +17,45 @@ namespace ArmoFlow.Orchestrator.Sagas;
 /// </summary>
 public sealed class RunSaga : MassTransitStateMachine<RunState>
 {
-    public Event<SubmitRun> RunSubmitted { get; } = null!;
-    public Event<DataIngested> DataIngested { get; } = null!;
-    public Event<FeaturesExtracted> FeaturesExtracted { get; } = null!;
-    public Event<RegressionFitted> RegressionFitted { get; } = null!;
-    public Event<DecorrelationFitted> DecorrelationFitted { get; } = null!;
-    public Event<GatingTrained> GatingTrained { get; } = null!;
-    public Event<ModelEvaluated> ModelEvaluated { get; } = null!;
-    public Event<StepFailed> StepFailed { get; } = null!;
-    public Event<CancelRun> CancelRequested { get; } = null!;
-    public Event<PauseRun> PauseRequested { get; } = null!;
-    public Event<ResumeRun> ResumeRequested { get; } = null!;
-    public Event<RetryRun> RetryRequested { get; } = null!;
+    public Event<SubmitRun> RunSubmitted { get; private set; } = null!;
+    public Event<DataIngested> DataIngested { get; private set; } = null!;
+    public Event<FeaturesExtracted> FeaturesExtracted { get; private set; } = null!;
+    public Event<RegressionFitted> RegressionFitted { get; private set; } = null!;
+    public Event<DecorrelationFitted> DecorrelationFitted { get; private set; } = null!;
+    public Event<GatingTrained> GatingTrained { get; private set; } = null!;
+    public Event<ModelEvaluated> ModelEvaluated { get; private set; } = null!;
+    public Event<StepFailed> StepFailed { get; private set; } = null!;
+    public Event<CancelRun> CancelRequested { get; private set; } = null!;
+    public Event<PauseRun> PauseRequested { get; private set; } = null!;
+    public Event<ResumeRun> ResumeRequested { get; private set; } = null!;
+    public Event<RetryRun> RetryRequested { get; private set; } = null!;
 
-    public State Ingesting { get; } = null!;
-    public State ExtractingFeatures { get; } = null!;
-    public State FittingRegression { get; } = null!;
-    public State FittingDecorrelation { get; } = null!;
-    public State TrainingGating { get; } = null!;
-    public State Evaluating { get; } = null!;
-    public State Completed { get; } = null!;
-    public State Failed { get; } = null!;
-    public State Cancelled { get; } = null!;
-    public State Paused { get; } = null!;
+    public State Ingesting { get; private set; } = null!;
+    public State ExtractingFeatures { get; private set; } = null!;
+    public State FittingRegression { get; private set; } = null!;
+    public State FittingDecorrelation { get; private set; } = null!;
+    public State TrainingGating { get; private set; } = null!;
+    public State Evaluating { get; private set; } = null!;
+    public State Completed { get; private set; } = null!;
+    public State Failed { get; private set; } = null!;
+    public State Cancelled { get; private set; } = null!;
+    public State Paused { get; private set; } = null!;
 
     public RunSaga(TimeProvider time)
     {
         InstanceState(run => run.CurrentState);
-        this.CorrelateByRunId();
+        Event(() => RunSubmitted, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => DataIngested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => FeaturesExtracted, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => RegressionFitted, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => DecorrelationFitted, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => GatingTrained, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => ModelEvaluated, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => StepFailed, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => ResumeRequested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => RetryRequested, x => x.CorrelateById(context => context.Message.RunId));
         OnUnhandledEvent(context => context.Ignore());
 
         Initially(

@@ -15,22 +15,6 @@ namespace ArmoFlow.Orchestrator.Sagas;
 /// <summary>The verbs of <see cref="RunSaga"/>.</summary>
 internal static class RunSagaActivities
 {
-    public static void CorrelateByRunId(this RunSaga _)
-    {
-        GlobalTopology.Send.UseCorrelationId<SubmitRun>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<DataIngested>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<FeaturesExtracted>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<RegressionFitted>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<DecorrelationFitted>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<GatingTrained>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<ModelEvaluated>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<StepFailed>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<CancelRun>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<PauseRun>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<ResumeRun>(x => x.RunId);
-        GlobalTopology.Send.UseCorrelationId<RetryRun>(x => x.RunId);
-    }
-
     public static EventActivityBinder<RunState, SubmitRun> OpenBooks(this EventActivityBinder<RunState, SubmitRun> binder, TimeProvider time) => binder.Then(context =>
     {
         RunState run = context.Saga;

@@ -53,7 +53,13 @@ public sealed record GateHealth
         if (Math.Abs(correlation) > LengthBias) warnings.Add($"the final score follows verbosity (Spearman {correlation:f2})");
         return new GateHealth
         {
-            LargestSumError = sumError, MeanEntropy = entropy, SpreadOverPrompts = spread, Dead = dead, Saturated = saturated, VerbosityCorrelation = correlation, Warnings = warnings,
+            LargestSumError = sumError,
+            MeanEntropy = entropy,
+            SpreadOverPrompts = spread,
+            Dead = dead,
+            Saturated = saturated,
+            VerbosityCorrelation = correlation,
+            Warnings = warnings,
         };
     }
 }

@@ -13,6 +13,7 @@ public sealed class ParquetTable : IAsyncDisposable
 {
     private const int RowsPerGroup = 5000;
     private readonly ParquetSchema _schema;
+    private readonly Type[] _types;
     private readonly Stream _stream;
     private readonly List<object?[]> _rows = [];
     private ParquetWriter? _writer;
@@ -22,7 +23,9 @@ public sealed class ParquetTable : IAsyncDisposable
     public ParquetTable(Stream stream, IEnumerable<(string Name, Type Type)> columns)
     {
         _stream = stream;
-        _schema = new ParquetSchema([.. columns.Select(c => c.Type == typeof(string) ? new DataField<string>(c.Name, false)
+        (string Name, Type Type)[] all = [.. columns];
+        _types = [.. all.Select(c => c.Type)];
+        _schema = new ParquetSchema([.. all.Select(c => c.Type == typeof(string) ? new DataField<string>(c.Name, false)
             : c.Type == typeof(long) ? (Field)new DataField<long>(c.Name) : new DataField<double?>(c.Name))]);
     }
 
@@ -40,8 +43,8 @@ public sealed class ParquetTable : IAsyncDisposable
         {
             DataField field = _schema.DataFields[c];
             int column = c;
-            if (field.ClrType == typeof(string)) await group.WriteAsync(field, [.. _rows.Select(r => (string)r[column]!)]);
-            else if (field.ClrType == typeof(long)) await group.WriteAsync<long>(field, _rows.Select(r => (long)r[column]!).ToArray().AsMemory());
+            if (_types[c] == typeof(string)) await group.WriteAsync(field, [.. _rows.Select(r => (string)r[column]!)]);
+            else if (_types[c] == typeof(long)) await group.WriteAsync<long>(field, _rows.Select(r => (long)r[column]!).ToArray().AsMemory());
             else await group.WriteAsync<double>(field, _rows.Select(r => (double?)r[column]).ToArray().AsMemory());
         }
         group.CompleteValidate();

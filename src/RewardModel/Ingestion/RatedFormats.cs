@@ -29,8 +29,11 @@ public static class RatedFormats
     private static readonly string[] UltraFeedbackAspects = ["instruction_following", "truthfulness", "honesty", "helpfulness"];
     private static readonly Dictionary<string, string> CodeAspects = new(StringComparer.Ordinal)
     {
-        ["code-complexity"] = "code-complexity", ["coding-style"] = "code-style", ["code-explanation"] = "code-explanation",
-        ["instruction-following"] = "code-instruction-following", ["code-readability"] = "code-readability",
+        ["code-complexity"] = "code-complexity",
+        ["coding-style"] = "code-style",
+        ["code-explanation"] = "code-explanation",
+        ["instruction-following"] = "code-instruction-following",
+        ["code-readability"] = "code-readability",
     };
 
     private static readonly Dictionary<string, RatedFormat> Named = new(StringComparer.Ordinal)

@@ -85,8 +85,13 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         {
             Manifest = new EvaluationManifest
             {
-                BenchmarkDigest = run.Inputs(ArtifactNames.Benchmark)[ArtifactNames.Benchmark].Sha256, BenchmarkPairs = all.Count, LeftOut = all.Count - benchmark.Count,
-                BackboneDigest = space.BackboneDigest, Template = space.Template, Dtype = space.Dtype, MaxTokens = space.MaxTokens,
+                BenchmarkDigest = run.Inputs(ArtifactNames.Benchmark)[ArtifactNames.Benchmark].Sha256,
+                BenchmarkPairs = all.Count,
+                LeftOut = all.Count - benchmark.Count,
+                BackboneDigest = space.BackboneDigest,
+                Template = space.Template,
+                Dtype = space.Dtype,
+                MaxTokens = space.MaxTokens,
             },
             Scorers = scorers,
             BradleyTerryAlpha = alpha,

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Features;
 using ArmoFlow.Persistence.Steps;
@@ -80,9 +79,18 @@ public sealed class FeaturesConsumer(StepServices services, ExtractorCache extra
         int benchmark = (await CanonicalTables.ReadBenchmark(run.Open(ArtifactNames.Benchmark))).Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
         FeaturesReport report = new()
         {
-            BackboneDigest = space.Digest, Template = ChatTemplate.Name, Dtype = space.Dtype, MaxTokens = space.MaxTokens, Dimension = space.Config.HiddenSize, Space = space.Id,
-            Conversations = ids.Count, OverLimit = overLimit.Count, OverLimitIds = [.. plan.OverLimit.Take(OverLimitListed)],
-            RatingsLeftOut = ratings, PreferencesLeftOut = preferences, BenchmarkLeftOut = benchmark,
+            BackboneDigest = space.Digest,
+            Template = ChatTemplate.Name,
+            Dtype = space.Dtype,
+            MaxTokens = space.MaxTokens,
+            Dimension = space.Config.HiddenSize,
+            Space = space.Id,
+            Conversations = ids.Count,
+            OverLimit = overLimit.Count,
+            OverLimitIds = [.. plan.OverLimit.Take(OverLimitListed)],
+            RatingsLeftOut = ratings,
+            PreferencesLeftOut = preferences,
+            BenchmarkLeftOut = benchmark,
         };
         string leftOut = overLimit.Count == 0 ? "" : $"; {overLimit.Count:N0} over {space.MaxTokens:N0} tokens left out, with {ratings:N0} ratings, {preferences:N0} pairs and {benchmark:N0} benchmark pairs";
         return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Features] = features, [ArtifactNames.FeaturesReport] = await run.PutJson(report) },

@@ -4,8 +4,6 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Gating;
-using ArmoFlow.RewardModel.Tensors;
-using ArmoFlow.Workers.Features;
 
 namespace ArmoFlow.Workers.Gating;
 
@@ -40,7 +38,13 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
 
     private static GatingOptions Options(GatingSpec spec) => new()
     {
-        Steps = spec.Steps, BatchSize = spec.BatchSize, LearningRate = spec.LearningRate, Beta = spec.Beta, Temperature = spec.Temperature, Hidden = spec.Hidden, Seed = (ulong)spec.Seed,
+        Steps = spec.Steps,
+        BatchSize = spec.BatchSize,
+        LearningRate = spec.LearningRate,
+        Beta = spec.Beta,
+        Temperature = spec.Temperature,
+        Hidden = spec.Hidden,
+        Seed = (ulong)spec.Seed,
     };
 
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, Options = Options(run.Spec.Gating), run.Spec.Decorrelation.Verbosity },
@@ -84,8 +88,15 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
         int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
         GatingReport report = new()
         {
-            Options = options, TrainingPairs = training.Count, HeldOutPairs = held.Count, Straddling = pairs.Count - training.Count - held.Count,
-            TrainingAccuracy = scores.Accuracy(training)!.Value, HeldOutAccuracy = scores.Accuracy(held), Beta = gate.Beta, LossCurve = session.Trainer.LossCurve, Sources = sources,
+            Options = options,
+            TrainingPairs = training.Count,
+            HeldOutPairs = held.Count,
+            Straddling = pairs.Count - training.Count - held.Count,
+            TrainingAccuracy = scores.Accuracy(training)!.Value,
+            HeldOutAccuracy = scores.Accuracy(held),
+            Beta = gate.Beta,
+            LossCurve = session.Trainer.LossCurve,
+            Sources = sources,
             Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen, .. scores.Rejected], session.Pairs.RawRewards(verbosity)),
         };
         Dictionary<string, ArtifactRef> outputs = new() { [ArtifactNames.Gating] = await run.Put(gate.Save), [ArtifactNames.GatingReport] = await run.PutJson(report) };

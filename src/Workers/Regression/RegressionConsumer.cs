@@ -62,7 +62,9 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
                 new Dictionary<string, string> { ["rows"] = sums.Rows.ToString(System.Globalization.CultureInfo.InvariantCulture) })).GetAwaiter().GetResult();
             run.Services.Books.Enter(new StepResult
             {
-                Key = Key(key).Value, Step = "gram", Version = 1,
+                Key = Key(key).Value,
+                Step = "gram",
+                Version = 1,
                 Artifacts = [new StepArtifact { IsOutput = true, Name = "gram", Sha256 = artifact.Sha256, Bytes = artifact.Bytes }],
             }, run.Cancel).GetAwaiter().GetResult();
         }

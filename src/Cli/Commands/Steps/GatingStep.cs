@@ -22,7 +22,11 @@ internal static class GatingStep
         {
             GatingOptions options = new()
             {
-                Steps = Positive(parsed, steps), BatchSize = Positive(parsed, batch), LearningRate = Positive(parsed, rate), Beta = Positive(parsed, beta), Temperature = Positive(parsed, temperature),
+                Steps = Positive(parsed, steps),
+                BatchSize = Positive(parsed, batch),
+                LearningRate = Positive(parsed, rate),
+                Beta = Positive(parsed, beta),
+                Temperature = Positive(parsed, temperature),
                 Hidden = [.. Enumerable.Repeat(Positive(parsed, hidden), parsed.GetValue(layers) is >= 0 and int n ? n : throw new UsageException("--layers: expected at least 0. Correct the value."))],
                 Seed = (ulong)parsed.GetValue(seed),
             };
@@ -61,7 +65,9 @@ internal static class GatingStep
         (int, int)[] promptOf = [.. Enumerable.Range(0, prompts[0].Count).Select(i => (Find(0, i), Find(1, i)))];
         return new GatingPairs
         {
-            Prompts = new ArrayRows([.. values], buffer.Length), PromptIds = ids, PromptOf = promptOf,
+            Prompts = new ArrayRows([.. values], buffer.Length),
+            PromptIds = ids,
+            PromptOf = promptOf,
             Chosen = Rewards.Transform(Rewards.Compute(Side("embeddings", 0), weight, cancel), transform),
             Rejected = Rewards.Transform(Rewards.Compute(Side("embeddings", 1), weight, cancel), transform),
             Sources = [.. Enumerable.Repeat("pairs", promptOf.Length)],
