@@ -58,7 +58,7 @@ internal static class SampleProject
     private sealed class Generator(ulong seed)
     {
         private const int FewestWords = 12, MostWords = 70;
-        private const double TraitShare = 0.75, LengthLean = 0.35, Noise = 0.03;
+        private const double TraitShare = 0.75, LengthLean = 0.35, Noise = 0.2;
         private ulong _counter;
 
         private sealed record Response(string Text, double[] Traits, double Length);

@@ -67,7 +67,7 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
         Section("Verbosity");
         Line($"{CultureInfo.InvariantCulture.TextInfo.ToTitleCase(decorrelation.Metric)} correlation with {decorrelation.Verbosity} on {decorrelation.Responses:N0} responses of {decorrelation.Reference}.\n");
         Table("objective", "penalty λ", "before", "after");
-        foreach (PenaltyFit o in decorrelation.Objectives) Row(o.Name, Number(o.Penalty), o.Before.ToString("f3", CultureInfo.InvariantCulture), o.After.ToString("e1", CultureInfo.InvariantCulture));
+        foreach (PenaltyFit o in decorrelation.Objectives) Row(o.Name, Number(o.Penalty), o.Before.ToString("f3", CultureInfo.InvariantCulture), o.After.ToString("0.0e+0", CultureInfo.InvariantCulture));
         foreach (PenaltyFit o in decorrelation.Objectives)
             if (o.Proof is { } p)
                 Line(string.Create(CultureInfo.InvariantCulture, $"\n{o.Name}: the ranks allow no better. The coefficient only falls as λ grows, and between the neighbouring float32 values {p.LowerPenalty:r} and {p.UpperPenalty:r} it jumps from {p.CorrelationThere:f4} to {p.CorrelationHere:f4}."));
@@ -82,7 +82,7 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
         foreach ((string name, SourceGate s) in gating.Sources) Row([name, $"{s.Pairs:N0}", $"{s.HeldOut:N0}", Percent(s.HeldOutAccuracy), .. objectives.Select(o => s.MeanCoefficients[o].ToString("f3", CultureInfo.InvariantCulture))]);
         Line("\nThe last columns are mean coefficients on the source's prompts.\n");
         Table("gate health", "", "healthy");
-        Row("largest error of a coefficient sum", gating.Health.LargestSumError.ToString("e1", CultureInfo.InvariantCulture), "≤ 1e-6");
+        Row("largest error of a coefficient sum", gating.Health.LargestSumError.ToString("0.0e+0", CultureInfo.InvariantCulture), "≤ 1e-6");
         Row("mean entropy / ln k", Number(gating.Health.MeanEntropy), "above 0");
         Row("spread of coefficients over prompts", Number(gating.Health.SpreadOverPrompts), "≥ 0.001");
         Row("dead objectives", gating.Health.Dead.Count == 0 ? "none" : string.Join(", ", gating.Health.Dead), "none");
