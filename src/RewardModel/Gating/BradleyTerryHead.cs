@@ -62,7 +62,7 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
         }
         try
         {
-            LimitedMemoryBfgsMinimizer minimizer = new(1e-6 * rows.Count, 1e-10, 1e-9, Iterations, 10);
+            LimitedMemoryBfgsMinimizer minimizer = new(1e-7 * rows.Count, 1e-12, 1e-14, Iterations, 10);
             minimizer.FindMinimum(ObjectiveFunction.Gradient(Evaluate), Vector<double>.Build.Dense(best));
         }
         catch (OptimizationException)
