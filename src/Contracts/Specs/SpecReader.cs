@@ -28,6 +28,7 @@ public static class SpecReader
     {
         YamlStream stream = [];
         try { stream.Load(new StringReader(yaml)); }
+        catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}", "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
         catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
         SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation");

@@ -82,6 +82,7 @@ public sealed class ParquetTable : IAsyncDisposable
     {
         null => null,
         string s => JsonValue.Create(s),
+        ReadOnlyMemory<char> s => JsonValue.Create(s.ToString()), // what the library makes of strings within lists
         bool b => JsonValue.Create(b),
         double d when !double.IsFinite(d) => throw NotFinite(place, d),
         float f when !float.IsFinite(f) => throw NotFinite(place, f),

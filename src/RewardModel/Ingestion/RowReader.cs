@@ -114,10 +114,12 @@ public static class RowReader
     private static async IAsyncEnumerable<SourceRow> ReadParquet(string path, string shownAs, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
         int groups = 0;
+        string[] columns = [];
         try
         {
             await using ParquetReader reader = await ParquetReader.CreateAsync(path, cancellationToken: cancel);
             groups = reader.RowGroupCount;
+            columns = [.. reader.Schema.Fields.Select(f => f.Name)];
         }
         catch (Exception e) when (e is not OperationCanceledException) { throw Damaged(shownAs, e); }
         long number = 0;
@@ -131,7 +133,10 @@ public static class RowReader
             }
             catch (Exception e) when (e is not OperationCanceledException and not InvalidInputException) { throw Damaged(shownAs, e); }
             foreach (Dictionary<string, object?> row in rows)
+            {
+                foreach (string column in columns) row.TryAdd(column, null); // the library leaves nulls out
                 yield return new SourceRow($"{shownAs} row {++number}", ParquetTable.ToJson(row, $"{shownAs} row {number}"));
+            }
         }
     }
 

@@ -1,0 +1,105 @@
+using ArmoFlow.Contracts.Specs;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Contracts.Tests;
+
+public class SpecReaderTests
+{
+    private const string Whole = """
+        name: real-mini
+        tags: [nightly]
+        objectives: [helpful, verbosity]
+        backbone: { path: backbone/, dtype: bf16, maxTokens: 1024 }
+        ratings:
+          - { name: judge, files: [a.jsonl.gz, b/*.parquet], format: armorm-ratings, ignore: [x] }
+          - name: stars
+            files: [c.jsonl]
+            format: columns
+            columns: { helpful: { column: stars, min: 1, max: 5 } }
+        preferences:
+          - { name: pairs, files: [p.jsonl] }
+        benchmark: { files: [bench.jsonl], sections: { All: { s: 2 } } }
+        regression: { alphas: [0.01, 1, 1e2] }
+        decorrelation: { verbosity: verbosity, reference: pairs, metric: pearson }
+        gating: { steps: 5, batchSize: 6, learningRate: 1e-3, beta: 7, temperature: 2, hidden: [8, 9], seed: 10 }
+        evaluation: { baselines: [mean] }
+        """;
+
+    [Fact]
+    public void Every_key_is_read()
+    {
+        RunSpec spec = SpecReader.Parse(Whole, "spec.yaml", "/data");
+        spec.ShouldSatisfyAllConditions(
+            s => s.Name.ShouldBe("real-mini"), s => s.Tags.ShouldBe(["nightly"]), s => s.Objectives.ShouldBe(["helpful", "verbosity"]),
+            s => s.Backbone.ShouldBe(new BackboneSpec("backbone/", "bf16", 1024)), s => s.Ratings[0].Files.ShouldBe(["a.jsonl.gz", "b/*.parquet"]), s => s.Ratings[0].Ignore.ShouldBe(["x"]),
+            s => s.Ratings[1].Columns.ShouldBe([new ColumnSpec("helpful", "stars", 1, 5)]), s => s.Preferences[0].Format.ShouldBe("pairs"), s => s.Benchmark!.Sections!["All"]["s"].ShouldBe(2),
+            s => s.Regression.Alphas.ShouldBe([0.01, 1, 100]), s => s.Decorrelation.ShouldBe(new DecorrelationSpec { Verbosity = "verbosity", Reference = "pairs", Metric = "pearson" }),
+            s => s.Gating.Hidden.ShouldBe([8, 9]), s => s.Gating.LearningRate.ShouldBe(1e-3), s => s.Gating.Seed.ShouldBe(10), s => s.Evaluation.Baselines.ShouldBe(["mean"]));
+    }
+
+    [Fact]
+    public void Defaults_are_the_paper_s()
+    {
+        RunSpec spec = SpecReader.Parse("{ backbone: { path: b }, ratings: [{ name: r, files: [r] }], preferences: [{ name: p, files: [p] }] }", "spec.yaml", "/data/project");
+        spec.Name.ShouldBe("project");
+        spec.Objectives.ShouldBeEmpty();
+        (spec.Gating.Steps, spec.Gating.BatchSize, spec.Gating.LearningRate, spec.Gating.Beta, spec.Gating.Temperature).ShouldBe((10_000, 1024, 1e-3, 100, 1));
+        spec.Gating.Hidden.ShouldBe([1024, 1024, 1024]);
+        spec.Decorrelation.Metric.ShouldBe("spearman");
+        spec.Evaluation.Baselines.ShouldBe(["bradley-terry", "mean"]);
+        spec.Benchmark.ShouldBeNull();
+        (spec.Ratings[0].MaxDroppedShare, spec.Preferences[0].MaxDroppedShare).ShouldBe((0, 0.01));
+    }
+
+    [Theory]
+    [InlineData("name: real-mini", "nmae: x", 1, "unknown key 'nmae'", "Did you mean 'name'?")]
+    [InlineData("preferences:", "preferances:", 11, "unknown key 'preferances'", "Did you mean 'preferences'?")]
+    [InlineData("batchSize: 6", "batchSise: 6", 16, "unknown key 'gating.batchSise'", "Did you mean 'batchSize'?")]
+    [InlineData("verbosity: verbosity", "verbosity: verbositi", 15, "'verbositi' is not among 'objectives'", "Did you mean 'verbosity'?")]
+    [InlineData("reference: pairs", "reference: pears", 15, "reference 'pears'", "Did you mean 'pairs'?")]
+    [InlineData("metric: pearson", "metric: kendall", 15, "kendall", "spearman, pearson")]
+    [InlineData("dtype: bf16", "dtype: f8", 4, "f8", "auto, f32, bf16")]
+    [InlineData("steps: 5", "steps: 0", 16, "gating.steps: 0", "at least 1")]
+    [InlineData("steps: 5", "steps: 2.5", 16, "gating.steps: 2.5", "a whole number")]
+    [InlineData("learningRate: 1e-3", "learningRate: fast", 16, "fast", "a number")]
+    [InlineData("beta: 7", "beta: 0", 16, "gating.beta: 0", "more than 0")]
+    [InlineData("alphas: [0.01, 1, 1e2]", "alphas: [-1]", 14, "'-1'", "at least 0")]
+    [InlineData("alphas: [0.01, 1, 1e2]", "alphas: 1", 14, "'regression.alphas'", "a list")]
+    [InlineData("baselines: [mean]", "baselines: [median]", 17, "median", "Did you mean 'mean'?")]
+    [InlineData("columns: { helpful:", "columns: { helpfull:", 0, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]
+    [InlineData("min: 1, max: 5", "min: 5, max: 1", 10, "max 1 under min 5", "max above min")]
+    [InlineData("name: stars", "name: judge", 0, "two sources named 'judge'", "Rename")]
+    [InlineData("objectives: [helpful, verbosity]", "objectives: [helpful, helpful, verbosity]", 0, "'helpful' twice", "Remove")]
+    [InlineData("  - { name: pairs, files: [p.jsonl] }", "", 0, "no source under 'preferences'", "at least one")]
+    [InlineData("files: [p.jsonl]", "files: []", 0, "no 'files'", "a list of paths")]
+    [InlineData("name: pairs, ", "", 12, "no key 'preferences[0].name'", "Add 'name'")]
+    [InlineData("seed: 10", "seed: -1", 16, "gating.seed: -1", "at least 0")]
+    [InlineData("hidden: [8, 9]", "hidden: [8.5]", 16, "8.5", "whole numbers")]
+    [InlineData("backbone: { path: backbone/, dtype: bf16, maxTokens: 1024 }", "backbone: here", 4, "'here'", "a mapping")]
+    [InlineData("tags: [nightly]", "tags: [nightly", 17, "not YAML", "Close the bracket")]
+    public void A_wrong_spec_is_refused_with_line_and_remedy(string right, string wrong, int line, params string[] expected)
+    {
+        Whole.ShouldContain(right);
+        string message = Should.Throw<SpecException>(() => SpecReader.Parse(Whole.Replace(right, wrong, StringComparison.Ordinal), "spec.yaml", "/data")).Message;
+        message.ShouldStartWith(line > 0 ? $"spec.yaml line {line}:" : "spec.yaml line ");
+        foreach (string part in expected) message.ShouldContain(part);
+    }
+
+    [Fact]
+    public void Json_is_read_too_and_an_empty_or_missing_file_is_refused()
+    {
+        SpecReader.Parse("""{"backbone":{"path":"b"},"ratings":[{"name":"r","files":["r"]}],"preferences":[{"name":"p","files":["p"]}]}""", "spec", "/d").Backbone.Path.ShouldBe("b");
+        Should.Throw<SpecException>(() => SpecReader.Parse("", "spec.yaml", "/d")).Message.ShouldContain("empty");
+        Should.Throw<SpecException>(() => SpecReader.Load("/nowhere/spec.yaml")).Message.ShouldContain("no such file");
+    }
+
+    [Fact]
+    public void The_digest_follows_the_spec_and_its_folder()
+    {
+        string Digest(string text, string folder) => SpecReader.Digest(SpecReader.Parse(text, "spec.yaml", folder));
+        Digest(Whole, "/a").ShouldBe(Digest(Whole, "/a"));
+        Digest(Whole, "/b").ShouldNotBe(Digest(Whole, "/a"));
+        Digest(Whole.Replace("seed: 10", "seed: 11", StringComparison.Ordinal), "/a").ShouldNotBe(Digest(Whole, "/a"));
+    }
+}

@@ -1,0 +1,61 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json.Nodes;
+using Shouldly;
+
+namespace ArmoFlow.EndToEnd.Tests;
+
+internal sealed record CommandResult(int ExitCode, string Output, string Error)
+{
+    public JsonNode Json => JsonNode.Parse(Output)!;
+}
+
+/// <summary>The armoflow program in a process of its own, as a user starts it.</summary>
+internal static class CommandLine
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
+
+    public static Process Start(params string[] arguments)
+    {
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "armoflow.dll"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment.Remove("ARMOFLOW_WORKSPACE");
+        start.Environment.Remove("ARMOFLOW_URL");
+        return Process.Start(start)!;
+    }
+
+    public static async Task<CommandResult> Run(params string[] arguments)
+    {
+        using Process process = Start(arguments);
+        StringBuilder output = new(), error = new();
+        process.OutputDataReceived += (_, e) => { if (e.Data is not null) output.AppendLine(e.Data); };
+        process.ErrorDataReceived += (_, e) => { if (e.Data is not null) error.AppendLine(e.Data); };
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        using CancellationTokenSource limit = new(Limit);
+        try { await process.WaitForExitAsync(limit.Token); }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"armoflow {string.Join(' ', arguments)} took longer than {Limit}:\n{error}");
+        }
+        return new CommandResult(process.ExitCode, output.ToString(), error.ToString());
+    }
+
+    /// <summary>Runs a command that must succeed.</summary>
+    public static async Task<CommandResult> Succeed(params string[] arguments)
+    {
+        CommandResult result = await Run(arguments);
+        result.ExitCode.ShouldBe(0, result.Error);
+        return result;
+    }
+
+    /// <summary>Runs a command that must be refused as the user's error: exit code 2, these words, and no stack trace.</summary>
+    public static async Task<CommandResult> Refused(string[] arguments, params string[] words)
+    {
+        CommandResult result = await Run(arguments);
+        result.ExitCode.ShouldBe(2, result.Error);
+        foreach (string word in words) result.Error.ShouldContain(word);
+        result.Error.ShouldNotContain("   at ");
+        return result;
+    }
+}

@@ -1,0 +1,162 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using Microsoft.Data.Sqlite;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.EndToEnd.Tests;
+
+public class RunTests
+{
+    [Fact]
+    public async Task A_run_prints_one_document_and_again_it_reuses_every_step()
+    {
+        using SmallProject project = new();
+        JsonNode first = (await project.Run()).Json;
+        first["status"]!.GetValue<string>().ShouldBe("Completed");
+        Steps(first).ShouldBe(["ingestion", "features", "regression", "decorrelation", "gating", "evaluation"]);
+        Reused(first).ShouldBeEmpty();
+        string[] artifacts = [.. first["artifacts"]!.AsObject().Select(a => a.Key)];
+        artifacts.ShouldContain("report");
+        foreach ((string name, JsonNode? artifact) in first["artifacts"]!.AsObject())
+            new FileInfo(artifact!["path"]!.GetValue<string>()).Length.ShouldBe(artifact["bytes"]!.GetValue<long>(), name);
+        JsonNode ingestion = first["metrics"]!["ingestion"]!["sources"]![0]!;
+        (ingestion["rowsRead"]!.GetValue<int>(), ingestion["kept"]!.GetValue<int>()).ShouldBe((600, 600));
+        JsonNode gate = first["metrics"]!["evaluation"]!["scorers"]!["gate"]!, mean = first["metrics"]!["evaluation"]!["scorers"]!["mean"]!;
+        gate["heldOutAccuracy"]!.GetValue<double>().ShouldBeGreaterThan(mean["heldOutAccuracy"]!.GetValue<double>());
+        string report = await File.ReadAllTextAsync(first["artifacts"]!["report"]!["path"]!.GetValue<string>(), TestContext.Current.CancellationToken);
+        foreach (string section in new[] { "## Data", "## Regression", "## Verbosity", "## Gate", "## Benchmark", "## Manifest" }) report.ShouldContain(section);
+
+        JsonNode again = (await project.Run()).Json;
+        Reused(again).ShouldBe(Steps(again));
+        Artifacts(again).ShouldBe(Artifacts(first));
+    }
+
+    [Fact]
+    public async Task Another_seed_reuses_up_to_decorrelation_and_new_data_extracts_only_new_conversations()
+    {
+        using SmallProject project = new();
+        await project.Run();
+        project.Edit("seed: 17", "seed: 18");
+        Reused((await project.Run()).Json).ShouldBe(["ingestion", "features", "regression", "decorrelation"]);
+        project.Append("ratings.jsonl", """{"messages":[{"role":"user","content":"please debug"},{"role":"assistant","content":"clear and useful"}],"helpfulness":0.9,"safety":0.5,"clarity":0.9,"verbosity":0.01}""");
+        JsonNode grown = (await project.Run()).Json;
+        Reused(grown).ShouldBeEmpty();
+        grown["metrics"]!["features"]!["extracted"]!.GetValue<int>().ShouldBe(1);
+    }
+
+    [Theory]
+    [InlineData("Ingesting")]
+    [InlineData("ExtractingFeatures")]
+    [InlineData("FittingRegression")]
+    [InlineData("FittingDecorrelation")]
+    [InlineData("TrainingGating")]
+    [InlineData("Evaluating")]
+    public async Task A_run_killed_in_a_step_goes_on_and_ends_with_the_same_bytes(string state)
+    {
+        using SmallProject project = new(ratings: 2500, pairs: 2500, gatingSteps: 400);
+        SortedDictionary<string, string> undisturbed = Artifacts((await CommandLine.Succeed("run", project.Spec, "--workspace", project.Workspace + "-undisturbed", "--json")).Json);
+
+        using Process process = CommandLine.Start("run", project.Spec, "--workspace", project.Workspace);
+        process.BeginErrorReadLine();
+        process.BeginOutputReadLine();
+        await UntilInState(project.Workspace, state, process);
+        process.Kill();
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        State(project.Workspace).ShouldBe(state);
+
+        CommandResult second = await project.Run();
+        second.Error.ShouldContain("going on with it");
+        Artifacts(second.Json).ShouldBe(undisturbed);
+        JsonNode runs = (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--json")).Json["runs"]!;
+        runs.AsArray().Count.ShouldBe(1, "it is the same run");
+    }
+
+    [Fact]
+    public async Task A_run_is_paused_resumed_cancelled_and_retried_from_another_process()
+    {
+        using SmallProject project = new(gatingSteps: 1_000_000);
+        using Process process = CommandLine.Start("run", project.Spec, "--workspace", project.Workspace, "--json");
+        process.BeginErrorReadLine();
+        Task<string> output = process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await UntilInState(project.Workspace, "TrainingGating", process);
+        string id = RunId(project.Workspace);
+        await CommandLine.Succeed("runs", "pause", id, "--workspace", project.Workspace);
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        (await output).ShouldContain("\"Paused\"");
+
+        using Process resumed = CommandLine.Start("runs", "resume", id, "--workspace", project.Workspace);
+        resumed.BeginErrorReadLine();
+        resumed.BeginOutputReadLine();
+        await UntilInState(project.Workspace, "TrainingGating", resumed);
+        await CommandLine.Succeed("runs", "cancel", id, "--workspace", project.Workspace);
+        await resumed.WaitForExitAsync(TestContext.Current.CancellationToken);
+        resumed.ExitCode.ShouldBe(1);
+        State(project.Workspace).ShouldBe("Cancelled");
+
+        await CommandLine.Refused(["runs", "pause", id, "--workspace", project.Workspace], "it is Cancelled");
+        await CommandLine.Refused(["runs", "show", Guid.NewGuid().ToString(), "--workspace", project.Workspace], "no run");
+    }
+
+    [Fact]
+    public async Task A_failed_run_is_retried_from_the_failed_step_after_the_cause_is_mended()
+    {
+        using SmallProject project = new();
+        string shard = Path.Combine(project.Folder, "backbone", "model.safetensors"), aside = shard + ".aside";
+        File.Move(shard, aside);
+        await project.Refused("model.safetensors");
+        File.Move(aside, shard);
+        CommandResult retried = await CommandLine.Succeed("runs", "retry", RunId(project.Workspace), "--workspace", project.Workspace, "--json");
+        retried.Json["status"]!.GetValue<string>().ShouldBe("Completed");
+    }
+
+    [Fact]
+    public async Task A_workspace_in_use_is_refused_with_a_remedy()
+    {
+        using SmallProject project = new(gatingSteps: 1_000_000);
+        using Process holder = CommandLine.Start("run", project.Spec, "--workspace", project.Workspace);
+        holder.BeginErrorReadLine();
+        holder.BeginOutputReadLine();
+        await UntilInState(project.Workspace, "TrainingGating", holder);
+        await project.Refused("in use by another process");
+        holder.Kill();
+        await holder.WaitForExitAsync(TestContext.Current.CancellationToken);
+    }
+
+    internal static string[] Steps(JsonNode run) => [.. run["steps"]!.AsArray().Select(s => s!["name"]!.GetValue<string>())];
+
+    internal static string[] Reused(JsonNode run) => [.. run["steps"]!.AsArray().Where(s => s!["reused"]!.GetValue<bool>()).Select(s => s!["name"]!.GetValue<string>())];
+
+    internal static SortedDictionary<string, string> Artifacts(JsonNode run) => new(run["artifacts"]!.AsObject().ToDictionary(a => a.Key, a => a.Value!["sha256"]!.GetValue<string>()));
+
+    /// <summary>Watches the books until the run is in a state; for features, until the first shard is in.</summary>
+    private static async Task UntilInState(string workspace, string state, Process process)
+    {
+        while (State(workspace) != state || (state == "ExtractingFeatures" && Query(workspace, "select count(*) from feature_rows") is "0"))
+        {
+            process.HasExited.ShouldBeFalse($"the run ended before {state}; it is {State(workspace)}");
+            await Task.Yield();
+        }
+    }
+
+    private static string? State(string workspace) => Query(workspace, "select current_state from runs");
+    private static string RunId(string workspace) => Query(workspace, "select correlation_id from runs")!;
+
+    private static string? Query(string workspace, string sql)
+    {
+        string database = Path.Combine(workspace, "armoflow.db");
+        if (!File.Exists(database)) return null;
+        try
+        {
+            using SqliteConnection connection = new(new SqliteConnectionStringBuilder { DataSource = database, Mode = SqliteOpenMode.ReadWrite, Pooling = false }.ToString());
+            connection.Open();
+            using SqliteCommand command = connection.CreateCommand();
+            command.CommandText = sql;
+            return command.ExecuteScalar()?.ToString();
+        }
+        catch (SqliteException)
+        {
+            return null; // the schema is not there yet
+        }
+    }
+}

@@ -1,0 +1,143 @@
+using System.Text.Json;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Decorrelation;
+using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.Contracts.Features;
+using ArmoFlow.Contracts.Gating;
+using ArmoFlow.Contracts.Ingestion;
+using ArmoFlow.Contracts.Regression;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Sagas;
+using ArmoFlow.Persistence.Runs;
+using MassTransit;
+using MassTransit.Testing;
+using Microsoft.Extensions.DependencyInjection;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Orchestrator.Tests;
+
+/// <summary>The saga's table of transitions, on MassTransit's in-memory harness; the steps are answered by the tests.</summary>
+public sealed class RunSagaTests : IAsyncLifetime
+{
+    private readonly Guid _run = Guid.NewGuid();
+    private readonly ServiceProvider _services = new ServiceCollection().AddSingleton(TimeProvider.System)
+        .AddMassTransitTestHarness(bus => bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().InMemoryRepository()).BuildServiceProvider(true);
+
+    private ITestHarness Harness => _services.GetRequiredService<ITestHarness>();
+    private ISagaStateMachineTestHarness<RunSaga, RunState> Saga => Harness.GetSagaStateMachineHarness<RunSaga, RunState>();
+
+    public async ValueTask InitializeAsync()
+    {
+        await Harness.Start();
+        await Harness.Bus.Publish(new SubmitRun { RunId = _run, SpecDigest = "digest", Spec = new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
+        await Reach(s => s.Ingesting);
+    }
+
+    public ValueTask DisposeAsync() => _services.DisposeAsync();
+
+    [Fact]
+    public async Task A_run_goes_through_its_six_steps_and_hands_artifacts_on()
+    {
+        await Answer<DataIngested>(ArtifactNames.Ratings);
+        await Reach(s => s.ExtractingFeatures);
+        await Answer<FeaturesExtracted>(ArtifactNames.Features);
+        await Reach(s => s.FittingRegression);
+        (await Harness.Sent.Any<FitRegression>(m => m.Context.Message.Inputs.Keys.Order().SequenceEqual(new[] { ArtifactNames.Features, ArtifactNames.Ratings }))).ShouldBeTrue();
+        await Answer<RegressionFitted>(ArtifactNames.Regression);
+        await Reach(s => s.FittingDecorrelation);
+        await Answer<DecorrelationFitted>(ArtifactNames.Decorrelation);
+        await Reach(s => s.TrainingGating);
+        await Answer<GatingTrained>(ArtifactNames.Gating);
+        await Reach(s => s.Evaluating);
+        await Answer<ModelEvaluated>(ArtifactNames.Report);
+        await Reach(s => s.Completed);
+        Run.Steps.ShouldAllBe(s => s.Status == "Completed" && s.EndedAt >= s.StartedAt);
+        Run.Artifacts.Count.ShouldBe(6);
+        Run.EndedAt.ShouldNotBeNull();
+        (await Harness.Published.Any<RunEnded>(m => m.Context.Message.Status == "Completed")).ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task A_failed_step_fails_the_run_and_a_retry_asks_for_that_step_again()
+    {
+        await Answer<DataIngested>(ArtifactNames.Ratings);
+        await Reach(s => s.ExtractingFeatures);
+        await Fail("no such file");
+        await Reach(s => s.Failed);
+        (Run.Error, Run.BadInput, Run.Steps[1].Status).ShouldBe(("no such file", true, "Failed"));
+        await Harness.Bus.Publish(new RetryRun(_run));
+        await Reach(s => s.ExtractingFeatures);
+        (Run.Error, Run.BadInput, Run.EndedAt, Run.Steps[0].Status).ShouldBe((null, false, null, "Completed"));
+        Asked<ExtractFeatures>().Count.ShouldBe(2);
+        Asked<IngestData>().Count.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task Cancelling_stops_the_work_and_a_late_answer_changes_nothing()
+    {
+        int attempt = Run.Attempt;
+        await Harness.Bus.Publish(new CancelRun(_run));
+        await Reach(s => s.Cancelled);
+        (await Harness.Published.Any<StopWork>(m => m.Context.Message.RunId == _run)).ShouldBeTrue();
+        await Answer<DataIngested>(ArtifactNames.Ratings, attempt);
+        await Consumed<DataIngested>();
+        Run.CurrentState.ShouldBe("Cancelled");
+        Run.Artifacts.ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_paused_run_goes_on_where_it_was_and_ignores_the_answer_from_before()
+    {
+        await Answer<DataIngested>(ArtifactNames.Ratings);
+        await Reach(s => s.ExtractingFeatures);
+        int before = Run.Attempt;
+        await Harness.Bus.Publish(new PauseRun(_run));
+        await Reach(s => s.Paused);
+        (await Harness.Published.Any<StopWork>()).ShouldBeTrue();
+        await Harness.Bus.Publish(new ResumeRun(_run));
+        await Reach(s => s.ExtractingFeatures);
+        Run.Attempt.ShouldBe(before + 1);
+        await Answer<FeaturesExtracted>(ArtifactNames.Features, before);
+        await Consumed<FeaturesExtracted>();
+        Run.CurrentState.ShouldBe("ExtractingFeatures");
+        await Answer<FeaturesExtracted>(ArtifactNames.Features);
+        await Reach(s => s.FittingRegression);
+    }
+
+    [Fact]
+    public async Task A_run_whose_process_was_killed_is_asked_again_for_its_step()
+    {
+        await Harness.Bus.Publish(new ResumeRun(_run));
+        await Consumed<ResumeRun>();
+        Asked<IngestData>().Select(m => m.Attempt).ShouldBe([1, 2]);
+        Run.CurrentState.ShouldBe("Ingesting");
+    }
+
+    [Fact]
+    public async Task What_a_state_does_not_expect_is_ignored()
+    {
+        await Harness.Bus.Publish(new RetryRun(_run));
+        await Consumed<RetryRun>();
+        await Answer<ModelEvaluated>(ArtifactNames.Report);
+        await Consumed<ModelEvaluated>();
+        Run.CurrentState.ShouldBe("Ingesting");
+        (await Harness.Published.Any<Fault>()).ShouldBeFalse();
+    }
+
+    private RunState Run => Saga.Sagas.Contains(_run)!;
+
+    private async Task Reach(Func<RunSaga, State> state) => (await Saga.Exists(_run, state)).ShouldNotBeNull($"the run is {Saga.Sagas.Contains(_run)?.CurrentState}");
+
+    private async Task Consumed<T>() where T : class => (await Saga.Consumed.Any<T>()).ShouldBeTrue();
+
+    private List<T> Asked<T>() where T : class => [.. Harness.Sent.Select<T>().Select(m => m.Context.Message)];
+
+    private Task Answer<T>(string output, int? attempt = null) where T : StepCompleted, new() => Harness.Bus.Publish(new T
+    {
+        RunId = _run, Attempt = attempt ?? Run.Attempt, StepKey = "key", Detail = "done", Outputs = new Dictionary<string, ArtifactRef> { [output] = new("ab", 1) }, Metrics = JsonElement.Parse("{}"),
+    });
+
+    private Task Fail(string error) => Harness.Bus.Publish(new StepFailed { RunId = _run, Attempt = Run.Attempt, Step = StepNames.Features, Error = error, BadInput = true });
+}
