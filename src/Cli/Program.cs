@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using ArmoFlow.Cli;
 using ArmoFlow.Cli.Commands;
 
@@ -14,7 +15,9 @@ if (parsed.Errors.Count > 0)
     Console.Error.WriteLine($"See: armoflow {string.Join(' ', Terminal.CommandPath(parsed.CommandResult))} --help".Replace("  ", " ", StringComparison.Ordinal));
     return ExitCodes.BadInput;
 }
-try { return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false }); }
+using CancellationTokenSource interrupt = new();
+using PosixSignalRegistration interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt), terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Interrupt);
+try { return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token); }
 catch (Exception e) when (Terminal.AsUserError(e) is { } message)
 {
     Console.Error.WriteLine($"armoflow: {message}");
@@ -29,4 +32,11 @@ catch (Exception e)
 {
     Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {e.Message}{Environment.NewLine}This is a defect of ArmoFlow; the stack is in {Terminal.WriteCrash(e)}.");
     return ExitCodes.Failed;
+}
+
+// The first signal asks for an orderly end; a second one is not held back.
+void Interrupt(PosixSignalContext context)
+{
+    context.Cancel = !interrupt.IsCancellationRequested;
+    interrupt.Cancel();
 }

@@ -61,7 +61,7 @@ public class BadInputTests
     }
 
     [Theory]
-    [InlineData("\"intermediate_size\": 192", "\"intermediate_size\": 200", "mlp.gate_proj.weight", "[192, 96]", "[200, 96]")]
+    [InlineData("\"intermediate_size\": 192", "\"intermediate_size\": 200", ".mlp.", "[192, 96]", "[200, 96]")]
     [InlineData("\"model_type\": \"llama\"", "\"model_type\": \"mamba\"", "model_type 'mamba'", "'llama'")]
     public async Task A_backbone_whose_configuration_is_wrong(string from, string to, params string[] expected)
     {
