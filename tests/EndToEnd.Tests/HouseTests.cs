@@ -12,8 +12,12 @@ public class HouseTests
 {
     private static readonly Dictionary<string, string[]> Arrows = new()
     {
-        ["Contracts"] = [], ["RewardModel"] = [], ["Persistence"] = ["Contracts"], ["Workers"] = ["Contracts", "Persistence", "RewardModel"],
-        ["Orchestrator"] = ["Contracts", "Persistence"], ["Cli"] = ["Orchestrator", "Workers"],
+        ["Contracts"] = [],
+        ["RewardModel"] = [],
+        ["Persistence"] = ["Contracts"],
+        ["Workers"] = ["Contracts", "Persistence", "RewardModel"],
+        ["Orchestrator"] = ["Contracts", "Persistence"],
+        ["Cli"] = ["Orchestrator", "Workers"],
     };
 
     private static string Root([CallerFilePath] string path = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(path)!, "../.."));

@@ -136,7 +136,12 @@ public sealed class RunSagaTests : IAsyncLifetime
 
     private Task Answer<T>(string output, int? attempt = null) where T : StepCompleted, new() => Harness.Bus.Publish(new T
     {
-        RunId = _run, Attempt = attempt ?? Run.Attempt, StepKey = "key", Detail = "done", Outputs = new Dictionary<string, ArtifactRef> { [output] = new("ab", 1) }, Metrics = JsonElement.Parse("{}"),
+        RunId = _run,
+        Attempt = attempt ?? Run.Attempt,
+        StepKey = "key",
+        Detail = "done",
+        Outputs = new Dictionary<string, ArtifactRef> { [output] = new("ab", 1) },
+        Metrics = JsonElement.Parse("{}"),
     });
 
     private Task Fail(string error) => Harness.Bus.Publish(new StepFailed { RunId = _run, Attempt = Run.Attempt, Step = StepNames.Features, Error = error, BadInput = true });

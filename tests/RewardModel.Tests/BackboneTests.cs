@@ -4,7 +4,6 @@ using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
 using Shouldly;
-using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
 

@@ -1,6 +1,5 @@
 using ArmoFlow.RewardModel.Decorrelation;
 using ArmoFlow.RewardModel.Gating;
-using ArmoFlow.RewardModel.Scoring;
 using Shouldly;
 using Xunit;
 

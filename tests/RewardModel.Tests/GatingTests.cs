@@ -27,8 +27,12 @@ public class GatingTests
         }
         return new GatingPairs
         {
-            Prompts = new ArrayRows(prompts, d), PromptIds = [.. Enumerable.Range(0, count).Select(i => $"prompt {i}")], PromptOf = [.. Enumerable.Range(0, count).Select(i => (i, i))],
-            Chosen = chosen, Rejected = rejected, Sources = [.. Enumerable.Repeat("planted", count)],
+            Prompts = new ArrayRows(prompts, d),
+            PromptIds = [.. Enumerable.Range(0, count).Select(i => $"prompt {i}")],
+            PromptOf = [.. Enumerable.Range(0, count).Select(i => (i, i))],
+            Chosen = chosen,
+            Rejected = rejected,
+            Sources = [.. Enumerable.Repeat("planted", count)],
         };
     }
 

@@ -144,7 +144,11 @@ public class ScoringTests
         Explanation[] scores = [.. scorer.Score(golden)];
         ReleasedLayout.Export(backbone, Model(), new ModelCard
         {
-            Objectives = Names, Template = ChatTemplate.Name, Dtype = "f32", MaxTokens = 200, GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
+            Objectives = Names,
+            Template = ChatTemplate.Name,
+            Dtype = "f32",
+            MaxTokens = 200,
+            GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
         }, folder);
         return scores;
     }

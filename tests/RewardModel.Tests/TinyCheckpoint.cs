@@ -18,8 +18,17 @@ internal static class TinyCheckpoint
         Directory.CreateDirectory(folder);
         JsonObject config = new()
         {
-            ["model_type"] = "llama", ["hidden_size"] = 16, ["intermediate_size"] = 32, ["num_hidden_layers"] = 2, ["num_attention_heads"] = 4, ["num_key_value_heads"] = 2,
-            ["vocab_size"] = 256 + Special.Length, ["rms_norm_eps"] = 1e-5, ["rope_theta"] = 10000.0, ["hidden_act"] = "silu", ["max_position_embeddings"] = 512,
+            ["model_type"] = "llama",
+            ["hidden_size"] = 16,
+            ["intermediate_size"] = 32,
+            ["num_hidden_layers"] = 2,
+            ["num_attention_heads"] = 4,
+            ["num_key_value_heads"] = 2,
+            ["vocab_size"] = 256 + Special.Length,
+            ["rms_norm_eps"] = 1e-5,
+            ["rope_theta"] = 10000.0,
+            ["hidden_act"] = "silu",
+            ["max_position_embeddings"] = 512,
         };
         configure?.Invoke(config);
         File.WriteAllText(Path.Combine(folder, "config.json"), config.ToJsonString());

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Builds and runs every test. Needs the .NET SDK only. Prints a last line "N passed, N failed, N skipped".
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+results="artifacts/test-results"
+rm -rf "$results"
+mkdir -p "$results"
+dotnet build ArmoFlow.sln --nologo -v quiet -clp:NoSummary || exit 1
+code=0
+for project in Contracts RewardModel Persistence Orchestrator EndToEnd; do
+  echo "== $project.Tests"
+  # The logger's file holds each test's outcome; the console keeps failures and skips with their reasons.
+  dotnet test "tests/$project.Tests" --no-build --nologo --logger "trx;LogFileName=$project.trx" --results-directory "$results" \
+    --collect "XPlat Code Coverage" 2>&1 | tee "$results/$project.log" | grep -vE '^(Test run for|A total of|VSTest version|Attachments:|  /|$)'
+  [[ ${PIPESTATUS[0]} -eq 0 ]] || code=1
+  # A crash of the test process leaves no result file: that is a failure, not silence.
+  [[ -f $results/$project.trx ]] || { echo "$project.Tests left no results"; code=1; }
+done
+
+count() { cat "$results"/*.trx 2>/dev/null | grep -oE "<Counters [^>]*" | grep -oE " $1=\"[0-9]+\"" | grep -oE '[0-9]+' | paste -sd+ | bc_sum; }
+bc_sum() { local sum=0 n; IFS=+ read -ra parts; for n in "${parts[@]:-0}"; do sum=$((sum + n)); done; echo "$sum"; }
+passed=$(count passed) failed=$(count failed) skipped=$(( $(count total) - $(count executed) ))
+
+# The mathematics is covered to 90 % of its lines; the report says how much, and less is a failure.
+coverage=$(cat "$results"/*/coverage.cobertura.xml | awk '
+  /<package / { inside = index($0, "name=\"ArmoFlow.RewardModel\"") > 0 }
+  inside && /<class / { match($0, /filename="[^"]*"/); file = substr($0, RSTART + 10, RLENGTH - 11) }
+  inside && /<line / { match($0, /number="[0-9]+"/); n = substr($0, RSTART + 8, RLENGTH - 9); key = file ":" n; seen[key] = 1; if ($0 !~ /hits="0"/) hit[key] = 1 }
+  END { for (k in seen) { total++; if (k in hit) covered++ } printf "%.1f", total ? 100 * covered / total : 0 }')
+echo "RewardModel: $coverage % of lines covered"
+awk -v c="$coverage" 'BEGIN { exit !(c >= 90) }' || { echo "expected at least 90 %"; code=1; }
+echo "$passed passed, $failed failed, $skipped skipped"
+[[ $failed -eq 0 ]] || code=1
+exit $code
