@@ -20,6 +20,8 @@ using PosixSignalRegistration interrupted = PosixSignalRegistration.Create(Posix
 try { return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token); }
 catch (Exception e) when (Terminal.AsUserError(e) is { } message)
 {
+    // A script that asked for JSON gets its one document whatever happens.
+    if (args.Contains("--json")) Terminal.PrintJson(new { runId = (Guid?)null, status = "Failed", steps = Array.Empty<object>(), artifacts = new { }, metrics = new { }, error = message });
     Console.Error.WriteLine($"armoflow: {message}");
     return ExitCodes.BadInput;
 }

@@ -224,9 +224,14 @@ public class BackboneTests
         file.ReadRow(file.Entry("a"), 1, row);
         row.ShouldBe([3, 4, 5]);
         Refused(() => file.Entry("c"), "no tensor 'c'");
-        Refused(() => new SafetensorsRows([file], "b", rank: 2), "[n, d] F32");
+        Refused(() => new SafetensorsRows([file], "b", rank: 2), "[n, d]");
+        using Tensor half = a.to(ScalarType.BFloat16);
+        SafetensorsFile.Write(folder.File("half"), [("a", half)]);
+        using SafetensorsFile halves = new(folder.File("half"));
+        new SafetensorsRows([halves, file], "a", rank: 2).Copy(1, row);
+        row.ShouldBe([3, 4, 5]);
         new SafetensorsRows([file, file], "a", rank: 2).Count.ShouldBe(4);
-        Directory.GetFiles(folder.Path).Length.ShouldBe(2, "nothing half-written is left");
+        Directory.GetFiles(folder.Path).Length.ShouldBe(3, "nothing half-written is left");
     }
 
     private static double[] Hidden(string folder, ScalarType type)

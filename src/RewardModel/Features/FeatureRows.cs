@@ -31,28 +31,31 @@ public sealed class ArrayRows(float[] values, int dimension) : IFeatureRows
     public void Copy(int row, Span<float> into) => values.AsSpan(row * dimension, dimension).CopyTo(into);
 }
 
-/// <summary>Every stride-th row of an F32 tensor of safetensors files laid end to end; a [n, 2, d] tensor has its sides at stride 2.</summary>
+/// <summary>
+/// Every stride-th row of a tensor of safetensors files laid end to end; a [n, 2, d] tensor has its sides at stride 2.
+/// F32 rows stay in the file; another float type is converted as a whole.
+/// </summary>
 public sealed class SafetensorsRows : IFeatureRows
 {
-    private readonly (SafetensorsFile File, TensorEntry Entry, int Begin)[] _parts;
+    private readonly (SafetensorsFile File, TensorEntry Entry, int Begin, float[]? Converted)[] _parts;
     private readonly int _stride, _offset;
 
     public int Count { get; }
     public int Dimension { get; }
 
-    /// <exception cref="InvalidInputException">A file lacks the tensor, it is not F32, or the dimensions differ.</exception>
+    /// <exception cref="InvalidInputException">A file lacks the tensor, it has another rank, or the dimensions differ.</exception>
     public SafetensorsRows(IEnumerable<SafetensorsFile> files, string tensor, int rank, int stride = 1, int offset = 0)
     {
-        List<(SafetensorsFile, TensorEntry, int)> parts = [];
+        List<(SafetensorsFile, TensorEntry, int, float[]?)> parts = [];
         foreach (SafetensorsFile file in files)
         {
             TensorEntry entry = file.Entry(tensor);
-            if (entry.DType != "F32" || entry.Shape.Length != rank || (rank == 3 && entry.Shape[1] != stride))
-                throw new InvalidInputException(file.Path, $"tensor '{tensor}' of shape [{string.Join(", ", entry.Shape)}] {entry.DType}", rank == 3 ? $"[n, {stride}, d] F32" : "[n, d] F32", "Check that this is the right features file.");
+            if (entry.Shape.Length != rank || (rank == 3 && entry.Shape[1] != stride))
+                throw new InvalidInputException(file.Path, $"tensor '{tensor}' of shape [{string.Join(", ", entry.Shape)}]", rank == 3 ? $"[n, {stride}, d]" : "[n, d]", "Check that this is the right features file.");
             if (parts.Count > 0 && entry.Shape[^1] != Dimension)
                 throw new InvalidInputException(file.Path, $"features of {entry.Shape[^1]} dimensions", $"{Dimension}, as in the files before", "Use features of one backbone.");
             Dimension = (int)entry.Shape[^1];
-            parts.Add((file, entry, Count));
+            parts.Add((file, entry, Count, entry.DType == "F32" ? null : file.LoadFloats(tensor)));
             Count += (int)entry.Shape[0];
         }
         (_parts, _stride, _offset) = ([.. parts], stride, offset);
@@ -62,6 +65,8 @@ public sealed class SafetensorsRows : IFeatureRows
     {
         int part = _parts.Length - 1;
         while (_parts[part].Begin > row) part--;
-        _parts[part].File.ReadRow(_parts[part].Entry, (long)(row - _parts[part].Begin) * _stride + _offset, into);
+        long at = (long)(row - _parts[part].Begin) * _stride + _offset;
+        if (_parts[part].Converted is { } values) values.AsSpan((int)at * Dimension, Dimension).CopyTo(into);
+        else _parts[part].File.ReadRow(_parts[part].Entry, at, into);
     }
 }

@@ -15,7 +15,7 @@ internal static class RegressionStep
     {
         Option<string[]> features = new("--features") { Description = "One or more files of ratings' features.", Required = true, AllowMultipleArgumentsPerToken = true };
         Option<string> output = StepFiles.File("--out", "The safetensors file to write: weight [k, d].");
-        Option<double[]> alphas = new("--alphas") { Description = "The grid of α (default: 0, 1e-4 … 1e4).", AllowMultipleArgumentsPerToken = true };
+        Option<string[]> alphas = new("--alphas") { Description = "The grid of α, separated by blanks or commas (default: 0, 1e-4 … 1e4).", AllowMultipleArgumentsPerToken = true };
         Option<string?> report = StepFiles.Optional("--report", "JSON with α, validation MSE and R² of each objective.");
         Command command = new("regression", "Fits one linear reward for each label column.") { features, output, alphas, report };
         command.SetAction((parsed, cancel) =>
@@ -25,9 +25,7 @@ internal static class RegressionStep
             {
                 SafetensorsRows rows = new(files, "embeddings", rank: 2);
                 (double[,] labels, string[] names) = Labels(files, rows.Count);
-                double[] grid = parsed.GetValue(alphas) is { Length: > 0 } given ? given : [.. RidgeRegression.DefaultAlphas];
-                foreach (double alpha in grid)
-                    if (!double.IsFinite(alpha) || alpha < 0) throw new UsageException($"--alphas {alpha.ToString(CultureInfo.InvariantCulture)}: expected numbers of at least 0. Correct the value.");
+                double[] grid = Grid(parsed.GetValue(alphas) ?? []);
                 RegressionFit fit = new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null, (done, total) => StepFiles.Progress("rows", done, total), cancel);
                 using (Tensor weight = tensor(fit.Weight, [names.Length, fit.Dimension])) SafetensorsFile.Write(parsed.GetRequiredValue(output), [("weight", weight)], new Dictionary<string, string> { ["objectives"] = JsonSerializer.Serialize(names) });
                 StepFiles.WriteReport(parsed.GetValue(report), new { objectives = fit.Objectives });
@@ -41,6 +39,14 @@ internal static class RegressionStep
             }
         });
         return command;
+    }
+
+    private static double[] Grid(string[] given)
+    {
+        string[] values = [.. given.SelectMany(a => a.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
+        return values.Length == 0 ? [.. RidgeRegression.DefaultAlphas]
+            : [.. values.Select(v => double.TryParse(v, NumberStyles.Float, CultureInfo.InvariantCulture, out double alpha) && double.IsFinite(alpha) && alpha >= 0 ? alpha
+                : throw new UsageException($"--alphas {v}: expected numbers of at least 0. Correct the value."))];
     }
 
     /// <summary>Labels of all files under the union of their columns, in order of appearance.</summary>

@@ -1,0 +1,166 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Regression;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence;
+using ArmoFlow.RewardModel;
+using MassTransit;
+using MassTransit.Testing;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Workers.Tests;
+
+/// <summary>What all steps share, with a step whose work each test decides.</summary>
+public sealed class StepConsumerTests : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-steps-").FullName;
+    private readonly Workspace _workspace;
+    private readonly ServiceProvider _services;
+
+    public StepConsumerTests()
+    {
+        _workspace = new Workspace(_folder);
+        _workspace.TryLock().ShouldBeTrue();
+        _services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(_workspace).AddWorkers().AddSingleton<Script>()
+            .AddMassTransitTestHarness(bus =>
+            {
+                bus.SetTestTimeouts(TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(20));
+                bus.AddConsumer<ScriptedConsumer, ScriptedDefinition>();
+                bus.AddConsumer<StopWorkConsumer>();
+            }).BuildServiceProvider(true);
+    }
+
+    /// <summary>What the step does at each call.</summary>
+    public sealed class Script
+    {
+        public int Calls { get; set; }
+        public Func<int, StepRun, Task<StepOutcome?>> Work { get; set; } = (_, _) => Task.FromResult<StepOutcome?>(null);
+    }
+
+    public sealed class ScriptedDefinition() : StepConsumerDefinition<ScriptedConsumer>("scripted");
+
+    public sealed class ScriptedConsumer(StepServices services, Script script) : StepConsumer<FitRegression, RegressionFitted>("scripted", 1, services)
+    {
+        protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
+        protected override Task<StepOutcome?> Work(StepRun run) => script.Work(++script.Calls, run);
+    }
+
+    private ITestHarness Harness => _services.GetRequiredService<ITestHarness>();
+    private Script Steps => _services.GetRequiredService<Script>();
+
+    public async ValueTask InitializeAsync()
+    {
+        await using (ArmoFlowDbContext db = await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync()) await db.Database.MigrateAsync();
+        await Harness.Start();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _services.DisposeAsync();
+        _workspace.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_transient_fault_is_retried_and_the_step_succeeds()
+    {
+        Steps.Work = async (call, run) => call < 3 ? throw new IOException("the network share hiccups") : await Done(run);
+        await Ask();
+        (await Harness.Published.Any<RegressionFitted>()).ShouldBeTrue();
+        Steps.Calls.ShouldBe(3);
+    }
+
+    [Fact]
+    public async Task A_fault_that_stays_fails_the_step_after_the_retries_and_not_as_bad_input()
+    {
+        Steps.Work = (_, _) => throw new IOException("the share is gone");
+        await Ask();
+        StepFailed failed = await Failure();
+        (failed.BadInput, failed.Error).ShouldBe((false, "IOException: the share is gone"));
+        Steps.Calls.ShouldBe(5);
+    }
+
+    [Fact]
+    public async Task Bad_input_fails_the_step_at_once()
+    {
+        Steps.Work = (_, _) => throw new InvalidInputException("file line 3", "a hole", "none", "Fill it.");
+        await Ask();
+        StepFailed failed = await Failure();
+        (failed.BadInput, failed.Error).ShouldBe((true, "file line 3: a hole; expected none. Fill it."));
+        Steps.Calls.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task A_full_disk_is_the_user_s_to_mend_and_spends_the_reserve()
+    {
+        Steps.Work = (_, _) => throw new IOException("No space left on device", 28);
+        await Ask();
+        StepFailed failed = await Failure();
+        failed.BadInput.ShouldBeTrue();
+        failed.Error.ShouldContain("no space left");
+        File.Exists(Path.Combine(_folder, "reserve")).ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task Work_is_done_in_slices_and_then_found_by_its_key()
+    {
+        Steps.Work = async (call, run) =>
+        {
+            await File.WriteAllTextAsync(Path.Combine(run.Scratch, "state"), $"{call}");
+            return call < 4 ? null : await Done(run);
+        };
+        await Ask();
+        (await Harness.Published.Any<RegressionFitted>(m => !m.Context.Message.Reused)).ShouldBeTrue();
+        Steps.Calls.ShouldBe(4);
+        Directory.EnumerateFileSystemEntries(_workspace.Scratch).ShouldBeEmpty("the scratch folder goes with the step");
+        await Ask();
+        (await Harness.Published.Any<RegressionFitted>(m => m.Context.Message.Reused)).ShouldBeTrue();
+        Steps.Calls.ShouldBe(4);
+        await Ask("another name is another key");
+        (await Harness.Published.Any<RegressionFitted>(m => m.Context.Message.StepKey != FirstKey())).ShouldBeTrue();
+        Steps.Calls.ShouldBe(5);
+    }
+
+    [Fact]
+    public async Task Stopping_a_run_cancels_its_work_and_tells_nobody_that_it_failed()
+    {
+        TaskCompletionSource started = new(), stopped = new();
+        Steps.Work = async (_, run) =>
+        {
+            started.SetResult();
+            using CancellationTokenRegistration registration = run.Cancel.Register(stopped.SetResult);
+            await stopped.Task;
+            run.Cancel.ThrowIfCancellationRequested();
+            return null;
+        };
+        Guid id = await Ask();
+        await started.Task;
+        await Harness.Bus.Publish(new StopWork(Guid.NewGuid()), TestContext.Current.CancellationToken);
+        stopped.Task.IsCompleted.ShouldBeFalse("another run was stopped");
+        await Harness.Bus.Publish(new StopWork(id), TestContext.Current.CancellationToken);
+        await stopped.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        (await Harness.Consumed.Any<FitRegression>()).ShouldBeTrue();
+        Harness.Published.Select<StepFailed>().ShouldBeEmpty();
+    }
+
+    private static async Task<StepOutcome?> Done(StepRun run) => new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
+
+    private async Task<Guid> Ask(string name = "name")
+    {
+        Guid id = Guid.NewGuid();
+        ISendEndpoint queue = await Harness.Bus.GetSendEndpoint(new Uri("queue:scripted"));
+        await queue.Send(new FitRegression { RunId = id, Attempt = 1, Inputs = [], Spec = new RunSpec { Name = name, Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
+        return id;
+    }
+
+    private string FirstKey() => Harness.Published.Select<RegressionFitted>().First().Context.Message.StepKey;
+
+    private async Task<StepFailed> Failure()
+    {
+        (await Harness.Published.Any<StepFailed>()).ShouldBeTrue();
+        return Harness.Published.Select<StepFailed>().First().Context.Message;
+    }
+}
