@@ -12,7 +12,7 @@ namespace ArmoFlow.Cli.Commands;
 
 internal static class ScoreCommands
 {
-    private const int BarWidth = 24;
+    private const int BarWidth = 12;
 
     public static Command Score()
     {

@@ -55,7 +55,7 @@ internal static class RunTables
         Terminal.Out.Write(results);
         foreach (JsonNode? warning in run.Metrics["gating"]?["health"]?["warnings"]?.AsArray() ?? [])
             Terminal.Out.MarkupLine($"[yellow]gate health:[/] {Markup.Escape(warning!.GetValue<string>())}");
-        if (run.Artifacts.TryGetValue("report", out ArtifactDocument? report) && report.Path is { } path) Terminal.Out.MarkupLine($"report: {Markup.Escape(path)}");
+        if (run.Artifacts.TryGetValue("report", out ArtifactDocument? report) && report.Path is { } path) Console.Out.WriteLine($"report: {path}"); // not folded: a path is to be copied
     }
 
     public static void Compare(IReadOnlyList<Difference> spec, IReadOnlyList<Difference> figures)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using ArmoFlow.RewardModel.Text;
 
 namespace ArmoFlow.RewardModel.Ingestion;
@@ -16,7 +17,7 @@ public sealed class CanonicalTables : IAsyncDisposable
     public const string Conversations = "conversations.parquet", Ratings = "ratings.parquet", Preferences = "preferences.parquet", Benchmark = "benchmark.parquet";
     private const string RatingPrefix = "rating:";
     private readonly List<FileStream> _streams = [];
-    private readonly HashSet<string> _known = new(StringComparer.Ordinal);
+    private readonly HashSet<UInt128> _known = []; // half of each id: 16 bytes in memory, and still no collision to be feared
     private readonly IReadOnlyList<string> _objectives;
     private readonly ParquetTable _conversations, _ratings, _preferences, _benchmark;
 
@@ -64,7 +65,7 @@ public sealed class CanonicalTables : IAsyncDisposable
 
     private async Task Add(Conversation conversation)
     {
-        if (_known.Add(conversation.Id)) await _conversations.Add(conversation.Id, conversation.PromptId, conversation.ToJson());
+        if (_known.Add(UInt128.Parse(conversation.Id.AsSpan(0, 32), NumberStyles.HexNumber, CultureInfo.InvariantCulture))) await _conversations.Add(conversation.Id, conversation.PromptId, conversation.ToJson());
     }
 
     public async ValueTask DisposeAsync()

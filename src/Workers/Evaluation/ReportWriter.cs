@@ -52,6 +52,10 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
         Line("");
         Line($"{ingestion.DistinctConversations:N0} distinct conversations; {features.OverLimit:N0} over {features.MaxTokens:N0} tokens left out, and with them {features.RatingsLeftOut:N0} ratings, {features.PreferencesLeftOut:N0} pairs and {features.BenchmarkLeftOut:N0} benchmark pairs.");
         foreach (string row in ingestion.Sources.SelectMany(s => s.DroppedRows)) Line($"- dropped: {row}");
+        Line("\nRatings found, rescaled to [0, 1]:\n");
+        Table("source", "objective", "ratings", "smallest", "largest");
+        foreach (SourceReport s in ingestion.Sources)
+            foreach ((string objective, RatingRange range) in s.Ranges) Row(s.Name, objective, $"{range.Count:N0}", Number(range.Min), Number(range.Max));
     }
 
     private void Regression()
@@ -111,8 +115,14 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
         if (gate.LeftOut.Count > 0) Line($"\nNo data for {string.Join(", ", gate.LeftOut)}: the score is the weighted mean of the other sections.");
         if (gate.OutsideSections.Count > 0) Line($"\nSubsets outside every section, not in the score: {string.Join(", ", gate.OutsideSections)}.");
         Line("");
-        Table(["subset", "pairs", .. scorers.Select(Title)]);
-        foreach ((string name, SubsetResult subset) in gate.Subsets) Row([name, $"{subset.Count:N0}", .. scorers.Select(s => Percent(evaluation.Scorers[s].Benchmark?.Subsets[name].Accuracy))]);
+        Table(["subset", "pairs", "weight in its section", .. scorers.Select(Title)]);
+        foreach ((string name, SubsetResult subset) in gate.Subsets) Row([name, $"{subset.Count:N0}", Number(WeightOf(name)), .. scorers.Select(s => Percent(evaluation.Scorers[s].Benchmark?.Subsets[name].Accuracy))]);
+    }
+
+    private double? WeightOf(string subset)
+    {
+        if (spec.Benchmark?.Sections is { } own) return own.Values.Where(s => s.ContainsKey(subset)).Select(s => (double?)s[subset]).FirstOrDefault();
+        return RewardBenchScore.PublishedSections.Values.Where(s => s.ContainsKey(subset)).Select(s => (double?)s[subset]).FirstOrDefault();
     }
 
     private void Manifest()
