@@ -15,7 +15,7 @@ namespace ArmoFlow.Persistence;
 /// <summary>The embedded default's folder: a SQLite database, artifacts, and scratch space for unfinished steps.</summary>
 public sealed class Workspace(string folder) : IDisposable
 {
-    private const int ReserveBytes = 4 << 20;
+    private const int ReserveBytes = 1 << 20;
     private FileStream? _lock;
 
     public string Folder { get; } = Path.GetFullPath(folder);
@@ -31,8 +31,18 @@ public sealed class Workspace(string folder) : IDisposable
         try { _lock = new FileStream(Path.Combine(Folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
         catch (IOException) when (Directory.Exists(Folder) && File.Exists(Path.Combine(Folder, "lock"))) { return false; }
         Directory.CreateDirectory(Scratch);
-        if (!File.Exists(Reserve)) File.WriteAllBytes(Reserve, new byte[ReserveBytes]);
+        if (!File.Exists(Reserve)) SetAside();
         return true;
+    }
+
+    private void SetAside()
+    {
+        try { File.WriteAllBytes(Reserve, new byte[ReserveBytes]); }
+        catch (IOException)
+        {
+            File.Delete(Reserve);
+            throw;
+        }
     }
 
     /// <summary>Frees a few MB that were set aside, so that a full disk can still be entered in the books.</summary>

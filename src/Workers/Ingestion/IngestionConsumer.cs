@@ -27,6 +27,16 @@ public sealed class IngestionConsumer(StepServices services) : StepConsumer<Inge
 
     protected override async Task<StepOutcome?> Work(StepRun run)
     {
+        try { return await Ingest(run); }
+        catch
+        {
+            Directory.Delete(run.Scratch, recursive: true); // half-written tables are of no use to the next attempt
+            throw;
+        }
+    }
+
+    private static async Task<StepOutcome> Ingest(StepRun run)
+    {
         List<SourceReport> reports = [];
         HashSet<string> rated = [];
         int distinct;

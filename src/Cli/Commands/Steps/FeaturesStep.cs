@@ -13,7 +13,7 @@ namespace ArmoFlow.Cli.Commands.Steps;
 
 internal static class FeaturesStep
 {
-    private sealed record LeftOut(string Line, string Reason);
+    private sealed record LeftOut(int Line, string Place, string Reason);
 
     /// <summary>A kept line: one conversation (ratings) or two (pairs).</summary>
     private sealed record Row(int Line, EncodedConversation[] Sides, Dictionary<string, double> Labels);
@@ -59,17 +59,17 @@ internal static class FeaturesStep
             try
             {
                 Row row = pairs ? new Row(line, Pair(source, tokenizer), []) : new Row(line, [tokenizer.Encode(source.Messages("messages"))], Labels(source, columns));
-                if (row.Sides.Max(s => s.Tokens.Length) is int longest && longest > limit) leftOut.Add(new LeftOut(source.Place, $"{longest} tokens, over the limit of {limit}"));
+                if (row.Sides.Max(s => s.Tokens.Length) is int longest && longest > limit) leftOut.Add(new LeftOut(line, source.Place, $"{longest} tokens, over the limit of {limit}"));
                 else rows.Add(row);
             }
             catch (InvalidInputException e) when (e.StrayRow is not null && share > 0)
             {
                 (firstStray, strays) = (firstStray ?? e, strays + 1);
-                leftOut.Add(new LeftOut(source.Place, e.StrayRow));
+                leftOut.Add(new LeftOut(line, source.Place, e.StrayRow));
             }
         }
         if (strays > share * line) throw firstStray!;
-        return rows.Count > 0 ? (rows, columns, leftOut) : throw new InvalidInputException(file, "no usable line", "at least one", leftOut.Count > 0 ? $"First reason: {leftOut[0].Line}: {leftOut[0].Reason}." : "Check the file.");
+        return rows.Count > 0 ? (rows, columns, leftOut) : throw new InvalidInputException(file, "no usable line", "at least one", leftOut.Count > 0 ? $"First reason: {leftOut[0].Place}: {leftOut[0].Reason}." : "Check the file.");
     }
 
     private static EncodedConversation[] Pair(SourceRow row, LlamaTokenizer tokenizer)
