@@ -6,7 +6,7 @@ using ArmoFlow.Cli.Commands;
 RootCommand root = new("Trains, evaluates and keeps the books on interpretable reward models.")
 {
     DemoCommands.Demo(), DemoCommands.Init(), RunCommands.Run(), RunCommands.Runs(), ArtifactCommands.Artifacts(), StepCommands.Step(),
-    ScoreCommands.Score(), ModelCommands.Models(), ServeCommand.Serve(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
+    ScoreCommands.Score(), ModelCommands.Models(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(), DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
 };
 ParseResult parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)

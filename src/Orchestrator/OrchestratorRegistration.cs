@@ -18,6 +18,6 @@ public static class OrchestratorRegistration
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {
         bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().StoredInBooks();
-        bus.AddConsumer<ProgressConsumer>();
+        bus.AddConsumer<ProgressConsumer, ProgressConsumerDefinition>();
     }
 }

@@ -12,9 +12,13 @@ using Microsoft.EntityFrameworkCore.Metadata.Builders;
 namespace ArmoFlow.Persistence;
 
 /// <summary>The books: runs, finished steps with their lineage, and where features lie. Never the artifacts' bytes.</summary>
-public sealed class ArmoFlowDbContext(DbContextOptions<ArmoFlowDbContext> options) : DbContext(options)
+public class ArmoFlowDbContext : DbContext
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
+
+    public ArmoFlowDbContext(DbContextOptions<ArmoFlowDbContext> options) : base(options) { }
+
+    protected ArmoFlowDbContext(DbContextOptions options) : base(options) { }
 
     public DbSet<RunState> Runs => Set<RunState>();
     public DbSet<ControlRequest> ControlRequests => Set<ControlRequest>();
@@ -67,6 +71,16 @@ public sealed class ArmoFlowDbContext(DbContextOptions<ArmoFlowDbContext> option
 internal sealed class UtcTextConverter() : Microsoft.EntityFrameworkCore.Storage.ValueConversion.ValueConverter<DateTimeOffset, string>(
     v => v.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture),
     v => DateTimeOffset.Parse(v, System.Globalization.CultureInfo.InvariantCulture));
+
+/// <summary>The same books on Postgres: a type of its own, since migrations belong to a context type.</summary>
+public sealed class PostgresDbContext(DbContextOptions<PostgresDbContext> options) : ArmoFlowDbContext(options);
+
+/// <summary>For the migrations tool.</summary>
+internal sealed class PostgresDesignTimeFactory : IDesignTimeDbContextFactory<PostgresDbContext>
+{
+    public PostgresDbContext CreateDbContext(string[] args) =>
+        new(new DbContextOptionsBuilder<PostgresDbContext>().UseNpgsql("Host=localhost").UseSnakeCaseNamingConvention().Options);
+}
 
 /// <summary>For the migrations tool.</summary>
 internal sealed class DesignTimeFactory : IDesignTimeDbContextFactory<ArmoFlowDbContext>

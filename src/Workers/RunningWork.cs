@@ -38,3 +38,13 @@ public sealed class StopWorkConsumer(RunningWork running) : IConsumer<StopWork>
         return Task.CompletedTask;
     }
 }
+
+/// <summary>Every process has a queue of its own, so that all of them hear it.</summary>
+public sealed class StopWorkConsumerDefinition : ConsumerDefinition<StopWorkConsumer>
+{
+    public StopWorkConsumerDefinition() => Endpoint(endpoint =>
+    {
+        endpoint.InstanceId = $"-{NewId.NextGuid():N}";
+        endpoint.Temporary = true;
+    });
+}

@@ -105,8 +105,8 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         if (e is DbUpdateException { InnerException: { } cause }) return AsBadInput(cause);
         if ((e is IOException && (e.HResult & 0xffff) == DiskFullError) || e is SqliteException { SqliteErrorCode: SqliteFull })
         {
-            Services.Workspace.SpendReserve();
-            return new InvalidInputException(Services.Workspace.Folder, "no space left on the disk", "room for the run's artifacts", "Free some space and run the same command again: it goes on where it stopped.");
+            Services.Scratch.SpendReserve();
+            return new InvalidInputException(Services.Artifacts.Folder, "no space left on the disk", "room for the run's artifacts", "Free some space and run the same command again: it goes on where it stopped.");
         }
         return null;
     }
@@ -120,6 +120,7 @@ public abstract class StepConsumerDefinition<T> : ConsumerDefinition<T>
     {
         EndpointName = queue;
         ConcurrentMessageLimit = 1;
+        Endpoint(endpoint => endpoint.PrefetchCount = 1); // what a worker does not work on is another's to take
     }
 
     protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<T> consumerConfigurator, IRegistrationContext context) =>

@@ -13,7 +13,7 @@ using MassTransit;
 namespace ArmoFlow.Workers;
 
 /// <summary>What every step's consumer is given.</summary>
-public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, Workspace Workspace, RunningWork Running, IBus Bus);
+public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, ScratchSpace Scratch, RunningWork Running, IBus Bus);
 
 /// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
 public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);
@@ -38,7 +38,7 @@ public sealed class StepRun(string step, StepCommand command, StepServices servi
     public IReadOnlyList<string> Objectives => Spec.Objectives.Count > 0 ? Spec.Objectives : RatedFormats.PaperObjectives;
 
     /// <summary>A folder of this key alone, for what must outlive a slice; removed when the step is finished.</summary>
-    public string Scratch => Directory.CreateDirectory(Path.Combine(services.Workspace.Scratch, Key.Value[..32])).FullName;
+    public string Scratch => Directory.CreateDirectory(Path.Combine(services.Scratch.Folder, Key.Value[..32])).FullName;
 
     public string Open(string artifact) => services.Artifacts.Open(command.Inputs[artifact]);
 

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts;
 using ArmoFlow.Workers.Decorrelation;
 using ArmoFlow.Workers.Evaluation;
 using ArmoFlow.Workers.Features;
@@ -14,14 +15,22 @@ public static class WorkersRegistration
     public static IServiceCollection AddWorkers(this IServiceCollection services) => services
         .AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>();
 
-    public static void AddStepConsumers(this IBusRegistrationConfigurator bus)
+    /// <summary>The consumers of some steps, or of all.</summary>
+    public static void AddStepConsumers(this IBusRegistrationConfigurator bus, IReadOnlyCollection<string>? steps = null)
     {
-        bus.AddConsumer<IngestionConsumer, IngestionConsumerDefinition>();
-        bus.AddConsumer<FeaturesConsumer, FeaturesConsumerDefinition>();
-        bus.AddConsumer<RegressionConsumer, RegressionConsumerDefinition>();
-        bus.AddConsumer<DecorrelationConsumer, DecorrelationConsumerDefinition>();
-        bus.AddConsumer<GatingConsumer, GatingConsumerDefinition>();
-        bus.AddConsumer<EvaluationConsumer, EvaluationConsumerDefinition>();
-        bus.AddConsumer<StopWorkConsumer>();
+        Add<IngestionConsumer, IngestionConsumerDefinition>(StepNames.Ingestion);
+        Add<FeaturesConsumer, FeaturesConsumerDefinition>(StepNames.Features);
+        Add<RegressionConsumer, RegressionConsumerDefinition>(StepNames.Regression);
+        Add<DecorrelationConsumer, DecorrelationConsumerDefinition>(StepNames.Decorrelation);
+        Add<GatingConsumer, GatingConsumerDefinition>(StepNames.Gating);
+        Add<EvaluationConsumer, EvaluationConsumerDefinition>(StepNames.Evaluation);
+        bus.AddConsumer<StopWorkConsumer, StopWorkConsumerDefinition>();
+
+        void Add<TConsumer, TDefinition>(string step)
+            where TConsumer : class, IConsumer
+            where TDefinition : class, IConsumerDefinition<TConsumer>
+        {
+            if (steps is null || steps.Contains(step)) bus.AddConsumer<TConsumer, TDefinition>();
+        }
     }
 }

@@ -29,7 +29,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
             {
                 bus.SetTestTimeouts(TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(20));
                 bus.AddConsumer<ScriptedConsumer, ScriptedDefinition>();
-                bus.AddConsumer<StopWorkConsumer>();
+                bus.AddConsumer<StopWorkConsumer, StopWorkConsumerDefinition>();
             }).BuildServiceProvider(true);
     }
 
@@ -115,7 +115,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         await Ask();
         (await Harness.Published.Any<RegressionFitted>(m => !m.Context.Message.Reused)).ShouldBeTrue();
         Steps.Calls.ShouldBe(4);
-        Directory.EnumerateFileSystemEntries(_workspace.Scratch).ShouldBeEmpty("the scratch folder goes with the step");
+        Directory.EnumerateFileSystemEntries(_workspace.Scratch.Folder).ShouldBeEmpty("the scratch folder goes with the step");
         await Ask();
         (await Harness.Published.Any<RegressionFitted>(m => m.Context.Message.Reused)).ShouldBeTrue();
         Steps.Calls.ShouldBe(4);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Persistence;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Cli.Commands;
@@ -11,9 +12,18 @@ internal static class DatabaseCommands
     private static Command Migrate()
     {
         Option<string> workspace = Options.Workspace();
-        Command command = new("migrate", "Brings a workspace's schema up to date (run does so by itself).") { workspace };
+        Option<string?> postgres = ServerSettings.PostgresOption();
+        Command command = new("migrate", "Brings the schema up to date: Postgres's where it is given, or a workspace's (which run does by itself).") { workspace, postgres };
         command.SetAction(async (parsed, cancel) =>
         {
+            if (parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false)
+            {
+                await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection, Path.GetTempPath()).BuildServiceProvider();
+                await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+                await db.Database.MigrateAsync(cancel);
+                Console.Error.WriteLine("Postgres is up to date");
+                return ExitCodes.Done;
+            }
             using Workspace folder = new(parsed.GetRequiredValue(workspace));
             if (!folder.TryLock()) throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first.");
             await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(folder).BuildServiceProvider();

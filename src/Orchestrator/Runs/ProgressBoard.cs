@@ -21,3 +21,13 @@ public sealed class ProgressConsumer(ProgressBoard board) : IConsumer<StepProgre
         return Task.CompletedTask;
     }
 }
+
+/// <summary>Every orchestrator has a queue of its own, so that each board is up to date.</summary>
+public sealed class ProgressConsumerDefinition : ConsumerDefinition<ProgressConsumer>
+{
+    public ProgressConsumerDefinition() => Endpoint(endpoint =>
+    {
+        endpoint.InstanceId = $"-{NewId.NextGuid():N}";
+        endpoint.Temporary = true;
+    });
+}

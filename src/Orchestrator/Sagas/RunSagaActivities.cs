@@ -105,14 +105,11 @@ internal static class RunSagaActivities
     }
 }
 
-/// <summary>One saga message at a time for each run's row, and nothing sent before the row is committed.</summary>
+/// <summary>A message that meets a locked row or a broken connection is tried again.</summary>
 public sealed class RunSagaDefinition : SagaDefinition<RunState>
 {
     public RunSagaDefinition() => EndpointName = "runs";
 
-    protected override void ConfigureSaga(IReceiveEndpointConfigurator endpointConfigurator, ISagaConfigurator<RunState> sagaConfigurator, IRegistrationContext context)
-    {
+    protected override void ConfigureSaga(IReceiveEndpointConfigurator endpointConfigurator, ISagaConfigurator<RunState> sagaConfigurator, IRegistrationContext context) =>
         endpointConfigurator.UseMessageRetry(r => r.Exponential(6, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(5), TimeSpan.FromMilliseconds(200)));
-        endpointConfigurator.UseInMemoryOutbox(context);
-    }
 }

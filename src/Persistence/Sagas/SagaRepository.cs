@@ -1,4 +1,5 @@
 using System.Data;
+using System.Runtime.CompilerServices;
 using MassTransit;
 using MassTransit.Context;
 using MassTransit.Middleware;
@@ -9,7 +10,9 @@ namespace ArmoFlow.Persistence.Sagas;
 
 /// <summary>
 /// Saga storage on EF Core, on MassTransit's extension point. One message is one transaction that locks the saga's row from
-/// the load to the commit (SQLite: an immediate transaction, which admits one writer).
+/// the load to the commit (Postgres: FOR UPDATE; SQLite: an immediate transaction, which admits one writer). What the saga
+/// sends goes out before the commit: after a crash in between, the message that caused it comes again and the saga sends
+/// again, with the same attempt number. Nothing is lost, and a step asked twice is done once, by its key.
 /// </summary>
 public sealed class SagaRepositoryContextFactory<TSaga, TContext>(IDbContextFactory<TContext> contexts, ISagaConsumeContextFactory<DbContext, TSaga> consumeContexts) :
     ISagaRepositoryContextFactory<TSaga>, ILoadSagaRepositoryContextFactory<TSaga>, IQuerySagaRepositoryContextFactory<TSaga>
@@ -39,10 +42,17 @@ public sealed class SagaRepositoryContextFactory<TSaga, TContext>(IDbContextFact
     public Task<T> Execute<T>(Func<QuerySagaRepositoryContext<TSaga>, Task<T>> asyncMethod, CancellationToken cancellationToken = default) where T : class =>
         InTransaction(db => asyncMethod(new ReadContext(db, cancellationToken)), cancellationToken);
 
+    private static IQueryable<TSaga> Locked(DbContext db, Guid correlationId)
+    {
+        if (!db.Database.IsNpgsql()) return db.Set<TSaga>().Where(s => s.CorrelationId == correlationId);
+        string table = db.Model.FindEntityType(typeof(TSaga))!.GetTableName()!;
+        return db.Set<TSaga>().FromSql(FormattableStringFactory.Create($"select * from \"{table}\" where correlation_id = {{0}} for update", correlationId));
+    }
+
     private async Task<T> InTransaction<T>(Func<DbContext, Task<T>> work, CancellationToken cancel)
     {
         await using TContext db = await contexts.CreateDbContextAsync(cancel);
-        await using Microsoft.EntityFrameworkCore.Storage.IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(IsolationLevel.Serializable, cancel);
+        await using Microsoft.EntityFrameworkCore.Storage.IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(db.Database.IsNpgsql() ? IsolationLevel.ReadCommitted : IsolationLevel.Serializable, cancel);
         T result = await work(db);
         await transaction.CommitAsync(cancel);
         return result;
@@ -68,7 +78,7 @@ public sealed class SagaRepositoryContextFactory<TSaga, TContext>(IDbContextFact
 
         public async Task<SagaConsumeContext<TSaga, T>> Load(Guid correlationId)
         {
-            TSaga? instance = await db.Set<TSaga>().SingleOrDefaultAsync(s => s.CorrelationId == correlationId, CancellationToken);
+            TSaga? instance = await Locked(db, correlationId).SingleOrDefaultAsync(CancellationToken);
             return instance is null ? null! : await consumeContexts.CreateSagaConsumeContext(db, _context, instance, SagaConsumeContextMode.Load);
         }
 
