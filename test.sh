@@ -5,6 +5,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 results="artifacts/test-results"
 rm -rf "$results"
 mkdir -p "$results"
+# Real servers for the end-to-end tests, from Debian's packages; installing starts none. Where they cannot be had, the tests say so.
+if [[ ! -x /usr/lib/rabbitmq/bin/rabbitmq-server || ! -d /usr/lib/postgresql ]] && command -v apt-get >/dev/null; then
+  as_root=(); [[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
+  { "${as_root[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends postgresql rabbitmq-server; } \
+    >"$results/packages.log" 2>&1 || { echo "could not install postgresql and rabbitmq-server:"; tail -n 3 "$results/packages.log"; }
+fi
 dotnet build ArmoFlow.sln --nologo -v quiet -clp:NoSummary || exit 1
 code=0
 for project in Contracts RewardModel Persistence Workers Orchestrator EndToEnd; do

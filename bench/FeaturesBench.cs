@@ -3,7 +3,6 @@ using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Bench;

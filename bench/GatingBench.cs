@@ -1,6 +1,5 @@
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Gating;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Bench;
@@ -42,7 +41,9 @@ internal static class GatingBench
             Prompts = new ArrayRows([.. Enumerable.Range(0, count * dimension).Select(i => (float)CounterRandom.Uniform(2, 1, (ulong)i))], dimension),
             PromptIds = [.. Enumerable.Range(0, count).Select(i => $"prompt {i}")],
             PromptOf = [.. Enumerable.Range(0, pairs).Select(i => (i % count, i % count))],
-            Chosen = Rewards(2), Rejected = Rewards(3), Sources = [.. Enumerable.Repeat("pairs", pairs)],
+            Chosen = Rewards(2),
+            Rejected = Rewards(3),
+            Sources = [.. Enumerable.Repeat("pairs", pairs)],
         };
     }
 }

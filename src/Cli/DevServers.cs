@@ -75,9 +75,15 @@ internal sealed class DevServers(string folder)
     /// <summary>RabbitMQ's own settings, all within the folder and none of the system's.</summary>
     private Dictionary<string, string> RabbitEnvironment() => new()
     {
-        ["HOME"] = Rabbit, ["RABBITMQ_NODENAME"] = $"armoflow{Port(1)}@localhost", ["RABBITMQ_MNESIA_BASE"] = Path.Combine(Rabbit, "mnesia"), ["RABBITMQ_LOG_BASE"] = Path.Combine(Rabbit, "log"),
-        ["RABBITMQ_CONFIG_FILE"] = Path.Combine(Rabbit, "rabbitmq.conf"), ["RABBITMQ_ENABLED_PLUGINS_FILE"] = Path.Combine(Rabbit, "plugins"),
-        ["RABBITMQ_DIST_PORT"] = Port(2).ToString(CultureInfo.InvariantCulture), ["ERL_EPMD_PORT"] = Port(3).ToString(CultureInfo.InvariantCulture), ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
+        ["HOME"] = Rabbit,
+        ["RABBITMQ_NODENAME"] = $"armoflow{Port(1)}@localhost",
+        ["RABBITMQ_MNESIA_BASE"] = Path.Combine(Rabbit, "mnesia"),
+        ["RABBITMQ_LOG_BASE"] = Path.Combine(Rabbit, "log"),
+        ["RABBITMQ_CONFIG_FILE"] = Path.Combine(Rabbit, "rabbitmq.conf"),
+        ["RABBITMQ_ENABLED_PLUGINS_FILE"] = Path.Combine(Rabbit, "plugins"),
+        ["RABBITMQ_DIST_PORT"] = Port(2).ToString(CultureInfo.InvariantCulture),
+        ["ERL_EPMD_PORT"] = Port(3).ToString(CultureInfo.InvariantCulture),
+        ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
     };
 
     private async Task Run(string user, string program, string[] arguments, CancellationToken cancel)

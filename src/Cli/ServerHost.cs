@@ -1,7 +1,5 @@
 using System.CommandLine;
-using ArmoFlow.Orchestrator;
 using ArmoFlow.Persistence;
-using ArmoFlow.Workers;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
@@ -34,7 +32,7 @@ internal static class ServerHost
     public static void Configure(IServiceCollection services, ILoggingBuilder logging, ServerSettings settings, Action<IBusRegistrationConfigurator> consumers)
     {
         logging.ClearProviders();
-        logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("MassTransit", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None).AddFilter("Microsoft.EntityFrameworkCore.Database.Command", LogLevel.None);
+        logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("MassTransit", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None).AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
         logging.AddSimpleConsole(console => console.SingleLine = true);
         services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         Uri rabbitMq = Address(settings.RabbitMq);
@@ -66,13 +64,17 @@ internal static class ServerHost
                 if ((await db.Database.GetPendingMigrationsAsync(cancel)).Any()) throw new UsageException("Postgres: the schema is not up to date. Run: armoflow db migrate.");
                 return;
             }
-            catch (NpgsqlException e) when (e is not PostgresException { SqlState: PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification or PostgresErrorCodes.InvalidCatalogName } && DateTime.UtcNow < end)
+            catch (Exception e) when (IsStillStarting(e) && DateTime.UtcNow < end)
             {
                 Console.Error.WriteLine($"waiting for Postgres: {e.Message}");
                 await Task.Delay(TimeSpan.FromSeconds(1), cancel);
             }
         }
     }
+
+    /// <summary>EF wraps what Npgsql says; a wrong password or database will not mend itself.</summary>
+    private static bool IsStillStarting(Exception e) => (e as NpgsqlException ?? e.InnerException) is NpgsqlException cause
+        and not PostgresException { SqlState: PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification or PostgresErrorCodes.InvalidCatalogName };
 
     private static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" or "rabbitmq" ? address
         : throw new UsageException($"--rabbitmq {text}: not an address; expected amqp://user:password@host:port/vhost. Correct it.");

@@ -44,6 +44,7 @@ internal static class Terminal
         Npgsql.PostgresException postgres => $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
         Npgsql.NpgsqlException => $"Postgres does not answer: {e.Message}. Check the connection string (--postgres or ARMOFLOW_POSTGRES), and that the server runs.",
         MassTransit.ConnectionException => $"RabbitMQ does not answer: {e.Message}. Check the address (--rabbitmq or ARMOFLOW_RABBITMQ), and that the server runs.",
+        InvalidOperationException { InnerException: Npgsql.NpgsqlException inner } => AsUserError(inner),
         UnauthorizedAccessException => $"{e.Message} Check the permissions, or choose another folder.",
         FileNotFoundException or DirectoryNotFoundException => $"{e.Message} Check the path.",
         HttpRequestException => $"the server does not answer: {e.Message} Check --server, or start one with: armoflow serve.",

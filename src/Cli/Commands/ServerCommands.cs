@@ -5,7 +5,6 @@ using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Workers;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 
 namespace ArmoFlow.Cli.Commands;

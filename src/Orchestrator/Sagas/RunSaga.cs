@@ -44,18 +44,19 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     public RunSaga(TimeProvider time)
     {
         InstanceState(run => run.CurrentState);
+        // An answer may overtake the commit of the row it is for: it faults, and is tried again.
         Event(() => RunSubmitted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => DataIngested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => FeaturesExtracted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => RegressionFitted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => DecorrelationFitted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => GatingTrained, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => ModelEvaluated, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => StepFailed, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => ResumeRequested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => RetryRequested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => DataIngested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => FeaturesExtracted, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => RegressionFitted, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => DecorrelationFitted, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => GatingTrained, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => ModelEvaluated, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => StepFailed, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => ResumeRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => RetryRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
         OnUnhandledEvent(context => context.Ignore());
 
         Initially(
