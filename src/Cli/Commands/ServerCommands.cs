@@ -66,6 +66,6 @@ internal static class ServerCommands
     private static async Task UntilStopped(CancellationToken cancel)
     {
         try { await Task.Delay(Timeout.Infinite, cancel); }
-        catch (OperationCanceledException) when (cancel.IsCancellationRequested) { Console.Error.WriteLine("stopping; unfinished work goes back to its queue"); }
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested) { Console.Error.WriteLine("stopping"); }
     }
 }
