@@ -1,6 +1,7 @@
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Workers;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
@@ -50,6 +51,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
+            bus.UseBooks();
             bus.AddStepConsumers();
             bus.AddRunSaga();
             bus.UsingInMemory((context, transport) => transport.ConfigureEndpoints(context));

@@ -25,6 +25,11 @@ catch (Exception e) when (Terminal.AsUserError(e) is { } message)
     Console.Error.WriteLine($"armoflow: {message}");
     return ExitCodes.BadInput;
 }
+catch (ServerAwayException e)
+{
+    Console.Error.WriteLine($"armoflow: {e.Message}");
+    return ExitCodes.Failed;
+}
 catch (OperationCanceledException)
 {
     Console.Error.WriteLine("armoflow: interrupted; the same command goes on where this one stopped.");

@@ -1,34 +1,22 @@
-using System.CommandLine;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Steps;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Npgsql;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
 
 namespace ArmoFlow.Cli;
-
-/// <summary>Where the servers are: from flags, or from ARMOFLOW_RABBITMQ, ARMOFLOW_POSTGRES and ARMOFLOW_ARTIFACTS.</summary>
-internal sealed record ServerSettings(string RabbitMq, string Postgres, string Artifacts, TimeSpan Wait)
-{
-    public static Option<string?> RabbitMqOption() => FromEnvironment("--rabbitmq", "ARMOFLOW_RABBITMQ", "amqp://user:password@host:port/vhost");
-    public static Option<string?> PostgresOption() => FromEnvironment("--postgres", "ARMOFLOW_POSTGRES", "Npgsql connection string");
-    public static Option<string?> ArtifactsOption() => FromEnvironment("--artifacts", "ARMOFLOW_ARTIFACTS", "a folder that all machines share");
-    public static Option<int> WaitOption() => new("--wait") { Description = "Seconds to wait for servers that are still starting.", DefaultValueFactory = _ => 60 };
-
-    public static string Require(ParseResult parsed, Option<string?> option) => parsed.GetValue(option) is { Length: > 0 } value ? value
-        : throw new UsageException($"{option.Name} is missing: expected {option.Description}. Give it, or start private servers with: armoflow dev up.");
-
-    private static Option<string?> FromEnvironment(string name, string variable, string form) => new(name)
-    {
-        Description = $"{form} (default: ${variable})",
-        DefaultValueFactory = _ => Environment.GetEnvironmentVariable(variable),
-    };
-}
 
 /// <summary>The parts on RabbitMQ and Postgres.</summary>
 internal static class ServerHost
 {
+    private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(10), StopTimeout = TimeSpan.FromSeconds(30), Pause = TimeSpan.FromSeconds(1);
+
     public static void Configure(IServiceCollection services, ILoggingBuilder logging, ServerSettings settings, Action<IBusRegistrationConfigurator> consumers)
     {
         logging.ClearProviders();
@@ -36,45 +24,100 @@ internal static class ServerHost
         logging.AddSimpleConsole(console => console.SingleLine = true);
         services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         Uri rabbitMq = Address(settings.RabbitMq);
-        services.AddServerPersistence(settings.Postgres, settings.Artifacts);
-        services.AddOptions<MassTransitHostOptions>().Configure(o => (o.WaitUntilStarted, o.StartTimeout, o.StopTimeout) = (true, settings.Wait, TimeSpan.FromSeconds(30)));
+        services.AddServerPersistence(settings.Postgres, settings.Artifacts, settings.Cache);
+        services.AddOptions<MassTransitHostOptions>().Configure(o => (o.WaitUntilStarted, o.StartTimeout, o.StopTimeout) = (true, settings.Wait, StopTimeout));
         services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
+            bus.UseBooks();
             consumers(bus);
             bus.UsingRabbitMq((context, transport) =>
             {
-                transport.Host(rabbitMq);
+                transport.Host(rabbitMq, host => host.Heartbeat(Heartbeat)); // a worker that is cut off is known to be within half a minute
                 transport.ConfigureEndpoints(context);
             });
         });
     }
 
-    /// <summary>Waits for the database, and refuses one whose schema is not up to date.</summary>
-    /// <exception cref="UsageException">The schema is behind, or the password is wrong.</exception>
-    public static async Task RequireSchema(IServiceProvider services, TimeSpan wait, CancellationToken cancel)
+    /// <summary>Waits for the servers, and refuses what waiting does not mend.</summary>
+    /// <exception cref="UsageException">A password is wrong, the schema is behind or of another version, the store cannot be written.</exception>
+    /// <exception cref="ServerAwayException">A server did not come in time.</exception>
+    public static async Task RequireServers(IServiceProvider services, ServerSettings settings, CancellationToken cancel)
+    {
+        await RequireStore(settings, cancel);
+        await Until("Postgres", "--postgres or ARMOFLOW_POSTGRES", settings.Wait, () => RequireSchema(services, cancel), cancel);
+        await Until("RabbitMQ", "--rabbitmq or ARMOFLOW_RABBITMQ", settings.Wait, () => RequireBroker(settings.RabbitMq, cancel), cancel);
+    }
+
+    /// <exception cref="UsageException">The artifact store cannot be written.</exception>
+    public static async Task RequireStore(ServerSettings settings, CancellationToken cancel)
+    {
+        if (S3Bucket.IsAddress(settings.Artifacts))
+        {
+            using S3Bucket bucket = new(settings.Artifacts);
+            if (await bucket.Check(cancel) is { } wrong) throw new UsageException(wrong);
+            return;
+        }
+        string folder = Path.GetFullPath(settings.Artifacts), probe = Path.Combine(folder, $"probe-{Guid.NewGuid():N}");
+        try
+        {
+            Directory.CreateDirectory(folder);
+            await File.WriteAllTextAsync(probe, "", cancel);
+            File.Delete(probe);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new UsageException($"--artifacts {folder}: {e.Message} Expected a folder that this user can write. Check its permissions and free space, or give another.");
+        }
+    }
+
+    /// <exception cref="UsageException">The schema is behind, or of another version.</exception>
+    public static async Task RequireSchema(IServiceProvider services, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+        await db.Database.OpenConnectionAsync(cancel);
+        if ((await db.Database.GetPendingMigrationsAsync(cancel)).Any()) throw new UsageException("Postgres: the schema is not up to date. Run: armoflow db migrate.");
+        string version = await services.GetRequiredService<StepBooks>().Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
+        if (version != Contracts.Protocol.Version)
+            throw new UsageException($"this armoflow speaks version {Contracts.Protocol.Version} of the messages, the servers' books are of version {version}. Install the version that the orchestrator has, or finish its runs and upgrade it (docs/operations.md).");
+    }
+
+    public static async Task RequireBroker(string address, CancellationToken cancel)
+    {
+        ConnectionFactory factory = new() { Uri = Address(address), RequestedConnectionTimeout = TimeSpan.FromSeconds(5) };
+        await using IConnection connection = await factory.CreateConnectionAsync("armoflow check", cancel);
+    }
+
+    private static async Task Until(string server, string setting, TimeSpan wait, Func<Task> works, CancellationToken cancel)
     {
         DateTime end = DateTime.UtcNow + wait;
         while (true)
         {
             try
             {
-                await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-                await db.Database.OpenConnectionAsync(cancel);
-                if ((await db.Database.GetPendingMigrationsAsync(cancel)).Any()) throw new UsageException("Postgres: the schema is not up to date. Run: armoflow db migrate.");
+                await works();
                 return;
             }
-            catch (Exception e) when (IsStillStarting(e) && DateTime.UtcNow < end)
+            catch (Exception e) when (IsAway(e) is { } why)
             {
-                Console.Error.WriteLine($"waiting for Postgres: {e.Message}");
-                await Task.Delay(TimeSpan.FromSeconds(1), cancel);
+                if (DateTime.UtcNow >= end) throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server runs; --wait says how long to wait for it.");
+                Console.Error.WriteLine($"waiting for {server}: {why}");
+                await Task.Delay(Pause, cancel);
             }
         }
     }
 
-    /// <summary>EF wraps what Npgsql says; a wrong password or database will not mend itself.</summary>
-    private static bool IsStillStarting(Exception e) => (e as NpgsqlException ?? e.InnerException) is NpgsqlException cause
-        and not PostgresException { SqlState: PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification or PostgresErrorCodes.InvalidCatalogName };
+    /// <summary>Why a server does not answer yet; null for what will not mend itself, such as a wrong password.</summary>
+    private static string? IsAway(Exception e)
+    {
+        if (e is BrokerUnreachableException broker)
+            return broker.InnerException is AuthenticationFailureException or OperationInterruptedException
+                ? throw new UsageException("RabbitMQ refuses the user, password or virtual host. Correct them in the address (--rabbitmq or ARMOFLOW_RABBITMQ).")
+                : (broker.InnerException?.GetBaseException() ?? broker).Message.TrimEnd('.');
+        NpgsqlException? cause = e as NpgsqlException ?? e.InnerException as NpgsqlException; // EF wraps what Npgsql says
+        return cause is null or PostgresException { SqlState: PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification or PostgresErrorCodes.InvalidCatalogName or PostgresErrorCodes.InsufficientPrivilege }
+            ? null : cause.Message.TrimEnd('.');
+    }
 
     private static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" or "rabbitmq" ? address
         : throw new UsageException($"--rabbitmq {text}: not an address; expected amqp://user:password@host:port/vhost. Correct it.");

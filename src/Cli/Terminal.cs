@@ -2,6 +2,7 @@ using System.CommandLine.Parsing;
 using System.Text.Json;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.RewardModel;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -16,6 +17,9 @@ internal static class ExitCodes
 
 /// <summary>A mistake on the command line itself, or in what it names.</summary>
 internal sealed class UsageException(string message) : Exception(message);
+
+/// <summary>A server that was waited for and did not come.</summary>
+internal sealed class ServerAwayException(string message) : Exception(message);
 
 /// <summary>Where output goes: results to stdout, everything else to stderr.</summary>
 internal static class Terminal
@@ -36,6 +40,7 @@ internal static class Terminal
     public static string? AsUserError(Exception e) => e switch
     {
         InvalidInputException or SpecException or UsageException or RunConflictException => e.Message,
+        ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => AsUserError(inner),
         DbUpdateException { InnerException: { } inner } => AsUserError(inner),
         IOException when (e.HResult & 0xffff) == DiskFullError => $"no space left on the disk: {e.Message} Free some space and run the same command again.",

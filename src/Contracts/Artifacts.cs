@@ -18,4 +18,15 @@ public static class ArtifactNames
     public const string Decorrelation = "decorrelation", DecorrelationReport = "decorrelation-report";
     public const string Gating = "gating", GatingReport = "gating-report";
     public const string Evaluation = "evaluation", Report = "report";
+
+    /// <summary>The step that makes an artifact.</summary>
+    public static string MadeBy(string name) => name switch
+    {
+        Conversations or Ratings or Preferences or Benchmark or IngestionReport => StepNames.Ingestion,
+        Features or FeaturesReport => StepNames.Features,
+        Regression or RegressionReport => StepNames.Regression,
+        Decorrelation or DecorrelationReport => StepNames.Decorrelation,
+        Gating or GatingReport => StepNames.Gating,
+        _ => StepNames.Evaluation,
+    };
 }

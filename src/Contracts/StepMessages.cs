@@ -58,6 +58,17 @@ public sealed record StepFailed
     public required bool BadInput { get; init; }
 }
 
+/// <summary>A step found an artifact missing or altered: what made it is to be done again.</summary>
+public sealed record ArtifactLost
+{
+    public required Guid RunId { get; init; }
+    public required int Attempt { get; init; }
+
+    /// <summary>The step whose output it is.</summary>
+    public required string MadeBy { get; init; }
+    public required string Error { get; init; }
+}
+
 /// <summary>How far a step is. Loss of one of these harms nothing.</summary>
 public sealed record StepProgressed
 {

@@ -1,6 +1,7 @@
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Sagas;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
 using Microsoft.Extensions.DependencyInjection;
@@ -10,7 +11,8 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddHostedService<ControlPump>();
+        .AddRunQueries().AddSingleton<RunService>().AddHostedService<ControlPump>().AddHostedService<OutboxDelivery>()
+        .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
     public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>();

@@ -2,8 +2,11 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Design;
@@ -21,24 +24,44 @@ public class ArmoFlowDbContext : DbContext
     protected ArmoFlowDbContext(DbContextOptions options) : base(options) { }
 
     public DbSet<RunState> Runs => Set<RunState>();
+    public DbSet<RunTag> RunTags => Set<RunTag>();
     public DbSet<ControlRequest> ControlRequests => Set<ControlRequest>();
     public DbSet<StepResult> StepResults => Set<StepResult>();
     public DbSet<StepArtifact> StepArtifacts => Set<StepArtifact>();
     public DbSet<FeatureRow> FeatureRows => Set<FeatureRow>();
     public DbSet<Setting> Settings => Set<Setting>();
+    public DbSet<WorkLease> WorkLeases => Set<WorkLease>();
+    public DbSet<WorkerRow> Workers => Set<WorkerRow>();
+    public DbSet<ShardedStep> ShardedSteps => Set<ShardedStep>();
+    public DbSet<FinishedShard> FinishedShards => Set<FinishedShard>();
+    public DbSet<FaultRow> Faults => Set<FaultRow>();
+    public DbSet<InboxState> InboxStates => Set<InboxState>();
+    public DbSet<OutboxMessage> OutboxMessages => Set<OutboxMessage>();
+    public DbSet<OutboxState> OutboxStates => Set<OutboxState>();
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
     {
         modelBuilder.Entity<RunState>(run =>
         {
             run.HasKey(r => r.CorrelationId);
-            run.HasIndex(r => r.SubmittedAt);
+            // For lists, newest first, by any of the filters; the id makes a page's end exact.
+            run.HasIndex(r => new { r.SubmittedAt, r.CorrelationId });
+            run.HasIndex(r => new { r.Name, r.SubmittedAt });
+            run.HasIndex(r => new { r.CurrentState, r.SubmittedAt });
+            run.HasIndex(r => new { r.Name, r.CurrentState, r.SubmittedAt });
             run.HasIndex(r => r.SpecDigest);
+            run.HasMany<RunTag>().WithOne().HasForeignKey(t => t.RunId);
+            run.HasIndex(r => r.DeadlineAt).HasFilter("deadline_at is not null");
             AsJson<List<string>>(run.Property(r => r.Tags));
             AsJson<RunSpec>(run.Property(r => r.Spec));
             AsJson<List<RunStep>>(run.Property(r => r.Steps));
             AsJson<Dictionary<string, ArtifactRef>>(run.Property(r => r.Artifacts));
             AsJson<JsonObject>(run.Property(r => r.Metrics));
+        });
+        modelBuilder.Entity<RunTag>(tag =>
+        {
+            tag.HasKey(t => new { t.RunId, t.Tag });
+            tag.HasIndex(t => new { t.Tag, t.SubmittedAt });
         });
         modelBuilder.Entity<ControlRequest>().HasIndex(c => c.Done);
         modelBuilder.Entity<StepResult>(result =>
@@ -53,6 +76,32 @@ public class ArmoFlowDbContext : DbContext
         });
         modelBuilder.Entity<FeatureRow>().HasKey(f => new { f.Space, f.Kind, f.Id });
         modelBuilder.Entity<Setting>().HasKey(s => s.Key);
+        modelBuilder.Entity<WorkLease>(lease =>
+        {
+            lease.HasKey(l => new { l.RunId, l.Step, l.Slot });
+            lease.HasIndex(l => l.Worker);
+        });
+        modelBuilder.Entity<ShardedStep>().HasKey(s => s.Key);
+        modelBuilder.Entity<FinishedShard>().HasKey(s => new { s.Key, s.Shard });
+        modelBuilder.Entity<FaultRow>().HasIndex(f => f.Fingerprint);
+        modelBuilder.Entity<InboxState>(inbox =>
+        {
+            inbox.ToTable("inbox_state");
+            inbox.HasIndex(i => new { i.MessageId, i.ConsumerId }).IsUnique();
+            inbox.HasIndex(i => i.Consumed).HasFilter("delivered is null");
+            inbox.HasIndex(i => i.Delivered);
+        });
+        modelBuilder.Entity<OutboxState>(outbox =>
+        {
+            outbox.ToTable("outbox_state").HasKey(o => o.OutboxId);
+            outbox.HasIndex(o => o.Created);
+        });
+        modelBuilder.Entity<OutboxMessage>(message =>
+        {
+            message.ToTable("outbox_message").HasKey(m => m.SequenceNumber);
+            message.HasIndex(m => new { m.InboxMessageId, m.InboxConsumerId });
+            message.HasIndex(m => m.OutboxId);
+        });
     }
 
     /// <summary>SQLite has no time stamps with offset: they are kept as ISO text in UTC, which sorts by time.</summary>

@@ -1,9 +1,13 @@
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Sagas;
 using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Work;
 using MassTransit;
 using MassTransit.Configuration;
+using MassTransit.Middleware;
 using MassTransit.Saga;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -11,21 +15,6 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace ArmoFlow.Persistence;
-
-/// <summary>
-/// Where unfinished steps keep their plans and checkpoints, by step key. Every worker that may take a step's next slice must
-/// see the same folder.
-/// </summary>
-/// <param name="Folder">The folder.</param>
-/// <param name="Reserve">A file set aside, to be given up when the disk is full; null for none.</param>
-public sealed record ScratchSpace(string Folder, string? Reserve)
-{
-    /// <summary>Frees what was set aside, so that a full disk can still be entered in the books.</summary>
-    public void SpendReserve()
-    {
-        if (Reserve is not null) File.Delete(Reserve);
-    }
-}
 
 /// <summary>The embedded default's folder: a SQLite database, artifacts, and scratch space for unfinished steps.</summary>
 public sealed class Workspace(string folder) : IDisposable
@@ -62,6 +51,12 @@ public sealed class Workspace(string folder) : IDisposable
     public void Dispose() => _lock?.Dispose();
 }
 
+/// <summary>Where artifacts of a bucket are kept at hand, and how many bytes of them.</summary>
+public sealed record CacheOptions(string Folder, long Bytes)
+{
+    public static CacheOptions Default { get; } = new(Path.Combine(Path.GetTempPath(), "armoflow-cache"), 20L << 30);
+}
+
 public static class PersistenceRegistration
 {
     /// <summary>The books and the store of an embedded workspace.</summary>
@@ -72,16 +67,18 @@ public static class PersistenceRegistration
             .AddDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSnakeCaseNamingConvention());
     }
 
-    /// <summary>The books on Postgres and the store in a folder that all machines share.</summary>
-    public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts) => services
-        .AddStore(artifacts, new ScratchSpace(Path.Combine(artifacts, "scratch"), null))
+    /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
+    public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
+            ? services.AddStore(cache.Folder, new ScratchSpace(Path.Combine(cache.Folder, "scratch"), null, new S3Bucket(artifacts)), new S3Bucket(artifacts), cache.Bytes)
+            : services.AddStore(Path.GetFullPath(artifacts), new ScratchSpace(Path.Combine(Path.GetFullPath(artifacts), "scratch"), null)))
         .AddDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(postgres).UseSnakeCaseNamingConvention())
         .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
 
-    private static IServiceCollection AddStore(this IServiceCollection services, string artifacts, ScratchSpace scratch)
+    private static IServiceCollection AddStore(this IServiceCollection services, string artifacts, ScratchSpace scratch, IBucket? bucket = null, long cacheBytes = long.MaxValue)
     {
         services.TryAddSingleton(TimeProvider.System);
-        return services.AddSingleton(new ArtifactStore(artifacts)).AddSingleton(scratch).AddSingleton<StepBooks>();
+        return services.AddSingleton(new ArtifactStore(artifacts, bucket, cacheBytes)).AddSingleton(scratch).AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>()
+            .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 
     private sealed class PostgresContextFactory(IDbContextFactory<PostgresDbContext> contexts) : IDbContextFactory<ArmoFlowDbContext>

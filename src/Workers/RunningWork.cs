@@ -1,32 +1,62 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using ArmoFlow.Contracts.Runs;
 using MassTransit;
 
 namespace ArmoFlow.Workers;
 
+/// <summary>A slice of work that this process has in hand.</summary>
+/// <param name="RunId">Its run.</param>
+/// <param name="Step">Its step.</param>
+/// <param name="Slot">Its shard, or 0.</param>
+/// <param name="Attempt">The asking that it answers.</param>
+/// <param name="Stop">Cancelled when the run is stopped or the process ends.</param>
+public sealed record WorkInHand(Guid RunId, string Step, int Slot, int Attempt, CancellationTokenSource Stop)
+{
+    private readonly long _since = Stopwatch.GetTimestamp();
+
+    public TimeSpan Age => Stopwatch.GetElapsedTime(_since);
+}
+
 /// <summary>The work in progress in this process, so that a cancelled run's can be stopped at once.</summary>
 public sealed class RunningWork
 {
-    private readonly ConcurrentDictionary<Guid, ConcurrentDictionary<CancellationTokenSource, byte>> _byRun = new();
+    private readonly ConcurrentDictionary<WorkInHand, byte> _work = new(ReferenceEqualityComparer.Instance);
 
-    /// <summary>A token that is cancelled when the run is stopped or the process ends.</summary>
-    public CancellationTokenSource Begin(Guid run, CancellationToken outer)
+    public IEnumerable<WorkInHand> InHand => _work.Keys;
+
+    /// <summary>True once the process is ending: work in hand goes back to its queue, for another worker.</summary>
+    public bool IsEnding { get; private set; }
+
+    public WorkInHand Begin(Guid run, string step, int slot, int attempt, CancellationToken outer)
     {
-        CancellationTokenSource source = CancellationTokenSource.CreateLinkedTokenSource(outer);
-        _byRun.GetOrAdd(run, _ => new()).TryAdd(source, 0);
-        return source;
+        WorkInHand work = new(run, step, slot, attempt, CancellationTokenSource.CreateLinkedTokenSource(outer));
+        _work.TryAdd(work, 0);
+        if (IsEnding) work.Stop.Cancel();
+        return work;
     }
 
-    public void End(Guid run, CancellationTokenSource source)
+    public void End(WorkInHand work)
     {
-        if (_byRun.TryGetValue(run, out ConcurrentDictionary<CancellationTokenSource, byte>? work)) work.TryRemove(source, out _);
-        source.Dispose();
+        _work.TryRemove(work, out _);
+        work.Stop.Dispose();
     }
 
-    public void Stop(Guid run)
+    public void Stop(Guid run) => Stop(w => w.RunId == run);
+
+    public void HandBack()
     {
-        if (!_byRun.TryGetValue(run, out ConcurrentDictionary<CancellationTokenSource, byte>? work)) return;
-        foreach (CancellationTokenSource source in work.Keys) source.Cancel();
+        IsEnding = true;
+        Stop(_ => true);
+    }
+
+    private void Stop(Func<WorkInHand, bool> which)
+    {
+        foreach (WorkInHand work in _work.Keys.Where(which))
+        {
+            try { work.Stop.Cancel(); }
+            catch (ObjectDisposedException) { } // it ended just now
+        }
     }
 }
 

@@ -4,22 +4,26 @@ using System.Text;
 using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Ingestion;
 using MassTransit;
 
 namespace ArmoFlow.Workers;
 
 /// <summary>What every step's consumer is given.</summary>
-public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, ScratchSpace Scratch, RunningWork Running, IBus Bus);
+public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, WorkBooks Work, ScratchSpace Scratch, RunningWork Running, IBus Bus);
 
 /// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
 public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);
 
 /// <summary>What a step made.</summary>
-public sealed record StepOutcome(IReadOnlyDictionary<string, ArtifactRef> Outputs, string Detail, object Metrics);
+public sealed record StepOutcome(IReadOnlyDictionary<string, ArtifactRef> Outputs, string Detail, object Metrics)
+{
+    /// <summary>The rest is other messages' work, and the last of them asks for the step again.</summary>
+    public static StepOutcome Elsewhere { get; } = new(new Dictionary<string, ArtifactRef>(), "", new object());
+}
 
 /// <summary>One slice of one step of one run: its inputs, its scratch folder, and where it tells its progress.</summary>
 public sealed class StepRun(string step, StepCommand command, StepServices services, CancellationToken cancel)
@@ -29,7 +33,10 @@ public sealed class StepRun(string step, StepCommand command, StepServices servi
 
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    public Guid Id => command.RunId;
+    public int Attempt => command.Attempt;
     public RunSpec Spec => command.Spec;
+    public Dictionary<string, ArtifactRef> AllInputs => command.Inputs;
     public CancellationToken Cancel => cancel;
     public StepServices Services => services;
     public StepKey Key { get; set; }
@@ -38,9 +45,16 @@ public sealed class StepRun(string step, StepCommand command, StepServices servi
     public IReadOnlyList<string> Objectives => Spec.Objectives.Count > 0 ? Spec.Objectives : RatedFormats.PaperObjectives;
 
     /// <summary>A folder of this key alone, for what must outlive a slice; removed when the step is finished.</summary>
-    public string Scratch => Directory.CreateDirectory(Path.Combine(services.Scratch.Folder, Key.Value[..32])).FullName;
+    public string Scratch => services.Scratch.FolderOf(Key);
 
-    public string Open(string artifact) => services.Artifacts.Open(command.Inputs[artifact]);
+    /// <summary>A file of the scratch folder, whichever worker kept it; null if none did.</summary>
+    public Task<string?> Recall(string name) => services.Scratch.Recall(Key, name, cancel);
+
+    /// <summary>Makes a file of the scratch folder known to other workers.</summary>
+    public Task Keep(string name) => services.Scratch.Keep(Key, name, cancel);
+
+    /// <summary>A local file with an input's bytes.</summary>
+    public string Open(string artifact) => services.Artifacts.Open(command.Inputs[artifact].Sha256, cancel).GetAwaiter().GetResult();
 
     public async Task<T> OpenJson<T>(string artifact)
     {

@@ -12,14 +12,15 @@ namespace ArmoFlow.Workers;
 
 public static class WorkersRegistration
 {
-    public static IServiceCollection AddWorkers(this IServiceCollection services) => services
-        .AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>();
+    public static IServiceCollection AddWorkers(this IServiceCollection services, IReadOnlyCollection<string>? steps = null) => services
+        .AddSingleton(new ServedSteps(steps ?? StepNames.All)).AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>().AddHostedService<SignsOfLife>();
 
     /// <summary>The consumers of some steps, or of all.</summary>
     public static void AddStepConsumers(this IBusRegistrationConfigurator bus, IReadOnlyCollection<string>? steps = null)
     {
         Add<IngestionConsumer, IngestionConsumerDefinition>(StepNames.Ingestion);
         Add<FeaturesConsumer, FeaturesConsumerDefinition>(StepNames.Features);
+        Add<ShardConsumer, ShardConsumerDefinition>(StepNames.Features);
         Add<RegressionConsumer, RegressionConsumerDefinition>(StepNames.Regression);
         Add<DecorrelationConsumer, DecorrelationConsumerDefinition>(StepNames.Decorrelation);
         Add<GatingConsumer, GatingConsumerDefinition>(StepNames.Gating);

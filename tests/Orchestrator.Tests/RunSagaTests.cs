@@ -31,7 +31,7 @@ public sealed class RunSagaTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         await Harness.Start();
-        await Harness.Bus.Publish(new SubmitRun { RunId = _run, SpecDigest = "digest", Spec = new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
+        await Harness.Bus.Publish(new SubmitRun { RunId = _run, Spec = new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
         await Reach(s => s.Ingesting);
     }
 

@@ -38,14 +38,14 @@ public sealed class BooksTests : IAsyncLifetime
         ArtifactRef first = await Artifacts.PutText("hello"), second = await Artifacts.PutText("hello");
         second.ShouldBe(first);
         first.ShouldBe(new ArtifactRef("2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", 5));
-        (await File.ReadAllTextAsync(Artifacts.Open(first))).ShouldBe("hello");
+        (await File.ReadAllTextAsync(await Artifacts.Open(first.Sha256, default))).ShouldBe("hello");
         await Should.ThrowAsync<InvalidOperationException>(() => Artifacts.Put(async path =>
         {
             await File.WriteAllTextAsync(path, "half");
             throw new InvalidOperationException("the power fails");
         }));
         Directory.EnumerateFiles(Artifacts.Folder, "*", SearchOption.AllDirectories).ShouldHaveSingleItem();
-        Should.Throw<FileNotFoundException>(() => Artifacts.Open(new ArtifactRef(new string('0', 64), 1)));
+        await Should.ThrowAsync<ArtifactLostException>(() => Artifacts.Open(new string('0', 64), default));
     }
 
     [Fact]
@@ -56,7 +56,7 @@ public sealed class BooksTests : IAsyncLifetime
         StepResult found = (await Books.Find(new StepKey("key"), default)).ShouldNotBeNull();
         found.Artifacts.Single().Sha256.ShouldBe(output.Sha256);
         (await Books.Find(new StepKey("other"), default)).ShouldBeNull();
-        File.Delete(Artifacts.PathOf(output.Sha256));
+        File.Delete(Artifacts.LocationOf(output.Sha256));
         (await Books.Find(new StepKey("key"), default)).ShouldBeNull();
         await Books.Enter(Result("key", await Artifacts.PutText("weights")), default);
         (await Books.Find(new StepKey("key"), default)).ShouldNotBeNull();
@@ -67,13 +67,16 @@ public sealed class BooksTests : IAsyncLifetime
     {
         ArtifactRef shard = await Artifacts.PutText("shard");
         FeatureRow[] rows = [.. Enumerable.Range(0, 1200).Select(i => new FeatureRow { Space = "s", Kind = "r", Id = $"c{i}", Shard = shard.Sha256, Row = i })];
-        await Books.EnterFeatures(rows, default);
-        await Books.EnterFeatures(rows, default);
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            await StepBooks.EnterFeatures(db, rows, default);
+            await StepBooks.EnterFeatures(db, rows, default);
+        }
         Dictionary<string, FeatureRow> found = await Books.FindFeatures("s", "r", [.. rows.Select(r => r.Id), "unknown"], default);
         found.Count.ShouldBe(1200);
         found["c1199"].Row.ShouldBe(1199);
         (await Books.FindFeatures("other", "r", ["c1"], default)).ShouldBeEmpty();
-        File.Delete(Artifacts.PathOf(shard.Sha256));
+        File.Delete(Artifacts.LocationOf(shard.Sha256));
         (await Books.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty();
     }
 

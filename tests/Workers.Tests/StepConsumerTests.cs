@@ -3,6 +3,7 @@ using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.RewardModel;
 using MassTransit;
 using MassTransit.Testing;
@@ -28,9 +29,18 @@ public sealed class StepConsumerTests : IAsyncLifetime
             .AddMassTransitTestHarness(bus =>
             {
                 bus.SetTestTimeouts(TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(20));
+                bus.UseBooks();
                 bus.AddConsumer<ScriptedConsumer, ScriptedDefinition>();
+                bus.AddConsumer<Ear>();
                 bus.AddConsumer<StopWorkConsumer, StopWorkConsumerDefinition>();
             }).BuildServiceProvider(true);
+    }
+
+    /// <summary>Hears what the step publishes: through the outbox the harness sees no typed send.</summary>
+    public sealed class Ear : IConsumer<RegressionFitted>, IConsumer<StepFailed>
+    {
+        public Task Consume(ConsumeContext<RegressionFitted> context) => Task.CompletedTask;
+        public Task Consume(ConsumeContext<StepFailed> context) => Task.CompletedTask;
     }
 
     /// <summary>What the step does at each call.</summary>
@@ -45,7 +55,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     public sealed class ScriptedConsumer(StepServices services, Script script) : StepConsumer<FitRegression, RegressionFitted>("scripted", 1, services)
     {
         protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
-        protected override Task<StepOutcome?> Work(StepRun run) => script.Work(++script.Calls, run);
+        protected override Task<StepOutcome?> Work(StepRun run, ConsumeContext context) => script.Work(++script.Calls, run);
     }
 
     private ITestHarness Harness => _services.GetRequiredService<ITestHarness>();
@@ -69,7 +79,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     {
         Steps.Work = async (call, run) => call < 3 ? throw new IOException("the network share hiccups") : await Done(run);
         await Ask();
-        (await Harness.Published.Any<RegressionFitted>()).ShouldBeTrue();
+        (await Harness.Consumed.Any<RegressionFitted>()).ShouldBeTrue();
         Steps.Calls.ShouldBe(3);
     }
 
@@ -113,14 +123,14 @@ public sealed class StepConsumerTests : IAsyncLifetime
             return call < 4 ? null : await Done(run);
         };
         await Ask();
-        (await Harness.Published.Any<RegressionFitted>(m => !m.Context.Message.Reused)).ShouldBeTrue();
+        (await Harness.Consumed.Any<RegressionFitted>(m => !m.Context.Message.Reused)).ShouldBeTrue();
         Steps.Calls.ShouldBe(4);
         Directory.EnumerateFileSystemEntries(_workspace.Scratch.Folder).ShouldBeEmpty("the scratch folder goes with the step");
         await Ask();
-        (await Harness.Published.Any<RegressionFitted>(m => m.Context.Message.Reused)).ShouldBeTrue();
+        (await Harness.Consumed.Any<RegressionFitted>(m => m.Context.Message.Reused)).ShouldBeTrue();
         Steps.Calls.ShouldBe(4);
         await Ask("another name is another key");
-        (await Harness.Published.Any<RegressionFitted>(m => m.Context.Message.StepKey != FirstKey())).ShouldBeTrue();
+        (await Harness.Consumed.Any<RegressionFitted>(m => m.Context.Message.StepKey != FirstKey())).ShouldBeTrue();
         Steps.Calls.ShouldBe(5);
     }
 
@@ -143,7 +153,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         await Harness.Bus.Publish(new StopWork(id), TestContext.Current.CancellationToken);
         await stopped.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
         (await Harness.Consumed.Any<FitRegression>()).ShouldBeTrue();
-        Harness.Published.Select<StepFailed>().ShouldBeEmpty();
+        Harness.Consumed.Select<StepFailed>().ShouldBeEmpty();
     }
 
     private static async Task<StepOutcome?> Done(StepRun run) => new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
@@ -156,11 +166,11 @@ public sealed class StepConsumerTests : IAsyncLifetime
         return id;
     }
 
-    private string FirstKey() => Harness.Published.Select<RegressionFitted>().First().Context.Message.StepKey;
+    private string FirstKey() => Harness.Consumed.Select<RegressionFitted>().First().Context.Message.StepKey;
 
     private async Task<StepFailed> Failure()
     {
-        (await Harness.Published.Any<StepFailed>()).ShouldBeTrue();
-        return Harness.Published.Select<StepFailed>().First().Context.Message;
+        (await Harness.Consumed.Any<StepFailed>()).ShouldBeTrue();
+        return Harness.Consumed.Select<StepFailed>().First().Context.Message;
     }
 }

@@ -18,7 +18,7 @@ internal static class DatabaseCommands
         {
             if (parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false)
             {
-                await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection, Path.GetTempPath()).BuildServiceProvider();
+                await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection, Path.GetTempPath(), CacheOptions.Default).BuildServiceProvider();
                 await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
                 await db.Database.MigrateAsync(cancel);
                 Console.Error.WriteLine("Postgres is up to date");

@@ -20,14 +20,14 @@ internal static class ServerCommands
         Command command = new("orchestrator", "The run saga and the HTTP API, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts, urls, wait };
         command.SetAction(async (parsed, cancel) =>
         {
-            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), Path.GetFullPath(ServerSettings.Require(parsed, artifacts)), TimeSpan.FromSeconds(parsed.GetValue(wait)));
+            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
             builder.Services.AddOrchestrator().AddRunsApi();
             await using WebApplication app = builder.Build();
             app.MapRunsApi();
-            await ServerHost.RequireSchema(app.Services, settings.Wait, cancel);
+            await ServerHost.RequireServers(app.Services, settings, cancel);
             await app.StartAsync(cancel);
             Console.Error.WriteLine($"orchestrator on {string.Join(", ", app.Urls)}; API: {app.Urls.First()}/openapi/v1.json");
             await UntilStopped(cancel);
@@ -45,15 +45,15 @@ internal static class ServerCommands
         Command command = new("worker", "Works on steps, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts, steps, wait };
         command.SetAction(async (parsed, cancel) =>
         {
-            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), Path.GetFullPath(ServerSettings.Require(parsed, artifacts)), TimeSpan.FromSeconds(parsed.GetValue(wait)));
+            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
             string[] wanted = [.. (parsed.GetValue(steps) ?? []).SelectMany(s => s.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
             foreach (string step in wanted)
                 if (!StepNames.All.Contains(step)) throw new UsageException($"--steps {step}: not a step. There are: {string.Join(", ", StepNames.All)}.");
             HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddStepConsumers(wanted.Length > 0 ? wanted : null));
-            builder.Services.AddWorkers();
+            builder.Services.AddWorkers(wanted.Length > 0 ? wanted : null);
             using IHost host = builder.Build();
-            await ServerHost.RequireSchema(host.Services, settings.Wait, cancel);
+            await ServerHost.RequireServers(host.Services, settings, cancel);
             await host.StartAsync(cancel);
             Console.Error.WriteLine($"worker for {(wanted.Length > 0 ? string.Join(", ", wanted) : "all steps")}");
             await UntilStopped(cancel);

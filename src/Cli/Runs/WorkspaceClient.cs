@@ -59,15 +59,14 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
         }
     }
 
-    public Task Download(string sha256, string path, CancellationToken cancel)
+    public async Task Download(string sha256, string path, CancellationToken cancel)
     {
-        string source = _books.GetRequiredService<ArtifactStore>().PathOf(sha256);
+        string source = await _books.GetRequiredService<ArtifactStore>().Open(sha256, cancel);
         AtomicFile.Write(path, target =>
         {
             using FileStream stream = File.OpenRead(source);
             stream.CopyTo(target);
         });
-        return Task.CompletedTask;
     }
 
     public ValueTask DisposeAsync() => _books.DisposeAsync();

@@ -3,5 +3,15 @@ namespace ArmoFlow.Contracts.Features;
 /// <summary>Extracts f(x⊕y) and f(x) of every conversation not extracted before.</summary>
 public sealed record ExtractFeatures : StepCommand;
 
+/// <summary>One shard of the conversations, for whichever worker is free; the one who completes the last asks for the rest of the step.</summary>
+public sealed record ExtractShard : StepCommand
+{
+    public const string Queue = "feature-shards";
+
+    /// <summary>The step's key, under which its plan is kept.</summary>
+    public required string StepKey { get; init; }
+    public required int Shard { get; init; }
+}
+
 /// <summary>Outputs: features (Parquet: where each conversation's and each prompt's vector lies), features-report (JSON).</summary>
 public sealed record FeaturesExtracted : StepCompleted;

@@ -6,9 +6,6 @@ public sealed record SubmitRun
 {
     public required Guid RunId { get; init; }
     public required RunSpec Spec { get; init; }
-
-    /// <summary>Hash of the spec and its folder: an interrupted run of the same one is gone on with.</summary>
-    public required string SpecDigest { get; init; }
 }
 
 public sealed record CancelRun(Guid RunId);
@@ -23,6 +20,17 @@ public sealed record RetryRun(Guid RunId);
 
 /// <summary>Tells workers to drop the work of a run within a second.</summary>
 public sealed record StopWork(Guid RunId);
+
+/// <summary>A worker that had a step in hand no longer shows signs of life, or holds it for too long.</summary>
+public sealed record WorkLost
+{
+    public required Guid RunId { get; init; }
+    public required int Attempt { get; init; }
+    public required string Reason { get; init; }
+}
+
+/// <summary>A step or the whole run has taken longer than its spec allows.</summary>
+public sealed record RunTimedOut(Guid RunId, int Attempt);
 
 /// <summary>A run reached its end: Completed, Failed or Cancelled.</summary>
 public sealed record RunEnded(Guid RunId, string Status);

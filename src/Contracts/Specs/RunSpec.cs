@@ -19,6 +19,14 @@ public sealed record RunSpec
     public DecorrelationSpec Decorrelation { get; init; } = new();
     public GatingSpec Gating { get; init; } = new();
     public EvaluationSpec Evaluation { get; init; } = new();
+    public LimitsSpec Limits { get; init; } = new();
+}
+
+/// <summary>How long a step and a run may take before they fail.</summary>
+public sealed record LimitsSpec
+{
+    public double StepHours { get; init; } = 24;
+    public double RunHours { get; init; } = 7 * 24;
 }
 
 /// <summary>Dtype: auto, f32 or bf16.</summary>

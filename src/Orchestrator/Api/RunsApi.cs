@@ -3,21 +3,30 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Work;
+using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Orchestrator.Api;
 
 public sealed record RunAccepted(Guid RunId);
 
+public sealed record FaultsDecided(int Count);
+
 /// <summary>A run's state with how far its step is, as the event stream sends it.</summary>
 public sealed record RunEvent(RunDocument Run, StepProgressed? Progress);
 
-/// <summary>The HTTP calls for runs and their artifacts.</summary>
+/// <summary>The HTTP calls for runs, their artifacts, workers and faults.</summary>
 public static class RunsApi
 {
     private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
@@ -38,6 +47,14 @@ public static class RunsApi
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
             runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) => Control(id, action, service, cancel)).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.");
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).WithTags("artifacts").WithSummary("An artifact's bytes.");
+        app.MapGet("/api/v1/lineage/{sha256}", Trace).WithTags("artifacts").WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first.");
+        app.MapGet("/api/v1/workers", (WorkBooks work, CancellationToken cancel) => work.Workers(cancel)).WithTags("workers").WithSummary("The workers that show signs of life.");
+        RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults");
+        faults.MapGet("", (FaultBooks books, CancellationToken cancel) => books.Groups(cancel)).WithSummary("Messages that were set aside, alike ones grouped.");
+        faults.MapGet("{which}", (string which, FaultBooks books, CancellationToken cancel) => books.Find(which, cancel)).WithSummary("The faults of a group, or one by its number.");
+        foreach (string action in new[] { "redeliver", "archive" })
+            faults.MapPost($"{{which}}/{action}", (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) => Decide(which, action, books, signal, cancel)).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
+        app.MapGet("/health/ready", Ready).ExcludeFromDescription();
         app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).ExcludeFromDescription();
     }
 
@@ -89,9 +106,44 @@ public static class RunsApi
         while (await timer.WaitForNextTickAsync(cancel));
     }
 
-    private static Results<PhysicalFileHttpResult, ProblemHttpResult> Artifact(string sha256, ArtifactStore artifacts) =>
-        sha256.Length == 64 && sha256.All(char.IsAsciiHexDigitLower) && artifacts.Has(sha256) ? TypedResults.PhysicalFile(artifacts.PathOf(sha256), "application/octet-stream")
-        : TypedResults.Problem($"no artifact {sha256}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+    private static async Task<Results<PhysicalFileHttpResult, ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, CancellationToken cancel)
+    {
+        if (!Lineage.IsDigest(sha256)) return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+        try { return TypedResults.PhysicalFile(await artifacts.Open(sha256, cancel), "application/octet-stream"); }
+        catch (ArtifactLostException e) { return TypedResults.Problem($"{e.Message}. Run its spec again: the step that made it makes it anew.", title: "Not found.", statusCode: StatusCodes.Status404NotFound); }
+    }
+
+    private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage, CancellationToken cancel, string direction = "up")
+    {
+        if (!Lineage.IsDigest(sha256)) return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+        return direction is "up" or "down" ? TypedResults.Ok(await lineage.Trace(sha256, direction == "up", cancel))
+            : TypedResults.Problem($"direction '{direction}'; expected up or down", title: "Bad request.", statusCode: StatusCodes.Status400BadRequest);
+    }
+
+    private static async Task<Results<Ok<FaultsDecided>, ProblemHttpResult>> Decide(string which, string action, FaultBooks faults, OutboxSignal signal, CancellationToken cancel)
+    {
+        try
+        {
+            int count = await faults.Decide(which, action == "redeliver", "api", cancel);
+            signal.Raise();
+            return TypedResults.Ok(new FaultsDecided(count));
+        }
+        catch (InvalidOperationException e) { return TypedResults.Problem(e.Message, title: "Not redelivered.", statusCode: StatusCodes.Status409Conflict); }
+    }
+
+    private static async Task<IResult> Ready(IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, CancellationToken cancel)
+    {
+        bool books = false;
+        try
+        {
+            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+            books = await db.Database.CanConnectAsync(cancel);
+        }
+        catch (System.Data.Common.DbException) { }
+        BusHealthStatus health = bus.CheckHealth().Status;
+        bool ready = books && health == BusHealthStatus.Healthy;
+        return Results.Json(new { status = ready ? "ready" : "not ready", books, bus = health.ToString() }, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
+    }
 
     private static ProblemHttpResult Unknown(Guid id) => TypedResults.Problem($"no run {id}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
 }

@@ -29,6 +29,8 @@ public sealed record RunPage(IReadOnlyList<RunDocument> Runs, string? Cursor);
 /// <summary>What the books say of runs; needs no bus.</summary>
 public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time)
 {
+    private const int LargestPage = 500;
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
     private static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
 
     /// <summary>A run of this spec that was interrupted or paused, if there is one.</summary>
@@ -44,14 +46,15 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     public async Task<IReadOnlyList<Guid>> Interrupted(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Runs.AsNoTracking().Where(r => !Ended.Contains(r.CurrentState) && r.CurrentState != "Paused").OrderBy(r => r.SubmittedAt).Select(r => r.CorrelationId).ToListAsync(cancel);
+        return await db.Runs.AsNoTracking().Where(r => !Ended.Contains(r.CurrentState) && r.CurrentState != "Paused" && r.CurrentState != "Initial").OrderBy(r => r.SubmittedAt).Select(r => r.CorrelationId).ToListAsync(cancel);
     }
 
     public async Task<RunDocument?> Find(Guid id, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        RunState? run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel);
-        return run?.ToDocument(artifacts.PathOf, time.GetUtcNow());
+        if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is not { } run) return null;
+        await TellWhoWorks(db, run, cancel);
+        return run.ToDocument(artifacts.LocationOf, time.GetUtcNow());
     }
 
     public async Task<RunSpec?> FindSpec(Guid id, CancellationToken cancel)
@@ -66,23 +69,44 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IQueryable<RunState> runs = db.Runs.AsNoTracking();
-        if (filter.Status is { } status) runs = runs.Where(r => r.CurrentState == status);
-        if (filter.Name is { } name) runs = runs.Where(r => r.Name == name);
-        if (filter.From is { } from) runs = runs.Where(r => r.SubmittedAt >= from);
-        if (filter.To is { } to) runs = runs.Where(r => r.SubmittedAt <= to);
-        if (filter.Cursor is { } cursor && DateTimeOffset.TryParse(cursor, System.Globalization.CultureInfo.InvariantCulture, out DateTimeOffset before)) runs = runs.Where(r => r.SubmittedAt < before);
-        int limit = Math.Clamp(filter.Limit, 1, 500);
-        List<RunState> page = [];
-        // Tags are JSON and q looks into several columns: both are matched here, over a newest-first stream that ends with the page.
-        await foreach (RunState run in runs.OrderByDescending(r => r.SubmittedAt).AsAsyncEnumerable().WithCancellation(cancel))
+        if (filter.Status is { } status)
         {
-            if (filter.Tag is { } tag && !run.Tags.Contains(tag)) continue;
-            if (filter.Q is { } q && !$"{run.Name} {run.CorrelationId} {run.Error}".Contains(q, StringComparison.OrdinalIgnoreCase)) continue;
-            page.Add(run);
-            if (page.Count == limit) break;
+            string state = status == "Submitted" ? "Initial" : status;
+            runs = runs.Where(r => r.CurrentState == state);
         }
+        if (filter.Name is { } name) runs = runs.Where(r => r.Name == name);
+        if (filter.From is { } from) runs = runs.Where(r => r.SubmittedAt >= from.ToUniversalTime());
+        if (filter.To is { } to) runs = runs.Where(r => r.SubmittedAt <= to.ToUniversalTime());
+        if (filter.Q is { } q)
+        {
+            string text = $"%{q.ToLowerInvariant().Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
+            runs = runs.Where(r => EF.Functions.Like(r.Name.ToLower(), text, @"\") || EF.Functions.Like(r.Error!.ToLower(), text, @"\") || EF.Functions.Like(r.CorrelationId.ToString().ToLower(), text, @"\"));
+        }
+        if (PageEnd.Parse(filter.Cursor) is { } end) runs = runs.Where(r => r.SubmittedAt < end.At || (r.SubmittedAt == end.At && r.CorrelationId.CompareTo(end.Id) < 0));
+        int limit = Math.Clamp(filter.Limit, 1, LargestPage);
+        List<RunState> page = filter.Tag is { } tag
+            ? await db.RunTags.Where(t => t.Tag == tag).Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r }).OrderByDescending(x => x.SubmittedAt).ThenByDescending(x => x.Run.CorrelationId).Select(x => x.Run).Take(limit).ToListAsync(cancel)
+            : await runs.OrderByDescending(r => r.SubmittedAt).ThenByDescending(r => r.CorrelationId).Take(limit).ToListAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
-        return new RunPage([.. page.Select(r => r.ToDocument(artifacts.PathOf, now))],
-            page.Count == limit ? page[^1].SubmittedAt.ToString("O", System.Globalization.CultureInfo.InvariantCulture) : null);
+        return new RunPage([.. page.Select(r => r.ToDocument(artifacts.LocationOf, now))], page.Count == limit ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
+    }
+
+    /// <summary>What a step in progress waits for, where no worker holds it: status follows leases, not hopes.</summary>
+    private async Task TellWhoWorks(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
+    {
+        if (run.Steps.Find(s => s.Status == "Running") is not { } step || time.GetUtcNow() - step.StartedAt < Patience || await db.WorkLeases.AnyAsync(l => l.RunId == run.CorrelationId, cancel)) return;
+        string served = (await db.Workers.AsNoTracking().ToListAsync(cancel)).Any(w => w.Serves(step.Name)) ? "waits for a worker to be free"
+            : $"waits: no worker serves '{step.Name}'. Start one with: armoflow worker --steps {step.Name}";
+        if (step.Losses > 0) step.Status = "Lost";
+        step.Detail = step.Losses > 0 ? $"{step.Detail}; {served}" : served;
+    }
+
+    /// <summary>Where a page ended.</summary>
+    private sealed record PageEnd(DateTimeOffset At, Guid Id)
+    {
+        public override string ToString() => $"{At.UtcTicks}-{Id:N}";
+
+        public static PageEnd? Parse(string? text) => text?.Split('-') is [string ticks, string id] && long.TryParse(ticks, out long at) && Guid.TryParse(id, out Guid guid)
+            ? new PageEnd(new DateTimeOffset(at, TimeSpan.Zero), guid) : null;
     }
 }

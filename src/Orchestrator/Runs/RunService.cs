@@ -1,6 +1,7 @@
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
@@ -8,17 +9,20 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>What the command line and the HTTP API do with runs.</summary>
-public sealed class RunService(IBus bus, RunQueries queries, IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class RunService(IBus bus, BusOutbox outbox, RunQueries queries, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     private static readonly TimeSpan CommitWait = TimeSpan.FromSeconds(30), LookInterval = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Submits a run and returns when it is in the books.</summary>
+    /// <summary>Enters a run in the books, together with the message that starts it.</summary>
     public async Task<Guid> Submit(RunSpec spec, CancellationToken cancel)
     {
-        Guid id = NewId.NextGuid();
-        await bus.Publish(new SubmitRun { RunId = id, Spec = spec, SpecDigest = SpecReader.Digest(spec) }, cancel);
-        await WaitFor(id, _ => true, cancel);
-        return id;
+        RunState run = new() { CorrelationId = NewId.NextGuid() };
+        run.Open(spec, time.GetUtcNow());
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        db.Runs.Add(run);
+        db.RunTags.AddRange(run.Tags.Distinct().Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
+        await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId, Spec = spec }, cancel);
+        return run.CorrelationId;
     }
 
     /// <summary>Asks the run's saga for a change and returns the run once it has answered; null for an unknown run.</summary>

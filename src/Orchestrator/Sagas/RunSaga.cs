@@ -25,6 +25,9 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     public Event<GatingTrained> GatingTrained { get; private set; } = null!;
     public Event<ModelEvaluated> ModelEvaluated { get; private set; } = null!;
     public Event<StepFailed> StepFailed { get; private set; } = null!;
+    public Event<WorkLost> WorkLost { get; private set; } = null!;
+    public Event<ArtifactLost> ArtifactLost { get; private set; } = null!;
+    public Event<RunTimedOut> TimedOut { get; private set; } = null!;
     public Event<CancelRun> CancelRequested { get; private set; } = null!;
     public Event<PauseRun> PauseRequested { get; private set; } = null!;
     public Event<ResumeRun> ResumeRequested { get; private set; } = null!;
@@ -44,19 +47,21 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     public RunSaga(TimeProvider time)
     {
         InstanceState(run => run.CurrentState);
-        // An answer may overtake the commit of the row it is for: it faults, and is tried again.
         Event(() => RunSubmitted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => DataIngested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => FeaturesExtracted, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => RegressionFitted, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => DecorrelationFitted, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => GatingTrained, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => ModelEvaluated, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => StepFailed, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => ResumeRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
-        Event(() => RetryRequested, x => x.CorrelateById(context => context.Message.RunId).OnMissingInstance(missing => missing.Fault()));
+        Event(() => DataIngested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => FeaturesExtracted, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => RegressionFitted, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => DecorrelationFitted, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => GatingTrained, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => ModelEvaluated, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => StepFailed, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => WorkLost, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => ArtifactLost, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => TimedOut, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => ResumeRequested, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => RetryRequested, x => x.CorrelateById(context => context.Message.RunId));
         OnUnhandledEvent(context => context.Ignore());
 
         Initially(
@@ -107,6 +112,20 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         During(working,
             When(StepFailed, context => context.Message.Attempt == context.Saga.Attempt)
                 .RecordFailure(time)
+                .CloseBooks(time)
+                .TransitionTo(Failed)
+                .AnnounceEnd(),
+            When(WorkLost, context => context.Message.Attempt == context.Saga.Attempt)
+                .IfElse(context => context.Saga.MayLoseMore,
+                    again => again.RecordLoss(context => context.Message.Reason).GoOn(this, time),
+                    enough => enough.Fail(context => $"{context.Message.Reason}; given up after {RunState.MostLosses} losses", time).CloseBooks(time).TransitionTo(Failed).AnnounceEnd()),
+            When(ArtifactLost, context => context.Message.Attempt == context.Saga.Attempt)
+                .IfElse(context => context.Saga.MayLoseMore,
+                    again => again.RecordLoss(context => context.Message.Error).GoBackTo(context => context.Message.MadeBy).GoOn(this, time),
+                    enough => enough.Fail(context => $"{context.Message.Error}; made anew {RunState.MostLosses} times in vain", time).CloseBooks(time).TransitionTo(Failed).AnnounceEnd()),
+            When(TimedOut, context => context.Message.Attempt == context.Saga.Attempt)
+                .Fail(context => context.Saga.TimeoutMessage(time.GetUtcNow()), time)
+                .TellWorkers()
                 .CloseBooks(time)
                 .TransitionTo(Failed)
                 .AnnounceEnd(),

@@ -15,15 +15,10 @@ namespace ArmoFlow.Orchestrator.Sagas;
 /// <summary>The verbs of <see cref="RunSaga"/>.</summary>
 internal static class RunSagaActivities
 {
+    /// <summary>The submission has entered the run already; a message that came without one enters it here.</summary>
     public static EventActivityBinder<RunState, SubmitRun> OpenBooks(this EventActivityBinder<RunState, SubmitRun> binder, TimeProvider time) => binder.Then(context =>
     {
-        RunState run = context.Saga;
-        run.Name = context.Message.Spec.Name;
-        run.Spec = context.Message.Spec;
-        run.SpecDigest = context.Message.SpecDigest;
-        run.Tags = [.. context.Message.Spec.Tags];
-        run.SubmittedAt = time.GetUtcNow();
-        run.Steps = [.. StepNames.All.Select(name => new RunStep { Name = name })];
+        if (context.Saga.Steps.Count == 0) context.Saga.Open(context.Message.Spec, time.GetUtcNow());
     });
 
     public static EventActivityBinder<RunState, T> SendStep<T>(this EventActivityBinder<RunState, T> binder, string step, TimeProvider time)
@@ -42,19 +37,42 @@ internal static class RunSagaActivities
         context.Saga.Metrics[step.Name] = JsonNode.Parse(context.Message.Metrics.GetRawText());
     });
 
-    public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder, TimeProvider time) => binder.Then(context =>
+    public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder, TimeProvider time) => binder
+        .Then(context => context.Saga.BadInput = context.Message.BadInput)
+        .Fail(context => context.Message.Error, time);
+
+    public static EventActivityBinder<RunState, T> Fail<T>(this EventActivityBinder<RunState, T> binder, Func<BehaviorContext<RunState, T>, string> error, TimeProvider time)
+        where T : class => binder.Then(context =>
     {
-        context.Saga.Error = context.Message.Error;
-        context.Saga.BadInput = context.Message.BadInput;
+        context.Saga.Error = error(context);
         End(context.Saga, "Failed", time);
     });
 
+    public static EventActivityBinder<RunState, T> RecordLoss<T>(this EventActivityBinder<RunState, T> binder, Func<BehaviorContext<RunState, T>, string> reason)
+        where T : class => binder.Then(context =>
+    {
+        RunStep step = Current(context.Saga)!;
+        step.Losses++;
+        step.Detail = $"asked again: {reason(context)}";
+    });
+
+    /// <summary>Counts a step and all after it as not done.</summary>
+    public static EventActivityBinder<RunState, T> GoBackTo<T>(this EventActivityBinder<RunState, T> binder, Func<BehaviorContext<RunState, T>, string> step)
+        where T : class => binder.Then(context =>
+    {
+        foreach (RunStep undone in context.Saga.Steps.SkipWhile(s => s.Name != step(context)))
+            (undone.Status, undone.StartedAt, undone.EndedAt, undone.Key, undone.Reused) = ("Pending", null, null, null, false);
+    });
+
+    public static EventActivityBinder<RunState, T> TellWorkers<T>(this EventActivityBinder<RunState, T> binder)
+        where T : class => binder.Publish(context => new StopWork(context.Saga.CorrelationId));
+
     /// <summary>Ends the step in progress and tells the workers; what it has finished stays in the books.</summary>
     public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status, TimeProvider time)
-        where T : class => binder.Then(context => End(context.Saga, status, time)).Publish(context => new StopWork(context.Saga.CorrelationId));
+        where T : class => binder.Then(context => End(context.Saga, status, time)).TellWorkers();
 
     public static EventActivityBinder<RunState, T> CloseBooks<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
-        where T : class => binder.Then(context => context.Saga.EndedAt = time.GetUtcNow());
+        where T : class => binder.Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
         where T : class => binder.Then(context => (context.Saga.Error, context.Saga.BadInput, context.Saga.EndedAt) = (null, false, null));
@@ -78,6 +96,7 @@ internal static class RunSagaActivities
         RunStep step = Current(run)!;
         step.Status = status;
         step.EndedAt = time.GetUtcNow();
+        run.DeadlineAt = null;
     }
 
     private static async Task Ask<T>(BehaviorContext<RunState, T> context, string name, TimeProvider time)
@@ -87,6 +106,7 @@ internal static class RunSagaActivities
         RunStep step = run.Steps.Single(s => s.Name == name);
         (step.Status, step.StartedAt, step.EndedAt) = ("Running", time.GetUtcNow(), null);
         run.Attempt++;
+        run.SetDeadline(time.GetUtcNow());
         await context.Send(new Uri($"queue:{name}"), Command(run, name));
     }
 

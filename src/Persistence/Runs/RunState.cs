@@ -9,8 +9,17 @@ namespace ArmoFlow.Persistence.Runs;
 /// <summary>The row of a run: the saga's state and the books of its steps. Only the saga writes it.</summary>
 public sealed class RunState : SagaStateMachineInstance
 {
+    /// <summary>The process that <c>RunSaga</c> describes; a run keeps the one that it was started with.</summary>
+    public const int Workflow = 1;
+
+    /// <summary>States in which no step is worked on.</summary>
+    public static readonly IReadOnlyList<string> AtRest = ["Completed", "Failed", "Cancelled", "Paused"];
+
     public Guid CorrelationId { get; set; }
-    public string CurrentState { get; set; } = "";
+
+    /// <summary>The saga's state; 'Initial' until the saga has heard of the run.</summary>
+    public string CurrentState { get; set; } = "Initial";
+    public int WorkflowVersion { get; set; } = Workflow;
     public string Name { get; set; } = "";
     public string SpecDigest { get; set; } = "";
     public List<string> Tags { get; set; } = [];
@@ -26,11 +35,33 @@ public sealed class RunState : SagaStateMachineInstance
     public DateTimeOffset SubmittedAt { get; set; }
     public DateTimeOffset? EndedAt { get; set; }
 
+    /// <summary>When the step or the run in progress has taken too long; null at rest.</summary>
+    public DateTimeOffset? DeadlineAt { get; set; }
+
+    /// <summary>How often the steps of a run may lose a worker or an artifact before it fails.</summary>
+    public const int MostLosses = 10;
+
+    public bool MayLoseMore => Steps.Sum(s => s.Losses) < MostLosses;
+
+    public void Open(RunSpec spec, DateTimeOffset now) => (Name, Spec, SpecDigest, Tags, SubmittedAt, Steps) =
+        (spec.Name, spec, SpecReader.Digest(spec), [.. spec.Tags], now, [.. StepNames.All.Select(name => new RunStep { Name = name })]);
+
+    /// <summary>For the step just asked for, and the run as a whole.</summary>
+    public void SetDeadline(DateTimeOffset now)
+    {
+        DateTimeOffset step = now.AddHours(Spec.Limits.StepHours), run = SubmittedAt.AddHours(Spec.Limits.RunHours);
+        DeadlineAt = step < run ? step : run;
+    }
+
+    public string TimeoutMessage(DateTimeOffset now) => now >= SubmittedAt.AddHours(Spec.Limits.RunHours)
+        ? $"the run took longer than the {Spec.Limits.RunHours} hours that its spec allows. Raise 'limits.runHours', then: armoflow runs retry {CorrelationId}."
+        : $"step {Steps.First(s => s.Status != "Completed").Name} took longer than the {Spec.Limits.StepHours} hours that the spec allows. Raise 'limits.stepHours', or see why with: armoflow runs show {CorrelationId}.";
+
     public RunDocument ToDocument(Func<string, string?> pathOf, DateTimeOffset now) => new()
     {
         RunId = CorrelationId,
         Name = Name,
-        Status = CurrentState,
+        Status = CurrentState is "Initial" ? "Submitted" : CurrentState,
         Tags = Tags,
         SubmittedAt = SubmittedAt,
         EndedAt = EndedAt,
@@ -49,10 +80,21 @@ public sealed class RunStep
     public bool Reused { get; set; }
     public string? Detail { get; set; }
     public string? Key { get; set; }
+
+    /// <summary>How often its worker was lost, or an artifact that it needed.</summary>
+    public int Losses { get; set; }
     public DateTimeOffset? StartedAt { get; set; }
     public DateTimeOffset? EndedAt { get; set; }
 
     public double SecondsAt(DateTimeOffset now) => StartedAt is { } start ? Math.Round(((EndedAt ?? now) - start).TotalSeconds, 3) : 0;
+}
+
+/// <summary>A run's tag, with the run's time, so that the newest runs of a tag are found by index.</summary>
+public sealed class RunTag
+{
+    public Guid RunId { get; set; }
+    public string Tag { get; set; } = "";
+    public DateTimeOffset SubmittedAt { get; set; }
 }
 
 /// <summary>What another process asks of the one that owns the workspace.</summary>

@@ -1,5 +1,5 @@
-using System.Data;
 using System.Runtime.CompilerServices;
+using ArmoFlow.Persistence.Outbox;
 using MassTransit;
 using MassTransit.Context;
 using MassTransit.Middleware;
@@ -9,10 +9,8 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Sagas;
 
 /// <summary>
-/// Saga storage on EF Core, on MassTransit's extension point. One message is one transaction that locks the saga's row from
-/// the load to the commit (Postgres: FOR UPDATE; SQLite: an immediate transaction, which admits one writer). What the saga
-/// sends goes out before the commit: after a crash in between, the message that caused it comes again and the saga sends
-/// again, with the same attempt number. Nothing is lost, and a step asked twice is done once, by its key.
+/// Saga storage on EF Core, on MassTransit's extension point. A message's one transaction (<see cref="BooksTransaction"/>) locks
+/// the saga's row from the load to the commit (Postgres: FOR UPDATE; SQLite: an immediate transaction, which admits one writer).
 /// </summary>
 public sealed class SagaRepositoryContextFactory<TSaga, TContext>(IDbContextFactory<TContext> contexts, ISagaConsumeContextFactory<DbContext, TSaga> consumeContexts) :
     ISagaRepositoryContextFactory<TSaga>, ILoadSagaRepositoryContextFactory<TSaga>, IQuerySagaRepositoryContextFactory<TSaga>
@@ -21,26 +19,25 @@ public sealed class SagaRepositoryContextFactory<TSaga, TContext>(IDbContextFact
 {
     public void Probe(ProbeContext context) => context.Add("persistence", "entity framework core");
 
-    public Task Send<T>(ConsumeContext<T> context, IPipe<SagaRepositoryContext<TSaga, T>> next) where T : class =>
-        InTransaction(async db =>
-        {
-            await next.Send(new SagaContext<T>(db, context, consumeContexts));
-            return true;
-        }, context.CancellationToken);
+    public async Task Send<T>(ConsumeContext<T> context, IPipe<SagaRepositoryContext<TSaga, T>> next) where T : class
+    {
+        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        if (await transaction.TryBegin(context.CancellationToken)) await next.Send(new SagaContext<T>(transaction.Books, context, consumeContexts));
+    }
 
-    public Task SendQuery<T>(ConsumeContext<T> context, ISagaQuery<TSaga> query, IPipe<SagaRepositoryQueryContext<TSaga, T>> next) where T : class =>
-        InTransaction(async db =>
-        {
-            List<TSaga> instances = await db.Set<TSaga>().Where(query.FilterExpression).ToListAsync(context.CancellationToken);
-            await next.Send(new LoadedSagaRepositoryQueryContext<TSaga, T>(new SagaContext<T>(db, context, consumeContexts), instances));
-            return true;
-        }, context.CancellationToken);
+    public async Task SendQuery<T>(ConsumeContext<T> context, ISagaQuery<TSaga> query, IPipe<SagaRepositoryQueryContext<TSaga, T>> next) where T : class
+    {
+        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        if (!await transaction.TryBegin(context.CancellationToken)) return;
+        List<TSaga> instances = await transaction.Books.Set<TSaga>().Where(query.FilterExpression).ToListAsync(context.CancellationToken);
+        await next.Send(new LoadedSagaRepositoryQueryContext<TSaga, T>(new SagaContext<T>(transaction.Books, context, consumeContexts), instances));
+    }
 
     public Task<T> Execute<T>(Func<LoadSagaRepositoryContext<TSaga>, Task<T>> asyncMethod, CancellationToken cancellationToken = default) where T : class =>
-        InTransaction(db => asyncMethod(new ReadContext(db, cancellationToken)), cancellationToken);
+        Read(db => asyncMethod(new ReadContext(db, cancellationToken)), cancellationToken);
 
     public Task<T> Execute<T>(Func<QuerySagaRepositoryContext<TSaga>, Task<T>> asyncMethod, CancellationToken cancellationToken = default) where T : class =>
-        InTransaction(db => asyncMethod(new ReadContext(db, cancellationToken)), cancellationToken);
+        Read(db => asyncMethod(new ReadContext(db, cancellationToken)), cancellationToken);
 
     private static IQueryable<TSaga> Locked(DbContext db, Guid correlationId)
     {
@@ -49,13 +46,10 @@ public sealed class SagaRepositoryContextFactory<TSaga, TContext>(IDbContextFact
         return db.Set<TSaga>().FromSql(FormattableStringFactory.Create($"select * from \"{table}\" where correlation_id = {{0}} for update", correlationId));
     }
 
-    private async Task<T> InTransaction<T>(Func<DbContext, Task<T>> work, CancellationToken cancel)
+    private async Task<T> Read<T>(Func<DbContext, Task<T>> work, CancellationToken cancel)
     {
         await using TContext db = await contexts.CreateDbContextAsync(cancel);
-        await using Microsoft.EntityFrameworkCore.Storage.IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(db.Database.IsNpgsql() ? IsolationLevel.ReadCommitted : IsolationLevel.Serializable, cancel);
-        T result = await work(db);
-        await transaction.CommitAsync(cancel);
-        return result;
+        return await work(db);
     }
 
     private sealed class SagaContext<T>(DbContext db, ConsumeContext<T> context, ISagaConsumeContextFactory<DbContext, TSaga> consumeContexts) :
@@ -82,18 +76,19 @@ public sealed class SagaRepositoryContextFactory<TSaga, TContext>(IDbContextFact
             return instance is null ? null! : await consumeContexts.CreateSagaConsumeContext(db, _context, instance, SagaConsumeContextMode.Load);
         }
 
-        public async Task Save(SagaConsumeContext<TSaga> context)
+        // What is tracked is saved with the outbox, in one round trip.
+        public Task Save(SagaConsumeContext<TSaga> context)
         {
             db.Add(context.Saga);
-            await db.SaveChangesAsync(CancellationToken);
+            return Task.CompletedTask;
         }
 
-        public Task Update(SagaConsumeContext<TSaga> context) => db.SaveChangesAsync(CancellationToken);
+        public Task Update(SagaConsumeContext<TSaga> context) => Task.CompletedTask;
 
-        public async Task Delete(SagaConsumeContext<TSaga> context)
+        public Task Delete(SagaConsumeContext<TSaga> context)
         {
             db.Remove(context.Saga);
-            await db.SaveChangesAsync(CancellationToken);
+            return Task.CompletedTask;
         }
 
         public Task Discard(SagaConsumeContext<TSaga> context) => Task.CompletedTask;

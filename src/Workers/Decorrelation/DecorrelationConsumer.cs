@@ -8,6 +8,7 @@ using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.Workers.Features;
 using TorchSharp;
+using MassTransit;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Decorrelation;
@@ -22,7 +23,7 @@ public sealed class DecorrelationConsumer(StepServices services) : StepConsumer<
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, run.Spec.Decorrelation },
         run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression)));
 
-    protected override async Task<StepOutcome?> Work(StepRun run)
+    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
         if (verbosity < 0)

@@ -11,6 +11,7 @@ using ArmoFlow.Workers.Features;
 using ArmoFlow.Workers.Gating;
 using ArmoFlow.Workers.Ingestion;
 using ArmoFlow.Workers.Regression;
+using MassTransit;
 
 namespace ArmoFlow.Workers.Evaluation;
 
@@ -53,7 +54,7 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
 
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name, run.Objectives, run.Spec.Evaluation, run.Spec.Benchmark?.Sections }, run.Inputs(Inputs)));
 
-    protected override async Task<StepOutcome?> Work(StepRun run)
+    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
         using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);

@@ -33,7 +33,7 @@ public sealed class FeatureTable : IDisposable
             if (!shards.TryGetValue(shard, out int at))
             {
                 shards[shard] = at = table._shards.Count;
-                table._shards.Add(new SafetensorsFile(artifacts.PathOf(shard)));
+                table._shards.Add(new SafetensorsFile(await artifacts.Open(shard, default)));
             }
             table._rows[((string)row["kind"]!, (string)row["id"]!)] = (at, (int)(long)row["row"]!);
         }

@@ -1,10 +1,13 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Features;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
+using MassTransit;
 
 namespace ArmoFlow.Workers.Features;
 
@@ -31,36 +34,33 @@ public sealed record FeaturesReport
     public required int BenchmarkLeftOut { get; init; }
 }
 
-/// <summary>Extracts features of the conversations that have none yet, a shard for each slice.</summary>
-public sealed class FeaturesConsumer(StepServices services, ExtractorCache extractors) : StepConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, version: 1, services)
+/// <summary>Plans the conversations that have no features yet as shards, sends these to all workers, and puts the table together when they are done.</summary>
+public sealed class FeaturesConsumer(StepServices services) : StepConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, version: 1, services)
 {
     private const int OverLimitListed = 20;
     private static readonly string[] Tables = [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences, ArtifactNames.Benchmark];
 
-    private sealed record Space(string Id, string Folder, string Digest, string Dtype, LlamaConfig Config, int MaxTokens);
-
     protected override async Task<StepPlan> Plan(StepRun run)
     {
-        Space space = await SpaceOf(run);
+        (FeatureSpace space, _) = await FeatureSpace.Of(run);
         return new StepPlan(new { space.Digest, Template = ChatTemplate.Name, space.Dtype, space.MaxTokens, run.Objectives }, run.Inputs(Tables));
     }
 
-    protected override async Task<StepOutcome?> Work(StepRun run)
+    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
-        Space space = await SpaceOf(run);
-        ShardPlan plan = ShardPlan.Load(run.Scratch) ?? await ShardPlan.Make(run, space.Id, Path.Combine(space.Folder, "tokenizer.json"), space.MaxTokens, space.Config.Parameters);
-        int shard = plan.NextShard(run.Scratch);
-        if (shard < plan.Shards)
-        {
-            FeatureExtractor extractor = extractors.Get(space.Folder, space.Digest, space.Dtype);
-            await plan.Extract(run, shard, space.Id, extractor);
-            return null;
-        }
-        return await Finish(run, space, plan);
+        (FeatureSpace space, LlamaConfig config) = await FeatureSpace.Of(run);
+        ShardPlan plan = await ShardPlan.Find(run) ?? await ShardPlan.Make(run, space, config.Parameters);
+        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        if (!await transaction.TryBegin(run.Cancel)) return StepOutcome.Elsewhere;
+        IReadOnlyList<int> open = await WorkBooks.OpenShards(transaction.Books, run.Key, plan.Shards, run.Cancel);
+        foreach (int shard in open)
+            await context.Send(new Uri($"queue:{ExtractShard.Queue}"), new ExtractShard { RunId = run.Id, Spec = run.Spec, Inputs = run.AllInputs, Attempt = run.Attempt, StepKey = run.Key.Value, Shard = shard });
+        return open.Count > 0 ? StepOutcome.Elsewhere : await Finish(run, plan, transaction);
     }
 
-    private static async Task<StepOutcome> Finish(StepRun run, Space space, ShardPlan plan)
+    private static async Task<StepOutcome?> Finish(StepRun run, ShardPlan plan, BooksTransaction transaction)
     {
+        FeatureSpace space = plan.Space;
         HashSet<string> overLimit = [.. plan.OverLimit];
         List<string> ids = [], prompts = [];
         HashSet<string> seenPrompts = [];
@@ -72,6 +72,13 @@ public sealed class FeaturesConsumer(StepServices services, ExtractorCache extra
         }
         Dictionary<string, FeatureRow> responses = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, ids, run.Cancel);
         Dictionary<string, FeatureRow> promptRows = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
+        if (!ids.TrueForAll(responses.ContainsKey) || !prompts.TrueForAll(promptRows.ContainsKey))
+        {
+            // A shard was removed from the store since the plan was made, which no longer covers everything: plan anew.
+            await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
+            transaction.AfterCommit = () => run.Services.Scratch.Forget(run.Key, CancellationToken.None);
+            return null;
+        }
         ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path, [.. ids.Select(i => responses[i]), .. prompts.Select(p => promptRows[p])]), run.Cancel);
 
         int ratings = (await CanonicalTables.ReadRatings(run.Open(ArtifactNames.Ratings), [])).Count(r => overLimit.Contains(r.ConversationId));
@@ -83,7 +90,7 @@ public sealed class FeaturesConsumer(StepServices services, ExtractorCache extra
             Template = ChatTemplate.Name,
             Dtype = space.Dtype,
             MaxTokens = space.MaxTokens,
-            Dimension = space.Config.HiddenSize,
+            Dimension = space.Dimension,
             Space = space.Id,
             Conversations = ids.Count,
             OverLimit = overLimit.Count,
@@ -94,22 +101,8 @@ public sealed class FeaturesConsumer(StepServices services, ExtractorCache extra
         };
         string leftOut = overLimit.Count == 0 ? "" : $"; {overLimit.Count:N0} over {space.MaxTokens:N0} tokens left out, with {ratings:N0} ratings, {preferences:N0} pairs and {benchmark:N0} benchmark pairs";
         return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Features] = features, [ArtifactNames.FeaturesReport] = await run.PutJson(report) },
-            $"{plan.Conversations:N0} conversations extracted, {ids.Count - plan.Conversations:N0} were known ({space.Dtype}, d = {space.Config.HiddenSize}){leftOut}",
-            new { extracted = plan.Conversations, known = ids.Count - plan.Conversations, overLimit = overLimit.Count, ratingsLeftOut = ratings, preferencesLeftOut = preferences, benchmarkLeftOut = benchmark, dtype = space.Dtype, dimension = space.Config.HiddenSize });
-    }
-
-    private async Task<Space> SpaceOf(StepRun run)
-    {
-        string folder = Path.GetFullPath(Path.Combine(run.Spec.Folder, run.Spec.Backbone.Path));
-        LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
-        ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
-        using (Checkpoint checkpoint = new(folder)) LlamaModel.RequireShapes(checkpoint, config);
-        string stamp = string.Join('|', Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).Select(f => new FileInfo(f)).Select(f => $"{f.Name}:{f.Length}:{f.LastWriteTimeUtc.Ticks}"));
-        string digest = await Services.Books.Settle($"digest {folder} {StepRun.KeyOf(stamp, 1, "", new Dictionary<string, ArtifactRef>())}", () => Checkpoint.Digest(folder, run.Cancel), run.Cancel);
-        string dtype = run.Spec.Backbone.Dtype != "auto" ? run.Spec.Backbone.Dtype
-            : await Services.Books.Settle($"dtype {digest} {ComputeType.Hardware}", () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize), run.Cancel);
-        string id = StepRun.KeyOf("features-space", 1, new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens }, new Dictionary<string, ArtifactRef>()).Value[..32];
-        return new Space(id, folder, digest, dtype, config, run.Spec.Backbone.MaxTokens);
+            $"{plan.Conversations:N0} conversations extracted, {ids.Count - plan.Conversations:N0} were known ({space.Dtype}, d = {space.Dimension}){leftOut}",
+            new { extracted = plan.Conversations, known = ids.Count - plan.Conversations, overLimit = overLimit.Count, ratingsLeftOut = ratings, preferencesLeftOut = preferences, benchmarkLeftOut = benchmark, dtype = space.Dtype, dimension = space.Dimension });
     }
 }
 

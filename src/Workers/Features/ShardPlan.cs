@@ -12,10 +12,10 @@ using static TorchSharp.torch;
 namespace ArmoFlow.Workers.Features;
 
 /// <summary>
-/// How the conversations without features were cut into shards, fixed before the first is computed: a run that goes on after
-/// a crash computes the same shards, and so the same bytes.
+/// How the conversations without features were cut into shards, fixed before the first is computed: whichever workers compute
+/// them, and in whichever order, the bytes are the same.
 /// </summary>
-internal sealed record ShardPlan(int Shards, int Conversations, IReadOnlyList<string> OverLimit)
+internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversations, IReadOnlyList<string> OverLimit)
 {
     private const string PlanFile = "plan.json";
     private const double FlopsPerShard = 4e13; // some ten seconds of a GPU, a minute or two of a CPU
@@ -23,17 +23,17 @@ internal sealed record ShardPlan(int Shards, int Conversations, IReadOnlyList<st
 
     private sealed record Item(string Id, string PromptId, int[] Tokens, int PromptPosition, bool OwnsPrompt);
 
-    public static ShardPlan? Load(string scratch) => File.Exists(Path.Combine(scratch, PlanFile))
-        ? JsonSerializer.Deserialize<ShardPlan>(File.ReadAllBytes(Path.Combine(scratch, PlanFile)), StepRun.Json) : null;
+    public static async Task<ShardPlan?> Find(StepRun run) => await run.Recall(PlanFile) is { } path
+        ? JsonSerializer.Deserialize<ShardPlan>(await File.ReadAllBytesAsync(path, run.Cancel), StepRun.Json) : null;
 
-    public static async Task<ShardPlan> Make(StepRun run, string space, string tokenizerPath, int maxTokens, long parameters)
+    public static async Task<ShardPlan> Make(StepRun run, FeatureSpace space, long parameters)
     {
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(tokenizerPath).RequireTemplateTokens();
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(space.Folder, "tokenizer.json")).RequireTemplateTokens();
         long budget = Math.Clamp((long)(FlopsPerShard / (2.0 * parameters)), FewestTokens, MostTokens);
         List<(string Id, string PromptId)> all = [];
         await foreach (Conversation c in CanonicalTables.ReadConversations(run.Open(ArtifactNames.Conversations))) all.Add((c.Id, c.PromptId));
-        Dictionary<string, FeatureRow> known = await run.Services.Books.FindFeatures(space, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
-        HashSet<string> ownedPrompts = [.. (await run.Services.Books.FindFeatures(space, FeatureTable.Prompt, all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
+        Dictionary<string, FeatureRow> known = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
+        HashSet<string> ownedPrompts = [.. (await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
 
         List<string> overLimit = [];
         List<Item> pending = [];
@@ -45,42 +45,39 @@ internal sealed record ShardPlan(int Shards, int Conversations, IReadOnlyList<st
             run.Progress("conversations tokenized", ++seen, all.Count);
             if (known.ContainsKey(conversation.Id)) continue;
             EncodedConversation encoded = tokenizer.Encode(conversation);
-            if (encoded.Tokens.Length > maxTokens)
+            if (encoded.Tokens.Length > space.MaxTokens)
             {
                 overLimit.Add(conversation.Id);
                 continue;
             }
-            if (pending.Count > 0 && tokens + encoded.Tokens.Length > budget) Flush();
+            if (pending.Count > 0 && tokens + encoded.Tokens.Length > budget) await Flush();
             // f(x) is computed once for each prompt, with the first conversation that has it, and so is one vector for all of its responses.
             pending.Add(new Item(encoded.Id, encoded.PromptId, encoded.Tokens, encoded.PromptPosition, ownedPrompts.Add(encoded.PromptId)));
             tokens += encoded.Tokens.Length;
             conversations++;
         }
-        if (pending.Count > 0) Flush();
-        ShardPlan plan = new(shards, conversations, overLimit);
+        if (pending.Count > 0) await Flush();
+        ShardPlan plan = new(space, shards, conversations, overLimit);
         AtomicFile.Write(Path.Combine(run.Scratch, PlanFile), stream => JsonSerializer.Serialize(stream, plan, StepRun.Json));
+        await run.Keep(PlanFile);
         return plan;
 
-        void Flush()
+        async Task Flush()
         {
-            AtomicFile.Write(ShardFile(run.Scratch, shards++), stream => JsonSerializer.Serialize(stream, pending));
+            string name = ShardFile(shards++);
+            AtomicFile.Write(Path.Combine(run.Scratch, name), stream => JsonSerializer.Serialize(stream, pending));
+            await run.Keep(name);
             pending.Clear();
             tokens = 0;
         }
     }
 
-    /// <summary>The first shard that is not done; shards are done in order.</summary>
-    public int NextShard(string scratch)
+    /// <summary>Computes a shard; the artifact and where each vector lies in it.</summary>
+    public async Task<IReadOnlyList<FeatureRow>> Extract(StepRun run, int shard, FeatureExtractor extractor)
     {
-        int shard = 0;
-        while (shard < Shards && !File.Exists(ShardFile(scratch, shard))) shard++;
-        return shard;
-    }
-
-    public async Task Extract(StepRun run, int shard, string space, FeatureExtractor extractor)
-    {
-        List<Item> items = JsonSerializer.Deserialize<List<Item>>(await File.ReadAllBytesAsync(ShardFile(run.Scratch, shard), run.Cancel))!;
-        int before = Enumerable.Range(0, shard).Sum(s => CountOf(run.Scratch, s));
+        string path = await run.Recall(ShardFile(shard)) ?? throw new FileNotFoundException($"shard {shard} of the plan is gone from {run.Scratch}");
+        List<Item> items = JsonSerializer.Deserialize<List<Item>>(await File.ReadAllBytesAsync(path, run.Cancel))!;
+        int before = await run.Services.Work.ItemsDone(run.Key, run.Cancel);
         ConversationFeatures[] features = extractor.Extract([.. items.Select(i => new EncodedConversation(i.Id, i.PromptId, i.Tokens, i.PromptPosition))],
             done => run.Progress("conversations", before + done, Conversations), run.Cancel);
         Item[] owners = [.. items.Where(i => i.OwnsPrompt)];
@@ -94,16 +91,12 @@ internal sealed record ShardPlan(int Shards, int Conversations, IReadOnlyList<st
                 ("prompt_embeddings", tensor(prompts, [owners.Length, extractor.Dimension])),
             ]);
         });
-        await run.Services.Books.EnterFeatures(
+        return
         [
-            .. items.Select((item, row) => new FeatureRow { Space = space, Kind = FeatureTable.Response, Id = item.Id, Shard = artifact.Sha256, Row = row }),
-            .. owners.Select((item, row) => new FeatureRow { Space = space, Kind = FeatureTable.Prompt, Id = item.PromptId, Shard = artifact.Sha256, Row = row }),
-        ], run.Cancel);
-        AtomicFile.WriteText(CountFile(run.Scratch, shard), items.Count.ToString(CultureInfo.InvariantCulture));
-        File.Delete(ShardFile(run.Scratch, shard));
+            .. items.Select((item, row) => new FeatureRow { Space = Space.Id, Kind = FeatureTable.Response, Id = item.Id, Shard = artifact.Sha256, Row = row }),
+            .. owners.Select((item, row) => new FeatureRow { Space = Space.Id, Kind = FeatureTable.Prompt, Id = item.PromptId, Shard = artifact.Sha256, Row = row }),
+        ];
     }
 
-    private static int CountOf(string scratch, int shard) => int.Parse(File.ReadAllText(CountFile(scratch, shard)), CultureInfo.InvariantCulture);
-    private static string ShardFile(string scratch, int shard) => Path.Combine(scratch, string.Create(CultureInfo.InvariantCulture, $"shard-{shard:d6}.json"));
-    private static string CountFile(string scratch, int shard) => Path.Combine(scratch, string.Create(CultureInfo.InvariantCulture, $"done-{shard:d6}"));
+    private static string ShardFile(int shard) => string.Create(CultureInfo.InvariantCulture, $"shard-{shard:d6}.json");
 }

@@ -4,6 +4,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Gating;
+using MassTransit;
 
 namespace ArmoFlow.Workers.Gating;
 
@@ -35,6 +36,7 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
 {
     private static readonly TimeSpan SliceTime = TimeSpan.FromSeconds(20);
     private const int StepsBetweenLooks = 10;
+    private const string Checkpoint = "checkpoint.safetensors";
 
     private static GatingOptions Options(GatingSpec spec) => new()
     {
@@ -50,7 +52,7 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, Options = Options(run.Spec.Gating), run.Spec.Decorrelation.Verbosity },
         run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression, ArtifactNames.Decorrelation)));
 
-    protected override async Task<StepOutcome?> Work(StepRun run)
+    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         GatingOptions options = Options(run.Spec.Gating);
         TrainerCache.Session session = await trainers.Get(run.Key, async () =>
@@ -58,13 +60,13 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
             PairTable pairs = await PairTable.Open(run, Services.Artifacts);
             return new TrainerCache.Session(pairs, new GatingTrainer(pairs.ForGate, options));
         });
-        // What is on disk decides, not what is in memory: a slice cancelled half-way is done again from the last checkpoint.
-        string checkpoint = Path.Combine(run.Scratch, "checkpoint.safetensors");
-        session.Trainer.Rewind(File.Exists(checkpoint) ? checkpoint : null);
+        // What was kept decides, not what is in memory: a slice cancelled half-way is done again from the last checkpoint.
+        session.Trainer.Rewind(await run.Recall(Checkpoint));
         long start = Stopwatch.GetTimestamp();
         while (session.Trainer.Step < options.Steps && Stopwatch.GetElapsedTime(start) < SliceTime)
             session.Trainer.Advance(session.Trainer.Step + StepsBetweenLooks, (step, loss) => run.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps), run.Cancel);
-        session.Trainer.Save(checkpoint);
+        session.Trainer.Save(Path.Combine(run.Scratch, Checkpoint));
+        await run.Keep(Checkpoint);
         if (session.Trainer.Step < options.Steps) return null;
         StepOutcome outcome = await Finish(run, session, options);
         trainers.Forget();

@@ -4,6 +4,7 @@ using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Ingestion;
+using MassTransit;
 
 namespace ArmoFlow.Workers.Ingestion;
 
@@ -25,7 +26,7 @@ public sealed class IngestionConsumer(StepServices services) : StepConsumer<Inge
         return new StepPlan(new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark }, files);
     }
 
-    protected override async Task<StepOutcome?> Work(StepRun run)
+    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         try { return await Ingest(run); }
         catch

@@ -5,6 +5,7 @@ using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Regression;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.Workers.Features;
+using MassTransit;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Regression;
@@ -21,7 +22,7 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, Alphas = Alphas(run) },
         run.Inputs(ArtifactNames.Ratings, ArtifactNames.Features, ArtifactNames.FeaturesReport)));
 
-    protected override async Task<StepOutcome?> Work(StepRun run)
+    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
         using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);
@@ -52,7 +53,7 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
         public NormalEquations? Find(string key)
         {
             if (run.Services.Books.Find(Key(key), run.Cancel).GetAwaiter().GetResult() is not { } known) return null;
-            using SafetensorsFile file = new(run.Services.Artifacts.PathOf(known.Artifacts.Single(a => a.IsOutput).Sha256));
+            using SafetensorsFile file = new(run.Services.Artifacts.Open(known.Artifacts.Single(a => a.IsOutput).Sha256, run.Cancel).GetAwaiter().GetResult());
             return new NormalEquations(file.Load("gram"), file.Load("moments"), long.Parse(file.Metadata["rows"], System.Globalization.CultureInfo.InvariantCulture));
         }
 

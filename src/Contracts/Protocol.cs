@@ -1,0 +1,13 @@
+namespace ArmoFlow.Contracts;
+
+/// <summary>
+/// What orchestrators and workers must agree on. It changes only where an older process would misunderstand a message; a new
+/// optional member is no such change.
+/// </summary>
+public static class Protocol
+{
+    public const string Version = "1";
+
+    /// <summary>Under which name the books keep the version that their processes speak.</summary>
+    public const string Setting = "protocol";
+}

@@ -1,0 +1,89 @@
+using System.Diagnostics;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Work;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Orchestrator.Runs;
+
+/// <summary>How long silence may last, and a shard.</summary>
+/// <param name="Lost">A lease that stood still for so long is lost.</param>
+/// <param name="Slow">A shard that was held for so long is offered to others; its holder's answer still counts if it comes first.</param>
+public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow)
+{
+    public static LeaseLimits Default { get; } = new(TimeSpan.FromSeconds(40), TimeSpan.FromMinutes(10));
+}
+
+/// <summary>
+/// Watches the leases: one that is not renewed is taken from its worker, and the run asks for the work again. It compares counts
+/// that it saw at its own times, so that no two machines' clocks need agree; several orchestrators may watch the same leases.
+/// </summary>
+public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, BusOutbox outbox, LeaseLimits limits, TimeProvider time, ILogger<LeaseSweeper> log) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+    private readonly Dictionary<(Guid Run, string Step, int Slot, Guid Worker), Sighting> _leases = [];
+    private readonly Dictionary<Guid, Sighting> _workers = [];
+
+    /// <summary>A count, and since when it was seen unchanged, and since when at all.</summary>
+    private readonly record struct Sighting(long Count, long Since, long First);
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using PeriodicTimer timer = new(Interval);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                try { await Sweep(stoppingToken); }
+                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("leases: {Message}; trying again", e.Message); }
+            }
+        }
+        catch (OperationCanceledException) { }
+    }
+
+    private async Task Sweep(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        List<WorkLease> leases = await db.WorkLeases.AsNoTracking().ToListAsync(cancel);
+        List<WorkerRow> workers = await db.Workers.AsNoTracking().ToListAsync(cancel);
+        Look(_workers, workers.ToDictionary(w => w.Id, w => w.Beats));
+        Look(_leases, leases.ToDictionary(l => (l.RunId, l.Step, l.Slot, l.Worker), l => l.Renewals));
+        foreach (WorkLease lease in leases)
+        {
+            Sighting seen = _leases[(lease.RunId, lease.Step, lease.Slot, lease.Worker)];
+            string holder = workers.Find(w => w.Id == lease.Worker) is { } worker ? $"worker {worker.ProcessId} on {worker.Machine}" : "a worker";
+            if (Stopwatch.GetElapsedTime(seen.Since) > limits.Lost) await Take(lease, $"{holder} was lost: no sign of life for {limits.Lost.TotalSeconds:f0} s");
+            else if (lease.Slot > 0 && Stopwatch.GetElapsedTime(seen.First) > limits.Slow) await Take(lease, $"{holder} held it for more than {limits.Slow.TotalMinutes:f0} minutes");
+        }
+        foreach (WorkerRow gone in workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) > limits.Lost))
+            await db.Workers.Where(w => w.Id == gone.Id && w.Beats == gone.Beats).ExecuteDeleteAsync(cancel);
+        DateTimeOffset now = time.GetUtcNow();
+        foreach (var late in await db.Runs.Where(r => r.DeadlineAt < now).Select(r => new { r.CorrelationId, r.Attempt }).Take(100).ToListAsync(cancel))
+            await Tell(new RunTimedOut(late.CorrelationId, late.Attempt), cancel);
+
+        async Task Take(WorkLease lease, string reason)
+        {
+            // One of several orchestrators takes it; a renewal that came meanwhile saves it.
+            if (await db.WorkLeases.Where(l => l.RunId == lease.RunId && l.Step == lease.Step && l.Slot == lease.Slot && l.Worker == lease.Worker && l.Renewals == lease.Renewals).ExecuteDeleteAsync(cancel) == 0) return;
+            log.LogWarning("run {Run}, {Step}: {Reason}", lease.RunId, lease.Step, reason);
+            await Tell(new WorkLost { RunId = lease.RunId, Attempt = lease.Attempt, Reason = reason }, cancel);
+        }
+    }
+
+    private async Task Tell<T>(T message, CancellationToken cancel) where T : class
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await outbox.Save(db, message, cancel);
+    }
+
+    private static void Look<TKey>(Dictionary<TKey, Sighting> sightings, Dictionary<TKey, long> now) where TKey : notnull
+    {
+        foreach (TKey gone in sightings.Keys.Where(k => !now.ContainsKey(k)).ToList()) sightings.Remove(gone);
+        long at = Stopwatch.GetTimestamp();
+        foreach ((TKey key, long count) in now)
+            sightings[key] = !sightings.TryGetValue(key, out Sighting seen) ? new Sighting(count, at, at) : seen.Count == count ? seen : seen with { Count = count, Since = at };
+    }
+}

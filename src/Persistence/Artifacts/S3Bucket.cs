@@ -1,0 +1,100 @@
+using System.Net;
+using Amazon.Runtime;
+using Amazon.S3;
+using Amazon.S3.Model;
+using Amazon.S3.Transfer;
+
+namespace ArmoFlow.Persistence.Artifacts;
+
+/// <summary>
+/// A bucket of S3 or of a server that speaks its protocol (AWS_ENDPOINT_URL). Credentials and region come from the usual AWS
+/// variables and files. Large objects go up in parts; the server checks each part's checksum.
+/// </summary>
+public sealed class S3Bucket : IBucket, IDisposable
+{
+    private const string Scheme = "s3://", DefaultRegion = "us-east-1";
+    private readonly AmazonS3Client _client;
+    private readonly TransferUtility _transfer;
+    private readonly string _bucket, _prefix;
+
+    public S3Bucket(string address)
+    {
+        string[] parts = address[Scheme.Length..].TrimEnd('/').Split('/', 2);
+        (_bucket, _prefix, Address) = (parts[0], parts.Length > 1 ? parts[1] + "/" : "", address.TrimEnd('/'));
+        AmazonS3Config config = new() { Timeout = TimeSpan.FromMinutes(5), MaxErrorRetry = 4 };
+        if (Environment.GetEnvironmentVariable("AWS_ENDPOINT_URL") is { Length: > 0 } endpoint)
+            (config.ServiceURL, config.ForcePathStyle, config.AuthenticationRegion) = (endpoint, true, Environment.GetEnvironmentVariable("AWS_REGION") ?? DefaultRegion);
+        _client = new AmazonS3Client(config);
+        _transfer = new TransferUtility(_client);
+    }
+
+    public string Address { get; }
+
+    public static bool IsAddress(string text) => text.StartsWith(Scheme, StringComparison.Ordinal);
+
+    public async Task<bool> Has(string name, CancellationToken cancel)
+    {
+        try
+        {
+            await _client.GetObjectMetadataAsync(_bucket, _prefix + name, cancel);
+            return true;
+        }
+        catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound) { return false; }
+    }
+
+    public Task Put(string name, string path, CancellationToken cancel) => _transfer.UploadAsync(path, _bucket, _prefix + name, cancel);
+
+    public async Task<bool> Get(string name, string path, CancellationToken cancel)
+    {
+        try
+        {
+            using GetObjectResponse response = await _client.GetObjectAsync(_bucket, _prefix + name, cancel);
+            await response.WriteResponseStreamToFileAsync(path, append: false, cancel);
+            return true;
+        }
+        catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound) { return false; }
+    }
+
+    public Task Delete(string name, CancellationToken cancel) => _client.DeleteObjectAsync(_bucket, _prefix + name, cancel);
+
+    public async Task<IReadOnlyList<string>> List(string prefix, CancellationToken cancel)
+    {
+        List<string> names = [];
+        ListObjectsV2Request request = new() { BucketName = _bucket, Prefix = _prefix + prefix };
+        while (true)
+        {
+            ListObjectsV2Response page = await _client.ListObjectsV2Async(request, cancel);
+            names.AddRange((page.S3Objects ?? []).Select(o => o.Key[_prefix.Length..]));
+            if (page.IsTruncated != true) return names;
+            request.ContinuationToken = page.NextContinuationToken;
+        }
+    }
+
+    /// <summary>What is wrong with the bucket, for a reader; null if it can be written and read.</summary>
+    public async Task<string?> Check(CancellationToken cancel)
+    {
+        string name = $"check/{Guid.NewGuid():N}", file = Path.GetTempFileName();
+        try
+        {
+            await File.WriteAllTextAsync(file, name, cancel);
+            await Put(name, file, cancel);
+            await Delete(name, cancel);
+            return null;
+        }
+        catch (Exception e) when (e is AmazonServiceException or AmazonClientException or HttpRequestException)
+        {
+            string said = (e.InnerException as AmazonS3Exception ?? e).Message.TrimEnd('.');
+            return $"{Address}: {said}; expected a bucket that can be written. Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and that the bucket exists.";
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    public void Dispose()
+    {
+        _transfer.Dispose();
+        _client.Dispose();
+    }
+}

@@ -1,0 +1,57 @@
+using ArmoFlow.Contracts;
+
+namespace ArmoFlow.Persistence.Artifacts;
+
+/// <summary>
+/// Where unfinished steps keep their plans and checkpoints, by step key, for whichever worker takes the next slice: in a folder
+/// that all of them see, or in the bucket.
+/// </summary>
+/// <param name="folder">The folder; of this machine alone where there is a bucket.</param>
+/// <param name="reserve">A file set aside, to be given up when the disk is full; null for none.</param>
+/// <param name="bucket">What all machines see; null where that is the folder.</param>
+public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket = null)
+{
+    public string Folder { get; } = folder;
+    public string? Reserve { get; } = reserve;
+
+    /// <summary>The key's own folder, made if need be.</summary>
+    public string FolderOf(StepKey key) => Directory.CreateDirectory(Path.Combine(Folder, key.Value[..32])).FullName;
+
+    /// <summary>Makes a file of the key's folder known to other workers.</summary>
+    public Task Keep(StepKey key, string name, CancellationToken cancel) => bucket is null ? Task.CompletedTask : bucket.Put(ObjectName(key, name), Path.Combine(FolderOf(key), name), cancel);
+
+    /// <summary>The latest of a file that some worker kept; null if none did.</summary>
+    public async Task<string?> Recall(StepKey key, string name, CancellationToken cancel)
+    {
+        string path = Path.Combine(FolderOf(key), name);
+        if (bucket is null) return File.Exists(path) ? path : null;
+        string beside = $"{path}.{Guid.NewGuid():N}";
+        try
+        {
+            if (!await bucket.Get(ObjectName(key, name), beside, cancel)) return null;
+            File.Move(beside, path, overwrite: true);
+            return path;
+        }
+        finally
+        {
+            if (File.Exists(beside)) File.Delete(beside);
+        }
+    }
+
+    /// <summary>Removes what a key kept.</summary>
+    public async Task Forget(StepKey key, CancellationToken cancel)
+    {
+        string path = Path.Combine(Folder, key.Value[..32]);
+        if (Directory.Exists(path)) Directory.Delete(path, recursive: true);
+        if (bucket is null) return;
+        foreach (string name in await bucket.List(ObjectName(key, ""), cancel)) await bucket.Delete(name, cancel);
+    }
+
+    /// <summary>Frees what was set aside, so that a full disk can still be entered in the books.</summary>
+    public void SpendReserve()
+    {
+        if (Reserve is not null) File.Delete(Reserve);
+    }
+
+    private static string ObjectName(StepKey key, string name) => $"scratch/{key.Value[..32]}/{name}";
+}

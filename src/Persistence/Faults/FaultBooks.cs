@@ -1,0 +1,61 @@
+using ArmoFlow.Persistence.Outbox;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+
+namespace ArmoFlow.Persistence.Faults;
+
+/// <summary>What was set aside, and what was decided of it.</summary>
+public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
+{
+    private const int MostRedeliveries = 5;
+
+    public async Task<IReadOnlyList<FaultGroup>> Groups(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        var groups = await db.Faults.GroupBy(f => f.Fingerprint).Select(g => new
+        {
+            Open = g.Count(f => f.Status == "Open"),
+            Redelivered = g.Count(f => f.Status == "Redelivered"),
+            Archived = g.Count(f => f.Status == "Archived"),
+            First = g.Min(f => f.Id),
+            Latest = g.Max(f => f.Id),
+        }).ToListAsync(cancel);
+        long[] ids = [.. groups.SelectMany(g => new[] { g.First, g.Latest })];
+        Dictionary<long, FaultRow> rows = await db.Faults.AsNoTracking().Where(f => ids.Contains(f.Id)).ToDictionaryAsync(f => f.Id, cancel);
+        return [.. groups.OrderByDescending(g => g.Open > 0).ThenByDescending(g => g.Latest).Select(g => (Counts: g, Row: rows[g.Latest]))
+            .Select(x => new FaultGroup(x.Row.Fingerprint, x.Row.Queue, x.Row.MessageType, x.Row.Reason, x.Counts.Open, x.Counts.Redelivered, x.Counts.Archived, rows[x.Counts.First].FaultedAt, x.Row.FaultedAt, x.Counts.Latest))];
+    }
+
+    /// <summary>The faults of a group, by the start of its fingerprint, or one by its number; newest first.</summary>
+    public async Task<IReadOnlyList<FaultRow>> Find(string which, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await Chosen(db.Faults.AsNoTracking(), which).OrderByDescending(f => f.Id).Take(100).ToListAsync(cancel);
+    }
+
+    /// <summary>Sends open faults to their queues again, or archives them; each decision is recorded. Returns how many.</summary>
+    /// <param name="which">A group's fingerprint, a fault's number, or 'all'.</param>
+    /// <param name="redeliver">True to send again, false to archive.</param>
+    /// <param name="by">Who decided.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="InvalidOperationException">One of them has come back too often to be sent again.</exception>
+    public async Task<int> Decide(string which, bool redeliver, string by, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        List<FaultRow> faults = await Chosen(db.Faults, which).Where(f => f.Status == "Open").ToListAsync(cancel);
+        if (redeliver && faults.Find(f => f.Redeliveries >= MostRedeliveries) is { } worn)
+            throw new InvalidOperationException($"fault {worn.Id}: redelivered {worn.Redeliveries} times already; expected at most {MostRedeliveries}. Mend the cause ({worn.Reason}), then archive it and retry its run.");
+        OutboxState? outbox = redeliver && faults.Count > 0 ? new OutboxState { OutboxId = NewId.NextGuid(), Created = DateTime.UtcNow } : null;
+        if (outbox is not null) db.OutboxStates.Add(outbox);
+        foreach (FaultRow fault in faults)
+        {
+            (fault.Status, fault.DecidedAt, fault.DecidedBy) = (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, by);
+            if (outbox is not null) FaultKeeper.Redeliver(db, fault, new Uri($"queue:{fault.Queue}"), outbox.OutboxId);
+        }
+        await db.SaveChangesAsync(cancel);
+        return faults.Count;
+    }
+
+    private static IQueryable<FaultRow> Chosen(IQueryable<FaultRow> faults, string which) => which == "all" ? faults
+        : long.TryParse(which, out long id) && which.Length < 12 ? faults.Where(f => f.Id == id) : faults.Where(f => f.Fingerprint == which);
+}

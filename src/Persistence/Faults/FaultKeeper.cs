@@ -1,0 +1,115 @@
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.RegularExpressions;
+using MassTransit;
+using MassTransit.Middleware;
+using MassTransit.Serialization;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Persistence.Faults;
+
+/// <summary>
+/// Where a message goes whose retries are used up, or that no consumer understands: into the books with its reason. Only if the
+/// books cannot be reached either does it go to the transport's own error queue.
+/// </summary>
+public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> contexts, ILogger<FaultKeeper> log)
+{
+    private const int LongestStack = 4000;
+    private const string RedeliveriesHeader = "ArmoFlow-Redeliveries";
+
+    public void Attach(IReceiveEndpointConfigurator endpoint)
+    {
+        endpoint.ConfigureError(pipe =>
+        {
+            pipe.UseFilter(new GenerateFaultFilter());
+            pipe.UseFilter(new ErrorFilter(this));
+            pipe.UseFilter(new ErrorTransportFilter());
+        });
+        endpoint.ConfigureDeadLetter(pipe =>
+        {
+            pipe.UseFilter(new SkippedFilter(this));
+            pipe.UseFilter(new DeadLetterTransportFilter());
+        });
+    }
+
+    /// <summary>Sends a kept message to its queue again, in the transaction of the caller.</summary>
+    public static void Redeliver(ArmoFlowDbContext db, FaultRow fault, Uri queue, Guid outboxId) => db.OutboxMessages.Add(new Outbox.OutboxMessage
+    {
+        OutboxId = outboxId,
+        MessageId = fault.MessageId ?? NewId.NextGuid(),
+        DestinationAddress = queue,
+        ContentType = fault.ContentType,
+        MessageType = fault.MessageType,
+        Body = fault.Body,
+        SentTime = DateTime.UtcNow,
+        Headers = SystemTextJsonMessageSerializer.Instance.SerializeDictionary(new Dictionary<string, object> { [RedeliveriesHeader] = fault.Redeliveries + 1 }),
+    });
+
+    private async Task<bool> Keep(ReceiveContext context, string reason, string? stack)
+    {
+        try
+        {
+            string queue = context.InputAddress.AbsolutePath.Split('/')[^1], body = Encoding.UTF8.GetString(context.Body.GetBytes()), type = TypeOf(context, body);
+            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(CancellationToken.None);
+            db.Faults.Add(new FaultRow
+            {
+                Fingerprint = Fingerprint(queue, type, reason),
+                Queue = queue,
+                MessageId = context.GetMessageId(),
+                MessageType = type,
+                ContentType = context.ContentType?.ToString() ?? SystemTextJsonMessageSerializer.JsonContentType.ToString(),
+                Body = body,
+                Reason = reason,
+                StackTrace = stack is { Length: > LongestStack } ? stack[..LongestStack] : stack,
+                Machine = Environment.MachineName,
+                FaultedAt = DateTimeOffset.UtcNow,
+                Redeliveries = context.TransportHeaders.Get<int>(RedeliveriesHeader) ?? 0,
+            });
+            await db.SaveChangesAsync(CancellationToken.None);
+            log.LogError("set aside from queue {Queue}: {Reason} (see: armoflow runs faults)", queue, reason);
+            return true;
+        }
+        catch (Exception e) when (e is DbUpdateException or System.Data.Common.DbException or InvalidOperationException)
+        {
+            log.LogError("cannot enter a fault: {Message}; the message goes to the error queue", e.Message);
+            return false;
+        }
+    }
+
+    public static string Fingerprint(string queue, string type, string reason) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{queue}\n{type}\n{Changing().Replace(reason, "#")}")))[..12];
+
+    private static string TypeOf(ReceiveContext context, string body)
+    {
+        Match type = TypeInBody().Match(body);
+        return type.Success ? type.Groups[1].Value : context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
+    }
+
+    [GeneratedRegex("[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,}|[0-9]+")]
+    private static partial Regex Changing();
+
+    [GeneratedRegex("\"messageType\"\\s*:\\s*\\[\\s*\"([^\"]+)\"")]
+    private static partial Regex TypeInBody();
+
+    private sealed class ErrorFilter(FaultKeeper keeper) : IFilter<ExceptionReceiveContext>
+    {
+        public async Task Send(ExceptionReceiveContext context, IPipe<ExceptionReceiveContext> next)
+        {
+            Exception fault = context.Exception.GetBaseException();
+            if (!await keeper.Keep(context, $"{fault.GetType().Name}: {fault.Message}", context.Exception.StackTrace)) await next.Send(context);
+        }
+
+        public void Probe(ProbeContext context) => context.CreateFilterScope("faults");
+    }
+
+    private sealed class SkippedFilter(FaultKeeper keeper) : IFilter<ReceiveContext>
+    {
+        public async Task Send(ReceiveContext context, IPipe<ReceiveContext> next)
+        {
+            if (!await keeper.Keep(context, "no consumer of this version understands the message", null)) await next.Send(context);
+        }
+
+        public void Probe(ProbeContext context) => context.CreateFilterScope("faults");
+    }
+}

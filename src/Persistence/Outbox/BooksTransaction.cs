@@ -1,0 +1,74 @@
+using System.Data;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace ArmoFlow.Persistence.Outbox;
+
+/// <summary>
+/// The one transaction of a message: its effects, its inbox row and what it sends. It begins with the first effect, so that long
+/// work holds no locks, and the inbox row is its first: of two copies of a message, one gets no further.
+/// </summary>
+public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contexts, Guid messageId, Guid consumerId) : IAsyncDisposable
+{
+    private ArmoFlowDbContext? _db;
+    private IDbContextTransaction? _transaction;
+
+    /// <summary>True once it is known that another copy of the message was dealt with.</summary>
+    public bool IsDuplicate { get; private set; }
+
+    /// <summary>What is to be done once the effects are in the books; its loss harms nothing.</summary>
+    public Func<Task>? AfterCommit { get; set; }
+
+    /// <summary>The books, for this message's effects. Saved and committed when its consumer returns.</summary>
+    /// <exception cref="InvalidOperationException">The transaction has not begun, or is another's.</exception>
+    public ArmoFlowDbContext Books => _transaction is not null ? _db! : throw new InvalidOperationException("begin the transaction first");
+
+    /// <summary>Begins; false where another copy of the message was dealt with, and nothing is to be done.</summary>
+    public async Task<bool> TryBegin(CancellationToken cancel)
+    {
+        if (IsDuplicate || _transaction is not null) return !IsDuplicate;
+        _db = await contexts.CreateDbContextAsync(cancel);
+        _transaction = await _db.Database.BeginTransactionAsync(_db.Database.IsNpgsql() ? IsolationLevel.ReadCommitted : IsolationLevel.Serializable, cancel);
+        DateTime now = DateTime.UtcNow;
+        int inserted = await _db.Database.ExecuteSqlAsync($"insert into inbox_state (message_id, consumer_id, lock_id, received, receive_count, consumed) values ({messageId}, {consumerId}, {Guid.NewGuid()}, {now}, 1, {now}) on conflict (message_id, consumer_id) do nothing", cancel);
+        IsDuplicate = inserted == 0;
+        if (IsDuplicate) await DisposeAsync();
+        return !IsDuplicate;
+    }
+
+    public async Task Commit(IReadOnlyCollection<OutboxMessage> messages, CancellationToken cancel)
+    {
+        foreach (OutboxMessage message in messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
+        Books.OutboxMessages.AddRange(messages);
+        await Books.SaveChangesAsync(cancel);
+        if (messages.Count == 0) await MarkDelivered(Books, cancel);
+        await _transaction!.CommitAsync(cancel);
+        await DisposeAsync();
+        if (AfterCommit is { } next) await next();
+    }
+
+    /// <summary>What an earlier copy of the message left to be sent; null if that is nothing.</summary>
+    public async Task<IReadOnlyList<OutboxMessage>> Undelivered(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.OutboxMessages.AsNoTracking().Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).OrderBy(m => m.SequenceNumber).ToListAsync(cancel);
+    }
+
+    /// <summary>Forgets what has been sent.</summary>
+    public async Task Delivered(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await db.OutboxMessages.Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).ExecuteDeleteAsync(cancel);
+        await MarkDelivered(db, cancel);
+    }
+
+    private Task<int> MarkDelivered(ArmoFlowDbContext db, CancellationToken cancel) =>
+        db.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_transaction is not null) await _transaction.DisposeAsync(); // rolls back what was not committed
+        if (_db is not null) await _db.DisposeAsync();
+        (_transaction, _db) = (null, null);
+    }
+}

@@ -1,0 +1,91 @@
+using ArmoFlow.Persistence.Faults;
+using MassTransit;
+using MassTransit.Configuration;
+using MassTransit.Middleware;
+using MassTransit.Middleware.Outbox;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace ArmoFlow.Persistence.Outbox;
+
+/// <summary>
+/// Inbox and outbox of every consumer, on MassTransit's extension point: a message's effects and the messages it causes are
+/// committed together and sent then; a copy of it only sends what was left unsent.
+/// </summary>
+internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contexts, IServiceProvider services) : IOutboxContextFactory<ArmoFlowDbContext>
+{
+    public void Probe(ProbeContext context) => context.CreateFilterScope("outbox");
+
+    public async Task Send<T>(ConsumeContext<T> context, OutboxConsumeOptions options, IPipe<OutboxConsumeContext<T>> next) where T : class
+    {
+        Guid messageId = context.GetOriginalMessageId() ?? throw new MessageException(typeof(T), "a message without an id");
+        await using BooksTransaction transaction = new(contexts, messageId, options.ConsumerId);
+        context.AddOrUpdatePayload(() => transaction, _ => transaction);
+        OutboxConsumer<T> consumer = new(context, options, services, transaction);
+        while (consumer.ContinueProcessing) await next.Send(consumer);
+    }
+
+    /// <summary>Steered by MassTransit's pipe: consume, then send, then forget.</summary>
+    private sealed class OutboxConsumer<T>(ConsumeContext<T> context, OutboxConsumeOptions options, IServiceProvider services, BooksTransaction transaction) :
+        OutboxConsumeContextProxy<T>(context, options, services)
+        where T : class
+    {
+        private readonly List<OutboxMessage> _messages = [];
+        private bool _consumed, _delivered;
+
+        public override bool ContinueProcessing { get; set; } = true;
+        public override bool IsMessageConsumed => _consumed;
+        public override bool IsOutboxDelivered => _delivered;
+        public override int ReceiveCount => 1;
+        public override long? LastSequenceNumber => null;
+
+        public override Task AddSend<TMessage>(SendContext<TMessage> context)
+        {
+            lock (_messages) _messages.Add(OutboxMessage.Of(context, SerializerContext));
+            return Task.CompletedTask;
+        }
+
+        public override async Task SetConsumed()
+        {
+            if (await transaction.TryBegin(CancellationToken)) await transaction.Commit(_messages, CancellationToken);
+            _consumed = true;
+            _delivered = !transaction.IsDuplicate && _messages.Count == 0;
+        }
+
+        public override async Task<List<OutboxMessageContext>> LoadOutboxMessages() =>
+            [.. (transaction.IsDuplicate ? await transaction.Undelivered(CancellationToken) : _messages).Select(m => m.Read())];
+
+        public override Task NotifyOutboxMessageDelivered(OutboxMessageContext message) => Task.CompletedTask;
+
+        public override Task SetDelivered()
+        {
+            _delivered = true;
+            return Task.CompletedTask;
+        }
+
+        public override Task RemoveOutboxMessages() => transaction.IsDuplicate || _messages.Count > 0 ? transaction.Delivered(CancellationToken) : Task.CompletedTask;
+    }
+}
+
+public static class ConsumerOutboxRegistration
+{
+    private const int MostMessages = 100_000; // one consumer's; a plan of feature shards sends many
+    private static readonly TimeSpan SendTimeout = TimeSpan.FromSeconds(60);
+
+    /// <summary>
+    /// Gives every consumer and saga of the bus the inbox and outbox, and patience with a database or broker that is away: a
+    /// message is tried again for a quarter of an hour before it is set aside as faulty.
+    /// </summary>
+    public static void UseBooks(this IBusRegistrationConfigurator bus) => bus.AddConfigureEndpointsCallback((context, _, endpoint) =>
+    {
+        endpoint.UseMessageRetry(retry =>
+        {
+            retry.Handle<Exception>(BooksFault.IsTransient);
+            retry.Exponential(90, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(10), TimeSpan.FromMilliseconds(200));
+        });
+        OutboxConsumePipeSpecificationObserver<ArmoFlowDbContext> outbox = new(endpoint, context) { MessageDeliveryLimit = MostMessages, MessageDeliveryTimeout = SendTimeout };
+        endpoint.ConnectConsumerConfigurationObserver(outbox);
+        endpoint.ConnectSagaConfigurationObserver(outbox);
+        context.GetRequiredService<FaultKeeper>().Attach(endpoint);
+    });
+}

@@ -1,0 +1,105 @@
+using MassTransit;
+using MassTransit.Metadata;
+using MassTransit.Middleware;
+using MassTransit.Serialization;
+using MassTransit.Context;
+
+namespace ArmoFlow.Persistence.Outbox;
+
+/// <summary>A message that a consumer has dealt with, so that a second copy of it changes nothing. MassTransit's own table shape.</summary>
+public sealed class InboxState
+{
+    public long Id { get; set; }
+    public Guid MessageId { get; set; }
+    public Guid ConsumerId { get; set; }
+    public Guid LockId { get; set; }
+    public byte[]? RowVersion { get; set; }
+    public DateTime Received { get; set; }
+    public int ReceiveCount { get; set; }
+    public DateTime? ExpirationTime { get; set; }
+    public DateTime? Consumed { get; set; }
+
+    /// <summary>When the last of the messages that it caused was sent.</summary>
+    public DateTime? Delivered { get; set; }
+    public long? LastSequenceNumber { get; set; }
+}
+
+/// <summary>Messages written outside a consumer, such as by the API, that wait for the delivery loop. MassTransit's own table shape.</summary>
+public sealed class OutboxState
+{
+    public Guid OutboxId { get; set; }
+    public Guid LockId { get; set; }
+    public byte[]? RowVersion { get; set; }
+    public DateTime Created { get; set; }
+    public DateTime? Delivered { get; set; }
+    public long? LastSequenceNumber { get; set; }
+}
+
+/// <summary>A message that was committed with the change that caused it, and is still to be sent. MassTransit's own table shape.</summary>
+public sealed class OutboxMessage : OutboxMessageContext
+{
+    private Headers _headers = EmptyHeaders.Instance;
+    private IReadOnlyDictionary<string, object> _properties = new Dictionary<string, object>();
+
+    public long SequenceNumber { get; set; }
+    public DateTime? EnqueueTime { get; set; }
+    public DateTime SentTime { get; set; }
+    public string? Headers { get; set; }
+    public string? Properties { get; set; }
+    public Guid? InboxMessageId { get; set; }
+    public Guid? InboxConsumerId { get; set; }
+    public Guid? OutboxId { get; set; }
+    public Guid MessageId { get; set; }
+    public string ContentType { get; set; } = "";
+    public string MessageType { get; set; } = "";
+    public string Body { get; set; } = "";
+    public Guid? ConversationId { get; set; }
+    public Guid? CorrelationId { get; set; }
+    public Guid? InitiatorId { get; set; }
+    public Guid? RequestId { get; set; }
+    public Uri? SourceAddress { get; set; }
+    public Uri? DestinationAddress { get; set; }
+    public Uri? ResponseAddress { get; set; }
+    public Uri? FaultAddress { get; set; }
+    public DateTime? ExpirationTime { get; set; }
+
+    Guid? MessageContext.MessageId => MessageId;
+    DateTime? MessageContext.SentTime => SentTime;
+    Headers MessageContext.Headers => _headers;
+    HostInfo MessageContext.Host => HostMetadataCache.Host;
+    IReadOnlyDictionary<string, object> OutboxMessageContext.Properties => _properties;
+
+    /// <summary>What a send would have put on the wire.</summary>
+    public static OutboxMessage Of<T>(SendContext<T> context, IObjectDeserializer serializer) where T : class
+    {
+        Dictionary<string, object> properties = new(StringComparer.OrdinalIgnoreCase);
+        if (context is TransportSendContext<T> transport) transport.WritePropertiesTo(properties);
+        return new OutboxMessage
+        {
+            MessageId = context.MessageId ?? throw new InvalidOperationException($"{typeof(T).Name}: a message without an id"),
+            ConversationId = context.ConversationId,
+            CorrelationId = context.CorrelationId,
+            InitiatorId = context.InitiatorId,
+            RequestId = context.RequestId,
+            SourceAddress = context.SourceAddress,
+            DestinationAddress = context.DestinationAddress,
+            ResponseAddress = context.ResponseAddress,
+            FaultAddress = context.FaultAddress,
+            SentTime = context.SentTime ?? DateTime.UtcNow,
+            ContentType = (context.ContentType ?? context.Serialization.DefaultContentType).ToString(),
+            MessageType = string.Join(';', context.SupportedMessageTypes),
+            Body = context.Serializer.GetMessageBody(context).GetString(),
+            Headers = serializer.SerializeDictionary(context.Headers.GetAll()),
+            Properties = serializer.SerializeDictionary(properties),
+        };
+    }
+
+    /// <summary>Makes headers and properties of a loaded row readable.</summary>
+    public OutboxMessage Read()
+    {
+        IObjectDeserializer json = SystemTextJsonMessageSerializer.Instance;
+        if (json.DeserializeDictionary<object?>(Headers) is { Count: > 0 } headers) _headers = new DictionarySendHeaders(headers!);
+        if (json.DeserializeDictionary<object>(Properties) is { Count: > 0 } properties) _properties = properties;
+        return this;
+    }
+}

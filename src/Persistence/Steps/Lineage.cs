@@ -1,0 +1,31 @@
+using Microsoft.EntityFrameworkCore;
+
+namespace ArmoFlow.Persistence.Steps;
+
+/// <summary>A finished step on the way from or to an artifact; Distance 0 made or used the artifact itself.</summary>
+public sealed record LineageStep(int Distance, string Key, string Step, int Version, string Parameters, string Hardware, DateTimeOffset CreatedAt, IReadOnlyList<StepArtifact> Inputs, IReadOnlyList<StepArtifact> Outputs);
+
+/// <summary>What an artifact was made from, and what was made from it.</summary>
+public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
+{
+    private const int MostSteps = 1000;
+
+    public static bool IsDigest(string text) => text.Length == 64 && text.All(char.IsAsciiHexDigitLower);
+
+    /// <summary>Level by level, each step once, nearest first; a thousand steps at most.</summary>
+    public async Task<IReadOnlyList<LineageStep>> Trace(string sha256, bool up, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        List<LineageStep> found = [];
+        HashSet<string> seen = [], front = [sha256];
+        for (int distance = 0; front.Count > 0 && found.Count < MostSteps; distance++)
+        {
+            List<string> keys = await db.StepArtifacts.Where(a => a.IsOutput == up && front.Contains(a.Sha256)).Select(a => a.Key).Distinct().Take(MostSteps).ToListAsync(cancel);
+            keys.RemoveAll(k => !seen.Add(k));
+            List<StepResult> steps = await db.StepResults.AsNoTracking().Include(r => r.Artifacts).Where(r => keys.Contains(r.Key)).OrderBy(r => r.CreatedAt).ToListAsync(cancel);
+            found.AddRange(steps.Select(s => new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt, [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])));
+            front = [.. steps.SelectMany(s => s.Artifacts).Where(a => a.IsOutput != up).Select(a => a.Sha256)];
+        }
+        return found;
+    }
+}

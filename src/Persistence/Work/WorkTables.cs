@@ -1,0 +1,57 @@
+namespace ArmoFlow.Persistence.Work;
+
+/// <summary>
+/// A slice of work that a worker has in hand. It renews it while it works; one that stands still is lost, and asked for again.
+/// Written for work that lasts longer than a second.
+/// </summary>
+public sealed class WorkLease
+{
+    public Guid RunId { get; set; }
+    public string Step { get; set; } = "";
+
+    /// <summary>Tells the shards of one step apart; 0 for a step that is not cut.</summary>
+    public int Slot { get; set; }
+    public int Attempt { get; set; }
+    public Guid Worker { get; set; }
+    public DateTimeOffset TakenAt { get; set; }
+
+    /// <summary>Grows while the worker lives: who watches it needs no clock in common.</summary>
+    public long Renewals { get; set; }
+}
+
+/// <summary>A process that serves steps.</summary>
+public sealed class WorkerRow
+{
+    public Guid Id { get; set; }
+    public string Machine { get; set; } = "";
+    public int ProcessId { get; set; }
+    public string Version { get; set; } = "";
+
+    /// <summary>Names of the steps, separated by commas.</summary>
+    public string Steps { get; set; } = "";
+    public string Device { get; set; } = "";
+    public long MemoryBytes { get; set; }
+    public string Current { get; set; } = "";
+    public DateTimeOffset StartedAt { get; set; }
+    public DateTimeOffset SeenAt { get; set; }
+    public long Beats { get; set; }
+
+    public bool Serves(string step) => Steps.Split(',').Contains(step);
+}
+
+/// <summary>A feature step that is cut into shards; the one who completes the last finishes the step.</summary>
+public sealed class ShardedStep
+{
+    public string Key { get; set; } = "";
+    public int Shards { get; set; }
+    public int Done { get; set; }
+
+    /// <summary>Conversations in the shards that are done.</summary>
+    public int Items { get; set; }
+}
+
+public sealed class FinishedShard
+{
+    public string Key { get; set; } = "";
+    public int Shard { get; set; }
+}

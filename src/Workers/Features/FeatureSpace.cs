@@ -1,0 +1,30 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.RewardModel.Backbone;
+using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Text;
+
+namespace ArmoFlow.Workers.Features;
+
+/// <summary>Where features can be compared: backbone, template, dtype and limit. Equal ids, equal features.</summary>
+internal sealed record FeatureSpace(string Id, string Folder, string Digest, string Dtype, int Dimension, int MaxTokens)
+{
+    public static async Task<(FeatureSpace Space, LlamaConfig Config)> Of(StepRun run)
+    {
+        string folder = Path.GetFullPath(Path.Combine(run.Spec.Folder, run.Spec.Backbone.Path));
+        LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
+        ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
+        using (Checkpoint checkpoint = new(folder)) LlamaModel.RequireShapes(checkpoint, config);
+        string digest = await DigestOf(folder, run);
+        string dtype = run.Spec.Backbone.Dtype != "auto" ? run.Spec.Backbone.Dtype
+            : await run.Services.Books.Settle($"dtype {digest} {ComputeType.Hardware}", () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize), run.Cancel);
+        string id = StepRun.KeyOf("features-space", 1, new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens }, new Dictionary<string, ArtifactRef>()).Value[..32];
+        return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens), config);
+    }
+
+    /// <summary>The backbone's files as this machine sees them; hashed once as long as they do not change.</summary>
+    public static Task<string> DigestOf(string folder, StepRun run)
+    {
+        string stamp = string.Join('|', Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).Select(f => new FileInfo(f)).Select(f => $"{f.Name}:{f.Length}:{f.LastWriteTimeUtc.Ticks}"));
+        return run.Services.Books.Settle($"digest {folder} {StepRun.KeyOf(stamp, 1, "", new Dictionary<string, ArtifactRef>())}", () => Checkpoint.Digest(folder, run.Cancel), run.Cancel);
+    }
+}

@@ -1,0 +1,37 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Features;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Work;
+using ArmoFlow.RewardModel;
+using MassTransit;
+
+namespace ArmoFlow.Workers.Features;
+
+public sealed class ShardConsumerDefinition() : StepConsumerDefinition<ShardConsumer>(ExtractShard.Queue);
+
+/// <summary>Extracts one shard. Done twice, by a worker that was thought lost, it changes nothing.</summary>
+public sealed class ShardConsumer(StepServices services, ExtractorCache extractors) : WorkConsumer<ExtractShard>(StepNames.Features, services)
+{
+    protected override int SlotOf(ExtractShard command) => command.Shard + 1;
+
+    protected override async Task Do(ConsumeContext<ExtractShard> context, StepRun run)
+    {
+        ExtractShard command = context.Message;
+        run.Key = new StepKey(command.StepKey);
+        IReadOnlyList<FeatureRow> rows = [];
+        if (!await Services.Work.IsFinished(run.Key, command.Shard, run.Cancel))
+        {
+            if (await ShardPlan.Find(run) is not { } plan) return; // the step was finished, or is being planned anew
+            string here = await FeatureSpace.DigestOf(plan.Space.Folder, run);
+            if (here != plan.Space.Digest)
+                throw new InvalidInputException(plan.Space.Folder, $"a backbone with digest {here[..12]} on {Environment.MachineName}", $"{plan.Space.Digest[..12]}, as where the step was planned", "Bring the backbone's files on all machines to the same state.");
+            rows = await plan.Extract(run, command.Shard, extractors.Get(plan.Space.Folder, plan.Space.Digest, plan.Space.Dtype));
+        }
+        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        if (!await transaction.TryBegin(run.Cancel)) return;
+        await StepBooks.EnterFeatures(transaction.Books, rows, run.Cancel);
+        if (await WorkBooks.FinishShard(transaction.Books, run.Key, command.Shard, rows.Count(r => r.Kind == FeatureTable.Response), run.Cancel))
+            await context.Send(new Uri($"queue:{StepNames.Features}"), new ExtractFeatures { RunId = command.RunId, Spec = command.Spec, Inputs = command.Inputs, Attempt = command.Attempt, Slice = 1 });
+    }
+}

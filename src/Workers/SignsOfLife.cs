@@ -1,0 +1,73 @@
+using System.Reflection;
+using ArmoFlow.Persistence.Work;
+using ArmoFlow.RewardModel.Features;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Workers;
+
+/// <summary>The steps that this process serves.</summary>
+public sealed record ServedSteps(IReadOnlyCollection<string> Names);
+
+/// <summary>
+/// Announces this process in the books, holds leases for work that lasts longer than a second, and renews them as long as it
+/// lives. When the process is asked to end, its work goes back to the queues at once.
+/// </summary>
+public sealed class SignsOfLife(WorkBooks books, RunningWork running, ServedSteps steps, ILogger<SignsOfLife> log, IHostApplicationLifetime? lifetime = null) : BackgroundService
+{
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10), LeaveLimit = TimeSpan.FromSeconds(5);
+    private readonly Dictionary<WorkInHand, WorkLease> _leases = new(ReferenceEqualityComparer.Instance);
+    private readonly WorkerRow _worker = new()
+    {
+        Id = Guid.NewGuid(),
+        Machine = Environment.MachineName,
+        ProcessId = Environment.ProcessId,
+        Version = typeof(SignsOfLife).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "",
+        Steps = string.Join(',', steps.Names),
+        Device = ComputeType.Hardware,
+        MemoryBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
+        StartedAt = DateTimeOffset.UtcNow,
+        SeenAt = DateTimeOffset.UtcNow,
+    };
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        // Before the bus stops, which waits for the work in hand.
+        using CancellationTokenRegistration? ending = lifetime?.ApplicationStopping.Register(running.HandBack);
+        using PeriodicTimer timer = new(Tick);
+        long ticks = 0, beat = (long)(BeatInterval / Tick);
+        try
+        {
+            do
+            {
+                try
+                {
+                    if (ticks++ % beat == 0) await books.Beat(_worker, string.Join(", ", running.InHand.Select(w => $"{w.Step} of {w.RunId}")), stoppingToken);
+                    await ExchangeLeases(stoppingToken);
+                }
+                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("sign of life: {Message}; trying again", e.Message); }
+            }
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+        catch (OperationCanceledException) { }
+        await Leave();
+    }
+
+    private async Task ExchangeLeases(CancellationToken cancel)
+    {
+        HashSet<WorkInHand> now = new(running.InHand.Where(w => w.Age >= Tick), ReferenceEqualityComparer.Instance);
+        WorkInHand[] ended = [.. _leases.Keys.Where(w => !now.Contains(w))], begun = [.. now.Where(w => !_leases.ContainsKey(w))];
+        if (ended.Length + begun.Length == 0) return;
+        WorkLease[] leases = [.. begun.Select(w => new WorkLease { RunId = w.RunId, Step = w.Step, Slot = w.Slot, Attempt = w.Attempt, Worker = _worker.Id, TakenAt = DateTimeOffset.UtcNow })];
+        await books.Exchange(leases, [.. ended.Select(w => _leases[w])], cancel);
+        foreach (WorkInHand work in ended) _leases.Remove(work);
+        foreach ((WorkInHand work, WorkLease lease) in begun.Zip(leases)) _leases[work] = lease;
+    }
+
+    private async Task Leave()
+    {
+        using CancellationTokenSource limit = new(LeaveLimit);
+        try { await books.Leave(_worker.Id, limit.Token); }
+        catch (Exception e) { log.LogWarning("leaving: {Message}", e.Message); }
+    }
+}

@@ -1,0 +1,107 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.RewardModel;
+using MassTransit;
+using Microsoft.Data.Sqlite;
+using Microsoft.EntityFrameworkCore;
+
+namespace ArmoFlow.Workers;
+
+/// <summary>
+/// What all work on steps shares: an asking that the run has gone past is dropped; bad input fails the step at once, a lost
+/// artifact is asked for again, anything else is retried with back-off and then fails the step; a stopped run's work ends
+/// without a word, and an ending process puts its work back into the queue.
+/// </summary>
+public abstract class WorkConsumer<TCommand>(string step, StepServices services) : IConsumer<TCommand>
+    where TCommand : StepCommand
+{
+    private const int DiskFullError = 28, SqliteFull = 13; // ENOSPC; SQLITE_FULL
+
+    protected StepServices Services { get; } = services;
+    protected string Step { get; } = step;
+
+    /// <summary>The work itself. What it sends and enters is committed together when it returns.</summary>
+    protected abstract Task Do(ConsumeContext<TCommand> context, StepRun run);
+
+    /// <summary>Tells several pieces of one step's work apart.</summary>
+    protected virtual int SlotOf(TCommand command) => 0;
+
+    public async Task Consume(ConsumeContext<TCommand> context)
+    {
+        TCommand command = context.Message;
+        if (await Services.Work.IsSuperseded(command.RunId, command.Attempt, context.CancellationToken)) return;
+        WorkInHand work = Services.Running.Begin(command.RunId, Step, SlotOf(command), command.Attempt, context.CancellationToken);
+        try
+        {
+            StepRun run = new(Step, command, Services, work.Stop.Token);
+            await Do(context, run);
+        }
+        catch (OperationCanceledException) when (work.Stop.IsCancellationRequested)
+        {
+            if (Services.Running.IsEnding) await context.Send(context.ReceiveContext.InputAddress, command);
+        }
+        catch (Exception e) when (AsBadInput(e) is { } bad)
+        {
+            await context.Publish(Failed(command, bad.Message, badInput: true));
+        }
+        catch (Exception e) when (AsLost(e) is { } lost)
+        {
+            await context.Publish(new ArtifactLost { RunId = command.RunId, Attempt = command.Attempt, MadeBy = MakerOf(lost.Sha256, command), Error = lost.Message });
+        }
+        catch (Exception e) when (context.GetRetryAttempt() >= RetryPolicy.Retries && !BooksFault.IsTransient(e))
+        {
+            await context.Publish(Failed(command, $"{e.GetType().Name}: {e.Message}", badInput: false));
+        }
+        finally
+        {
+            Services.Running.End(work);
+        }
+    }
+
+    private StepFailed Failed(TCommand command, string error, bool badInput) => new() { RunId = command.RunId, Attempt = command.Attempt, Step = Step, Error = error, BadInput = badInput };
+
+    /// <summary>What is none of the step's inputs is a shard of features.</summary>
+    private static string MakerOf(string sha256, TCommand command) => command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name } ? ArtifactNames.MadeBy(name) : StepNames.Features;
+
+    private static ArtifactLostException? AsLost(Exception e) => e as ArtifactLostException ?? (e is AggregateException { InnerException: { } inner } ? AsLost(inner) : null);
+
+    private InvalidInputException? AsBadInput(Exception e)
+    {
+        if (e is InvalidInputException bad) return bad;
+        if (e is AggregateException { InnerException: { } inner }) return AsBadInput(inner);
+        if (e is DbUpdateException { InnerException: { } cause }) return AsBadInput(cause);
+        if ((e is IOException && (e.HResult & 0xffff) == DiskFullError) || e is SqliteException { SqliteErrorCode: SqliteFull })
+        {
+            Services.Scratch.SpendReserve();
+            return new InvalidInputException(Services.Artifacts.Folder, "no space left on the disk", "room for the run's artifacts", "Free some space and run the same command again: it goes on where it stopped.");
+        }
+        return null;
+    }
+}
+
+/// <summary>One message at a time for each queue: a step uses the whole machine. Faults of the work are retried with back-off.</summary>
+public abstract class StepConsumerDefinition<T> : ConsumerDefinition<T>
+    where T : class, IConsumer
+{
+    protected StepConsumerDefinition(string queue)
+    {
+        EndpointName = queue;
+        ConcurrentMessageLimit = 1;
+        Endpoint(endpoint => endpoint.PrefetchCount = 1); // what a worker does not work on is another's to take
+    }
+
+    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<T> consumerConfigurator, IRegistrationContext context) =>
+        endpointConfigurator.UseMessageRetry(RetryPolicy.Configure);
+}
+
+internal static class RetryPolicy
+{
+    public const int Retries = 4;
+
+    public static void Configure(IRetryConfigurator retry)
+    {
+        retry.Ignore<Exception>(BooksFault.IsTransient); // the bus itself has more patience with these
+        retry.Exponential(Retries, TimeSpan.FromMilliseconds(500), TimeSpan.FromSeconds(30), TimeSpan.FromMilliseconds(500));
+    }
+}
