@@ -18,6 +18,7 @@ internal sealed class DevServers(string folder)
     private string Data => Path.Combine(_folder, "postgres");
     private string Rabbit => Path.Combine(_folder, "rabbitmq");
     private string Ports => Path.Combine(_folder, "ports");
+    public string NodeName => $"armoflow{Port(1)}@localhost";
     private static bool IsRoot => Environment.UserName == "root";
 
     public string PostgresConnection => $"Host=127.0.0.1;Port={Port(0)};Username={PostgresUser};Database=postgres";
@@ -28,26 +29,37 @@ internal sealed class DevServers(string folder)
     /// <summary>Starts both and waits until they answer.</summary>
     public async Task Up(CancellationToken cancel)
     {
-        string bin = PostgresBin();
+        PostgresBin();
         RabbitProgram("rabbitmq-server");
         Directory.CreateDirectory(_folder);
         if (!File.Exists(Ports)) await File.WriteAllLinesAsync(Ports, FreePorts(4).Select(p => p.ToString(CultureInfo.InvariantCulture)), cancel);
+        await StartPostgres(cancel);
+        await StartRabbitMq(cancel);
+    }
+
+    public async Task StartPostgres(CancellationToken cancel)
+    {
         if (!Directory.Exists(Data))
         {
             Directory.CreateDirectory(Data);
             await Own(Data, PostgresUser, cancel);
-            await Run(PostgresUser, Path.Combine(bin, "initdb"), ["-A", "trust", "-U", PostgresUser, "-D", Data], cancel);
+            await Run(PostgresUser, Path.Combine(PostgresBin(), "initdb"), ["-A", "trust", "-U", PostgresUser, "-D", Data], cancel);
         }
-        await Run(PostgresUser, Path.Combine(bin, "pg_ctl"), ["-D", Data, "-w", "-l", Path.Combine(Data, "log"), "-o", $"-p {Port(0)} -k {Data} -c listen_addresses=127.0.0.1", "start"], cancel);
+        await Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"), ["-D", Data, "-w", "-l", Path.Combine(Data, "log"), "-o", $"-p {Port(0)} -k {Data} -c listen_addresses=127.0.0.1 -c max_connections=300", "start"], cancel);
+    }
 
+    public async Task StartRabbitMq(CancellationToken cancel)
+    {
         Directory.CreateDirectory(Rabbit);
         await File.WriteAllTextAsync(Path.Combine(Rabbit, "rabbitmq.conf"), $"listeners.tcp.1 = 127.0.0.1:{Port(1)}\n", cancel);
         await File.WriteAllTextAsync(Path.Combine(Rabbit, "plugins"), "[].\n", cancel);
         await Own(Rabbit, RabbitUser, cancel);
         await Run(RabbitUser, RabbitProgram("rabbitmq-server"), ["-detached"], cancel);
         await UntilListening(Port(1), cancel); // rabbitmqctl does not wait for a node that has not yet registered itself
-        await Run(RabbitUser, RabbitProgram("rabbitmqctl"), ["await_startup", "--timeout", "60"], cancel);
+        await RabbitControl(["await_startup", "--timeout", "60"], cancel);
     }
+
+    public Task RabbitControl(string[] arguments, CancellationToken cancel) => Run(RabbitUser, RabbitProgram("rabbitmqctl"), arguments, cancel);
 
     private async Task UntilListening(int port, CancellationToken cancel)
     {
@@ -67,16 +79,20 @@ internal sealed class DevServers(string folder)
     public async Task Down(CancellationToken cancel)
     {
         if (!File.Exists(Ports)) throw new UsageException($"no servers in {_folder}: expected a folder that 'armoflow dev up' wrote. Give its --folder.");
-        await Run(RabbitUser, RabbitProgram("rabbitmqctl"), ["shutdown"], cancel);
+        await RabbitControl(["shutdown"], cancel);
         await Run(RabbitUser, "epmd", ["-kill"], cancel); // Erlang's port mapper, started with the node and on a port of its own
-        await Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"), ["-D", Data, "-m", "fast", "stop"], cancel);
+        await StopPostgres("fast", cancel);
     }
+
+    /// <param name="mode">fast, or immediate as in a crash.</param>
+    /// <param name="cancel">Gives up waiting.</param>
+    public Task StopPostgres(string mode, CancellationToken cancel) => Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"), ["-D", Data, "-m", mode, "stop"], cancel);
 
     /// <summary>RabbitMQ's own settings, all within the folder and none of the system's.</summary>
     private Dictionary<string, string> RabbitEnvironment() => new()
     {
         ["HOME"] = Rabbit,
-        ["RABBITMQ_NODENAME"] = $"armoflow{Port(1)}@localhost",
+        ["RABBITMQ_NODENAME"] = NodeName,
         ["RABBITMQ_MNESIA_BASE"] = Path.Combine(Rabbit, "mnesia"),
         ["RABBITMQ_LOG_BASE"] = Path.Combine(Rabbit, "log"),
         ["RABBITMQ_CONFIG_FILE"] = Path.Combine(Rabbit, "rabbitmq.conf"),

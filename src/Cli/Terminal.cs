@@ -3,6 +3,7 @@ using System.Text.Json;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Faults;
 using ArmoFlow.RewardModel;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -39,7 +40,7 @@ internal static class Terminal
     /// <summary>The message of an error that the user can mend, or null.</summary>
     public static string? AsUserError(Exception e) => e switch
     {
-        InvalidInputException or SpecException or UsageException or RunConflictException => e.Message,
+        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => AsUserError(inner),
         DbUpdateException { InnerException: { } inner } => AsUserError(inner),

@@ -50,10 +50,15 @@ internal static class CommandLine
     }
 
     /// <summary>Runs a command that must be refused as the user's error: exit code 2, these words, and no stack trace.</summary>
-    public static async Task<CommandResult> Refused(string[] arguments, params string[] words)
+    public static Task<CommandResult> Refused(string[] arguments, params string[] words) => EndWith(2, arguments, words);
+
+    /// <summary>Runs a command that must fail through no fault of the user's: exit code 1, these words, and no stack trace.</summary>
+    public static Task<CommandResult> Fails(string[] arguments, params string[] words) => EndWith(1, arguments, words);
+
+    private static async Task<CommandResult> EndWith(int exitCode, string[] arguments, string[] words)
     {
         CommandResult result = await Run(arguments);
-        result.ExitCode.ShouldBe(2, result.Error);
+        result.ExitCode.ShouldBe(exitCode, result.Error);
         foreach (string word in words) result.Error.ShouldContain(word);
         result.Error.ShouldNotContain("   at ");
         return result;

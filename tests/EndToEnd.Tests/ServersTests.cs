@@ -97,7 +97,10 @@ public class ServersTests(Servers servers) : IClassFixture<Servers>
         string[] common = ["orchestrator", "--artifacts", servers.Artifacts, "--wait", "1"];
         await CommandLine.Refused([.. common, "--postgres", servers.Postgres], "--rabbitmq is missing", "armoflow dev up");
         await CommandLine.Refused([.. common, "--rabbitmq", "localhost", "--postgres", servers.Postgres], "not an address");
-        await CommandLine.Refused([.. common, "--rabbitmq", servers.RabbitMq, "--postgres", "Host=127.0.0.1;Port=1;Username=x"], "Postgres does not answer", "ARMOFLOW_POSTGRES");
+        await CommandLine.Fails([.. common, "--rabbitmq", servers.RabbitMq, "--postgres", "Host=127.0.0.1;Port=1;Username=x"], "waiting for Postgres", "Postgres does not answer", "ARMOFLOW_POSTGRES");
+        await CommandLine.Fails([.. common, "--rabbitmq", "amqp://guest:guest@127.0.0.1:1/", "--postgres", servers.Postgres], "waiting for RabbitMQ", "RabbitMQ does not answer", "ARMOFLOW_RABBITMQ");
+        await CommandLine.Refused([.. common, "--rabbitmq", servers.RabbitMq.Replace("guest:guest", "guest:wrong", StringComparison.Ordinal), "--postgres", servers.Postgres], "RabbitMQ refuses the user");
+        await CommandLine.Refused(["orchestrator", "--artifacts", "/proc/nothing", "--rabbitmq", servers.RabbitMq, "--postgres", servers.Postgres], "--artifacts /proc/nothing", "can write");
         await CommandLine.Refused([.. common, "--rabbitmq", servers.RabbitMq, "--postgres", servers.Postgres.Replace("Database=postgres", "Database=template1", StringComparison.Ordinal)], "schema is not up to date", "db migrate");
         await CommandLine.Refused(["worker", "--artifacts", servers.Artifacts, "--rabbitmq", servers.RabbitMq, "--postgres", servers.Postgres, "--steps", "gatting"], "--steps gatting", "gating");
     }

@@ -3,10 +3,12 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
+using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 using TorchSharp;
 
@@ -22,12 +24,14 @@ internal static class DoctorCommand
     {
         Argument<string?> spec = new("spec") { Description = "Also check this spec's backbone and data.", Arity = ArgumentArity.ZeroOrOne };
         Option<string> workspace = Options.Workspace();
+        Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(), artifacts = ServerSettings.ArtifactsOption();
         Option<bool> json = Options.Json();
-        Command command = new("doctor", "Checks libtorch, disk and memory, and a spec's backbone and data.") { spec, workspace, json };
+        Command command = new("doctor", "Checks libtorch, disk and memory, a spec's backbone and data, and the servers where they are configured.") { spec, workspace, rabbit, postgres, artifacts, json };
         command.SetAction(async (parsed, cancel) =>
         {
             List<Finding> findings = [Libtorch(), Disk(parsed.GetRequiredValue(workspace)), Memory()];
             if (parsed.GetValue(spec) is { } path) await Spec(path, findings, cancel);
+            await Servers(new ServerSettings(parsed.GetValue(rabbit) ?? "", parsed.GetValue(postgres) ?? "", parsed.GetValue(artifacts) ?? "", TimeSpan.Zero), findings, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(findings);
             else
             {
@@ -100,6 +104,28 @@ internal static class DoctorCommand
             }
             catch (Exception e) when (Terminal.AsUserError(e) is { } message) { findings.Add(new Finding($"data: {name}", false, message, "See the message.")); }
         }
+    }
+
+    private static async Task Servers(ServerSettings settings, List<Finding> findings, CancellationToken cancel)
+    {
+        if (settings.Postgres.Length > 0)
+        {
+            await using ServiceProvider services = new ServiceCollection().AddLogging().AddServerPersistence(settings.Postgres, Path.GetTempPath(), settings.Cache).BuildServiceProvider();
+            findings.Add(await Try("Postgres", "answers, schema up to date", () => ServerHost.RequireSchema(services, cancel)));
+        }
+        if (settings.RabbitMq.Length > 0) findings.Add(await Try("RabbitMQ", "answers", () => ServerHost.RequireBroker(settings.RabbitMq, cancel)));
+        if (settings.Artifacts.Length > 0) findings.Add(await Try("artifact store", $"{settings.Artifacts} can be written", () => ServerHost.RequireStore(settings, cancel)));
+    }
+
+    private static async Task<Finding> Try(string check, string fine, Func<Task> look)
+    {
+        try
+        {
+            await look();
+            return new Finding(check, true, fine, null);
+        }
+        catch (Exception e) when (Terminal.AsUserError(e) is { } message) { return new Finding(check, false, message, "See the message."); }
+        catch (RabbitMQ.Client.Exceptions.BrokerUnreachableException e) { return new Finding(check, false, (e.InnerException ?? e).Message, "Check the address, user and password (--rabbitmq or ARMOFLOW_RABBITMQ), and that the server runs."); }
     }
 
     private static Finding Try(string check, Func<string> look)

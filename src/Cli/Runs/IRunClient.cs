@@ -2,6 +2,8 @@ using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Work;
 
 namespace ArmoFlow.Cli.Runs;
 
@@ -18,6 +20,13 @@ internal interface IRunClient : IAsyncDisposable
 
     /// <summary>Writes an artifact's bytes to a file.</summary>
     Task Download(string sha256, string path, CancellationToken cancel);
+
+    Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel);
+    Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel);
+    Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel);
+
+    /// <summary>Redelivers or archives the open faults of a group, one by its number, or all; returns how many.</summary>
+    Task<int> Decide(string which, bool redeliver, CancellationToken cancel);
 
     static IRunClient Open(string? server, string workspace) => server is null ? new WorkspaceClient(workspace) : new ServerClient(server);
 

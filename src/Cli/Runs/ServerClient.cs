@@ -7,6 +7,8 @@ using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Tensors;
 
 namespace ArmoFlow.Cli.Runs;
@@ -64,6 +66,16 @@ internal sealed class ServerClient : IRunClient
         if (!response.IsSuccessStatusCode) await Read<RunDocument>(response, cancel);
         await using Stream stream = await response.Content.ReadAsStreamAsync(cancel);
         AtomicFile.Write(path, stream.CopyTo);
+    }
+
+    public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => Get<IReadOnlyList<WorkerRow>>("api/v1/workers", cancel);
+    public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => Get<IReadOnlyList<FaultGroup>>("api/v1/faults", cancel);
+    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) => Get<IReadOnlyList<FaultRow>>($"api/v1/faults/{Uri.EscapeDataString(which)}", cancel);
+
+    public async Task<int> Decide(string which, bool redeliver, CancellationToken cancel)
+    {
+        using HttpResponseMessage response = await _http.PostAsync($"api/v1/faults/{Uri.EscapeDataString(which)}/{(redeliver ? "redeliver" : "archive")}", null, cancel);
+        return (await Read<FaultsDecided>(response, cancel)).Count;
     }
 
     private async Task<T> Get<T>(string path, CancellationToken cancel)

@@ -4,7 +4,9 @@ using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Tensors;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
@@ -68,6 +70,12 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
             stream.CopyTo(target);
         });
     }
+
+    public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => _books.GetRequiredService<WorkBooks>().Workers(cancel);
+    public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Groups(cancel);
+    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Find(which, cancel);
+
+    public Task<int> Decide(string which, bool redeliver, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Decide(which, redeliver, Environment.UserName, cancel);
 
     public ValueTask DisposeAsync() => _books.DisposeAsync();
 }

@@ -128,7 +128,7 @@ public static class RunsApi
             signal.Raise();
             return TypedResults.Ok(new FaultsDecided(count));
         }
-        catch (InvalidOperationException e) { return TypedResults.Problem(e.Message, title: "Not redelivered.", statusCode: StatusCodes.Status409Conflict); }
+        catch (WornOutException e) { return TypedResults.Problem(e.Message, title: "Not redelivered.", statusCode: StatusCodes.Status409Conflict); }
     }
 
     private static async Task<IResult> Ready(IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, CancellationToken cancel)

@@ -38,13 +38,13 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     /// <param name="redeliver">True to send again, false to archive.</param>
     /// <param name="by">Who decided.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <exception cref="InvalidOperationException">One of them has come back too often to be sent again.</exception>
+    /// <exception cref="WornOutException">One of them has come back too often to be sent again.</exception>
     public async Task<int> Decide(string which, bool redeliver, string by, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<FaultRow> faults = await Chosen(db.Faults, which).Where(f => f.Status == "Open").ToListAsync(cancel);
         if (redeliver && faults.Find(f => f.Redeliveries >= MostRedeliveries) is { } worn)
-            throw new InvalidOperationException($"fault {worn.Id}: redelivered {worn.Redeliveries} times already; expected at most {MostRedeliveries}. Mend the cause ({worn.Reason}), then archive it and retry its run.");
+            throw new WornOutException($"fault {worn.Id}: redelivered {worn.Redeliveries} times already; expected at most {MostRedeliveries}. Mend the cause ({worn.Reason}), then archive it and retry its run.");
         OutboxState? outbox = redeliver && faults.Count > 0 ? new OutboxState { OutboxId = NewId.NextGuid(), Created = DateTime.UtcNow } : null;
         if (outbox is not null) db.OutboxStates.Add(outbox);
         foreach (FaultRow fault in faults)
@@ -59,3 +59,6 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     private static IQueryable<FaultRow> Chosen(IQueryable<FaultRow> faults, string which) => which == "all" ? faults
         : long.TryParse(which, out long id) && which.Length < 12 ? faults.Where(f => f.Id == id) : faults.Where(f => f.Fingerprint == which);
 }
+
+/// <summary>A message that has come back too often to be sent again.</summary>
+public sealed class WornOutException(string message) : Exception(message);

@@ -1,0 +1,103 @@
+using System.CommandLine;
+using System.Globalization;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Work;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+/// <summary>Messages that were set aside, and the workers there are.</summary>
+internal static class FaultCommands
+{
+    public static Command Faults()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("faults", "Messages that no retry helped: alike ones grouped, to look at, send again or archive.")
+        {
+            workspace, server, json, Show(), Decide("redeliver", "Sends them to their queues again; one that came back five times is refused."), Decide("archive", "Marks them as dealt with; their runs can be retried."),
+        };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            IReadOnlyList<FaultGroup> groups = await client.Faults(cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(groups);
+            else if (groups.Count == 0) Console.Error.WriteLine("no message was set aside");
+            else
+            {
+                Table table = RunTables.New("group", "queue", "message", "reason", "open", "redelivered", "archived", "latest");
+                foreach (FaultGroup g in groups)
+                    table.AddRow(g.Fingerprint, Markup.Escape(g.Queue), Markup.Escape(g.MessageType.Split(':')[^1]), Markup.Escape(g.Reason), $"{g.Open}", $"{g.Redelivered}", $"{g.Archived}", g.Last.ToString("u", CultureInfo.InvariantCulture));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Argument<string> Which() => new("which") { Description = "A group, a fault's number, or 'all'." };
+
+    private static Command Show()
+    {
+        Argument<string> which = Which();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("show", "Shows a group's faults with their messages.") { which, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            IReadOnlyList<FaultRow> faults = await client.Faults(parsed.GetRequiredValue(which), cancel);
+            if (faults.Count == 0) throw new UsageException($"no fault or group '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
+            if (parsed.GetValue(json)) Terminal.PrintJson(faults);
+            else
+                foreach (FaultRow f in faults)
+                    Console.Out.WriteLine($"{f.Id}  {f.FaultedAt:u}  {f.Status}{(f.DecidedBy is { } by ? $" by {by} {f.DecidedAt:u}" : "")}  {f.Queue}  {f.Machine}\n{f.Reason}\n{f.Body}\n");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Decide(string action, string description)
+    {
+        Argument<string> which = Which();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Command command = new(action, description) { which, workspace, server };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            int count = await client.Decide(parsed.GetRequiredValue(which), action == "redeliver", cancel);
+            if (count == 0) throw new UsageException($"no open fault of '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
+            Console.Error.WriteLine($"{count} {(action == "redeliver" ? "redelivered" : "archived")}");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command Workers()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("workers", "The workers that show signs of life: what they serve, and what they have in hand.") { workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            IReadOnlyList<WorkerRow> workers = await client.Workers(cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(workers);
+            else if (workers.Count == 0) Console.Error.WriteLine("no worker shows signs of life; start one with: armoflow worker");
+            else
+            {
+                Table table = RunTables.New("machine", "process", "version", "steps", "device", "memory", "in hand", "since");
+                foreach (WorkerRow w in workers)
+                    table.AddRow(Markup.Escape(w.Machine), $"{w.ProcessId}", Markup.Escape(w.Version), Markup.Escape(w.Steps), Markup.Escape(w.Device), string.Create(CultureInfo.InvariantCulture, $"{w.MemoryBytes / 1e9:f1} GB"), Markup.Escape(w.Current), w.StartedAt.ToString("u", CultureInfo.InvariantCulture));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,190 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
+using Npgsql;
+
+namespace ArmoFlow.EndToEnd.Tests;
+
+/// <summary>Orchestrators and workers in processes of their own, on a database, a virtual host and a store of their own.</summary>
+internal sealed class Cluster : IAsyncDisposable
+{
+    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2), AskInterval = TimeSpan.FromMilliseconds(100);
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) };
+    private readonly List<Member> _members = [];
+    private readonly string _store = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
+
+    public IReadOnlyList<Member> Members => _members;
+    public string Postgres { get; }
+    public string RabbitMq { get; }
+    public string VirtualHost { get; }
+    public string Url { get; } = $"http://127.0.0.1:{FreePort()}";
+
+    private Cluster(DevServers servers, string name)
+    {
+        VirtualHost = name;
+        Postgres = servers.PostgresConnection.Replace("Database=postgres", $"Database={name}", StringComparison.Ordinal);
+        RabbitMq = servers.RabbitMqAddress.TrimEnd('/') + "/" + name;
+    }
+
+    public static async Task<Cluster> Make(DevServers servers, string name)
+    {
+        await using (NpgsqlConnection connection = new(servers.PostgresConnection))
+        {
+            await connection.OpenAsync();
+            await using NpgsqlCommand create = new($"create database {name}", connection);
+            await create.ExecuteNonQueryAsync();
+        }
+        await servers.RabbitControl(["add_vhost", name], default);
+        await servers.RabbitControl(["set_permissions", "-p", name, "guest", ".*", ".*", ".*"], default);
+        Cluster cluster = new(servers, name);
+        await CommandLine.Succeed("db", "migrate", "--postgres", cluster.Postgres);
+        return cluster;
+    }
+
+    public Task<Member> Orchestrator(string? url = null) => Start("orchestrator on ", null, null, ["orchestrator", "--urls", url ?? Url]);
+
+    /// <summary>A worker, possibly behind proxies.</summary>
+    public Task<Member> Worker(string? postgres = null, string? rabbitMq = null, params string[] more) => Start("worker for ", postgres, rabbitMq, ["worker", .. more]);
+
+    private async Task<Member> Start(string sign, string? postgres, string? rabbitMq, string[] arguments)
+    {
+        Member member = new(CommandLine.Start([.. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store]), sign);
+        lock (_members) _members.Add(member);
+        await member.Announced.WaitAsync(StartLimit);
+        return member;
+    }
+
+    public async Task<string> Submit(string spec)
+    {
+        using HttpRequestMessage request = new(HttpMethod.Post, Url + "/api/v1/runs") { Content = new StringContent(await File.ReadAllTextAsync(spec), Encoding.UTF8, "application/yaml") };
+        request.Headers.Add("X-Spec-Folder", Path.GetDirectoryName(Path.GetFullPath(spec)));
+        using HttpResponseMessage response = await _http.SendAsync(request);
+        return JsonNode.Parse(await response.Content.ReadAsStringAsync())!["runId"]!.GetValue<string>();
+    }
+
+    /// <summary>The run's state as the books have it; null while the database is away.</summary>
+    public async Task<string?> StateOf(string run)
+    {
+        try
+        {
+            await using NpgsqlConnection connection = new(Postgres);
+            await connection.OpenAsync();
+            await using NpgsqlCommand query = new($"select current_state from runs where correlation_id = '{run}'", connection);
+            return (string?)await query.ExecuteScalarAsync();
+        }
+        catch (NpgsqlException) { return null; }
+    }
+
+    public async Task<bool> HasEnded(string run) => await StateOf(run) is "Completed" or "Failed" or "Cancelled";
+
+    /// <summary>Waits for a run's end, whatever orchestrator is there to tell.</summary>
+    /// <exception cref="TimeoutException">The run is stuck.</exception>
+    public async Task<JsonNode> Finished(string run, TimeSpan limit)
+    {
+        for (long start = Stopwatch.GetTimestamp(); ; await Task.Delay(AskInterval))
+        {
+            if (await HasEnded(run))
+            {
+                try { return JsonNode.Parse(await _http.GetStringAsync($"{Url}/api/v1/runs/{run}"))!; }
+                catch (Exception e) when (e is HttpRequestException or TaskCanceledException) { }
+            }
+            if (Stopwatch.GetElapsedTime(start) > limit) throw new TimeoutException($"the run is stuck in {await StateOf(run)}:\n{string.Join('\n', _members.Select(m => m.Said))}");
+        }
+    }
+
+    public async Task<long> Count(string sql)
+    {
+        await using NpgsqlConnection connection = new(Postgres);
+        await connection.OpenAsync();
+        await using NpgsqlCommand query = new(sql, connection);
+        return Convert.ToInt64(await query.ExecuteScalarAsync(), System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    public Task<string> Get(string path) => _http.GetStringAsync(Url + path);
+
+    public static int FreePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (Member member in _members) member.Dispose();
+        _http.Dispose();
+        NpgsqlConnection.ClearAllPools();
+        await Task.Delay(50);
+        Directory.Delete(_store, recursive: true);
+    }
+}
+
+/// <summary>A server process.</summary>
+internal sealed class Member : IDisposable
+{
+    private readonly TaskCompletionSource _announced = new();
+    private readonly StringBuilder _said = new();
+    private readonly Process _process;
+
+    public Task Announced => _announced.Task;
+
+    public string Said
+    {
+        get { lock (_said) return _said.ToString(); }
+    }
+
+    public bool IsRunning => !_process.HasExited;
+    public TimeSpan CpuTime
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.TotalProcessorTime;
+        }
+    }
+
+    public long MemoryBytes
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.WorkingSet64;
+        }
+    }
+
+    public Member(Process process, string sign)
+    {
+        _process = process;
+        process.ErrorDataReceived += (_, e) =>
+        {
+            lock (_said) _said.AppendLine(e.Data);
+            if (e.Data?.StartsWith(sign, StringComparison.Ordinal) == true) _announced.TrySetResult();
+            if (e.Data is null) _announced.TrySetException(new InvalidOperationException($"it ended: {Said}"));
+        };
+        process.BeginErrorReadLine();
+        process.BeginOutputReadLine();
+    }
+
+    public void Kill()
+    {
+        if (!_process.HasExited) _process.Kill();
+        _process.WaitForExit();
+    }
+
+    public Task Signal(string name)
+    {
+        using Process kill = Process.Start("kill", [$"-{name}", $"{_process.Id}"]);
+        return kill.WaitForExitAsync();
+    }
+
+    public Task<int> Exited(TimeSpan limit) => _process.WaitForExitAsync().WaitAsync(limit).ContinueWith(_ => _process.ExitCode, TaskScheduler.Default);
+
+    public void Dispose()
+    {
+        Kill();
+        _process.Dispose();
+    }
+}

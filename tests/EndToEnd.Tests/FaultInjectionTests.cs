@@ -1,0 +1,198 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
+using Npgsql;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.EndToEnd.Tests;
+
+/// <summary>The servers, and what the run makes when nothing happens to it: embedded, in one process.</summary>
+public sealed class FaultBench : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-faults-").FullName;
+    private SmallProject? _project;
+
+    internal DevServers Servers { get; private set; } = null!;
+    public string Spec { get; private set; } = "";
+    public SortedDictionary<string, string> Embedded { get; private set; } = [];
+
+    public async ValueTask InitializeAsync()
+    {
+        if (!ArmoFlow.EndToEnd.Tests.Servers.Installed) return;
+        // Another spec, such as one on real data, can be given from outside.
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_FAULT_SPEC") is { Length: > 0 } given) Spec = given;
+        else
+        {
+            _project = new SmallProject(ratings: 1500, pairs: 1000, gatingSteps: 1000);
+            Spec = _project.Spec;
+        }
+        File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
+        Servers = new DevServers(Path.Combine(_folder, "dev"));
+        await Servers.Up(default);
+        Embedded = RunTests.Artifacts((await CommandLine.Succeed("run", Spec, "--workspace", Path.Combine(_folder, "embedded"), "--json")).Json);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Servers is not null) await Servers.Down(default);
+        _project?.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+}
+
+/// <summary>
+/// An orchestrator and three workers, and everything that can happen to them: the run ends with the bytes of the undisturbed
+/// embedded run. Each test prints what it injected; tests/faults.sh sums them up.
+/// </summary>
+public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : IClassFixture<FaultBench>
+{
+    private static readonly string[] States = ["Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating"];
+    private static readonly TimeSpan Stuck = TimeSpan.FromMinutes(8), Look = TimeSpan.FromMilliseconds(3);
+
+    [Fact]
+    public Task Nothing_happens() => Check("undisturbed", (_, _, _) => Task.FromResult(0));
+
+    [Fact]
+    public Task Workers_are_killed_every_few_seconds() => Check("worker killed", async (cluster, run, workers) =>
+    {
+        Random random = new(17);
+        int kills = 0;
+        while (!await cluster.HasEnded(run))
+        {
+            await Task.Delay(TimeSpan.FromSeconds(3 + (2 * random.NextDouble())));
+            int victim = random.Next(workers.Length);
+            workers[victim].Kill();
+            kills++;
+            workers[victim] = await cluster.Worker();
+        }
+        return kills;
+    });
+
+    [Fact]
+    public Task The_orchestrator_is_killed_in_every_state() => Check("orchestrator killed", async (cluster, run, _) =>
+    {
+        HashSet<string> hit = [];
+        Member orchestrator = cluster.Members.First(m => m.Said.Contains("orchestrator on", StringComparison.Ordinal));
+        while (!await cluster.HasEnded(run))
+        {
+            if (await cluster.StateOf(run) is { } state && States.Contains(state) && hit.Add(state))
+            {
+                orchestrator.Kill();
+                orchestrator = await cluster.Orchestrator();
+            }
+            await Task.Delay(Look);
+        }
+        hit.Count.ShouldBe(States.Length, string.Join(", ", hit));
+        return hit.Count;
+    });
+
+    [Fact]
+    public Task Two_orchestrators_work_side_by_side_and_one_is_killed() => Check("two orchestrators", async (cluster, run, _) =>
+    {
+        Member second = await cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}");
+        await UntilState(cluster, run, "TrainingGating");
+        second.Kill();
+        return 1;
+    });
+
+    [Fact]
+    public Task The_broker_is_stopped_and_its_node_killed() => Check("broker", async (cluster, run, _) =>
+    {
+        await UntilState(cluster, run, "ExtractingFeatures");
+        await bench.Servers.RabbitControl(["stop_app"], default);
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        await bench.Servers.RabbitControl(["start_app"], default);
+        await UntilState(cluster, run, "TrainingGating");
+        using (Process kill = Process.Start("pkill", ["-9", "-f", bench.Servers.NodeName])) await kill.WaitForExitAsync();
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        await bench.Servers.StartRabbitMq(default);
+        return 2;
+    });
+
+    [Fact]
+    public Task The_database_is_restarted_and_crashes() => Check("database", async (cluster, run, _) =>
+    {
+        int faults = 0;
+        foreach ((string state, string mode) in new[] { ("ExtractingFeatures", "fast"), ("TrainingGating", "immediate") })
+        {
+            await UntilState(cluster, run, state);
+            await bench.Servers.StopPostgres(mode, default);
+            await Task.Delay(TimeSpan.FromSeconds(3));
+            await bench.Servers.StartPostgres(default);
+            faults++;
+        }
+        return faults;
+    });
+
+    [Fact]
+    public Task Every_message_comes_twice() => Meddle("delivered twice", copies: 2, TimeSpan.Zero, Meddler.Queues);
+
+    [Fact]
+    public Task Events_come_late_and_out_of_order() => Meddle("late and reordered", copies: 2, TimeSpan.FromSeconds(2), "runs", "feature-shards");
+
+    [Fact]
+    public async Task A_worker_is_cut_off_for_20_seconds_from_each_server()
+    {
+        RequireServers();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "cut");
+        using Proxy broker = new(new Uri(cluster.RabbitMq).Port), database = new(new NpgsqlConnectionStringBuilder(cluster.Postgres).Port);
+        string rabbitMq = new UriBuilder(cluster.RabbitMq) { Port = broker.Port }.Uri.ToString(), postgres = new NpgsqlConnectionStringBuilder(cluster.Postgres) { Port = database.Port, Timeout = 5, CommandTimeout = 10 }.ToString();
+        await Check("network cut", cluster, async run =>
+        {
+            await UntilState(cluster, run, "ExtractingFeatures");
+            await broker.Cut(TimeSpan.FromSeconds(20));
+            await UntilState(cluster, run, "TrainingGating");
+            await database.Cut(TimeSpan.FromSeconds(20));
+            return 2;
+        }, cluster.Worker(postgres, rabbitMq), cluster.Worker(postgres, rabbitMq), cluster.Worker(postgres, rabbitMq));
+    }
+
+    private async Task Meddle(string name, int copies, TimeSpan longestDelay, params string[] queues)
+    {
+        RequireServers();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, name.Replace(' ', '_'));
+        await Task.WhenAll(cluster.Orchestrator(), cluster.Worker(), cluster.Worker(), cluster.Worker());
+        await using Meddler meddler = await Meddler.Start(cluster.RabbitMq, copies, longestDelay, queues);
+        await Check(name, cluster, async run =>
+        {
+            await cluster.Finished(run, Stuck);
+            meddler.Meddled.ShouldBeGreaterThan(7);
+            return meddler.Meddled;
+        });
+    }
+
+    private async Task Check(string name, Func<Cluster, string, Member[], Task<int>> inject)
+    {
+        RequireServers();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, name.Replace(' ', '_'));
+        Member[] workers = await Task.WhenAll(cluster.Worker(), cluster.Worker(), cluster.Worker());
+        await cluster.Orchestrator();
+        await Check(name, cluster, run => inject(cluster, run, workers));
+    }
+
+    private async Task Check(string name, Cluster cluster, Func<string, Task<int>> inject, params Task<Member>[] starting)
+    {
+        if (starting.Length > 0) await Task.WhenAll([.. starting, cluster.Orchestrator()]);
+        long start = Stopwatch.GetTimestamp();
+        string run = await cluster.Submit(bench.Spec);
+        int faults = await inject(run);
+        JsonNode document = await cluster.Finished(run, Stuck);
+        SortedDictionary<string, string> artifacts = RunTests.Artifacts(document);
+        int divergent = artifacts.Count(a => bench.Embedded.GetValueOrDefault(a.Key) != a.Value) + bench.Embedded.Keys.Count(k => !artifacts.ContainsKey(k));
+        string line = $"FAULTS {name}: {faults} injected, 1 run, {document["status"]}, {divergent} divergent artifacts, {Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s";
+        output.WriteLine(line);
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_FAULT_REPORT") is { Length: > 0 } report) await File.AppendAllTextAsync(report, line + "\n");
+        document["status"]!.GetValue<string>().ShouldBe("Completed", document["error"]?.GetValue<string>());
+        divergent.ShouldBe(0);
+        (await cluster.Count("select count(*) from faults")).ShouldBe(0);
+    }
+
+    private static async Task UntilState(Cluster cluster, string run, string state)
+    {
+        for (long start = Stopwatch.GetTimestamp(); await cluster.StateOf(run) is var now && now != state && now != "Completed"; await Task.Delay(Look))
+            if (Stopwatch.GetElapsedTime(start) > Stuck || now is "Failed") throw new TimeoutException($"the run is {now}, not {state}");
+    }
+
+    private static void RequireServers() => Assert.SkipUnless(Servers.Installed, "needs Debian's postgresql and rabbitmq-server (test.sh installs them)");
+}

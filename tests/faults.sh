@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Injects every fault of FaultInjectionTests into runs of a spec and sums up what happened.
+# Usage: tests/faults.sh [SPEC.yaml]      without a spec: the sample project, cut down
+set -uo pipefail
+spec=${1:+$(realpath "$1")}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+dotnet build tests/EndToEnd.Tests --nologo -v quiet -clp:NoSummary || exit 1
+ARMOFLOW_FAULT_SPEC=$spec ARMOFLOW_FAULT_REPORT=$report dotnet test tests/EndToEnd.Tests --no-build --nologo --filter "FullyQualifiedName~FaultInjectionTests" \
+  | grep -vE '^(Test run for|A total of|VSTest version|$)'
+code=${PIPESTATUS[0]}
+cat "$report"
+awk -F'[:,]' '/^FAULTS/ { split($2, f, " "); faults += f[1]; runs++; if ($4 !~ /Completed/) lost++; split($5, d, " "); divergent += d[1] }
+  END { printf "%d faults injected into %d runs: %d lost, %d divergent artifacts\n", faults, runs, lost, divergent }' "$report"
+exit "$code"
