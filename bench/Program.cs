@@ -12,7 +12,13 @@ switch (what)
     case "features" when args.Length == 3:
         FeaturesBench.Run(backbone: args[1], pairs: args[2]);
         return 0;
+    case "workflow":
+        return await WorkflowBench.Run(runs: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10_000);
+    case "queries":
+        return await QueryBench.Run(runs: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 1_000_000);
+    case "idle":
+        return await IdleBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 60);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | features BACKBONE PAIRS.jsonl");
+        Console.Error.WriteLine("usage: bench regression | gating | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS]");
         return 2;
 }

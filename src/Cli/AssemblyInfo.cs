@@ -1,3 +1,4 @@
 using System.Runtime.CompilerServices;
 
 [assembly: InternalsVisibleTo("ArmoFlow.EndToEnd.Tests")]
+[assembly: InternalsVisibleTo("ArmoFlow.Bench")]

@@ -83,7 +83,11 @@ public class ArmoFlowDbContext : DbContext
         });
         modelBuilder.Entity<ShardedStep>().HasKey(s => s.Key);
         modelBuilder.Entity<FinishedShard>().HasKey(s => new { s.Key, s.Shard });
-        modelBuilder.Entity<FaultRow>().HasIndex(f => f.Fingerprint);
+        modelBuilder.Entity<FaultRow>(fault =>
+        {
+            fault.HasIndex(f => f.Fingerprint);
+            fault.HasIndex(f => f.MessageId);
+        });
         modelBuilder.Entity<InboxState>(inbox =>
         {
             inbox.ToTable("inbox_state");

@@ -64,14 +64,14 @@ public static class PersistenceRegistration
     {
         string connection = new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = 60 }.ToString();
         return services.AddStore(workspace.Artifacts, workspace.Scratch)
-            .AddDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSnakeCaseNamingConvention());
+            .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSnakeCaseNamingConvention());
     }
 
     /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
             ? services.AddStore(cache.Folder, new ScratchSpace(Path.Combine(cache.Folder, "scratch"), null, new S3Bucket(artifacts)), new S3Bucket(artifacts), cache.Bytes)
             : services.AddStore(Path.GetFullPath(artifacts), new ScratchSpace(Path.Combine(Path.GetFullPath(artifacts), "scratch"), null)))
-        .AddDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(postgres).UseSnakeCaseNamingConvention())
+        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(postgres).UseSnakeCaseNamingConvention())
         .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
 
     private static IServiceCollection AddStore(this IServiceCollection services, string artifacts, ScratchSpace scratch, IBucket? bucket = null, long cacheBytes = long.MaxValue)

@@ -2,7 +2,6 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
-using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Features;
 using MassTransit;
 
@@ -42,7 +41,6 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
         await Services.Books.Enter(transaction.Books, result, run.Cancel);
-        await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
         await context.Publish(Completed(command, result, reused: false));
         transaction.AfterCommit = () => Services.Scratch.Forget(run.Key, CancellationToken.None);
     }

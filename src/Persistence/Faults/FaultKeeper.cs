@@ -16,7 +16,6 @@ namespace ArmoFlow.Persistence.Faults;
 public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> contexts, ILogger<FaultKeeper> log)
 {
     private const int LongestStack = 4000;
-    private const string RedeliveriesHeader = "ArmoFlow-Redeliveries";
 
     public void Attach(IReceiveEndpointConfigurator endpoint)
     {
@@ -43,7 +42,6 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         MessageType = fault.MessageType,
         Body = fault.Body,
         SentTime = DateTime.UtcNow,
-        Headers = SystemTextJsonMessageSerializer.Instance.SerializeDictionary(new Dictionary<string, object> { [RedeliveriesHeader] = fault.Redeliveries + 1 }),
     });
 
     private async Task<bool> Keep(ReceiveContext context, string reason, string? stack)
@@ -51,12 +49,13 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         try
         {
             string queue = context.InputAddress.AbsolutePath.Split('/')[^1], body = Encoding.UTF8.GetString(context.Body.GetBytes()), type = TypeOf(context, body);
+            Guid? id = context.GetMessageId();
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(CancellationToken.None);
             db.Faults.Add(new FaultRow
             {
                 Fingerprint = Fingerprint(queue, type, reason),
                 Queue = queue,
-                MessageId = context.GetMessageId(),
+                MessageId = id,
                 MessageType = type,
                 ContentType = context.ContentType?.ToString() ?? SystemTextJsonMessageSerializer.JsonContentType.ToString(),
                 Body = body,
@@ -64,7 +63,7 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
                 StackTrace = stack is { Length: > LongestStack } ? stack[..LongestStack] : stack,
                 Machine = Environment.MachineName,
                 FaultedAt = DateTimeOffset.UtcNow,
-                Redeliveries = context.TransportHeaders.Get<int>(RedeliveriesHeader) ?? 0,
+                Redeliveries = id is null ? 0 : await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered"),
             });
             await db.SaveChangesAsync(CancellationToken.None);
             log.LogError("set aside from queue {Queue}: {Reason} (see: armoflow runs faults)", queue, reason);

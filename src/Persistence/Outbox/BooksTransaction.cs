@@ -41,7 +41,7 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
         foreach (OutboxMessage message in messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
         Books.OutboxMessages.AddRange(messages);
         await Books.SaveChangesAsync(cancel);
-        if (messages.Count == 0) await MarkDelivered(Books, cancel);
+        if (messages.Count == 0) await Books.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
         await _transaction!.CommitAsync(cancel);
         await DisposeAsync();
         if (AfterCommit is { } next) await next();
@@ -58,12 +58,8 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
     public async Task Delivered(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        await db.OutboxMessages.Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).ExecuteDeleteAsync(cancel);
-        await MarkDelivered(db, cancel);
+        await db.Database.ExecuteSqlAsync($"delete from outbox_message where inbox_message_id = {messageId} and inbox_consumer_id = {consumerId}; update inbox_state set delivered = {DateTime.UtcNow} where message_id = {messageId} and consumer_id = {consumerId}", cancel);
     }
-
-    private Task<int> MarkDelivered(ArmoFlowDbContext db, CancellationToken cancel) =>
-        db.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
 
     public async ValueTask DisposeAsync()
     {

@@ -72,10 +72,10 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
         }
         Dictionary<string, FeatureRow> responses = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, ids, run.Cancel);
         Dictionary<string, FeatureRow> promptRows = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
+        await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
         if (!ids.TrueForAll(responses.ContainsKey) || !prompts.TrueForAll(promptRows.ContainsKey))
         {
             // A shard was removed from the store since the plan was made, which no longer covers everything: plan anew.
-            await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
             transaction.AfterCommit = () => run.Services.Scratch.Forget(run.Key, CancellationToken.None);
             return null;
         }

@@ -101,6 +101,9 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.HasIndex("Fingerprint")
                         .HasDatabaseName("ix_faults_fingerprint");
 
+                    b.HasIndex("MessageId")
+                        .HasDatabaseName("ix_faults_message_id");
+
                     b.ToTable("faults", (string)null);
                 });
 

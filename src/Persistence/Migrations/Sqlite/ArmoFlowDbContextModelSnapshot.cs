@@ -95,6 +95,9 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.HasIndex("Fingerprint")
                         .HasDatabaseName("ix_faults_fingerprint");
 
+                    b.HasIndex("MessageId")
+                        .HasDatabaseName("ix_faults_message_id");
+
                     b.ToTable("faults", (string)null);
                 });
 

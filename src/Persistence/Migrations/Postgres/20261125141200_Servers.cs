@@ -1,9 +1,10 @@
 ﻿using System;
 using Microsoft.EntityFrameworkCore.Migrations;
+using Npgsql.EntityFrameworkCore.PostgreSQL.Metadata;
 
 #nullable disable
 
-namespace ArmoFlow.Persistence.Migrations.Sqlite
+namespace ArmoFlow.Persistence.Migrations.Postgres
 {
     /// <inheritdoc />
     public partial class Servers : Migration
@@ -15,16 +16,16 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "ix_runs_submitted_at",
                 table: "runs");
 
-            migrationBuilder.AddColumn<string>(
+            migrationBuilder.AddColumn<DateTimeOffset>(
                 name: "deadline_at",
                 table: "runs",
-                type: "TEXT",
+                type: "timestamp with time zone",
                 nullable: true);
 
             migrationBuilder.AddColumn<int>(
                 name: "workflow_version",
                 table: "runs",
-                type: "INTEGER",
+                type: "integer",
                 nullable: false,
                 defaultValue: 1);
 
@@ -32,22 +33,22 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "faults",
                 columns: table => new
                 {
-                    id = table.Column<long>(type: "INTEGER", nullable: false)
-                        .Annotation("Sqlite:Autoincrement", true),
-                    fingerprint = table.Column<string>(type: "TEXT", nullable: false),
-                    queue = table.Column<string>(type: "TEXT", nullable: false),
-                    message_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    message_type = table.Column<string>(type: "TEXT", nullable: false),
-                    content_type = table.Column<string>(type: "TEXT", nullable: false),
-                    body = table.Column<string>(type: "TEXT", nullable: false),
-                    reason = table.Column<string>(type: "TEXT", nullable: false),
-                    stack_trace = table.Column<string>(type: "TEXT", nullable: true),
-                    machine = table.Column<string>(type: "TEXT", nullable: false),
-                    faulted_at = table.Column<string>(type: "TEXT", nullable: false),
-                    status = table.Column<string>(type: "TEXT", nullable: false),
-                    redeliveries = table.Column<int>(type: "INTEGER", nullable: false),
-                    decided_at = table.Column<string>(type: "TEXT", nullable: true),
-                    decided_by = table.Column<string>(type: "TEXT", nullable: true)
+                    id = table.Column<long>(type: "bigint", nullable: false)
+                        .Annotation("Npgsql:ValueGenerationStrategy", NpgsqlValueGenerationStrategy.IdentityByDefaultColumn),
+                    fingerprint = table.Column<string>(type: "text", nullable: false),
+                    queue = table.Column<string>(type: "text", nullable: false),
+                    message_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    message_type = table.Column<string>(type: "text", nullable: false),
+                    content_type = table.Column<string>(type: "text", nullable: false),
+                    body = table.Column<string>(type: "text", nullable: false),
+                    reason = table.Column<string>(type: "text", nullable: false),
+                    stack_trace = table.Column<string>(type: "text", nullable: true),
+                    machine = table.Column<string>(type: "text", nullable: false),
+                    faulted_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: false),
+                    status = table.Column<string>(type: "text", nullable: false),
+                    redeliveries = table.Column<int>(type: "integer", nullable: false),
+                    decided_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: true),
+                    decided_by = table.Column<string>(type: "text", nullable: true)
                 },
                 constraints: table =>
                 {
@@ -58,8 +59,8 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "finished_shards",
                 columns: table => new
                 {
-                    key = table.Column<string>(type: "TEXT", nullable: false),
-                    shard = table.Column<int>(type: "INTEGER", nullable: false)
+                    key = table.Column<string>(type: "text", nullable: false),
+                    shard = table.Column<int>(type: "integer", nullable: false)
                 },
                 constraints: table =>
                 {
@@ -70,18 +71,18 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "inbox_state",
                 columns: table => new
                 {
-                    id = table.Column<long>(type: "INTEGER", nullable: false)
-                        .Annotation("Sqlite:Autoincrement", true),
-                    message_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    consumer_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    lock_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    row_version = table.Column<byte[]>(type: "BLOB", nullable: true),
-                    received = table.Column<DateTime>(type: "TEXT", nullable: false),
-                    receive_count = table.Column<int>(type: "INTEGER", nullable: false),
-                    expiration_time = table.Column<DateTime>(type: "TEXT", nullable: true),
-                    consumed = table.Column<DateTime>(type: "TEXT", nullable: true),
-                    delivered = table.Column<DateTime>(type: "TEXT", nullable: true),
-                    last_sequence_number = table.Column<long>(type: "INTEGER", nullable: true)
+                    id = table.Column<long>(type: "bigint", nullable: false)
+                        .Annotation("Npgsql:ValueGenerationStrategy", NpgsqlValueGenerationStrategy.IdentityByDefaultColumn),
+                    message_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    consumer_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    lock_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    row_version = table.Column<byte[]>(type: "bytea", nullable: true),
+                    received = table.Column<DateTime>(type: "timestamp with time zone", nullable: false),
+                    receive_count = table.Column<int>(type: "integer", nullable: false),
+                    expiration_time = table.Column<DateTime>(type: "timestamp with time zone", nullable: true),
+                    consumed = table.Column<DateTime>(type: "timestamp with time zone", nullable: true),
+                    delivered = table.Column<DateTime>(type: "timestamp with time zone", nullable: true),
+                    last_sequence_number = table.Column<long>(type: "bigint", nullable: true)
                 },
                 constraints: table =>
                 {
@@ -92,28 +93,28 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "outbox_message",
                 columns: table => new
                 {
-                    sequence_number = table.Column<long>(type: "INTEGER", nullable: false)
-                        .Annotation("Sqlite:Autoincrement", true),
-                    enqueue_time = table.Column<DateTime>(type: "TEXT", nullable: true),
-                    sent_time = table.Column<DateTime>(type: "TEXT", nullable: false),
-                    headers = table.Column<string>(type: "TEXT", nullable: true),
-                    properties = table.Column<string>(type: "TEXT", nullable: true),
-                    inbox_message_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    inbox_consumer_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    outbox_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    message_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    content_type = table.Column<string>(type: "TEXT", nullable: false),
-                    message_type = table.Column<string>(type: "TEXT", nullable: false),
-                    body = table.Column<string>(type: "TEXT", nullable: false),
-                    conversation_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    correlation_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    initiator_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    request_id = table.Column<Guid>(type: "TEXT", nullable: true),
-                    source_address = table.Column<string>(type: "TEXT", nullable: true),
-                    destination_address = table.Column<string>(type: "TEXT", nullable: true),
-                    response_address = table.Column<string>(type: "TEXT", nullable: true),
-                    fault_address = table.Column<string>(type: "TEXT", nullable: true),
-                    expiration_time = table.Column<DateTime>(type: "TEXT", nullable: true)
+                    sequence_number = table.Column<long>(type: "bigint", nullable: false)
+                        .Annotation("Npgsql:ValueGenerationStrategy", NpgsqlValueGenerationStrategy.IdentityByDefaultColumn),
+                    enqueue_time = table.Column<DateTime>(type: "timestamp with time zone", nullable: true),
+                    sent_time = table.Column<DateTime>(type: "timestamp with time zone", nullable: false),
+                    headers = table.Column<string>(type: "text", nullable: true),
+                    properties = table.Column<string>(type: "text", nullable: true),
+                    inbox_message_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    inbox_consumer_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    outbox_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    message_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    content_type = table.Column<string>(type: "text", nullable: false),
+                    message_type = table.Column<string>(type: "text", nullable: false),
+                    body = table.Column<string>(type: "text", nullable: false),
+                    conversation_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    correlation_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    initiator_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    request_id = table.Column<Guid>(type: "uuid", nullable: true),
+                    source_address = table.Column<string>(type: "text", nullable: true),
+                    destination_address = table.Column<string>(type: "text", nullable: true),
+                    response_address = table.Column<string>(type: "text", nullable: true),
+                    fault_address = table.Column<string>(type: "text", nullable: true),
+                    expiration_time = table.Column<DateTime>(type: "timestamp with time zone", nullable: true)
                 },
                 constraints: table =>
                 {
@@ -124,12 +125,12 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "outbox_state",
                 columns: table => new
                 {
-                    outbox_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    lock_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    row_version = table.Column<byte[]>(type: "BLOB", nullable: true),
-                    created = table.Column<DateTime>(type: "TEXT", nullable: false),
-                    delivered = table.Column<DateTime>(type: "TEXT", nullable: true),
-                    last_sequence_number = table.Column<long>(type: "INTEGER", nullable: true)
+                    outbox_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    lock_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    row_version = table.Column<byte[]>(type: "bytea", nullable: true),
+                    created = table.Column<DateTime>(type: "timestamp with time zone", nullable: false),
+                    delivered = table.Column<DateTime>(type: "timestamp with time zone", nullable: true),
+                    last_sequence_number = table.Column<long>(type: "bigint", nullable: true)
                 },
                 constraints: table =>
                 {
@@ -140,9 +141,9 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "run_tags",
                 columns: table => new
                 {
-                    run_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    tag = table.Column<string>(type: "TEXT", nullable: false),
-                    submitted_at = table.Column<string>(type: "TEXT", nullable: false)
+                    run_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    tag = table.Column<string>(type: "text", nullable: false),
+                    submitted_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: false)
                 },
                 constraints: table =>
                 {
@@ -159,10 +160,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "sharded_steps",
                 columns: table => new
                 {
-                    key = table.Column<string>(type: "TEXT", nullable: false),
-                    shards = table.Column<int>(type: "INTEGER", nullable: false),
-                    done = table.Column<int>(type: "INTEGER", nullable: false),
-                    items = table.Column<int>(type: "INTEGER", nullable: false)
+                    key = table.Column<string>(type: "text", nullable: false),
+                    shards = table.Column<int>(type: "integer", nullable: false),
+                    done = table.Column<int>(type: "integer", nullable: false),
+                    items = table.Column<int>(type: "integer", nullable: false)
                 },
                 constraints: table =>
                 {
@@ -173,13 +174,13 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "work_leases",
                 columns: table => new
                 {
-                    run_id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    step = table.Column<string>(type: "TEXT", nullable: false),
-                    slot = table.Column<int>(type: "INTEGER", nullable: false),
-                    attempt = table.Column<int>(type: "INTEGER", nullable: false),
-                    worker = table.Column<Guid>(type: "TEXT", nullable: false),
-                    taken_at = table.Column<string>(type: "TEXT", nullable: false),
-                    renewals = table.Column<long>(type: "INTEGER", nullable: false)
+                    run_id = table.Column<Guid>(type: "uuid", nullable: false),
+                    step = table.Column<string>(type: "text", nullable: false),
+                    slot = table.Column<int>(type: "integer", nullable: false),
+                    attempt = table.Column<int>(type: "integer", nullable: false),
+                    worker = table.Column<Guid>(type: "uuid", nullable: false),
+                    taken_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: false),
+                    renewals = table.Column<long>(type: "bigint", nullable: false)
                 },
                 constraints: table =>
                 {
@@ -190,17 +191,17 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "workers",
                 columns: table => new
                 {
-                    id = table.Column<Guid>(type: "TEXT", nullable: false),
-                    machine = table.Column<string>(type: "TEXT", nullable: false),
-                    process_id = table.Column<int>(type: "INTEGER", nullable: false),
-                    version = table.Column<string>(type: "TEXT", nullable: false),
-                    steps = table.Column<string>(type: "TEXT", nullable: false),
-                    device = table.Column<string>(type: "TEXT", nullable: false),
-                    memory_bytes = table.Column<long>(type: "INTEGER", nullable: false),
-                    current = table.Column<string>(type: "TEXT", nullable: false),
-                    started_at = table.Column<string>(type: "TEXT", nullable: false),
-                    seen_at = table.Column<string>(type: "TEXT", nullable: false),
-                    beats = table.Column<long>(type: "INTEGER", nullable: false)
+                    id = table.Column<Guid>(type: "uuid", nullable: false),
+                    machine = table.Column<string>(type: "text", nullable: false),
+                    process_id = table.Column<int>(type: "integer", nullable: false),
+                    version = table.Column<string>(type: "text", nullable: false),
+                    steps = table.Column<string>(type: "text", nullable: false),
+                    device = table.Column<string>(type: "text", nullable: false),
+                    memory_bytes = table.Column<long>(type: "bigint", nullable: false),
+                    current = table.Column<string>(type: "text", nullable: false),
+                    started_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: false),
+                    seen_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: false),
+                    beats = table.Column<long>(type: "bigint", nullable: false)
                 },
                 constraints: table =>
                 {
@@ -237,6 +238,11 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 name: "ix_faults_fingerprint",
                 table: "faults",
                 column: "fingerprint");
+
+            migrationBuilder.CreateIndex(
+                name: "ix_faults_message_id",
+                table: "faults",
+                column: "message_id");
 
             migrationBuilder.CreateIndex(
                 name: "ix_inbox_state_consumed",
@@ -280,7 +286,7 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                 table: "work_leases",
                 column: "worker");
 
-            migrationBuilder.Sql("insert or ignore into run_tags (run_id, tag, submitted_at) select correlation_id, json_each.value, submitted_at from runs, json_each(runs.tags)"); // runs from before tags had rows
+            migrationBuilder.Sql("insert into run_tags (run_id, tag, submitted_at) select correlation_id, jsonb_array_elements_text(tags::jsonb), submitted_at from runs on conflict do nothing"); // runs from before tags had rows
         }
 
         /// <inheritdoc />

@@ -1,0 +1,216 @@
+using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Steps;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Persistence.Tests;
+
+/// <summary>Effects, inbox and outgoing messages are one transaction; copies of a message change nothing; what no retry helps is kept.</summary>
+public sealed class OutboxTests : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-outbox-").FullName;
+    private readonly Notes _notes = new();
+    private IHost _host = null!;
+
+    public sealed record Order(string Name, bool FailAfterEffects, bool FailTwice);
+
+    public sealed record Done(string Name);
+
+    public sealed class Notes
+    {
+        public List<string> Done { get; } = [];
+        public int Tries { get; set; }
+    }
+
+    /// <summary>Enters a setting and publishes.</summary>
+    public sealed class OrderConsumer(Notes notes) : IConsumer<Order>
+    {
+        public async Task Consume(ConsumeContext<Order> context)
+        {
+            notes.Tries++;
+            BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+            await context.Publish(new Done(context.Message.Name));
+            if (!await transaction.TryBegin(context.CancellationToken)) return;
+            transaction.Books.Settings.Add(new Setting { Key = context.Message.Name, Value = "done" });
+            await transaction.Books.SaveChangesAsync(context.CancellationToken);
+            if (context.Message.FailAfterEffects || (context.Message.FailTwice && notes.Tries < 3)) throw new ArithmeticException($"order {notes.Tries} cannot be met");
+        }
+    }
+
+    public sealed class OrderDefinition : ConsumerDefinition<OrderConsumer>
+    {
+        protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<OrderConsumer> consumerConfigurator, IRegistrationContext context) =>
+            endpointConfigurator.UseMessageRetry(retry => retry.Immediate(3));
+    }
+
+    public sealed class DoneConsumer(Notes notes) : IConsumer<Done>
+    {
+        public Task Consume(ConsumeContext<Done> context)
+        {
+            lock (notes.Done) notes.Done.Add(context.Message.Name);
+            return Task.CompletedTask;
+        }
+    }
+
+    public async ValueTask InitializeAsync()
+    {
+        Workspace workspace = new(_folder);
+        workspace.TryLock().ShouldBeTrue();
+        HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+        builder.Services.AddEmbeddedPersistence(workspace).AddSingleton(_notes).AddHostedService<OutboxDelivery>();
+        builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
+        builder.Services.AddMassTransit(bus =>
+        {
+            bus.UseBooks();
+            bus.AddConsumer<OrderConsumer, OrderDefinition>();
+            bus.AddConsumer<DoneConsumer>();
+            bus.UsingInMemory((context, transport) => transport.ConfigureEndpoints(context));
+        });
+        _host = builder.Build();
+        await using (ArmoFlowDbContext db = await Context()) await db.Database.MigrateAsync();
+        await _host.StartAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _host.StopAsync();
+        _host.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task Effects_and_messages_happen_together_and_once_for_two_copies_of_a_message()
+    {
+        Guid id = NewId.NextGuid();
+        for (int copy = 0; copy < 2; copy++) await Send(new Order("one", false, false), id);
+        await Eventually(() => _notes.Done.Count >= 1 && _notes.Tries == 2);
+        await Task.Delay(300, TestContext.Current.CancellationToken);
+        _notes.Done.ShouldBe(["one"]);
+        await using ArmoFlowDbContext db = await Context();
+        (await db.Settings.CountAsync(s => s.Key == "one", TestContext.Current.CancellationToken)).ShouldBe(1);
+        (await db.InboxStates.CountAsync(i => i.MessageId == id && i.Delivered != null, TestContext.Current.CancellationToken)).ShouldBe(1);
+        (await db.OutboxMessages.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_try_that_fails_leaves_neither_effects_nor_messages_behind()
+    {
+        await Send(new Order("third time", false, FailTwice: true));
+        await Eventually(() => _notes.Done.Count == 1);
+        _notes.Tries.ShouldBe(3);
+        await using ArmoFlowDbContext db = await Context();
+        (await db.Faults.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task What_no_retry_helps_is_kept_grouped_and_can_be_sent_again_or_archived()
+    {
+        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
+        await Send(new Order("a", FailAfterEffects: true, false));
+        await Send(new Order("b", FailAfterEffects: true, false));
+        await EventuallyAsync(async () => (await books.Groups(default)) is [{ Open: 2 }]);
+        FaultGroup group = (await books.Groups(default)).Single(); // the numbers in the two reasons differ
+        group.Queue.ShouldBe("Order");
+        group.Reason.ShouldStartWith("ArithmeticException: order");
+        _notes.Done.ShouldBeEmpty();
+        await using (ArmoFlowDbContext db = await Context()) (await db.Settings.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+
+        for (int round = 1; round <= 5; round++)
+        {
+            (await books.Decide(group.Fingerprint, redeliver: true, "tester", default)).ShouldBe(2);
+            _host.Services.GetRequiredService<OutboxSignal>().Raise();
+            await EventuallyAsync(async () => (await books.Groups(default)).Single() is { Open: 2 } g && g.Redelivered == 2 * round);
+        }
+        await Should.ThrowAsync<WornOutException>(() => books.Decide(group.Fingerprint, redeliver: true, "tester", default));
+        (await books.Decide("all", redeliver: false, "tester", default)).ShouldBe(2);
+        FaultRow archived = (await books.Find(group.Fingerprint, default))[0];
+        (archived.Status, archived.DecidedBy, archived.Redeliveries).ShouldBe(("Archived", "tester", 5));
+    }
+
+    [Fact]
+    public async Task A_message_of_an_unknown_kind_is_kept_and_one_that_is_no_message_too()
+    {
+        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
+        ISendEndpoint queue = await _host.Services.GetRequiredService<IBus>().GetSendEndpoint(new Uri("queue:Order"));
+        await queue.Send(new UnknownOrder(3), TestContext.Current.CancellationToken);
+        await EventuallyAsync(async () => (await books.Groups(default)).Count == 1);
+        FaultGroup skipped = (await books.Groups(default)).Single();
+        skipped.Reason.ShouldContain("no consumer of this version");
+        skipped.MessageType.ShouldContain("UnknownOrder");
+    }
+
+    [Fact]
+    public async Task What_the_api_commits_is_sent_and_what_it_does_not_commit_is_not()
+    {
+        BusOutbox outbox = _host.Services.GetRequiredService<BusOutbox>();
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            db.Settings.Add(new Setting { Key = "api", Value = "1" });
+            await outbox.Save(db, new Done("api"), default);
+        }
+        await Eventually(() => _notes.Done.Contains("api"));
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            db.Settings.Add(new Setting { Key = "api", Value = "a second row of one key" });
+            await Should.ThrowAsync<DbUpdateException>(() => outbox.Save(db, new Done("never"), default));
+        }
+        await Task.Delay(300, TestContext.Current.CancellationToken);
+        _notes.Done.ShouldBe(["api"]);
+    }
+
+    [Fact]
+    public async Task What_a_consumer_committed_and_never_came_to_send_is_sent_by_the_upkeep()
+    {
+        Guid id = NewId.NextGuid(), consumer = Guid.NewGuid();
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            // As a process leaves it that dies between its commit and its sends.
+            db.InboxStates.Add(new InboxState { MessageId = id, ConsumerId = consumer, Received = DateTime.UtcNow.AddMinutes(-5), Consumed = DateTime.UtcNow.AddMinutes(-5), ReceiveCount = 1 });
+            db.OutboxMessages.Add(new OutboxMessage
+            {
+                InboxMessageId = id,
+                InboxConsumerId = consumer,
+                MessageId = NewId.NextGuid(),
+                SentTime = DateTime.UtcNow,
+                DestinationAddress = new Uri("queue:Done"),
+                ContentType = "application/vnd.masstransit+json",
+                MessageType = MessageUrn.ForTypeString<Done>(),
+                Body = $$"""{"messageId":"{{NewId.NextGuid()}}","messageType":["{{MessageUrn.ForTypeString<Done>()}}"],"message":{"name":"orphan"} }""",
+            });
+            await db.SaveChangesAsync(TestContext.Current.CancellationToken);
+        }
+        using OutboxDelivery upkeep = ActivatorUtilities.CreateInstance<OutboxDelivery>(_host.Services);
+        await upkeep.StartAsync(TestContext.Current.CancellationToken);
+        await EventuallyAsync(async () =>
+        {
+            await using ArmoFlowDbContext db = await Context();
+            return await db.InboxStates.AnyAsync(i => i.MessageId == id && i.Delivered != null, TestContext.Current.CancellationToken);
+        });
+        await Eventually(() => _notes.Done.Contains("orphan"));
+        await upkeep.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    public sealed record UnknownOrder(int Number);
+
+    private async Task<ArmoFlowDbContext> Context() => await _host.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+
+    private async Task Send(Order order, Guid? id = null) =>
+        await (await _host.Services.GetRequiredService<IBus>().GetSendEndpoint(new Uri("queue:Order"))).Send(order, context => context.MessageId = id ?? context.MessageId);
+
+    private static Task Eventually(Func<bool> condition) => EventuallyAsync(() => Task.FromResult(condition()));
+
+    private static async Task EventuallyAsync(Func<Task<bool>> condition)
+    {
+        for (int i = 0; i < 1000; i++)
+        {
+            if (await condition()) return;
+            await Task.Delay(20);
+        }
+        throw new TimeoutException("it did not come to pass");
+    }
+}
