@@ -52,8 +52,8 @@ public class ArmoFlowDbContext : DbContext
             run.HasIndex(r => r.SpecDigest);
             run.HasMany<RunTag>().WithOne().HasForeignKey(t => t.RunId);
             run.HasIndex(r => r.DeadlineAt).HasFilter("deadline_at is not null");
-            AsJson<List<string>>(run.Property(r => r.Tags));
-            AsJson<RunSpec>(run.Property(r => r.Spec));
+            AsJson<List<string>>(run.Property(r => r.Tags), isReplacedWhole: true);
+            AsJson<RunSpec>(run.Property(r => r.Spec), isReplacedWhole: true);
             AsJson<List<RunStep>>(run.Property(r => r.Steps));
             AsJson<Dictionary<string, ArtifactRef>>(run.Property(r => r.Artifacts));
             AsJson<JsonObject>(run.Property(r => r.Metrics));
@@ -115,10 +115,13 @@ public class ArmoFlowDbContext : DbContext
             configurationBuilder.Properties<DateTimeOffset>().HaveConversion<UtcTextConverter>();
     }
 
-    private static void AsJson<T>(PropertyBuilder<T> property) => property.HasConversion(
+    /// <param name="property">The property.</param>
+    /// <param name="isReplacedWhole">True for a value that is never changed in place: comparing references is enough then.</param>
+    private static void AsJson<T>(PropertyBuilder<T> property, bool isReplacedWhole = false) where T : class => property.HasConversion(
         value => JsonSerializer.Serialize(value, Json), text => JsonSerializer.Deserialize<T>(text, Json)!,
-        new ValueComparer<T>((a, b) => JsonSerializer.Serialize(a, Json) == JsonSerializer.Serialize(b, Json), v => JsonSerializer.Serialize(v, Json).GetHashCode(StringComparison.Ordinal),
-            v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
+        isReplacedWhole ? new ValueComparer<T>((a, b) => ReferenceEquals(a, b), v => v.GetHashCode(), v => v)
+            : new ValueComparer<T>((a, b) => JsonSerializer.Serialize(a, Json) == JsonSerializer.Serialize(b, Json), v => JsonSerializer.Serialize(v, Json).GetHashCode(StringComparison.Ordinal),
+                v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
 }
 
 internal sealed class UtcTextConverter() : Microsoft.EntityFrameworkCore.Storage.ValueConversion.ValueConverter<DateTimeOffset, string>(

@@ -78,7 +78,7 @@ public static class PersistenceRegistration
     {
         services.TryAddSingleton(TimeProvider.System);
         return services.AddSingleton(new ArtifactStore(artifacts, bucket, cacheBytes)).AddSingleton(scratch).AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>()
-            .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
+            .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 
     private sealed class PostgresContextFactory(IDbContextFactory<PostgresDbContext> contexts) : IDbContextFactory<ArmoFlowDbContext>

@@ -11,10 +11,11 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// <summary>Orchestrators and workers in processes of their own, on a database, a virtual host and a store of their own.</summary>
 internal sealed class Cluster : IAsyncDisposable
 {
-    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(2), AskInterval = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(5), AskInterval = TimeSpan.FromMilliseconds(100), LookInterval = TimeSpan.FromMilliseconds(3);
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) };
     private readonly List<Member> _members = [];
-    private readonly string _store = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
+    private readonly string _store;
 
     public IReadOnlyList<Member> Members => _members;
     public string Postgres { get; }
@@ -22,14 +23,18 @@ internal sealed class Cluster : IAsyncDisposable
     public string VirtualHost { get; }
     public string Url { get; } = $"http://127.0.0.1:{FreePort()}";
 
-    private Cluster(DevServers servers, string name)
+    private Cluster(DevServers servers, string name, string? store)
     {
+        _store = store ?? _folder;
         VirtualHost = name;
         Postgres = servers.PostgresConnection.Replace("Database=postgres", $"Database={name}", StringComparison.Ordinal);
         RabbitMq = servers.RabbitMqAddress.TrimEnd('/') + "/" + name;
     }
 
-    public static async Task<Cluster> Make(DevServers servers, string name)
+    /// <param name="servers">The servers.</param>
+    /// <param name="name">Of the database and the virtual host.</param>
+    /// <param name="store">The artifact store; a folder of its own if null.</param>
+    public static async Task<Cluster> Make(DevServers servers, string name, string? store = null)
     {
         await using (NpgsqlConnection connection = new(servers.PostgresConnection))
         {
@@ -39,7 +44,7 @@ internal sealed class Cluster : IAsyncDisposable
         }
         await servers.RabbitControl(["add_vhost", name], default);
         await servers.RabbitControl(["set_permissions", "-p", name, "guest", ".*", ".*", ".*"], default);
-        Cluster cluster = new(servers, name);
+        Cluster cluster = new(servers, name, store);
         await CommandLine.Succeed("db", "migrate", "--postgres", cluster.Postgres);
         return cluster;
     }
@@ -51,7 +56,7 @@ internal sealed class Cluster : IAsyncDisposable
 
     private async Task<Member> Start(string sign, string? postgres, string? rabbitMq, string[] arguments)
     {
-        Member member = new(CommandLine.Start([.. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store]), sign);
+        Member member = new(CommandLine.Start([.. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store], ("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}"))), sign);
         lock (_members) _members.Add(member);
         await member.Announced.WaitAsync(StartLimit);
         return member;
@@ -95,6 +100,22 @@ internal sealed class Cluster : IAsyncDisposable
         }
     }
 
+    /// <summary>Waits until a run reaches a state.</summary>
+    /// <exception cref="TimeoutException">The run is stuck, or went past.</exception>
+    public async Task UntilState(string run, string state)
+    {
+        for (long start = Stopwatch.GetTimestamp(); await StateOf(run) is var now && now != state && now != "Completed"; await Task.Delay(LookInterval))
+            if (Stopwatch.GetElapsedTime(start) > StartLimit || now is "Failed") throw new TimeoutException($"the run is {now}, not {state}");
+    }
+
+    public async Task Do(string sql)
+    {
+        await using NpgsqlConnection connection = new(Postgres);
+        await connection.OpenAsync();
+        await using NpgsqlCommand command = new(sql, connection);
+        await command.ExecuteNonQueryAsync();
+    }
+
     public async Task<long> Count(string sql)
     {
         await using NpgsqlConnection connection = new(Postgres);
@@ -118,7 +139,7 @@ internal sealed class Cluster : IAsyncDisposable
         _http.Dispose();
         NpgsqlConnection.ClearAllPools();
         await Task.Delay(50);
-        Directory.Delete(_store, recursive: true);
+        Directory.Delete(_folder, recursive: true);
     }
 }
 

@@ -15,11 +15,14 @@ internal static class CommandLine
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
 
-    public static Process Start(params string[] arguments)
+    public static Process Start(params string[] arguments) => Start(arguments, []);
+
+    public static Process Start(string[] arguments, params (string Name, string Value)[] environment)
     {
         ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "armoflow.dll"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment.Remove("ARMOFLOW_WORKSPACE");
         start.Environment.Remove("ARMOFLOW_URL");
+        foreach ((string name, string value) in environment) start.Environment[name] = value;
         return Process.Start(start)!;
     }
 

@@ -7,11 +7,16 @@ using Xunit;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
-/// <summary>The servers, and what the run makes when nothing happens to it: embedded, in one process.</summary>
-public sealed class FaultBench : IAsyncLifetime
+/// <summary>The servers of all tests that need them, and what the run makes when nothing happens to it: embedded, in one process.</summary>
+[CollectionDefinition(Collection)]
+public sealed class FaultBench : IAsyncLifetime, ICollectionFixture<FaultBench>
 {
+    public const string Collection = "servers";
+
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-faults-").FullName;
     private SmallProject? _project;
+
+    private static bool Installed => Directory.Exists("/usr/lib/postgresql") && File.Exists("/usr/lib/rabbitmq/bin/rabbitmq-server");
 
     internal DevServers Servers { get; private set; } = null!;
     public string Spec { get; private set; } = "";
@@ -19,7 +24,7 @@ public sealed class FaultBench : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        if (!ArmoFlow.EndToEnd.Tests.Servers.Installed) return;
+        if (!Installed) return;
         // Another spec, such as one on real data, can be given from outside.
         if (Environment.GetEnvironmentVariable("ARMOFLOW_FAULT_SPEC") is { Length: > 0 } given) Spec = given;
         else
@@ -33,6 +38,9 @@ public sealed class FaultBench : IAsyncLifetime
         Embedded = RunTests.Artifacts((await CommandLine.Succeed("run", Spec, "--workspace", Path.Combine(_folder, "embedded"), "--json")).Json);
     }
 
+    /// <summary>Skips the test where there are no servers.</summary>
+    public void Require() => Assert.SkipUnless(Servers is not null, "needs Debian's postgresql and rabbitmq-server (test.sh installs them)");
+
     public async ValueTask DisposeAsync()
     {
         if (Servers is not null) await Servers.Down(default);
@@ -45,7 +53,8 @@ public sealed class FaultBench : IAsyncLifetime
 /// An orchestrator and three workers, and everything that can happen to them: the run ends with the bytes of the undisturbed
 /// embedded run. Each test prints what it injected; tests/faults.sh sums them up.
 /// </summary>
-public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : IClassFixture<FaultBench>
+[Collection(FaultBench.Collection)]
+public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
 {
     private static readonly string[] States = ["Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating"];
     private static readonly TimeSpan Stuck = TimeSpan.FromMinutes(8), Look = TimeSpan.FromMilliseconds(3);
@@ -91,7 +100,7 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : I
     public Task Two_orchestrators_work_side_by_side_and_one_is_killed() => Check("two orchestrators", async (cluster, run, _) =>
     {
         Member second = await cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}");
-        await UntilState(cluster, run, "TrainingGating");
+        await cluster.UntilState(run, "TrainingGating");
         second.Kill();
         return 1;
     });
@@ -99,11 +108,11 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : I
     [Fact]
     public Task The_broker_is_stopped_and_its_node_killed() => Check("broker", async (cluster, run, _) =>
     {
-        await UntilState(cluster, run, "ExtractingFeatures");
+        await cluster.UntilState(run, "ExtractingFeatures");
         await bench.Servers.RabbitControl(["stop_app"], default);
         await Task.Delay(TimeSpan.FromSeconds(3));
         await bench.Servers.RabbitControl(["start_app"], default);
-        await UntilState(cluster, run, "TrainingGating");
+        await cluster.UntilState(run, "TrainingGating");
         using (Process kill = Process.Start("pkill", ["-9", "-f", bench.Servers.NodeName])) await kill.WaitForExitAsync();
         await Task.Delay(TimeSpan.FromSeconds(3));
         await bench.Servers.StartRabbitMq(default);
@@ -116,7 +125,7 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : I
         int faults = 0;
         foreach ((string state, string mode) in new[] { ("ExtractingFeatures", "fast"), ("TrainingGating", "immediate") })
         {
-            await UntilState(cluster, run, state);
+            await cluster.UntilState(run, state);
             await bench.Servers.StopPostgres(mode, default);
             await Task.Delay(TimeSpan.FromSeconds(3));
             await bench.Servers.StartPostgres(default);
@@ -134,15 +143,15 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : I
     [Fact]
     public async Task A_worker_is_cut_off_for_20_seconds_from_each_server()
     {
-        RequireServers();
+        bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "cut");
         using Proxy broker = new(new Uri(cluster.RabbitMq).Port), database = new(new NpgsqlConnectionStringBuilder(cluster.Postgres).Port);
         string rabbitMq = new UriBuilder(cluster.RabbitMq) { Port = broker.Port }.Uri.ToString(), postgres = new NpgsqlConnectionStringBuilder(cluster.Postgres) { Port = database.Port, Timeout = 5, CommandTimeout = 10 }.ToString();
         await Check("network cut", cluster, async run =>
         {
-            await UntilState(cluster, run, "ExtractingFeatures");
+            await cluster.UntilState(run, "ExtractingFeatures");
             await broker.Cut(TimeSpan.FromSeconds(20));
-            await UntilState(cluster, run, "TrainingGating");
+            await cluster.UntilState(run, "TrainingGating");
             await database.Cut(TimeSpan.FromSeconds(20));
             return 2;
         }, cluster.Worker(postgres, rabbitMq), cluster.Worker(postgres, rabbitMq), cluster.Worker(postgres, rabbitMq));
@@ -150,7 +159,7 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : I
 
     private async Task Meddle(string name, int copies, TimeSpan longestDelay, params string[] queues)
     {
-        RequireServers();
+        bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, name.Replace(' ', '_'));
         await Task.WhenAll(cluster.Orchestrator(), cluster.Worker(), cluster.Worker(), cluster.Worker());
         await using Meddler meddler = await Meddler.Start(cluster.RabbitMq, copies, longestDelay, queues);
@@ -164,7 +173,7 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : I
 
     private async Task Check(string name, Func<Cluster, string, Member[], Task<int>> inject)
     {
-        RequireServers();
+        bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, name.Replace(' ', '_'));
         Member[] workers = await Task.WhenAll(cluster.Worker(), cluster.Worker(), cluster.Worker());
         await cluster.Orchestrator();
@@ -187,12 +196,4 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : I
         divergent.ShouldBe(0);
         (await cluster.Count("select count(*) from faults")).ShouldBe(0);
     }
-
-    private static async Task UntilState(Cluster cluster, string run, string state)
-    {
-        for (long start = Stopwatch.GetTimestamp(); await cluster.StateOf(run) is var now && now != state && now != "Completed"; await Task.Delay(Look))
-            if (Stopwatch.GetElapsedTime(start) > Stuck || now is "Failed") throw new TimeoutException($"the run is {now}, not {state}");
-    }
-
-    private static void RequireServers() => Assert.SkipUnless(Servers.Installed, "needs Debian's postgresql and rabbitmq-server (test.sh installs them)");
 }

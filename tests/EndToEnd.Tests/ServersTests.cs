@@ -1,171 +1,117 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
-using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
-/// <summary>A private Postgres and RabbitMQ for the tests of this class.</summary>
-public sealed class Servers : IAsyncLifetime
+/// <summary>Orchestrator and workers as processes of their own on real servers, as their users see them.</summary>
+[Collection(FaultBench.Collection)]
+public class ServersTests(FaultBench bench)
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-servers-").FullName;
-    private DevServers? _servers;
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
 
-    public string Postgres => _servers!.PostgresConnection;
-    public string RabbitMq => _servers!.RabbitMqAddress;
-    public string Artifacts => Path.Combine(_folder, "artifacts");
-
-    public static bool Installed => Directory.Exists("/usr/lib/postgresql") && File.Exists("/usr/lib/rabbitmq/bin/rabbitmq-server");
-
-    public async ValueTask InitializeAsync()
-    {
-        if (!Installed) return;
-        // The servers run as users of their own, who must reach their folders.
-        File.SetUnixFileMode(_folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
-        _servers = new DevServers(Path.Combine(_folder, "dev"));
-        await _servers.Up(default);
-        await CommandLine.Succeed("db", "migrate", "--postgres", Postgres);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        if (_servers is not null) await _servers.Down(default);
-        Directory.Delete(_folder, recursive: true);
-    }
-}
-
-/// <summary>Orchestrator and workers as processes of their own on real servers: the run ends with the embedded run's bytes, whoever dies.</summary>
-public class ServersTests(Servers servers) : IClassFixture<Servers>
-{
     [Fact]
-    public async Task Processes_on_rabbitmq_and_postgres_give_the_embedded_run_s_bytes()
+    public async Task Workers_of_some_steps_give_the_embedded_run_s_bytes_and_a_second_run_reuses_them()
     {
-        RequireServers();
-        using SmallProject project = NewSpace(511);
-        SortedDictionary<string, string> embedded = RunTests.Artifacts((await project.Run()).Json);
-        using Role orchestrator = await Orchestrator(), first = await Worker("--steps", "ingestion,features,evaluation"), second = await Worker("--steps", "regression", "decorrelation", "gating");
-        JsonNode run = (await CommandLine.Succeed("run", project.Spec, "--server", orchestrator.Url, "--json")).Json;
+        bench.Require();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "some_steps");
+        await Task.WhenAll(cluster.Orchestrator(), cluster.Worker(more: ["--steps", "ingestion,features,evaluation"]), cluster.Worker(more: ["--steps", "regression", "decorrelation", "gating"]));
+        JsonNode run = (await CommandLine.Succeed("run", bench.Spec, "--server", cluster.Url, "--json")).Json;
         run["status"]!.GetValue<string>().ShouldBe("Completed");
-        RunTests.Artifacts(run).ShouldBe(embedded);
-        RunTests.Reused((await CommandLine.Succeed("run", project.Spec, "--server", orchestrator.Url, "--json")).Json).ShouldBe(RunTests.Steps(run));
-    }
-
-    [Theory]
-    [InlineData("ExtractingFeatures")]
-    [InlineData("TrainingGating")]
-    public async Task A_killed_worker_s_step_is_taken_over_by_another(string state)
-    {
-        RequireServers();
-        using SmallProject project = NewSpace(state == "TrainingGating" ? 510 : 509);
-        SortedDictionary<string, string> embedded = RunTests.Artifacts((await project.Run()).Json);
-        using Role orchestrator = await Orchestrator(), victim = await Worker();
-        using Process client = CommandLine.Start("run", project.Spec, "--server", orchestrator.Url, "--json");
-        Task<string> output = client.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
-        client.BeginErrorReadLine();
-        await orchestrator.UntilNewestRunIs(state);
-        victim.Kill();
-        using Role heir = await Worker();
-        RunTests.Artifacts(JsonNode.Parse(await output)!).ShouldBe(embedded);
+        RunTests.Artifacts(run).ShouldBe(bench.Embedded);
+        RunTests.Reused((await CommandLine.Succeed("run", bench.Spec, "--server", cluster.Url, "--json")).Json).ShouldBe(RunTests.Steps(run));
+        JsonArray workers = (await CommandLine.Succeed("runs", "workers", "--server", cluster.Url, "--json")).Json.AsArray();
+        workers.Select(w => w!["steps"]!.GetValue<string>()).ShouldBe(["ingestion,features,evaluation", "regression,decorrelation,gating"], ignoreOrder: true);
+        (await CommandLine.Succeed("runs", "workers", "--server", cluster.Url)).Output.ShouldContain("regression,decorrelation,gating");
+        (await CommandLine.Run("runs", "faults", "--server", cluster.Url)).Error.ShouldContain("no message was set aside");
     }
 
     [Fact]
-    public async Task A_killed_orchestrator_s_runs_go_on_when_one_starts_again()
+    public async Task A_worker_that_is_asked_to_stop_gives_its_step_back_and_leaves()
     {
-        RequireServers();
-        using SmallProject project = NewSpace(508);
-        SortedDictionary<string, string> embedded = RunTests.Artifacts((await project.Run()).Json);
-        using Role worker = await Worker();
-        string id;
-        using (Role orchestrator = await Orchestrator())
-        {
-            using Process client = CommandLine.Start("run", project.Spec, "--server", orchestrator.Url);
-            client.BeginErrorReadLine();
-            client.BeginOutputReadLine();
-            id = await orchestrator.UntilNewestRunIs("ExtractingFeatures");
-            orchestrator.Kill();
-            client.Kill();
-        }
-        using Role next = await Orchestrator();
-        RunTests.Artifacts((await CommandLine.Succeed("runs", "watch", id, "--server", next.Url, "--json")).Json).ShouldBe(embedded);
+        bench.Require();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "asked_to_stop");
+        Member[] members = await Task.WhenAll(cluster.Orchestrator(), cluster.Worker());
+        string run = await cluster.Submit(bench.Spec);
+        await cluster.UntilState(run, "TrainingGating");
+        await members[1].Signal("TERM");
+        (await members[1].Exited(TimeSpan.FromSeconds(20))).ShouldBe(0, members[1].Said);
+        (await cluster.Count("select count(*) from workers")).ShouldBe(0, "it has left");
+        await cluster.Worker();
+        RunTests.Artifacts(await cluster.Finished(run, Limit)).ShouldBe(bench.Embedded);
+        (await cluster.Count($"select attempt from runs where correlation_id = '{run}'")).ShouldBe(6, "the step was handed on, not asked for again");
     }
 
     [Fact]
-    public async Task Wrong_addresses_and_a_schema_that_is_behind_are_refused_with_a_remedy()
+    public async Task A_worker_that_falls_silent_is_lost_within_a_minute_and_its_late_answer_changes_nothing()
     {
-        RequireServers();
-        string[] common = ["orchestrator", "--artifacts", servers.Artifacts, "--wait", "1"];
-        await CommandLine.Refused([.. common, "--postgres", servers.Postgres], "--rabbitmq is missing", "armoflow dev up");
-        await CommandLine.Refused([.. common, "--rabbitmq", "localhost", "--postgres", servers.Postgres], "not an address");
-        await CommandLine.Fails([.. common, "--rabbitmq", servers.RabbitMq, "--postgres", "Host=127.0.0.1;Port=1;Username=x"], "waiting for Postgres", "Postgres does not answer", "ARMOFLOW_POSTGRES");
-        await CommandLine.Fails([.. common, "--rabbitmq", "amqp://guest:guest@127.0.0.1:1/", "--postgres", servers.Postgres], "waiting for RabbitMQ", "RabbitMQ does not answer", "ARMOFLOW_RABBITMQ");
-        await CommandLine.Refused([.. common, "--rabbitmq", servers.RabbitMq.Replace("guest:guest", "guest:wrong", StringComparison.Ordinal), "--postgres", servers.Postgres], "RabbitMQ refuses the user");
-        await CommandLine.Refused(["orchestrator", "--artifacts", "/proc/nothing", "--rabbitmq", servers.RabbitMq, "--postgres", servers.Postgres], "--artifacts /proc/nothing", "can write");
-        await CommandLine.Refused([.. common, "--rabbitmq", servers.RabbitMq, "--postgres", servers.Postgres.Replace("Database=postgres", "Database=template1", StringComparison.Ordinal)], "schema is not up to date", "db migrate");
-        await CommandLine.Refused(["worker", "--artifacts", servers.Artifacts, "--rabbitmq", servers.RabbitMq, "--postgres", servers.Postgres, "--steps", "gatting"], "--steps gatting", "gating");
+        bench.Require();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "silent");
+        Member[] members = await Task.WhenAll(cluster.Orchestrator(), cluster.Worker());
+        string run = await cluster.Submit(bench.Spec);
+        await cluster.UntilState(run, "TrainingGating");
+        await Task.Delay(TimeSpan.FromSeconds(2.5)); // by then it holds a lease
+        await members[1].Signal("STOP");
+        long start = Stopwatch.GetTimestamp();
+        while (await cluster.Count("select count(*) from work_leases") > 0) await Task.Delay(500);
+        Stopwatch.GetElapsedTime(start).ShouldBeLessThan(TimeSpan.FromSeconds(60));
+        await Eventually(async () => await cluster.Count("select count(*) from workers") == 0);
+        await Eventually(async () => JsonNode.Parse(await cluster.Get($"/api/v1/runs/{run}"))!["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "gating") is { } step
+            && step["status"]!.GetValue<string>() == "Lost" && step["detail"]!.GetValue<string>().Contains("no worker serves 'gating'", StringComparison.Ordinal));
+        await cluster.Worker();
+        await members[1].Signal("CONT");
+        JsonNode document = await cluster.Finished(run, Limit);
+        RunTests.Artifacts(document).ShouldBe(bench.Embedded);
+        (await cluster.Count("select count(*) from faults")).ShouldBe(0);
     }
 
-    /// <summary>
-    /// A project whose features no other test has: these tests share their books, and a conversation extracted in another batch
-    /// differs in its last digits.
-    /// </summary>
-    private static SmallProject NewSpace(int maxTokens)
+    [Fact]
+    public async Task Cancelling_during_feature_extraction_frees_the_workers_within_a_second()
     {
-        SmallProject project = new(ratings: 1500, pairs: 1000, gatingSteps: 1000);
-        project.Edit("maxTokens: 512", $"maxTokens: {maxTokens}");
-        return project;
+        bench.Require();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "cancelled");
+        Member[] members = await Task.WhenAll(cluster.Worker(), cluster.Worker(), cluster.Orchestrator());
+        string run = await cluster.Submit(bench.Spec);
+        await cluster.UntilState(run, "ExtractingFeatures");
+        Member[] workers = members[..2];
+        await Eventually(() => Task.FromResult(workers.All(w => w.CpuTime > TimeSpan.FromSeconds(1))));
+        await CommandLine.Succeed("runs", "cancel", run, "--server", cluster.Url);
+        await Task.Delay(TimeSpan.FromSeconds(1));
+        TimeSpan before = workers.Aggregate(TimeSpan.Zero, (sum, w) => sum + w.CpuTime);
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        TimeSpan used = workers.Aggregate(TimeSpan.Zero, (sum, w) => sum + w.CpuTime) - before;
+        (await cluster.StateOf(run)).ShouldBe("Cancelled");
+        used.ShouldBeLessThan(TimeSpan.FromSeconds(1), "two workers at work would use six");
+        await CommandLine.Succeed("runs", "retry", run, "--server", cluster.Url);
+        RunTests.Artifacts(await cluster.Finished(run, Limit)).ShouldBe(bench.Embedded);
     }
 
-    private static void RequireServers() => Assert.SkipUnless(Servers.Installed, "needs Debian's postgresql and rabbitmq-server (test.sh installs them)");
-
-    private Task<Role> Orchestrator() => Role.Start("orchestrator on ", ["orchestrator", "--urls", "http://127.0.0.1:0", .. Common]);
-    private Task<Role> Worker(params string[] more) => Role.Start("worker for ", ["worker", .. Common, .. more]);
-    private string[] Common => ["--postgres", servers.Postgres, "--rabbitmq", servers.RabbitMq, "--artifacts", servers.Artifacts];
-
-    /// <summary>A server process, started when it says so.</summary>
-    private sealed class Role(Process process, string announcement) : IDisposable
+    [Fact]
+    public async Task Wrong_addresses_passwords_schemas_and_versions_are_refused_with_a_remedy()
     {
-        public string Url => announcement.Split(" on ")[1].Split(';')[0];
+        bench.Require();
+        string postgres = bench.Servers.PostgresConnection, rabbitMq = bench.Servers.RabbitMqAddress;
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "refused");
+        string[] common = ["orchestrator", "--artifacts", Path.GetTempPath(), "--wait", "1"];
+        await CommandLine.Refused([.. common, "--postgres", cluster.Postgres], "--rabbitmq is missing", "armoflow dev up");
+        await CommandLine.Refused([.. common, "--rabbitmq", "localhost", "--postgres", cluster.Postgres], "not an address");
+        await CommandLine.Fails([.. common, "--rabbitmq", rabbitMq, "--postgres", "Host=127.0.0.1;Port=1;Username=x"], "waiting for Postgres", "Postgres does not answer", "ARMOFLOW_POSTGRES");
+        await CommandLine.Fails([.. common, "--rabbitmq", "amqp://guest:guest@127.0.0.1:1/", "--postgres", cluster.Postgres], "waiting for RabbitMQ", "RabbitMQ does not answer", "ARMOFLOW_RABBITMQ");
+        await CommandLine.Refused([.. common, "--rabbitmq", rabbitMq.Replace("guest:guest", "guest:wrong", StringComparison.Ordinal), "--postgres", cluster.Postgres], "RabbitMQ refuses the user");
+        await CommandLine.Refused(["orchestrator", "--artifacts", "/proc/nothing", "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres], "--artifacts /proc/nothing", "can write");
+        await CommandLine.Refused([.. common, "--rabbitmq", rabbitMq, "--postgres", postgres.Replace("Database=postgres", "Database=template1", StringComparison.Ordinal)], "schema is not up to date", "db migrate");
+        await CommandLine.Refused(["worker", "--artifacts", Path.GetTempPath(), "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres, "--steps", "gatting"], "--steps gatting", "gating");
+        CommandResult doctor = await CommandLine.Run("doctor", "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres, "--artifacts", "/proc/nothing");
+        doctor.ExitCode.ShouldBe(1);
+        foreach (string part in new[] { "Postgres", "RabbitMQ", "artifact store", "/proc/nothing" }) doctor.Output.ShouldContain(part);
+        await cluster.Do("update settings set value = '999' where key = 'protocol'; insert into settings values ('protocol', '999') on conflict do nothing");
+        await CommandLine.Refused(["worker", "--artifacts", Path.GetTempPath(), "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres], "version 1", "version 999");
+    }
 
-        public static async Task<Role> Start(string sign, params string[] arguments)
-        {
-            Process process = CommandLine.Start(arguments);
-            TaskCompletionSource<string> announced = new();
-            System.Text.StringBuilder said = new();
-            process.ErrorDataReceived += (_, e) =>
-            {
-                said.AppendLine(e.Data);
-                if (e.Data?.StartsWith(sign, StringComparison.Ordinal) == true) announced.TrySetResult(e.Data);
-                if (e.Data is null) announced.TrySetException(new InvalidOperationException($"{arguments[0]} ended: {said}"));
-            };
-            process.BeginErrorReadLine();
-            process.BeginOutputReadLine();
-            return new Role(process, await announced.Task.WaitAsync(TimeSpan.FromMinutes(1)));
-        }
-
-        /// <summary>Asks until the newest run is in a state; for features, until some are extracted.</summary>
-        public async Task<string> UntilNewestRunIs(string state)
-        {
-            using HttpClient http = new() { BaseAddress = new Uri(Url) };
-            while (true)
-            {
-                JsonNode? newest = JsonNode.Parse(await http.GetStringAsync(new Uri("/api/v1/runs?limit=1", UriKind.Relative)))!["runs"]!.AsArray().FirstOrDefault();
-                string? status = newest?["status"]!.GetValue<string>();
-                if (status == state) return newest!["runId"]!.GetValue<string>();
-                (status is "Failed" or "Cancelled").ShouldBeFalse(newest?["error"]?.GetValue<string>());
-            }
-        }
-
-        public void Kill()
-        {
-            process.Kill();
-            process.WaitForExit();
-        }
-
-        public void Dispose()
-        {
-            if (!process.HasExited) Kill();
-            process.Dispose();
-        }
+    private static async Task Eventually(Func<Task<bool>> condition)
+    {
+        for (long start = Stopwatch.GetTimestamp(); !await condition(); await Task.Delay(100))
+            if (Stopwatch.GetElapsedTime(start) > Limit) throw new TimeoutException("it did not come to pass");
     }
 }

@@ -8,10 +8,12 @@ namespace ArmoFlow.Persistence.Outbox;
 /// The one transaction of a message: its effects, its inbox row and what it sends. It begins with the first effect, so that long
 /// work holds no locks, and the inbox row is its first: of two copies of a message, one gets no further.
 /// </summary>
-public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contexts, Guid messageId, Guid consumerId) : IAsyncDisposable
+public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contexts, DeliveredMarks marks, Guid messageId, Guid consumerId) : IAsyncDisposable
 {
     private ArmoFlowDbContext? _db;
     private IDbContextTransaction? _transaction;
+    private long _inboxId;
+    private long[] _sent = [];
 
     /// <summary>True once it is known that another copy of the message was dealt with.</summary>
     public bool IsDuplicate { get; private set; }
@@ -30,8 +32,9 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
         _db = await contexts.CreateDbContextAsync(cancel);
         _transaction = await _db.Database.BeginTransactionAsync(_db.Database.IsNpgsql() ? IsolationLevel.ReadCommitted : IsolationLevel.Serializable, cancel);
         DateTime now = DateTime.UtcNow;
-        int inserted = await _db.Database.ExecuteSqlAsync($"insert into inbox_state (message_id, consumer_id, lock_id, received, receive_count, consumed) values ({messageId}, {consumerId}, {Guid.NewGuid()}, {now}, 1, {now}) on conflict (message_id, consumer_id) do nothing", cancel);
-        IsDuplicate = inserted == 0;
+        List<long> inserted = await _db.Database.SqlQuery<long>($"insert into inbox_state (message_id, consumer_id, lock_id, received, receive_count, consumed) values ({messageId}, {consumerId}, {Guid.NewGuid()}, {now}, 1, {now}) on conflict (message_id, consumer_id) do nothing returning id as \"Value\"").ToListAsync(cancel);
+        IsDuplicate = inserted.Count == 0;
+        if (!IsDuplicate) _inboxId = inserted[0];
         if (IsDuplicate) await DisposeAsync();
         return !IsDuplicate;
     }
@@ -41,7 +44,8 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
         foreach (OutboxMessage message in messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
         Books.OutboxMessages.AddRange(messages);
         await Books.SaveChangesAsync(cancel);
-        if (messages.Count == 0) await Books.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+        _sent = [.. messages.Select(m => m.SequenceNumber)];
+        if (messages.Count == 0) await Books.InboxStates.Where(i => i.Id == _inboxId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
         await _transaction!.CommitAsync(cancel);
         await DisposeAsync();
         if (AfterCommit is { } next) await next();
@@ -54,11 +58,17 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
         return await db.OutboxMessages.AsNoTracking().Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).OrderBy(m => m.SequenceNumber).ToListAsync(cancel);
     }
 
-    /// <summary>Forgets what has been sent.</summary>
+    /// <summary>Forgets what has been sent: soon, with others', if this transaction sent it, else at once.</summary>
     public async Task Delivered(CancellationToken cancel)
     {
+        if (_inboxId > 0)
+        {
+            marks.Add(_inboxId, _sent);
+            return;
+        }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        await db.Database.ExecuteSqlAsync($"delete from outbox_message where inbox_message_id = {messageId} and inbox_consumer_id = {consumerId}; update inbox_state set delivered = {DateTime.UtcNow} where message_id = {messageId} and consumer_id = {consumerId}", cancel);
+        await db.OutboxMessages.Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).ExecuteDeleteAsync(cancel);
+        await db.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
     }
 
     public async ValueTask DisposeAsync()

@@ -12,14 +12,14 @@ namespace ArmoFlow.Persistence.Outbox;
 /// Inbox and outbox of every consumer, on MassTransit's extension point: a message's effects and the messages it causes are
 /// committed together and sent then; a copy of it only sends what was left unsent.
 /// </summary>
-internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contexts, IServiceProvider services) : IOutboxContextFactory<ArmoFlowDbContext>
+internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contexts, DeliveredMarks marks, IServiceProvider services) : IOutboxContextFactory<ArmoFlowDbContext>
 {
     public void Probe(ProbeContext context) => context.CreateFilterScope("outbox");
 
     public async Task Send<T>(ConsumeContext<T> context, OutboxConsumeOptions options, IPipe<OutboxConsumeContext<T>> next) where T : class
     {
         Guid messageId = context.GetOriginalMessageId() ?? throw new MessageException(typeof(T), "a message without an id");
-        await using BooksTransaction transaction = new(contexts, messageId, options.ConsumerId);
+        await using BooksTransaction transaction = new(contexts, marks, messageId, options.ConsumerId);
         context.AddOrUpdatePayload(() => transaction, _ => transaction);
         OutboxConsumer<T> consumer = new(context, options, services, transaction);
         while (consumer.ContinueProcessing) await next.Send(consumer);

@@ -14,7 +14,7 @@ namespace ArmoFlow.Persistence.Outbox;
 /// Sends what <see cref="BusOutbox"/> committed, in batches that several processes can take side by side; once a minute also
 /// what a consumer committed and never came to send, and clears the inbox of what is too old to come again.
 /// </summary>
-public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts, IBus bus, OutboxSignal signal, ILogger<OutboxDelivery> log) : BackgroundService
+public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts, IBus bus, OutboxSignal signal, DeliveredMarks marks, ILogger<OutboxDelivery> log) : BackgroundService
 {
     private const int BatchSize = 100, ClearedAtOnce = 5000;
     private static readonly TimeSpan Poll = TimeSpan.FromSeconds(10), Rest = TimeSpan.FromSeconds(1), UpkeepInterval = TimeSpan.FromMinutes(1), OrphanAge = TimeSpan.FromMinutes(1), Window = TimeSpan.FromHours(2);
@@ -73,7 +73,7 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         foreach (InboxState inbox in await db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && i.Consumed < old).OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
         {
             // Two processes may both send it: the receivers' inboxes take it once.
-            await using BooksTransaction transaction = new(contexts, inbox.MessageId, inbox.ConsumerId);
+            await using BooksTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);
             IReadOnlyList<OutboxMessage> left = await transaction.Undelivered(cancel);
             await Send(left, cancel);
             await transaction.Delivered(cancel);
