@@ -11,7 +11,6 @@ using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Workers;
 using MassTransit;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Npgsql;
 using RabbitMQ.Client;

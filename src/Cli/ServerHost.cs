@@ -82,10 +82,15 @@ internal static class ServerHost
             throw new UsageException($"this armoflow speaks version {Contracts.Protocol.Version} of the messages, the servers' books are of version {version}. Install the version that the orchestrator has, or finish its runs and upgrade it (docs/operations.md).");
     }
 
+    /// <exception cref="UsageException">It refuses the user.</exception>
     public static async Task RequireBroker(string address, CancellationToken cancel)
     {
         ConnectionFactory factory = new() { Uri = Address(address), RequestedConnectionTimeout = TimeSpan.FromSeconds(5) };
-        await using IConnection connection = await factory.CreateConnectionAsync("armoflow check", cancel);
+        try { await using IConnection connection = await factory.CreateConnectionAsync("armoflow check", cancel); }
+        catch (BrokerUnreachableException e) when (e.InnerException is AuthenticationFailureException or OperationInterruptedException)
+        {
+            throw new UsageException("RabbitMQ refuses the user, password or virtual host. Correct them in the address (--rabbitmq or ARMOFLOW_RABBITMQ).");
+        }
     }
 
     private static async Task Until(string server, string setting, TimeSpan wait, Func<Task> works, CancellationToken cancel)
@@ -110,10 +115,7 @@ internal static class ServerHost
     /// <summary>Why a server does not answer yet; null for what will not mend itself, such as a wrong password.</summary>
     private static string? IsAway(Exception e)
     {
-        if (e is BrokerUnreachableException broker)
-            return broker.InnerException is AuthenticationFailureException or OperationInterruptedException
-                ? throw new UsageException("RabbitMQ refuses the user, password or virtual host. Correct them in the address (--rabbitmq or ARMOFLOW_RABBITMQ).")
-                : (broker.InnerException?.GetBaseException() ?? broker).Message.TrimEnd('.');
+        if (e is BrokerUnreachableException broker) return (broker.InnerException?.GetBaseException() ?? broker).Message.TrimEnd('.');
         NpgsqlException? cause = e as NpgsqlException ?? e.InnerException as NpgsqlException; // EF wraps what Npgsql says
         return cause is null or PostgresException { SqlState: PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification or PostgresErrorCodes.InvalidCatalogName or PostgresErrorCodes.InsufficientPrivilege }
             ? null : cause.Message.TrimEnd('.');

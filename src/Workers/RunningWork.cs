@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Outbox;
 using MassTransit;
 
 namespace ArmoFlow.Workers;
@@ -72,9 +73,9 @@ public sealed class StopWorkConsumer(RunningWork running) : IConsumer<StopWork>
 /// <summary>Every process has a queue of its own, so that all of them hear it.</summary>
 public sealed class StopWorkConsumerDefinition : ConsumerDefinition<StopWorkConsumer>
 {
-    public StopWorkConsumerDefinition() => Endpoint(endpoint =>
+    public StopWorkConsumerDefinition()
     {
-        endpoint.InstanceId = $"-{NewId.NextGuid():N}";
-        endpoint.Temporary = true;
-    });
+        EndpointName = $"{ConsumerOutboxRegistration.BroadcastPrefix}stop-work-{NewId.NextGuid():N}";
+        Endpoint(endpoint => endpoint.Temporary = true);
+    }
 }

@@ -18,6 +18,8 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
 {
     private const int DiskFullError = 28, SqliteFull = 13; // ENOSPC; SQLITE_FULL
 
+    private static readonly TimeSpan BusStops = TimeSpan.FromSeconds(1);
+
     protected StepServices Services { get; } = services;
     protected string Step { get; } = step;
 
@@ -39,7 +41,9 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         }
         catch (OperationCanceledException) when (work.Stop.IsCancellationRequested)
         {
-            if (Services.Running.IsEnding) await context.Send(context.ReceiveContext.InputAddress, command);
+            if (!Services.Running.IsEnding) return;
+            await Task.Delay(BusStops, CancellationToken.None); // or this process would take it up again
+            await context.Send(context.ReceiveContext.InputAddress, command);
         }
         catch (Exception e) when (AsBadInput(e) is { } bad)
         {

@@ -146,7 +146,7 @@ internal sealed class Cluster : IAsyncDisposable
 /// <summary>A server process.</summary>
 internal sealed class Member : IDisposable
 {
-    private readonly TaskCompletionSource _announced = new();
+    private readonly TaskCompletionSource _announced = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly StringBuilder _said = new();
     private readonly Process _process;
 
@@ -195,10 +195,10 @@ internal sealed class Member : IDisposable
         _process.WaitForExit();
     }
 
-    public Task Signal(string name)
+    public async Task Signal(string name)
     {
         using Process kill = Process.Start("kill", [$"-{name}", $"{_process.Id}"]);
-        return kill.WaitForExitAsync();
+        await kill.WaitForExitAsync();
     }
 
     public Task<int> Exited(TimeSpan limit) => _process.WaitForExitAsync().WaitAsync(limit).ContinueWith(_ => _process.ExitCode, TaskScheduler.Default);

@@ -38,6 +38,7 @@ public class ServersTests(FaultBench bench)
         await members[1].Signal("TERM");
         (await members[1].Exited(TimeSpan.FromSeconds(20))).ShouldBe(0, members[1].Said);
         (await cluster.Count("select count(*) from workers")).ShouldBe(0, "it has left");
+        (await cluster.Count("select count(*) from inbox_state")).ShouldBeLessThan(30, "it did not pass its work to itself");
         await cluster.Worker();
         RunTests.Artifacts(await cluster.Finished(run, Limit)).ShouldBe(bench.Embedded);
         (await cluster.Count($"select attempt from runs where correlation_id = '{run}'")).ShouldBe(6, "the step was handed on, not asked for again");

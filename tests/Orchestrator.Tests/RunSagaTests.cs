@@ -116,6 +116,47 @@ public sealed class RunSagaTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Lost_work_is_asked_for_again_and_not_without_end()
+    {
+        int attempt = Run.Attempt;
+        await Harness.Bus.Publish(new WorkLost { RunId = _run, Attempt = attempt - 1, Reason = "an old loss" });
+        for (int loss = 1; loss <= RunState.MostLosses; loss++)
+        {
+            await Harness.Bus.Publish(new WorkLost { RunId = _run, Attempt = Run.Attempt, Reason = "worker 1 was lost" });
+            await Until(() => Run.Attempt == attempt + loss);
+        }
+        (Run.CurrentState, Run.Steps[0].Status, Run.Steps[0].Losses).ShouldBe(("Ingesting", "Running", RunState.MostLosses));
+        Run.Steps[0].Detail.ShouldNotBeNull().ShouldContain("worker 1 was lost");
+        await Harness.Bus.Publish(new WorkLost { RunId = _run, Attempt = Run.Attempt, Reason = "worker 1 was lost" });
+        await Reach(s => s.Failed);
+        Run.Error.ShouldNotBeNull().ShouldContain("given up");
+    }
+
+    [Fact]
+    public async Task A_lost_artifact_takes_the_run_back_to_the_step_that_makes_it()
+    {
+        await Answer<DataIngested>(ArtifactNames.Ratings);
+        await Reach(s => s.ExtractingFeatures);
+        await Answer<FeaturesExtracted>(ArtifactNames.Features);
+        await Reach(s => s.FittingRegression);
+        await Harness.Bus.Publish(new ArtifactLost { RunId = _run, Attempt = Run.Attempt, MadeBy = StepNames.Ingestion, Error = "artifact ab: missing" });
+        await Reach(s => s.Ingesting);
+        Run.Steps.Select(s => s.Status).Take(3).ShouldBe(["Running", "Pending", "Pending"]);
+        Asked<IngestData>().Count.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_run_that_takes_too_long_fails_and_its_work_stops()
+    {
+        Run.DeadlineAt.ShouldNotBeNull().ShouldBe(Run.Steps[0].StartedAt!.Value.AddHours(24), TimeSpan.FromSeconds(1));
+        await Harness.Bus.Publish(new RunTimedOut(_run, Run.Attempt));
+        await Reach(s => s.Failed);
+        Run.Error.ShouldNotBeNull().ShouldContain("limits.stepHours");
+        Run.DeadlineAt.ShouldBeNull();
+        (await Harness.Published.Any<StopWork>(m => m.Context.Message.RunId == _run)).ShouldBeTrue();
+    }
+
+    [Fact]
     public async Task What_a_state_does_not_expect_is_ignored()
     {
         await Harness.Bus.Publish(new RetryRun(_run));
@@ -129,6 +170,15 @@ public sealed class RunSagaTests : IAsyncLifetime
     private RunState Run => Saga.Sagas.Contains(_run)!;
 
     private async Task Reach(Func<RunSaga, State> state) => (await Saga.Exists(_run, state)).ShouldNotBeNull($"the run is {Saga.Sagas.Contains(_run)?.CurrentState}");
+
+    private static async Task Until(Func<bool> condition)
+    {
+        for (int i = 0; !condition(); i++)
+        {
+            i.ShouldBeLessThan(500);
+            await Task.Delay(20);
+        }
+    }
 
     private async Task Consumed<T>() where T : class => (await Saga.Consumed.Any<T>()).ShouldBeTrue();
 

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using ArmoFlow.Contracts;
+using ArmoFlow.Persistence.Outbox;
 using MassTransit;
 
 namespace ArmoFlow.Orchestrator.Runs;
@@ -25,9 +26,9 @@ public sealed class ProgressConsumer(ProgressBoard board) : IConsumer<StepProgre
 /// <summary>Every orchestrator has a queue of its own, so that each board is up to date.</summary>
 public sealed class ProgressConsumerDefinition : ConsumerDefinition<ProgressConsumer>
 {
-    public ProgressConsumerDefinition() => Endpoint(endpoint =>
+    public ProgressConsumerDefinition()
     {
-        endpoint.InstanceId = $"-{NewId.NextGuid():N}";
-        endpoint.Temporary = true;
-    });
+        EndpointName = $"{ConsumerOutboxRegistration.BroadcastPrefix}progress-{NewId.NextGuid():N}";
+        Endpoint(endpoint => endpoint.Temporary = true);
+    }
 }

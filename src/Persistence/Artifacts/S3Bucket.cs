@@ -1,20 +1,21 @@
 using System.Net;
+using System.Security.Cryptography;
 using Amazon.Runtime;
 using Amazon.S3;
 using Amazon.S3.Model;
-using Amazon.S3.Transfer;
 
 namespace ArmoFlow.Persistence.Artifacts;
 
 /// <summary>
 /// A bucket of S3 or of a server that speaks its protocol (AWS_ENDPOINT_URL). Credentials and region come from the usual AWS
-/// variables and files. Large objects go up in parts; the server checks each part's checksum.
+/// variables and files. Large objects go up in parts. Small ones
+/// carry their sha256, which the server checks; whatever is fetched is checked here.
 /// </summary>
 public sealed class S3Bucket : IBucket, IDisposable
 {
+    private const long SmallestInParts = 16 << 20, PartBytes = 8 << 20;
     private const string Scheme = "s3://", DefaultRegion = "us-east-1";
     private readonly AmazonS3Client _client;
-    private readonly TransferUtility _transfer;
     private readonly string _bucket, _prefix;
 
     public S3Bucket(string address)
@@ -23,9 +24,12 @@ public sealed class S3Bucket : IBucket, IDisposable
         (_bucket, _prefix, Address) = (parts[0], parts.Length > 1 ? parts[1] + "/" : "", address.TrimEnd('/'));
         AmazonS3Config config = new() { Timeout = TimeSpan.FromMinutes(5), MaxErrorRetry = 4 };
         if (Environment.GetEnvironmentVariable("AWS_ENDPOINT_URL") is { Length: > 0 } endpoint)
+        {
             (config.ServiceURL, config.ForcePathStyle, config.AuthenticationRegion) = (endpoint, true, Environment.GetEnvironmentVariable("AWS_REGION") ?? DefaultRegion);
+            // Other servers may take a checksum behind the body for a part of it.
+            (config.RequestChecksumCalculation, config.ResponseChecksumValidation) = (RequestChecksumCalculation.WHEN_REQUIRED, ResponseChecksumValidation.WHEN_REQUIRED);
+        }
         _client = new AmazonS3Client(config);
-        _transfer = new TransferUtility(_client);
     }
 
     public string Address { get; }
@@ -42,7 +46,39 @@ public sealed class S3Bucket : IBucket, IDisposable
         catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound) { return false; }
     }
 
-    public Task Put(string name, string path, CancellationToken cancel) => _transfer.UploadAsync(path, _bucket, _prefix + name, cancel);
+    public async Task Put(string name, string path, CancellationToken cancel)
+    {
+        if (new FileInfo(path).Length >= SmallestInParts)
+        {
+            await PutInParts(name, path, cancel);
+            return;
+        }
+        byte[] sha256;
+        await using (FileStream stream = File.OpenRead(path)) sha256 = await SHA256.HashDataAsync(stream, cancel);
+        await _client.PutObjectAsync(new PutObjectRequest { BucketName = _bucket, Key = _prefix + name, FilePath = path, ChecksumSHA256 = Convert.ToBase64String(sha256), UseChunkEncoding = false }, cancel);
+    }
+
+    /// <summary>By hand: the library's transfer utility always sends signed chunks, which not every server takes apart.</summary>
+    private async Task PutInParts(string name, string path, CancellationToken cancel)
+    {
+        string key = _prefix + name, upload = (await _client.InitiateMultipartUploadAsync(_bucket, key, cancel)).UploadId;
+        try
+        {
+            List<PartETag> parts = [];
+            long length = new FileInfo(path).Length;
+            for (long at = 0; at < length; at += PartBytes)
+            {
+                UploadPartRequest request = new() { BucketName = _bucket, Key = key, UploadId = upload, PartNumber = parts.Count + 1, FilePath = path, FilePosition = at, PartSize = Math.Min(PartBytes, length - at), UseChunkEncoding = false };
+                parts.Add(new PartETag(parts.Count + 1, (await _client.UploadPartAsync(request, cancel)).ETag));
+            }
+            await _client.CompleteMultipartUploadAsync(new CompleteMultipartUploadRequest { BucketName = _bucket, Key = key, UploadId = upload, PartETags = parts }, cancel);
+        }
+        catch
+        {
+            await _client.AbortMultipartUploadAsync(_bucket, key, upload, CancellationToken.None);
+            throw;
+        }
+    }
 
     public async Task<bool> Get(string name, string path, CancellationToken cancel)
     {
@@ -92,9 +128,5 @@ public sealed class S3Bucket : IBucket, IDisposable
         }
     }
 
-    public void Dispose()
-    {
-        _transfer.Dispose();
-        _client.Dispose();
-    }
+    public void Dispose() => _client.Dispose();
 }

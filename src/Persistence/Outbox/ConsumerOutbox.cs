@@ -69,6 +69,9 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
 
 public static class ConsumerOutboxRegistration
 {
+    /// <summary>Queues that hear what may be lost, or heard twice, without harm: they need no inbox.</summary>
+    public const string BroadcastPrefix = "broadcast-";
+
     private const int MostMessages = 100_000; // one consumer's; a plan of feature shards sends many
     private static readonly TimeSpan SendTimeout = TimeSpan.FromSeconds(60);
 
@@ -76,8 +79,9 @@ public static class ConsumerOutboxRegistration
     /// Gives every consumer and saga of the bus the inbox and outbox, and patience with a database or broker that is away: a
     /// message is tried again for a quarter of an hour before it is set aside as faulty.
     /// </summary>
-    public static void UseBooks(this IBusRegistrationConfigurator bus) => bus.AddConfigureEndpointsCallback((context, _, endpoint) =>
+    public static void UseBooks(this IBusRegistrationConfigurator bus) => bus.AddConfigureEndpointsCallback((context, name, endpoint) =>
     {
+        if (name.StartsWith(BroadcastPrefix, StringComparison.Ordinal)) return;
         endpoint.UseMessageRetry(retry =>
         {
             retry.Handle<Exception>(BooksFault.IsTransient);

@@ -7,8 +7,8 @@ using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.Workers.Features;
-using TorchSharp;
 using MassTransit;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Decorrelation;
