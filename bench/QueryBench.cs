@@ -84,7 +84,7 @@ internal static class QueryBench
             insert into runs (correlation_id, current_state, name, spec_digest, tags, spec, steps, artifacts, metrics, bad_input, attempt, submitted_at, ended_at, workflow_version)
             select (lpad(to_hex(i), 8, '0') || '-0000-0000-0000-000000000000')::uuid,
                    case when i % 50 = 0 then 'Failed' when i % 333 = 0 then 'Cancelled' else 'Completed' end,
-                   'name-' || (i * 7919 % 1000), md5(i::text), '["team-' || i % 50 || '","all-' || i % 3 || '"]',
+                   'name-' || (i::bigint * 7919 % 1000), md5(i::text), '["team-' || i % 50 || '","all-' || i % 3 || '"]',
                    '{"name":"n","folder":"/","backbone":{"path":"b"},"ratings":[],"preferences":[]}',
                    (select '[' || string_agg('{"name":"' || s || '","status":"Completed","detail":"' || repeat('x', 80) || '"}', ',') || ']' from unnest(array['ingestion','features','regression','decorrelation','gating','evaluation']) s),
                    '{}', '{"evaluation":{"scorers":{"gate":{"heldOutAccuracy":0.9}}},"gating":{"lossCurve":[' || repeat('0.5,', 200) || '0.5]}}', false, 6,

@@ -48,11 +48,13 @@ public class ServersTests(FaultBench bench)
     public async Task A_worker_that_falls_silent_is_lost_within_a_minute_and_its_late_answer_changes_nothing()
     {
         bench.Require();
+        using SmallProject project = new(gatingSteps: 10_000); // long enough to be caught in the middle
+        SortedDictionary<string, string> embedded = RunTests.Artifacts((await project.Run()).Json);
         await using Cluster cluster = await Cluster.Make(bench.Servers, "silent");
         Member[] members = await Task.WhenAll(cluster.Orchestrator(), cluster.Worker());
-        string run = await cluster.Submit(bench.Spec);
+        string run = await cluster.Submit(project.Spec);
         await cluster.UntilState(run, "TrainingGating");
-        await Task.Delay(TimeSpan.FromSeconds(2.5)); // by then it holds a lease
+        await Eventually(async () => await cluster.Count("select count(*) from work_leases where step = 'gating'") > 0);
         await members[1].Signal("STOP");
         long start = Stopwatch.GetTimestamp();
         while (await cluster.Count("select count(*) from work_leases") > 0) await Task.Delay(500);
@@ -63,7 +65,7 @@ public class ServersTests(FaultBench bench)
         await cluster.Worker();
         await members[1].Signal("CONT");
         JsonNode document = await cluster.Finished(run, Limit);
-        RunTests.Artifacts(document).ShouldBe(bench.Embedded);
+        RunTests.Artifacts(document).ShouldBe(embedded);
         (await cluster.Count("select count(*) from faults")).ShouldBe(0);
     }
 
