@@ -82,7 +82,7 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
             string text = $"%{q.ToLowerInvariant().Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
             runs = runs.Where(r => EF.Functions.Like(r.Name.ToLower(), text, @"\") || EF.Functions.Like(r.Error!.ToLower(), text, @"\") || EF.Functions.Like(r.CorrelationId.ToString().ToLower(), text, @"\"));
         }
-        if (PageEnd.Parse(filter.Cursor) is { } end) runs = runs.Where(r => r.SubmittedAt < end.At || (r.SubmittedAt == end.At && r.CorrelationId.CompareTo(end.Id) < 0));
+        if (PageEnd.Parse(filter.Cursor) is { } end) runs = runs.Where(r => r.SubmittedAt <= end.At && (r.SubmittedAt < end.At || r.CorrelationId.CompareTo(end.Id) < 0)); // the first part is the index's
         int limit = Math.Clamp(filter.Limit, 1, LargestPage);
         List<RunState> page = filter.Tag is { } tag
             ? await db.RunTags.Where(t => t.Tag == tag).Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r }).OrderByDescending(x => x.SubmittedAt).ThenByDescending(x => x.Run.CorrelationId).Select(x => x.Run).Take(limit).ToListAsync(cancel)
