@@ -1,4 +1,5 @@
 using ArmoFlow.Orchestrator;
+using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
@@ -46,7 +47,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         logging.AddSerilog(new LoggerConfiguration().MinimumLevel.Information().MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
             .WriteTo.File(Path.Combine(workspace.Folder, "armoflow.log"), formatProvider: System.Globalization.CultureInfo.InvariantCulture, fileSizeLimitBytes: 10 << 20, rollOnFileSizeLimit: true, retainedFileCountLimit: 3, shared: true)
             .CreateLogger(), dispose: true);
-        services.AddEmbeddedPersistence(workspace).AddWorkers().AddOrchestrator();
+        services.AddEmbeddedPersistence(workspace).AddWorkers().AddOrchestrator().AddHostedService<ControlPump>();
         services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true); // what is published before the queues exist is dropped
         services.AddMassTransit(bus =>
         {

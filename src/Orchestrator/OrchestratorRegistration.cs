@@ -11,7 +11,7 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddHostedService<ControlPump>().AddHostedService<OutboxDelivery>()
+        .AddRunQueries().AddSingleton<RunService>().AddHostedService<OutboxDelivery>()
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>

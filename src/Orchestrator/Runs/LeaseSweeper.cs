@@ -23,7 +23,7 @@ public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow)
 /// </summary>
 public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, BusOutbox outbox, LeaseLimits limits, TimeProvider time, ILogger<LeaseSweeper> log) : BackgroundService
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(8);
     private readonly Dictionary<(Guid Run, string Step, int Slot, Guid Worker), Sighting> _leases = [];
     private readonly Dictionary<Guid, Sighting> _workers = [];
 
