@@ -8,8 +8,8 @@ namespace ArmoFlow.Persistence.Artifacts;
 
 /// <summary>
 /// A bucket of S3 or of a server that speaks its protocol (AWS_ENDPOINT_URL). Credentials and region come from the usual AWS
-/// variables and files. Large objects go up in parts. Small ones
-/// carry their sha256, which the server checks; whatever is fetched is checked here.
+/// variables and files. Large objects go up in parts. Small ones carry their sha256 for the server to check; whoever fetches an
+/// artifact checks it again (<see cref="ArtifactStore"/>).
 /// </summary>
 public sealed class S3Bucket : IBucket, IDisposable
 {

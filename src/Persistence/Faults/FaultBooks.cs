@@ -26,7 +26,7 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
             .Select(x => new FaultGroup(x.Row.Fingerprint, x.Row.Queue, x.Row.MessageType, x.Row.Reason, x.Counts.Open, x.Counts.Redelivered, x.Counts.Archived, rows[x.Counts.First].FaultedAt, x.Row.FaultedAt, x.Counts.Latest))];
     }
 
-    /// <summary>The faults of a group, by the start of its fingerprint, or one by its number; newest first.</summary>
+    /// <summary>The faults of a group, by its fingerprint, or one by its number; the newest hundred, newest first.</summary>
     public async Task<IReadOnlyList<FaultRow>> Find(string which, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
