@@ -91,7 +91,7 @@ internal static class QueryBench
                    timestamptz '2025-01-01' + i * interval '63 seconds', timestamptz '2025-01-01' + i * interval '63 seconds', 1
             from generate_series(0, {{{{runs - 1}}}}) i
             """,
-            $"insert into run_tags select correlation_id, jsonb_array_elements_text(tags::jsonb), submitted_at from runs",
+            $"insert into run_tags (run_id, tag, submitted_at, state) select correlation_id, jsonb_array_elements_text(tags::jsonb), submitted_at, current_state from runs",
             $$"""
             insert into step_results (key, step, version, parameters, detail, metrics, hardware, created_at)
             select 'key-' || m || '-' || s, 'step-' || s, 1, '{}', '', '{}', 'cpu', timestamptz '2025-01-01' + m * interval '1 minute' from generate_series(0, {{(runs / 10) - 1}}) m, generate_series(1, 6) s

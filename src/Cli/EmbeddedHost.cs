@@ -3,6 +3,7 @@ using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Work;
 using ArmoFlow.Workers;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
@@ -65,6 +66,8 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
         await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         await db.Database.MigrateAsync(cancel);
+        await db.Workers.ExecuteDeleteAsync(cancel); // whose workspace this was before is no more
+        while (await services.GetRequiredService<StepLogBooks>().EndOrphans(cancel)) { }
     }
 
     /// <summary>The books of a workspace for reading, whoever holds it.</summary>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
@@ -82,6 +83,17 @@ internal static class ServerHost
             throw new UsageException($"this armoflow speaks version {Contracts.Protocol.Version} of the messages, the servers' books are of version {version}. Install the version that the orchestrator has, or finish its runs and upgrade it (docs/operations.md).");
     }
 
+    /// <summary>After a migration the books speak this version: older processes no longer start.</summary>
+    /// <exception cref="UsageException">They speak a newer one already.</exception>
+    public static async Task RaiseProtocol(IServiceProvider services, CancellationToken cancel)
+    {
+        StepBooks books = services.GetRequiredService<StepBooks>();
+        string version = await books.Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
+        if (int.Parse(version, CultureInfo.InvariantCulture) > int.Parse(Contracts.Protocol.Version, CultureInfo.InvariantCulture))
+            throw new UsageException($"the servers' books are of version {version}, newer than this armoflow's {Contracts.Protocol.Version}. Migrate with the newest version that runs on them.");
+        await books.Set(Contracts.Protocol.Setting, Contracts.Protocol.Version, cancel);
+    }
+
     /// <exception cref="UsageException">It refuses the user.</exception>
     public static async Task RequireBroker(string address, CancellationToken cancel)
     {
@@ -103,7 +115,7 @@ internal static class ServerHost
                 await works();
                 return;
             }
-            catch (Exception e) when (IsAway(e) is { } why)
+            catch (Exception e) when (WhyAway(e) is { } why)
             {
                 if (DateTime.UtcNow >= end) throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server runs; --wait says how long to wait for it.");
                 Console.Error.WriteLine($"waiting for {server}: {why}");
@@ -113,7 +125,7 @@ internal static class ServerHost
     }
 
     /// <summary>Why a server does not answer yet; null for what will not mend itself, such as a wrong password.</summary>
-    private static string? IsAway(Exception e)
+    public static string? WhyAway(Exception e)
     {
         if (e is BrokerUnreachableException broker) return (broker.InnerException?.GetBaseException() ?? broker).Message.TrimEnd('.');
         NpgsqlException? cause = e as NpgsqlException ?? e.InnerException as NpgsqlException; // EF wraps what Npgsql says
@@ -121,6 +133,6 @@ internal static class ServerHost
             ? null : cause.Message.TrimEnd('.');
     }
 
-    private static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" or "rabbitmq" ? address
+    private static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" ? address
         : throw new UsageException($"--rabbitmq {text}: not an address; expected amqp://user:password@host:port/vhost. Correct it.");
 }

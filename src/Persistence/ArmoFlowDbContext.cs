@@ -34,6 +34,7 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<WorkerRow> Workers => Set<WorkerRow>();
     public DbSet<ShardedStep> ShardedSteps => Set<ShardedStep>();
     public DbSet<FinishedShard> FinishedShards => Set<FinishedShard>();
+    public DbSet<StepLog> StepLogs => Set<StepLog>();
     public DbSet<FaultRow> Faults => Set<FaultRow>();
     public DbSet<InboxState> InboxStates => Set<InboxState>();
     public DbSet<OutboxMessage> OutboxMessages => Set<OutboxMessage>();
@@ -62,6 +63,8 @@ public class ArmoFlowDbContext : DbContext
         {
             tag.HasKey(t => new { t.RunId, t.Tag });
             tag.HasIndex(t => new { t.Tag, t.SubmittedAt });
+            tag.Property(t => t.State).HasDefaultValue("Initial");
+            tag.HasIndex(t => new { t.Tag, t.State, t.SubmittedAt });
         });
         modelBuilder.Entity<ControlRequest>().HasIndex(c => c.Done);
         modelBuilder.Entity<StepResult>(result =>
@@ -83,6 +86,11 @@ public class ArmoFlowDbContext : DbContext
         });
         modelBuilder.Entity<ShardedStep>().HasKey(s => s.Key);
         modelBuilder.Entity<FinishedShard>().HasKey(s => new { s.Key, s.Shard });
+        modelBuilder.Entity<StepLog>(log =>
+        {
+            log.HasIndex(l => new { l.RunId, l.StartedAt });
+            log.HasIndex(l => l.Worker).HasFilter("ended_at is null");
+        });
         modelBuilder.Entity<FaultRow>(fault =>
         {
             fault.HasIndex(f => f.Fingerprint);

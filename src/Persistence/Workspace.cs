@@ -63,21 +63,22 @@ public static class PersistenceRegistration
     public static IServiceCollection AddEmbeddedPersistence(this IServiceCollection services, Workspace workspace)
     {
         string connection = new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = 60 }.ToString();
-        return services.AddStore(workspace.Artifacts, workspace.Scratch)
+        return services.AddStore(workspace.Artifacts, scratch: workspace.Scratch)
             .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSnakeCaseNamingConvention());
     }
 
     /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
-            ? services.AddStore(cache.Folder, new ScratchSpace(Path.Combine(cache.Folder, "scratch"), null, new S3Bucket(artifacts)), new S3Bucket(artifacts), cache.Bytes)
-            : services.AddStore(Path.GetFullPath(artifacts), new ScratchSpace(Path.Combine(Path.GetFullPath(artifacts), "scratch"), null)))
+            ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Folder, cache.Bytes)
+            : services.AddStore(Path.GetFullPath(artifacts)))
         .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(postgres).UseSnakeCaseNamingConvention())
         .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
 
-    private static IServiceCollection AddStore(this IServiceCollection services, string artifacts, ScratchSpace scratch, IBucket? bucket = null, long cacheBytes = long.MaxValue)
+    private static IServiceCollection AddStore(this IServiceCollection services, string folder, long cacheBytes = long.MaxValue, ScratchSpace? scratch = null)
     {
         services.TryAddSingleton(TimeProvider.System);
-        return services.AddSingleton(new ArtifactStore(artifacts, bucket, cacheBytes)).AddSingleton(scratch).AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>()
+        return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes)).AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
+            .AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>()
             .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 

@@ -12,7 +12,8 @@ namespace ArmoFlow.Workers;
 /// <param name="Slot">Its shard, or 0.</param>
 /// <param name="Attempt">The asking that it answers.</param>
 /// <param name="Stop">Cancelled when the run is stopped or the process ends.</param>
-public sealed record WorkInHand(Guid RunId, string Step, int Slot, int Attempt, CancellationTokenSource Stop)
+/// <param name="Log">What is written down of it.</param>
+public sealed record WorkInHand(Guid RunId, string Step, int Slot, int Attempt, CancellationTokenSource Stop, WorkLog Log)
 {
     private readonly long _since = Stopwatch.GetTimestamp();
 
@@ -20,9 +21,10 @@ public sealed record WorkInHand(Guid RunId, string Step, int Slot, int Attempt, 
 }
 
 /// <summary>The work in progress in this process, so that a cancelled run's can be stopped at once.</summary>
-public sealed class RunningWork
+public sealed class RunningWork(ThisWorker worker)
 {
     private readonly ConcurrentDictionary<WorkInHand, byte> _work = new(ReferenceEqualityComparer.Instance);
+    private readonly ConcurrentQueue<WorkLog> _ended = [];
 
     public IEnumerable<WorkInHand> InHand => _work.Keys;
 
@@ -31,7 +33,7 @@ public sealed class RunningWork
 
     public WorkInHand Begin(Guid run, string step, int slot, int attempt, CancellationToken outer)
     {
-        WorkInHand work = new(run, step, slot, attempt, CancellationTokenSource.CreateLinkedTokenSource(outer));
+        WorkInHand work = new(run, step, slot, attempt, CancellationTokenSource.CreateLinkedTokenSource(outer), new WorkLog(run, step, slot, attempt, worker.Id));
         _work.TryAdd(work, 0);
         if (IsEnding) work.Stop.Cancel();
         return work;
@@ -39,8 +41,22 @@ public sealed class RunningWork
 
     public void End(WorkInHand work)
     {
+        _ended.Enqueue(work.Log);
         _work.TryRemove(work, out _);
         work.Stop.Dispose();
+    }
+
+    /// <summary>The logs of work that ended since they were last taken.</summary>
+    public List<WorkLog> TakeEnded()
+    {
+        List<WorkLog> taken = [];
+        while (_ended.TryDequeue(out WorkLog? log)) taken.Add(log);
+        return taken;
+    }
+
+    public void PutBack(IEnumerable<WorkLog> ended)
+    {
+        foreach (WorkLog log in ended) _ended.Enqueue(log);
     }
 
     public void Stop(Guid run) => Stop(w => w.RunId == run);

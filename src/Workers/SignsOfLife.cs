@@ -6,24 +6,29 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Workers;
 
-/// <summary>The steps that this process serves.</summary>
-public sealed record ServedSteps(IReadOnlyCollection<string> Names);
+/// <summary>This process as a worker: the steps that it serves, and the id under which the books know it.</summary>
+public sealed record ThisWorker(IReadOnlyCollection<string> Steps)
+{
+    public Guid Id { get; } = Guid.NewGuid();
+
+    public string Version { get; } = typeof(ThisWorker).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "";
+}
 
 /// <summary>
 /// Announces this process in the books, holds leases for work that lasts longer than a second, and renews them as long as it
 /// lives. When the process is asked to end, its work goes back to the queues at once.
 /// </summary>
-public sealed class SignsOfLife(WorkBooks books, RunningWork running, ServedSteps steps, ILogger<SignsOfLife> log, IHostApplicationLifetime? lifetime = null) : BackgroundService
+public sealed class SignsOfLife(WorkBooks books, RunningWork running, ThisWorker self, ILogger<SignsOfLife> log, IHostApplicationLifetime? lifetime = null) : BackgroundService
 {
     private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10), LeaveLimit = TimeSpan.FromSeconds(5);
     private readonly Dictionary<WorkInHand, WorkLease> _leases = new(ReferenceEqualityComparer.Instance);
     private readonly WorkerRow _worker = new()
     {
-        Id = Guid.NewGuid(),
+        Id = self.Id,
         Machine = Environment.MachineName,
         ProcessId = Environment.ProcessId,
-        Version = typeof(SignsOfLife).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "",
-        Steps = string.Join(',', steps.Names),
+        Version = self.Version,
+        Steps = string.Join(',', self.Steps),
         Device = ComputeType.Hardware,
         MemoryBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
         StartedAt = DateTimeOffset.UtcNow,

@@ -23,9 +23,11 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         TCommand command = context.Message;
         StepPlan plan = await Plan(run);
         run.Key = StepRun.KeyOf(Step, version, plan.Parameters, plan.Inputs);
+        if (command.Slice == 0) run.Log.Write($"step key {run.Key.Value}, version {version}, parameters {JsonSerializer.Serialize(plan.Parameters, JsonSerializerOptions.Web)}");
         if (await Services.Books.Find(run.Key, run.Cancel) is { } known)
         {
             // Found at a later slice, it is this run's own work, finished just before a crash.
+            run.Log.Write("found finished in the books");
             await context.Publish(Completed(command, known, reused: command.Slice == 0));
             return;
         }
@@ -38,6 +40,8 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
             return;
         }
         StepResult result = Result(run, plan, outcome);
+        run.Log.Write(result.Detail);
+        foreach ((string name, ArtifactRef artifact) in outcome.Outputs) run.Log.Write($"made {name}: {artifact.Sha256}, {artifact.Bytes} bytes");
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
         await Services.Books.Enter(transaction.Books, result, run.Cancel);

@@ -13,7 +13,7 @@ using MassTransit;
 namespace ArmoFlow.Workers;
 
 /// <summary>What every step's consumer is given.</summary>
-public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, WorkBooks Work, ScratchSpace Scratch, RunningWork Running, IBus Bus);
+public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, WorkBooks Work, ScratchSpace Scratch, RunningWork Running, ThisWorker Worker, IBus Bus);
 
 /// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
 public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);
@@ -26,10 +26,10 @@ public sealed record StepOutcome(IReadOnlyDictionary<string, ArtifactRef> Output
 }
 
 /// <summary>One slice of one step of one run: its inputs, its scratch folder, and where it tells its progress.</summary>
-public sealed class StepRun(string step, StepCommand command, StepServices services, CancellationToken cancel)
+public sealed class StepRun(string step, StepCommand command, StepServices services, WorkLog log, CancellationToken cancel)
 {
-    private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
-    private long _lastProgress;
+    private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200), LogInterval = TimeSpan.FromSeconds(5);
+    private long _lastProgress, _lastLogged;
 
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -39,6 +39,7 @@ public sealed class StepRun(string step, StepCommand command, StepServices servi
     public Dictionary<string, ArtifactRef> AllInputs => command.Inputs;
     public CancellationToken Cancel => cancel;
     public StepServices Services => services;
+    public WorkLog Log => log;
     public StepKey Key { get; set; }
 
     /// <summary>The spec's objectives, or the paper's.</summary>
@@ -72,9 +73,14 @@ public sealed class StepRun(string step, StepCommand command, StepServices servi
 
     public Dictionary<string, ArtifactRef> Inputs(params string[] names) => names.ToDictionary(n => n, n => command.Inputs[n]);
 
-    /// <summary>Publishes progress, a few times a second at most.</summary>
+    /// <summary>Publishes progress, a few times a second at most, and writes it down every few seconds.</summary>
     public void Progress(string unit, long done, long total)
     {
+        if (done == total || Stopwatch.GetElapsedTime(_lastLogged) >= LogInterval)
+        {
+            _lastLogged = Stopwatch.GetTimestamp();
+            log.Write($"{done} of {total} {unit}");
+        }
         if (done < total && Stopwatch.GetElapsedTime(_lastProgress) < ProgressInterval) return;
         _lastProgress = Stopwatch.GetTimestamp();
         _ = services.Bus.Publish(new StepProgressed { RunId = command.RunId, Step = step, Unit = unit, Done = done, Total = total }, cancel);

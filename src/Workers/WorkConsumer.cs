@@ -1,7 +1,9 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Features;
 using MassTransit;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -34,27 +36,34 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         TCommand command = context.Message;
         if (await Services.Work.IsSuperseded(command.RunId, command.Attempt, context.CancellationToken)) return;
         WorkInHand work = Services.Running.Begin(command.RunId, Step, SlotOf(command), command.Attempt, context.CancellationToken);
+        work.Log.Write($"{Step} of run {command.RunId}, attempt {command.Attempt}, slice {command.Slice}{(SlotOf(command) > 0 ? $", shard {SlotOf(command)}" : "")}: process {Environment.ProcessId} on {Environment.MachineName}, armoflow {Services.Worker.Version}, {ComputeType.Hardware}{(context.ReceiveContext.Redelivered ? "; delivered again: the worker before did not answer" : "")}");
         try
         {
-            StepRun run = new(Step, command, Services, work.Stop.Token);
-            await Do(context, run);
+            await Do(context, new StepRun(Step, command, Services, work.Log, work.Stop.Token));
+            work.Log.End(StepLog.Done, "this slice of work");
         }
         catch (OperationCanceledException) when (work.Stop.IsCancellationRequested)
         {
+            work.Log.End(Services.Running.IsEnding ? StepLog.HandedBack : StepLog.Stopped, Services.Running.IsEnding ? "this process was asked to end; the work goes back to its queue" : "the run was stopped");
             if (!Services.Running.IsEnding) return;
             await Task.Delay(BusStops, CancellationToken.None); // or this process would take it up again
             await context.Send(context.ReceiveContext.InputAddress, command);
         }
         catch (Exception e) when (AsBadInput(e) is { } bad)
         {
+            work.Log.End(StepLog.Failed, bad.Message);
             await context.Publish(Failed(command, bad.Message, badInput: true));
         }
         catch (Exception e) when (AsLost(e) is { } lost)
         {
+            work.Log.End(StepLog.Failed, lost.Message);
             await context.Publish(new ArtifactLost { RunId = command.RunId, Attempt = command.Attempt, MadeBy = MakerOf(lost.Sha256, command), Error = lost.Message });
         }
-        catch (Exception e) when (context.GetRetryAttempt() >= RetryPolicy.Retries && !BooksFault.IsTransient(e))
+        catch (Exception e)
         {
+            bool givenUp = context.GetRetryAttempt() >= RetryPolicy.Retries && !BooksFault.IsTransient(e);
+            work.Log.End(givenUp ? StepLog.Failed : StepLog.Retried, e.ToString());
+            if (!givenUp) throw;
             await context.Publish(Failed(command, $"{e.GetType().Name}: {e.Message}", badInput: false));
         }
         finally

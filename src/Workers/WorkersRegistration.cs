@@ -13,7 +13,7 @@ namespace ArmoFlow.Workers;
 public static class WorkersRegistration
 {
     public static IServiceCollection AddWorkers(this IServiceCollection services, IReadOnlyCollection<string>? steps = null) => services
-        .AddSingleton(new ServedSteps(steps ?? StepNames.All)).AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>().AddHostedService<SignsOfLife>();
+        .AddSingleton(new ThisWorker(steps ?? StepNames.All)).AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>().AddHostedService<SignsOfLife>().AddHostedService<LogKeeper>();
 
     /// <summary>The consumers of some steps, or of all.</summary>
     public static void AddStepConsumers(this IBusRegistrationConfigurator bus, IReadOnlyCollection<string>? steps = null)

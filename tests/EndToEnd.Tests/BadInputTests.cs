@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.IO.Compression;
 using Shouldly;
 using Xunit;
@@ -89,18 +88,18 @@ public class BadInputTests
     public async Task A_full_disk()
     {
         string mount = Directory.CreateTempSubdirectory("armoflow-full-").FullName;
-        Assert.SkipUnless(await Succeeds("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", mount), "needs the right to mount a small tmpfs");
+        Assert.SkipUnless(await SmallDisk.Succeeds("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", mount), "needs the right to mount a small tmpfs");
         try
         {
             using SmallProject project = new();
             await CommandLine.Refused(["run", project.Spec, "--workspace", Path.Combine(mount, "workspace")], "no space left", "Free some space");
             Directory.EnumerateFiles(mount, "*", SearchOption.AllDirectories).ShouldAllBe(f => !f.EndsWith(".partial", StringComparison.Ordinal));
-            (await Succeeds("mount", "-o", "remount,size=64m", mount)).ShouldBeTrue();
+            (await SmallDisk.Succeeds("mount", "-o", "remount,size=64m", mount)).ShouldBeTrue();
             await CommandLine.Succeed("run", project.Spec, "--workspace", Path.Combine(mount, "workspace"));
         }
         finally
         {
-            await Succeeds("umount", mount);
+            await SmallDisk.Succeeds("umount", mount);
             Directory.Delete(mount);
         }
     }
@@ -124,19 +123,5 @@ public class BadInputTests
         string artifacts = Path.Combine(project.Workspace, "artifacts");
         if (!Directory.Exists(artifacts)) return;
         Directory.EnumerateFiles(artifacts, "*", SearchOption.AllDirectories).ShouldBeEmpty("a failed ingestion leaves no artifact");
-    }
-
-    private static async Task<bool> Succeeds(string program, params string[] arguments)
-    {
-        try
-        {
-            using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
-            await process.WaitForExitAsync();
-            return process.ExitCode == 0;
-        }
-        catch (System.ComponentModel.Win32Exception)
-        {
-            return false;
-        }
     }
 }

@@ -5,6 +5,7 @@ using System.Text;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
 using Npgsql;
+using RabbitMQ.Client;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
@@ -124,6 +125,14 @@ internal sealed class Cluster : IAsyncDisposable
         return Convert.ToInt64(await query.ExecuteScalarAsync(), System.Globalization.CultureInfo.InvariantCulture);
     }
 
+    /// <summary>Puts bytes into a queue as they are, past everything that would have made a message of them.</summary>
+    public async Task Put(string queue, string body)
+    {
+        await using IConnection connection = await new ConnectionFactory { Uri = new Uri(RabbitMq) }.CreateConnectionAsync();
+        await using IChannel channel = await connection.CreateChannelAsync();
+        await channel.BasicPublishAsync("", queue, mandatory: true, new BasicProperties { ContentType = "application/vnd.masstransit+json" }, Encoding.UTF8.GetBytes(body));
+    }
+
     public Task<string> Get(string path) => _http.GetStringAsync(Url + path);
 
     public static int FreePort()
@@ -133,13 +142,13 @@ internal sealed class Cluster : IAsyncDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    public async ValueTask DisposeAsync()
+    public ValueTask DisposeAsync()
     {
         foreach (Member member in _members) member.Dispose();
         _http.Dispose();
         NpgsqlConnection.ClearAllPools();
-        await Task.Delay(50);
         Directory.Delete(_folder, recursive: true);
+        return ValueTask.CompletedTask;
     }
 }
 

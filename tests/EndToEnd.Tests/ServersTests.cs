@@ -25,6 +25,63 @@ public class ServersTests(FaultBench bench)
         workers.Select(w => w!["steps"]!.GetValue<string>()).ShouldBe(["ingestion,features,evaluation", "regression,decorrelation,gating"], ignoreOrder: true);
         (await CommandLine.Succeed("runs", "workers", "--server", cluster.Url)).Output.ShouldContain("regression,decorrelation,gating");
         (await CommandLine.Run("runs", "faults", "--server", cluster.Url)).Error.ShouldContain("no message was set aside");
+        string id = run["runId"]!.GetValue<string>();
+        await Eventually(async () => (await Logs(cluster, id)).Select(l => l.Step).Distinct().Count() == 6);
+        (await Logs(cluster, id)).ShouldAllBe(l => l.Outcome == "Done" && l.Artifact != null);
+        string text = (await CommandLine.Succeed("runs", "logs", id, "--step", "regression", "--server", cluster.Url)).Output;
+        foreach (string part in new[] { "attempt 3", "step key", "made regression", "Done" }) text.ShouldContain(part);
+    }
+
+    [Fact]
+    public async Task Messages_that_nobody_can_deal_with_are_set_aside_and_decided_by_hand()
+    {
+        bench.Require();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "set_aside");
+        await Task.WhenAll(cluster.Orchestrator(), cluster.Worker());
+        await cluster.Put("runs", """{"messageId":"5f2c0000-0000-0000-0000-000000000001","messageType":["urn:message:ArmoFlow.Contracts.Runs:ForgetRun"],"message":{"runId":"5f2c0000-0000-0000-0000-000000000009"}}""");
+        await cluster.Put("regression", """{"messageId":"5f2c0000-0000-0000-0000-000000000002","messageType":["urn:message:ArmoFlow.Contracts.Regression:FitRegression"],"message":{"runId":"no id"}}""");
+        await cluster.Put("gating", "not even JSON");
+        await Eventually(async () => (await Groups()).Sum(g => g!["open"]!.GetValue<int>()) == 3);
+        (await Groups()).Select(g => g!["queue"]!.GetValue<string>()).ShouldBe(["runs", "regression", "gating"], ignoreOrder: true);
+        (await CommandLine.Succeed("runs", "faults", "--server", cluster.Url)).Output.ShouldContain("ForgetRun");
+        string unknown = (await Groups()).Single(g => g!["queue"]!.GetValue<string>() == "runs")!["fingerprint"]!.GetValue<string>();
+        string shown = (await CommandLine.Succeed("runs", "faults", "show", unknown, "--server", cluster.Url)).Output;
+        foreach (string part in new[] { "no consumer of this version", "5f2c0000-0000-0000-0000-000000000009" }) shown.ShouldContain(part);
+
+        // Sent again it comes back: set aside anew, never in a loop.
+        (await CommandLine.Succeed("runs", "faults", "redeliver", unknown, "--server", cluster.Url)).Error.ShouldContain("1 redelivered");
+        await Eventually(async () => (await Groups()).Single(g => g!["fingerprint"]!.GetValue<string>() == unknown) is { } g && g["open"]!.GetValue<int>() == 1 && g["redelivered"]!.GetValue<int>() == 1);
+        (await CommandLine.Succeed("runs", "faults", "archive", "all", "--server", cluster.Url)).Error.ShouldContain("3 archived");
+        (await cluster.Count("select count(*) from faults where status = 'Archived' and decided_by is not null")).ShouldBe(3);
+        await CommandLine.Refused(["runs", "faults", "redeliver", unknown, "--server", cluster.Url], "no open fault");
+        RunTests.Artifacts((await CommandLine.Succeed("run", bench.Spec, "--server", cluster.Url, "--json")).Json).ShouldBe(bench.Embedded);
+
+        async Task<JsonArray> Groups() => JsonNode.Parse(await cluster.Get("/api/v1/faults"))!.AsArray();
+    }
+
+    [Fact]
+    public async Task A_full_store_fails_the_run_with_the_remedy_and_a_retry_finishes_it()
+    {
+        bench.Require();
+        string mount = Directory.CreateTempSubdirectory("armoflow-full-").FullName;
+        Assert.SkipUnless(await SmallDisk.Succeeds("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", mount), "needs the right to mount a small tmpfs");
+        try
+        {
+            await using (Cluster cluster = await Cluster.Make(bench.Servers, "full_store", mount))
+            {
+                await Task.WhenAll(cluster.Orchestrator(), cluster.Worker());
+                CommandResult failed = await CommandLine.Refused(["run", bench.Spec, "--server", cluster.Url, "--json"], "no space left", "Free some space");
+                (await SmallDisk.Succeeds("mount", "-o", "remount,size=64m", mount)).ShouldBeTrue();
+                string run = failed.Json["runId"]!.GetValue<string>();
+                await CommandLine.Succeed("runs", "retry", run, "--server", cluster.Url);
+                RunTests.Artifacts(await cluster.Finished(run, Limit)).ShouldBe(bench.Embedded);
+            }
+        }
+        finally
+        {
+            await SmallDisk.Succeeds("umount", mount);
+            Directory.Delete(mount);
+        }
     }
 
     [Fact]
@@ -62,6 +119,8 @@ public class ServersTests(FaultBench bench)
         await Eventually(async () => await cluster.Count("select count(*) from workers") == 0);
         await Eventually(async () => JsonNode.Parse(await cluster.Get($"/api/v1/runs/{run}"))!["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "gating") is { } step
             && step["status"]!.GetValue<string>() == "Lost" && step["detail"]!.GetValue<string>().Contains("no worker serves 'gating'", StringComparison.Ordinal));
+        await Eventually(async () => (await Logs(cluster, run)).Any(l => l is { Step: "gating", Outcome: "Lost", Artifact: not null }));
+        (await CommandLine.Succeed("runs", "logs", run, "--step", "gating", "--server", cluster.Url)).Output.ShouldContain("nothing more was heard of its worker");
         await cluster.Worker();
         await members[1].Signal("CONT");
         JsonNode document = await cluster.Finished(run, Limit);
@@ -115,6 +174,9 @@ public class ServersTests(FaultBench bench)
         await cluster.Do("update settings set value = '999' where key = 'protocol'; insert into settings values ('protocol', '999') on conflict do nothing");
         await CommandLine.Refused(["worker", "--artifacts", Path.GetTempPath(), "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres], "version 1", "version 999");
     }
+
+    private static async Task<IReadOnlyList<(string Step, string Outcome, string? Artifact)>> Logs(Cluster cluster, string run) =>
+        [.. JsonNode.Parse(await cluster.Get($"/api/v1/runs/{run}/logs"))!.AsArray().Select(l => (l!["step"]!.GetValue<string>(), l["outcome"]!.GetValue<string>(), l["sha256"]?.GetValue<string>()))];
 
     private static async Task Eventually(Func<Task<bool>> condition)
     {

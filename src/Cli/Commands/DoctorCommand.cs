@@ -125,7 +125,7 @@ internal static class DoctorCommand
             return new Finding(check, true, fine, null);
         }
         catch (Exception e) when (Terminal.AsUserError(e) is { } message) { return new Finding(check, false, message, "See the message."); }
-        catch (RabbitMQ.Client.Exceptions.BrokerUnreachableException e) { return new Finding(check, false, e.GetBaseException().Message, "Check the address, user and password (--rabbitmq or ARMOFLOW_RABBITMQ), and that the server runs."); }
+        catch (Exception e) when (ServerHost.WhyAway(e) is { } why) { return new Finding(check, false, $"does not answer: {why}", "Check the address, and that the server runs."); }
     }
 
     private static Finding Try(string check, Func<string> look)

@@ -79,7 +79,7 @@ internal static class RunCommands
     public static Command Runs() => new("runs", "Lists, shows, watches, stops, goes on with and compares runs.")
     {
         List(), Show(), Watch(), Control("cancel", "Cancels a run; its work stops within a second."), Control("pause", "Pauses a run, to go on later."),
-        Control("resume", "Goes on with a paused or interrupted run."), Control("retry", "Goes on with a failed or cancelled run from the step that failed."), Compare(), FaultCommands.Faults(), FaultCommands.Workers(),
+        Control("resume", "Goes on with a paused or interrupted run."), Control("retry", "Goes on with a failed or cancelled run from the step that failed."), Compare(), LogCommands.Logs(), FaultCommands.Faults(), FaultCommands.Workers(),
     };
 
     private static Command List()

@@ -50,8 +50,8 @@ internal static class ServerCommands
             foreach (string step in wanted)
                 if (!StepNames.All.Contains(step)) throw new UsageException($"--steps {step}: not a step. There are: {string.Join(", ", StepNames.All)}.");
             HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+            builder.Services.AddWorkers(wanted.Length > 0 ? wanted : null); // before the bus: it leaves when the bus has stopped, and its work with it
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddStepConsumers(wanted.Length > 0 ? wanted : null));
-            builder.Services.AddWorkers(wanted.Length > 0 ? wanted : null);
             using IHost host = builder.Build();
             await ServerHost.RequireServers(host.Services, settings, cancel);
             await host.StartAsync(cancel);

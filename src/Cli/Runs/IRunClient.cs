@@ -21,6 +21,10 @@ internal interface IRunClient : IAsyncDisposable
     /// <summary>Writes an artifact's bytes to a file.</summary>
     Task Download(string sha256, string path, CancellationToken cancel);
 
+    Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel);
+
+    /// <summary>A log's text; null if its artifact is gone.</summary>
+    Task<string?> TextOf(StepLog log, CancellationToken cancel);
     Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel);
     Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel);
     Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel);

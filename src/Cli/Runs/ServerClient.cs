@@ -68,6 +68,15 @@ internal sealed class ServerClient : IRunClient
         AtomicFile.Write(path, stream.CopyTo);
     }
 
+    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) => Get<IReadOnlyList<StepLog>>($"api/v1/runs/{id}/logs{(step is null ? "" : $"?step={step}")}", cancel);
+
+    public async Task<string?> TextOf(StepLog log, CancellationToken cancel)
+    {
+        if (log.Sha256 is null) return log.Text;
+        using HttpResponseMessage response = await _http.GetAsync($"api/v1/artifacts/{log.Sha256}", cancel);
+        return response.StatusCode == HttpStatusCode.NotFound ? null : await response.EnsureSuccessStatusCode().Content.ReadAsStringAsync(cancel);
+    }
+
     public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => Get<IReadOnlyList<WorkerRow>>("api/v1/workers", cancel);
     public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => Get<IReadOnlyList<FaultGroup>>("api/v1/faults", cancel);
     public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) => Get<IReadOnlyList<FaultRow>>($"api/v1/faults/{Uri.EscapeDataString(which)}", cancel);

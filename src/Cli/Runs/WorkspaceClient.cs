@@ -71,6 +71,8 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
         });
     }
 
+    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) => _books.GetRequiredService<StepLogBooks>().Of(id, step, cancel);
+    public Task<string?> TextOf(StepLog log, CancellationToken cancel) => _books.GetRequiredService<StepLogBooks>().TextOf(log, cancel);
     public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => _books.GetRequiredService<WorkBooks>().Workers(cancel);
     public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Groups(cancel);
     public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Find(which, cancel);

@@ -44,6 +44,7 @@ public static class RunsApi
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");
         runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
         runs.MapGet("{id:guid}/events", Events).WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
+        runs.MapGet("{id:guid}/logs", (Guid id, StepLogBooks logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel)).WithSummary("What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
             runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) => Control(id, action, service, cancel)).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.");
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).WithTags("artifacts").WithSummary("An artifact's bytes.");

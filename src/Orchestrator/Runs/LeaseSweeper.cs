@@ -21,11 +21,12 @@ public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow)
 /// Watches the leases: one that is not renewed is taken from its worker, and the run asks for the work again. It compares counts
 /// that it saw at its own times, so that no two machines' clocks need agree; several orchestrators may watch the same leases.
 /// </summary>
-public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, BusOutbox outbox, LeaseLimits limits, TimeProvider time, ILogger<LeaseSweeper> log) : BackgroundService
+public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, BusOutbox outbox, StepLogBooks logs, LeaseLimits limits, TimeProvider time, ILogger<LeaseSweeper> log) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(8);
     private readonly Dictionary<(Guid Run, string Step, int Slot, Guid Worker), Sighting> _leases = [];
     private readonly Dictionary<Guid, Sighting> _workers = [];
+    private bool _looksForOrphans = true; // at the start: a process may have ended while nobody watched
 
     /// <summary>A count, and since when it was seen unchanged, and since when at all.</summary>
     private readonly record struct Sighting(long Count, long Since, long First);
@@ -59,7 +60,8 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
             else if (lease.Slot > 0 && Stopwatch.GetElapsedTime(seen.First) > limits.Slow) await Take(lease, $"{holder} held it for more than {limits.Slow.TotalMinutes:f0} minutes");
         }
         foreach (WorkerRow gone in workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) > limits.Lost))
-            await db.Workers.Where(w => w.Id == gone.Id && w.Beats == gone.Beats).ExecuteDeleteAsync(cancel);
+            _looksForOrphans |= await db.Workers.Where(w => w.Id == gone.Id && w.Beats == gone.Beats).ExecuteDeleteAsync(cancel) > 0;
+        if (_looksForOrphans) _looksForOrphans = await logs.EndOrphans(cancel);
         DateTimeOffset now = time.GetUtcNow();
         foreach (var late in await db.Runs.Where(r => r.DeadlineAt < now).Select(r => new { r.CorrelationId, r.Attempt }).Take(100).ToListAsync(cancel))
             await Tell(new RunTimedOut(late.CorrelationId, late.Attempt), cancel);

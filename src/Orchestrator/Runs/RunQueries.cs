@@ -69,10 +69,11 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IQueryable<RunState> runs = db.Runs.AsNoTracking();
+        IQueryable<RunTag> tags = db.RunTags.Where(t => t.Tag == filter.Tag);
         if (filter.Status is { } status)
         {
             string state = status == "Submitted" ? "Initial" : status;
-            runs = runs.Where(r => r.CurrentState == state);
+            (runs, tags) = (runs.Where(r => r.CurrentState == state), tags.Where(t => t.State == state));
         }
         if (filter.Name is { } name) runs = runs.Where(r => r.Name == name);
         if (filter.From is { } from) runs = runs.Where(r => r.SubmittedAt >= from.ToUniversalTime());
@@ -84,8 +85,8 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         }
         if (PageEnd.Parse(filter.Cursor) is { } end) runs = runs.Where(r => r.SubmittedAt <= end.At && (r.SubmittedAt < end.At || r.CorrelationId.CompareTo(end.Id) < 0)); // the first part is the index's
         int limit = Math.Clamp(filter.Limit, 1, LargestPage);
-        List<RunState> page = filter.Tag is { } tag
-            ? await db.RunTags.Where(t => t.Tag == tag).Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r }).OrderByDescending(x => x.SubmittedAt).ThenByDescending(x => x.Run.CorrelationId).Select(x => x.Run).Take(limit).ToListAsync(cancel)
+        List<RunState> page = filter.Tag is not null
+            ? await tags.Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r }).OrderByDescending(x => x.SubmittedAt).ThenByDescending(x => x.Run.CorrelationId).Select(x => x.Run).Take(limit).ToListAsync(cancel)
             : await runs.OrderByDescending(r => r.SubmittedAt).ThenByDescending(r => r.CorrelationId).Take(limit).ToListAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
         return new RunPage([.. page.Select(r => r.ToDocument(artifacts.LocationOf, now))], page.Count == limit ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);

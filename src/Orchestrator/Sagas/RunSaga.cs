@@ -103,32 +103,26 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         During(Evaluating,
             When(ModelEvaluated, IsCurrent)
                 .RecordStep(time)
-                .CloseBooks(time)
-                .TransitionTo(Completed)
-                .AnnounceEnd());
+                .EndIn(Completed, time));
 
         State[] working = [Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating];
 
         During(working,
             When(StepFailed, context => context.Message.Attempt == context.Saga.Attempt)
                 .RecordFailure(time)
-                .CloseBooks(time)
-                .TransitionTo(Failed)
-                .AnnounceEnd(),
+                .EndIn(Failed, time),
             When(WorkLost, context => context.Message.Attempt == context.Saga.Attempt)
                 .IfElse(context => context.Saga.MayLoseMore,
                     again => again.RecordLoss(context => context.Message.Reason).GoOn(this, time),
-                    enough => enough.Fail(context => $"{context.Message.Reason}; given up after {RunState.MostLosses} losses", time).CloseBooks(time).TransitionTo(Failed).AnnounceEnd()),
+                    enough => enough.Fail(context => $"{context.Message.Reason}; given up after {RunState.MostLosses} losses", time).EndIn(Failed, time)),
             When(ArtifactLost, context => context.Message.Attempt == context.Saga.Attempt)
                 .IfElse(context => context.Saga.MayLoseMore,
                     again => again.RecordLoss(context => context.Message.Error).GoBackTo(context => context.Message.MadeBy).GoOn(this, time),
-                    enough => enough.Fail(context => $"{context.Message.Error}; made anew {RunState.MostLosses} times in vain", time).CloseBooks(time).TransitionTo(Failed).AnnounceEnd()),
+                    enough => enough.Fail(context => $"{context.Message.Error}; made anew {RunState.MostLosses} times in vain", time).EndIn(Failed, time)),
             When(TimedOut, context => context.Message.Attempt == context.Saga.Attempt)
                 .Fail(context => context.Saga.TimeoutMessage(time.GetUtcNow()), time)
                 .TellWorkers()
-                .CloseBooks(time)
-                .TransitionTo(Failed)
-                .AnnounceEnd(),
+                .EndIn(Failed, time),
             When(PauseRequested)
                 .StopWork("Paused", time)
                 .TransitionTo(Paused),
@@ -138,9 +132,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         During([.. working, Paused],
             When(CancelRequested)
                 .StopWork("Cancelled", time)
-                .CloseBooks(time)
-                .TransitionTo(Cancelled)
-                .AnnounceEnd());
+                .EndIn(Cancelled, time));
 
         During(Paused,
             When(ResumeRequested)

@@ -71,14 +71,15 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status, TimeProvider time)
         where T : class => binder.Then(context => End(context.Saga, status, time)).TellWorkers();
 
-    public static EventActivityBinder<RunState, T> CloseBooks<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
-        where T : class => binder.Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null));
+    /// <summary>Closes the books, goes to a state in which the run is at its end, and tells who listens.</summary>
+    public static EventActivityBinder<RunState, T> EndIn<T>(this EventActivityBinder<RunState, T> binder, State state, TimeProvider time)
+        where T : class => binder
+        .Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null))
+        .TransitionTo(state)
+        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
         where T : class => binder.Then(context => (context.Saga.Error, context.Saga.BadInput, context.Saga.EndedAt) = (null, false, null));
-
-    public static EventActivityBinder<RunState, T> AnnounceEnd<T>(this EventActivityBinder<RunState, T> binder)
-        where T : class => binder.Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState));
 
     /// <summary>Asks again for the first step that is not completed, and waits for it.</summary>
     public static EventActivityBinder<RunState, T> GoOn<T>(this EventActivityBinder<RunState, T> binder, RunSaga saga, TimeProvider time)

@@ -11,6 +11,7 @@ namespace ArmoFlow.Persistence.Artifacts;
 public sealed class ArtifactStore(string folder, IBucket? bucket = null, long cacheBytes = long.MaxValue)
 {
     private readonly ConcurrentDictionary<string, DateTime> _verified = new(); // by time of last write, so that a change is noticed
+    private long _cached = -1;
 
     public string Folder { get; } = folder;
 
@@ -61,7 +62,7 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
             string path = PathOf(sha256);
             Directory.CreateDirectory(Path.GetDirectoryName(path)!);
             if (!File.Exists(path)) File.Move(beside, path, overwrite: true);
-            if (bucket is not null) MakeRoom();
+            if (bucket is not null) MakeRoomFor(bytes);
             return new ArtifactRef(sha256, bytes);
         }
         finally
@@ -92,19 +93,26 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         {
             if (File.Exists(beside)) File.Delete(beside);
         }
-        MakeRoom();
+        MakeRoomFor(new FileInfo(path).Length);
     }
 
-    /// <summary>Drops what was read longest ago from the cache; the bucket has it.</summary>
-    private void MakeRoom()
+    /// <summary>Counts a new file of the cache; over its size, drops what was read longest ago: the bucket has it.</summary>
+    private void MakeRoomFor(long bytes)
     {
-        FileInfo[] files = [.. new DirectoryInfo(Folder).EnumerateFiles("*", SearchOption.AllDirectories).Where(f => f.Name.Length == 64).OrderByDescending(f => f.LastAccessTimeUtc)];
-        long kept = 0;
-        foreach (FileInfo file in files)
+        lock (_verified)
         {
-            kept += file.Length;
-            if (kept <= cacheBytes || DateTime.UtcNow - file.LastAccessTimeUtc < TimeSpan.FromMinutes(10)) continue; // somebody may be reading it
-            file.Delete();
+            if (_cached >= 0 && _cached + bytes <= cacheBytes)
+            {
+                _cached += bytes;
+                return;
+            }
+            _cached = 0;
+            foreach (FileInfo file in new DirectoryInfo(Folder).EnumerateFiles("*", SearchOption.AllDirectories).Where(f => f.Name.Length == 64).OrderByDescending(f => f.LastAccessTimeUtc))
+            {
+                bool isKept = _cached + file.Length <= cacheBytes || DateTime.UtcNow - file.LastAccessTimeUtc < TimeSpan.FromMinutes(10); // somebody may be reading it
+                if (isKept) _cached += file.Length;
+                else file.Delete();
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using MassTransit;
 using MassTransit.Middleware;
@@ -81,15 +82,17 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
 
     private static string TypeOf(ReceiveContext context, string body)
     {
-        Match type = TypeInBody().Match(body);
-        return type.Success ? type.Groups[1].Value : context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
+        try
+        {
+            using JsonDocument envelope = JsonDocument.Parse(body);
+            if (envelope.RootElement.TryGetProperty("messageType", out JsonElement types) && types.EnumerateArray().FirstOrDefault().GetString() is { } type) return type;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException) { } // it is no message of ours
+        return context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
     }
 
     [GeneratedRegex("[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,}|[0-9]+")]
     private static partial Regex Changing();
-
-    [GeneratedRegex("\"messageType\"\\s*:\\s*\\[\\s*\"([^\"]+)\"")]
-    private static partial Regex TypeInBody();
 
     private sealed class ErrorFilter(FaultKeeper keeper) : IFilter<ExceptionReceiveContext>
     {

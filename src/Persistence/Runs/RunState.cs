@@ -89,11 +89,14 @@ public sealed class RunStep
     public double SecondsAt(DateTimeOffset now) => StartedAt is { } start ? Math.Round(((EndedAt ?? now) - start).TotalSeconds, 3) : 0;
 }
 
-/// <summary>A run's tag, with the run's time, so that the newest runs of a tag are found by index.</summary>
+/// <summary>A run's tag, with the run's time and state, so that the newest runs of a tag in a state are found by index.</summary>
 public sealed class RunTag
 {
     public Guid RunId { get; set; }
     public string Tag { get; set; } = "";
+
+    /// <summary>The run's, kept so by the database itself (a trigger on the runs' table).</summary>
+    public string State { get; set; } = "Initial";
     public DateTimeOffset SubmittedAt { get; set; }
 }
 

@@ -79,4 +79,10 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         await db.Database.ExecuteSqlAsync($"insert into settings (key, value) values ({key}, {value}) on conflict (key) do nothing", cancel);
         return await db.Settings.AsNoTracking().Where(s => s.Key == key).Select(s => s.Value).SingleAsync(cancel); // another's, if it came first
     }
+
+    public async Task Set(string key, string value, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await db.Settings.Where(s => s.Key == key).ExecuteUpdateAsync(set => set.SetProperty(s => s.Value, value), cancel);
+    }
 }

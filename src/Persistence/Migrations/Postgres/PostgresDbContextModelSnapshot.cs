@@ -458,6 +458,13 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("text")
                         .HasColumnName("tag");
 
+                    b.Property<string>("State")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("text")
+                        .HasDefaultValue("Initial")
+                        .HasColumnName("state");
+
                     b.Property<DateTimeOffset>("SubmittedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("submitted_at");
@@ -467,6 +474,9 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
 
                     b.HasIndex("Tag", "SubmittedAt")
                         .HasDatabaseName("ix_run_tags_tag_submitted_at");
+
+                    b.HasIndex("Tag", "State", "SubmittedAt")
+                        .HasDatabaseName("ix_run_tags_tag_state_submitted_at");
 
                     b.ToTable("run_tags", (string)null);
                 });
@@ -632,6 +642,68 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasName("pk_sharded_steps");
 
                     b.ToTable("sharded_steps", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Work.StepLog", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("uuid")
+                        .HasColumnName("id");
+
+                    b.Property<int>("Attempt")
+                        .HasColumnType("integer")
+                        .HasColumnName("attempt");
+
+                    b.Property<DateTimeOffset?>("EndedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("ended_at");
+
+                    b.Property<string>("Outcome")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("outcome");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("run_id");
+
+                    b.Property<string>("Sha256")
+                        .HasColumnType("text")
+                        .HasColumnName("sha256");
+
+                    b.Property<int>("Slot")
+                        .HasColumnType("integer")
+                        .HasColumnName("slot");
+
+                    b.Property<DateTimeOffset>("StartedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("started_at");
+
+                    b.Property<string>("Step")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("step");
+
+                    b.Property<string>("Text")
+                        .HasColumnType("text")
+                        .HasColumnName("text");
+
+                    b.Property<Guid>("Worker")
+                        .HasColumnType("uuid")
+                        .HasColumnName("worker");
+
+                    b.HasKey("Id")
+                        .HasName("pk_step_logs");
+
+                    b.HasIndex("Worker")
+                        .HasDatabaseName("ix_step_logs_worker")
+                        .HasFilter("ended_at is null");
+
+                    b.HasIndex("RunId", "StartedAt")
+                        .HasDatabaseName("ix_step_logs_run_id_started_at");
+
+                    b.ToTable("step_logs", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Work.WorkLease", b =>

@@ -448,6 +448,13 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("TEXT")
                         .HasColumnName("tag");
 
+                    b.Property<string>("State")
+                        .IsRequired()
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("TEXT")
+                        .HasDefaultValue("Initial")
+                        .HasColumnName("state");
+
                     b.Property<string>("SubmittedAt")
                         .IsRequired()
                         .HasColumnType("TEXT")
@@ -458,6 +465,9 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
 
                     b.HasIndex("Tag", "SubmittedAt")
                         .HasDatabaseName("ix_run_tags_tag_submitted_at");
+
+                    b.HasIndex("Tag", "State", "SubmittedAt")
+                        .HasDatabaseName("ix_run_tags_tag_state_submitted_at");
 
                     b.ToTable("run_tags", (string)null);
                 });
@@ -624,6 +634,69 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasName("pk_sharded_steps");
 
                     b.ToTable("sharded_steps", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Work.StepLog", b =>
+                {
+                    b.Property<Guid>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("id");
+
+                    b.Property<int>("Attempt")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("attempt");
+
+                    b.Property<string>("EndedAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("ended_at");
+
+                    b.Property<string>("Outcome")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("outcome");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("run_id");
+
+                    b.Property<string>("Sha256")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("sha256");
+
+                    b.Property<int>("Slot")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("slot");
+
+                    b.Property<string>("StartedAt")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("started_at");
+
+                    b.Property<string>("Step")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("step");
+
+                    b.Property<string>("Text")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("text");
+
+                    b.Property<Guid>("Worker")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("worker");
+
+                    b.HasKey("Id")
+                        .HasName("pk_step_logs");
+
+                    b.HasIndex("Worker")
+                        .HasDatabaseName("ix_step_logs_worker")
+                        .HasFilter("ended_at is null");
+
+                    b.HasIndex("RunId", "StartedAt")
+                        .HasDatabaseName("ix_step_logs_run_id_started_at");
+
+                    b.ToTable("step_logs", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Work.WorkLease", b =>

@@ -1,0 +1,45 @@
+using System.CommandLine;
+using System.Globalization;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts;
+using ArmoFlow.Persistence.Work;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+/// <summary>What workers wrote down while they worked on a run.</summary>
+internal static class LogCommands
+{
+    public static Command Logs()
+    {
+        Argument<Guid> id = Options.Run();
+        Option<string?> step = new("--step") { Description = $"Only this step's: {string.Join(", ", StepNames.All)}." };
+        Option<bool> list = new("--list") { Description = "One line for each log, without their texts." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("logs", "Prints what the workers wrote down at each attempt at a run's steps, also those that were killed.") { id, step, list, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            if (parsed.GetValue(step) is { } name && !StepNames.All.Contains(name)) throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepNames.All)}.");
+            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await client.Find(parsed.GetRequiredValue(id), cancel);
+            IReadOnlyList<StepLog> logs = await client.Logs(parsed.GetRequiredValue(id), parsed.GetValue(step), cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(logs);
+            else if (logs.Count == 0) Console.Error.WriteLine("no log of this run; work that is over, or that has lasted a second, has one");
+            else if (parsed.GetValue(list)) Tabulate(logs);
+            else
+                foreach (StepLog log in logs) Console.Out.Write((await client.TextOf(log, cancel) ?? $"(the log's artifact {log.Sha256} is gone from the store)\n") + "\n");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static void Tabulate(IReadOnlyList<StepLog> logs)
+    {
+        Table table = RunTables.New("step", "attempt", "shard", "outcome", "began", "seconds", "artifact");
+        foreach (StepLog l in logs)
+            table.AddRow(l.Step, $"{l.Attempt}", l.Slot > 0 ? $"{l.Slot}" : "", l.Outcome, l.StartedAt.ToString("u", CultureInfo.InvariantCulture), l.EndedAt is { } end ? (end - l.StartedAt).TotalSeconds.ToString("f1", CultureInfo.InvariantCulture) : "", l.Sha256 ?? "");
+        Terminal.Out.Write(table);
+    }
+}

@@ -1,0 +1,26 @@
+namespace ArmoFlow.Persistence.Work;
+
+/// <summary>
+/// What a worker wrote down while it had a slice of work in hand: its text is here while the work goes on, and an artifact
+/// once it has ended, also where its worker ended without a word.
+/// </summary>
+public sealed class StepLog
+{
+    public Guid Id { get; set; }
+    public Guid RunId { get; set; }
+    public string Step { get; set; } = "";
+
+    /// <summary>Tells the shards of one step apart; 0 for a step that is not cut.</summary>
+    public int Slot { get; set; }
+    public int Attempt { get; set; }
+    public Guid Worker { get; set; }
+    public DateTimeOffset StartedAt { get; set; }
+    public DateTimeOffset? EndedAt { get; set; }
+
+    /// <summary>Working, Done, Stopped, HandedBack, Failed, Retried or Lost.</summary>
+    public string Outcome { get; set; } = Working;
+    public string? Text { get; set; }
+    public string? Sha256 { get; set; }
+
+    public const string Working = "Working", Done = "Done", Stopped = "Stopped", HandedBack = "HandedBack", Failed = "Failed", Retried = "Retried", Lost = "Lost";
+}
