@@ -93,6 +93,7 @@ internal static class WorkflowBench
     private static async Task<IHost> StartWorker(Servers servers)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
+        builder.Services.AddWorkers();
         ServerHost.Configure(builder.Services, builder.Logging, new ServerSettings(servers.RabbitMq, servers.Postgres, servers.Artifacts, TimeSpan.FromMinutes(1)), bus =>
         {
             Add<TrivialIngestion>(StepNames.Ingestion);
@@ -104,7 +105,6 @@ internal static class WorkflowBench
 
             void Add<T>(string queue) where T : class, IConsumer => bus.AddConsumer<T>().Endpoint(e => (e.Name, e.PrefetchCount, e.ConcurrentMessageLimit) = (queue, 2 * StepsAtOnce, StepsAtOnce));
         });
-        builder.Services.AddWorkers();
         IHost host = builder.Build();
         await host.StartAsync();
         return host;

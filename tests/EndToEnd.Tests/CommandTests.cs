@@ -58,11 +58,16 @@ public class CommandTests
     public async Task Books_are_listed_shown_compared_and_fetched()
     {
         using SmallProject project = new();
+        project.Edit("objectives: [", "tags: [sample]\nobjectives: [");
         string first = (await project.Run()).Json["runId"]!.GetValue<string>();
         project.Edit("seed: 17", "seed: 18");
         string second = (await project.Run()).Json["runId"]!.GetValue<string>();
         (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace)).Output.ShouldContain(first);
         (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--status", "Failed", "--json")).Json["runs"]!.AsArray().ShouldBeEmpty();
+        JsonArray tagged = (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--tag", "sample", "--status", "Completed", "--json")).Json["runs"]!.AsArray();
+        tagged.Select(r => r!["runId"]!.GetValue<string>()).ShouldBe([second, first]);
+        (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--tag", "sample", "--status", "Failed", "--json")).Json["runs"]!.AsArray().ShouldBeEmpty();
+        (await CommandLine.Succeed("runs", "logs", first, "--workspace", project.Workspace, "--list")).Output.ShouldContain("evaluation");
         (await CommandLine.Succeed("runs", "show", first, "--workspace", project.Workspace)).Output.ShouldContain("held-out R²");
         JsonNode comparison = (await CommandLine.Succeed("runs", "compare", first, second, "--workspace", project.Workspace, "--json")).Json;
         comparison["spec"]!.AsArray().Select(d => d!["key"]!.GetValue<string>()).ShouldBe(["gating.seed"]);

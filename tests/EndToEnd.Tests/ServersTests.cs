@@ -168,6 +168,13 @@ public class ServersTests(FaultBench bench)
         await CommandLine.Refused(["orchestrator", "--artifacts", "/proc/nothing", "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres], "--artifacts /proc/nothing", "can write");
         await CommandLine.Refused([.. common, "--rabbitmq", rabbitMq, "--postgres", postgres.Replace("Database=postgres", "Database=template1", StringComparison.Ordinal)], "schema is not up to date", "db migrate");
         await CommandLine.Refused(["worker", "--artifacts", Path.GetTempPath(), "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres, "--steps", "gatting"], "--steps gatting", "gating");
+        string mount = Directory.CreateTempSubdirectory("armoflow-readonly-").FullName;
+        if (await SmallDisk.Succeeds("mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", mount))
+        {
+            await CommandLine.Refused(["worker", "--artifacts", mount, "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres], "Read-only file system", "can write");
+            await SmallDisk.Succeeds("umount", mount);
+        }
+        Directory.Delete(mount);
         CommandResult doctor = await CommandLine.Run("doctor", "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres, "--artifacts", "/proc/nothing");
         doctor.ExitCode.ShouldBe(1);
         foreach (string part in new[] { "Postgres", "RabbitMQ", "artifact store", "/proc/nothing" }) doctor.Output.ShouldContain(part);
