@@ -2,6 +2,7 @@ using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.Workers;
@@ -34,6 +35,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         Configure(builder.Services, builder.Logging, workspace);
         IHost host = builder.Build();
         await Prepare(host.Services, cancel);
+        Caller.Current = Caller.System; // what the host does by itself is nobody's asking
         await host.StartAsync(cancel);
         return new EmbeddedHost(host, workspace);
     }

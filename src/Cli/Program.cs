@@ -2,11 +2,12 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using ArmoFlow.Cli;
 using ArmoFlow.Cli.Commands;
+using ArmoFlow.Persistence.Audit;
 
 RootCommand root = new("Trains, evaluates and keeps the books on interpretable reward models.")
 {
     DemoCommands.Demo(), DemoCommands.Init(), RunCommands.Run(), RunCommands.Runs(), ArtifactCommands.Artifacts(), StepCommands.Step(),
-    ScoreCommands.Score(), ModelCommands.Models(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(), DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
+    ScoreCommands.Score(), ModelCommands.Models(), AuditCommands.Audit(), KeyCommands.Keys(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(), DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
 };
 ParseResult parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)
@@ -15,6 +16,7 @@ if (parsed.Errors.Count > 0)
     Console.Error.WriteLine($"See: armoflow {string.Join(' ', Terminal.CommandPath(parsed.CommandResult))} --help".Replace("  ", " ", StringComparison.Ordinal));
     return ExitCodes.BadInput;
 }
+Caller.Current = new Caller(Environment.UserName);
 using CancellationTokenSource interrupt = new();
 using PosixSignalRegistration interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt), terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Interrupt);
 try { return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token); }

@@ -1,5 +1,7 @@
 using System.Globalization;
+using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
@@ -48,6 +50,20 @@ internal static class ServerHost
         await RequireStore(settings, cancel);
         await Until("Postgres", "--postgres or ARMOFLOW_POSTGRES", settings.Wait, () => RequireSchema(services, cancel), cancel);
         await Until("RabbitMQ", "--rabbitmq or ARMOFLOW_RABBITMQ", settings.Wait, () => RequireBroker(settings.RabbitMq, cancel), cancel);
+    }
+
+    /// <exception cref="UsageException">An address is none.</exception>
+    public static AccessPolicy PolicyOf(string urls)
+    {
+        try { return AccessPolicy.Of(urls.Split(';')); }
+        catch (FormatException e) { throw new UsageException($"--urls {urls}: {e.Message} Expected addresses such as http://localhost:5080, separated by semicolons."); }
+    }
+
+    /// <exception cref="UsageException">Others than this machine's users could reach it, and nobody has a key.</exception>
+    public static async Task RequireKey(IServiceProvider services, AccessPolicy policy, CancellationToken cancel)
+    {
+        if (!policy.IsLoopbackOnly && !await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel))
+            throw new UsageException("--urls: this address can be reached from other machines, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or listen on localhost.");
     }
 
     /// <exception cref="UsageException">The artifact store cannot be written.</exception>

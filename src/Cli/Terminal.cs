@@ -4,6 +4,8 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Filters;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.RewardModel;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -40,7 +42,7 @@ internal static class Terminal
     /// <summary>The message of an error that the user can mend, or null.</summary>
     public static string? AsUserError(Exception e) => e switch
     {
-        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException => e.Message,
+        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => AsUserError(inner),
         DbUpdateException { InnerException: { } inner } => AsUserError(inner),

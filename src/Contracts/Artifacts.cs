@@ -17,7 +17,7 @@ public static class ArtifactNames
     public const string Regression = "regression", RegressionReport = "regression-report";
     public const string Decorrelation = "decorrelation", DecorrelationReport = "decorrelation-report";
     public const string Gating = "gating", GatingReport = "gating-report";
-    public const string Evaluation = "evaluation", Report = "report";
+    public const string Evaluation = "evaluation", BenchmarkOutcomes = "benchmark-outcomes", Report = "report";
 
     /// <summary>The step that makes an artifact.</summary>
     public static string MadeBy(string name) => name switch

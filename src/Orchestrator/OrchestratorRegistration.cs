@@ -1,5 +1,7 @@
+using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Sagas;
+using ArmoFlow.Orchestrator.Scoring;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
@@ -11,11 +13,11 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddHostedService<OutboxDelivery>()
+        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddHostedService<OutboxDelivery>()
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
-    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>();
+    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {

@@ -2,7 +2,10 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
@@ -11,6 +14,7 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Design;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence;
 
@@ -36,6 +40,11 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<FinishedShard> FinishedShards => Set<FinishedShard>();
     public DbSet<StepLog> StepLogs => Set<StepLog>();
     public DbSet<FaultRow> Faults => Set<FaultRow>();
+    public DbSet<AuditEvent> AuditEvents => Set<AuditEvent>();
+    public DbSet<AuditHead> AuditHeads => Set<AuditHead>();
+    public DbSet<AccessKey> AccessKeys => Set<AccessKey>();
+    public DbSet<ModelVersion> ModelVersions => Set<ModelVersion>();
+    public DbSet<AliasPeriod> AliasPeriods => Set<AliasPeriod>();
     public DbSet<InboxState> InboxStates => Set<InboxState>();
     public DbSet<OutboxMessage> OutboxMessages => Set<OutboxMessage>();
     public DbSet<OutboxState> OutboxStates => Set<OutboxState>();
@@ -96,6 +105,34 @@ public class ArmoFlowDbContext : DbContext
             fault.HasIndex(f => f.Fingerprint);
             fault.HasIndex(f => f.MessageId);
         });
+        modelBuilder.Entity<AuditEvent>(e =>
+        {
+            e.HasKey(a => a.Sequence);
+            e.Property(a => a.Sequence).ValueGeneratedNever();
+            e.HasIndex(a => new { a.Subject, a.Sequence });
+            e.HasIndex(a => new { a.Action, a.Sequence });
+            e.HasIndex(a => new { a.Actor, a.Sequence });
+            e.HasIndex(a => a.At);
+        });
+        modelBuilder.Entity<AuditHead>(head =>
+        {
+            head.Property(h => h.Id).ValueGeneratedNever();
+            head.HasData(new AuditHead());
+        });
+        modelBuilder.Entity<AccessKey>().Property(k => k.Scope).HasConversion<string>();
+        modelBuilder.Entity<ModelVersion>(version =>
+        {
+            version.HasKey(v => new { v.Model, v.Version });
+            version.HasIndex(v => new { v.Model, v.Digest }).IsUnique();
+            version.HasIndex(v => v.RunId);
+            AsJson<List<string>>(version.Property(v => v.Tags), isReplacedWhole: true);
+        });
+        modelBuilder.Entity<AliasPeriod>(period =>
+        {
+            period.HasOne<ModelVersion>().WithMany().HasForeignKey(p => new { p.Model, p.Version });
+            period.HasIndex(p => new { p.Model, p.Alias }).IsUnique().HasFilter("valid_until is null and known_until is null");
+            period.HasIndex(p => new { p.Model, p.Alias, p.ValidFrom });
+        });
         modelBuilder.Entity<InboxState>(inbox =>
         {
             inbox.ToTable("inbox_state");
@@ -114,6 +151,25 @@ public class ArmoFlowDbContext : DbContext
             message.HasIndex(m => new { m.InboxMessageId, m.InboxConsumerId });
             message.HasIndex(m => m.OutboxId);
         });
+    }
+
+    /// <summary>Saves changes together with the audit events that tell of them.</summary>
+    public override async Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
+    {
+        IReadOnlyList<AuditEvent> events = AuditTrail.Take(this); // detects changes
+        ChangeTracker.AutoDetectChangesEnabled = false; // once is enough: runs hold JSON
+        try
+        {
+            if (events.Count == 0) return await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
+            await using IDbContextTransaction? own = Database.CurrentTransaction is null ? await Database.BeginTransactionAsync(cancellationToken) : null;
+            int saved = await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
+            AuditHead head = await AuditTrail.Bind(this, events, cancellationToken);
+            await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
+            Entry(head).State = EntityState.Detached; // the next to bind reads it anew
+            if (own is not null) await own.CommitAsync(cancellationToken);
+            return saved;
+        }
+        finally { ChangeTracker.AutoDetectChangesEnabled = true; }
     }
 
     /// <summary>SQLite has no time stamps with offset: they are kept as ISO text in UTC, which sorts by time.</summary>

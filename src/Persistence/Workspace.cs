@@ -1,5 +1,8 @@
+using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Sagas;
@@ -78,7 +81,7 @@ public static class PersistenceRegistration
     {
         services.TryAddSingleton(TimeProvider.System);
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes)).AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
-            .AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>()
+            .AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>()
             .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 

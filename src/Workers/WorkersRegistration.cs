@@ -1,10 +1,12 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Workers.Decorrelation;
 using ArmoFlow.Workers.Evaluation;
 using ArmoFlow.Workers.Features;
 using ArmoFlow.Workers.Gating;
 using ArmoFlow.Workers.Ingestion;
 using ArmoFlow.Workers.Regression;
+using ArmoFlow.Workers.Scoring;
 using MassTransit;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -12,8 +14,11 @@ namespace ArmoFlow.Workers;
 
 public static class WorkersRegistration
 {
+    /// <summary>What a worker can serve: the steps, and scoring on request.</summary>
+    public static readonly IReadOnlyList<string> Roles = [.. StepNames.All, ScoreResponses.Queue];
+
     public static IServiceCollection AddWorkers(this IServiceCollection services, IReadOnlyCollection<string>? steps = null) => services
-        .AddSingleton(new ThisWorker(steps ?? StepNames.All)).AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>().AddHostedService<SignsOfLife>().AddHostedService<LogKeeper>();
+        .AddSingleton(new ThisWorker(steps ?? Roles)).AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>().AddSingleton<ServedModels>().AddHostedService<SignsOfLife>().AddHostedService<LogKeeper>();
 
     /// <summary>The consumers of some steps, or of all.</summary>
     public static void AddStepConsumers(this IBusRegistrationConfigurator bus, IReadOnlyCollection<string>? steps = null)
@@ -25,6 +30,7 @@ public static class WorkersRegistration
         Add<DecorrelationConsumer, DecorrelationConsumerDefinition>(StepNames.Decorrelation);
         Add<GatingConsumer, GatingConsumerDefinition>(StepNames.Gating);
         Add<EvaluationConsumer, EvaluationConsumerDefinition>(StepNames.Evaluation);
+        Add<ScoreConsumer, ScoreConsumerDefinition>(ScoreResponses.Queue);
         bus.AddConsumer<StopWorkConsumer, StopWorkConsumerDefinition>();
 
         void Add<TConsumer, TDefinition>(string step)

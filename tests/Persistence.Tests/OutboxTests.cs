@@ -1,3 +1,4 @@
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
@@ -110,6 +111,7 @@ public sealed class OutboxTests : IAsyncLifetime
     [Fact]
     public async Task What_no_retry_helps_is_kept_grouped_and_can_be_sent_again_or_archived()
     {
+        Caller.Current = new Caller("tester");
         FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
         await Send(new Order("a", FailAfterEffects: true, false));
         await Send(new Order("b", FailAfterEffects: true, false));
@@ -122,12 +124,12 @@ public sealed class OutboxTests : IAsyncLifetime
 
         for (int round = 1; round <= 5; round++)
         {
-            (await books.Decide(group.Fingerprint, redeliver: true, "tester", default)).ShouldBe(2);
+            (await books.Decide(group.Fingerprint, redeliver: true, default)).ShouldBe(2);
             _host.Services.GetRequiredService<OutboxSignal>().Raise();
             await EventuallyAsync(async () => (await books.Groups(default)).Single() is { Open: 2 } g && g.Redelivered == 2 * round);
         }
-        await Should.ThrowAsync<WornOutException>(() => books.Decide(group.Fingerprint, redeliver: true, "tester", default));
-        (await books.Decide("all", redeliver: false, "tester", default)).ShouldBe(2);
+        await Should.ThrowAsync<WornOutException>(() => books.Decide(group.Fingerprint, redeliver: true, default));
+        (await books.Decide("all", redeliver: false, default)).ShouldBe(2);
         FaultRow archived = (await books.Find(group.Fingerprint, default))[0];
         (archived.Status, archived.DecidedBy, archived.Redeliveries).ShouldBe(("Archived", "tester", 5));
     }

@@ -9,33 +9,37 @@ internal static class ModelCommands
 {
     private const int GoldenRows = 5;
 
-    public static Command Models() => new("models", "Exports trained models.") { Export() };
+    public static Command Models() => new("models", "Names, versions and aliases of models; promotes, rolls back and exports them.")
+    {
+        RegistryCommands.List(), RegistryCommands.Show(), RegistryCommands.Promote(), RegistryCommands.RollBack(), RegistryCommands.At(), RegistryCommands.Describe(), Export(),
+    };
 
     private static Command Export()
     {
-        Option<Guid> run = new("--run") { Description = "The run that trained it.", Required = true };
+        Option<Guid?> run = new("--run") { Description = "The run that trained it." };
+        Option<string?> registered = new("--model") { Description = "A registered model, NAME[@ALIAS or @VERSION]." };
         Option<string> output = new("--out", "-o") { Description = "A new folder.", Required = true };
         Option<string> workspace = Options.Workspace();
         Option<bool> json = Options.Json();
-        Command command = new("export", "Writes a trained model in the released ArmoRM's layout, with golden rows that loading checks.") { run, output, workspace, json };
+        Command command = new("export", "Writes a trained model in the released ArmoRM's layout, with golden rows that loading checks.") { run, registered, output, workspace, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using WorkspaceClient client = new(parsed.GetRequiredValue(workspace));
-            RunModel model = await RunModel.Load(client, parsed.GetRequiredValue(run), cancel);
+            RunModel model = await RunModel.Load(client, await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), parsed.GetRequiredValue(workspace), cancel), cancel);
             IReadOnlyList<Conversation> golden = await model.SomeConversations(GoldenRows);
             IReadOnlyList<Explanation> scores;
             using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score(golden, cancel: cancel);
             ModelCard card = new()
             {
-                Objectives = model.Model.Objectives,
+                Objectives = model.Stored.Model.Objectives,
                 Template = ChatTemplate.Name,
-                Dtype = model.Features.Dtype,
-                MaxTokens = model.Features.MaxTokens,
+                Dtype = model.Stored.Features.Dtype,
+                MaxTokens = model.Stored.Features.MaxTokens,
                 GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
             };
             string folder = parsed.GetRequiredValue(output);
-            ReleasedLayout.Export(model.Backbone, model.Model, card, folder);
-            if (parsed.GetValue(json)) Terminal.PrintJson(new { run = model.Run.RunId, path = Path.GetFullPath(folder), objectives = model.Model.Objectives, goldenRows = golden.Count });
+            ReleasedLayout.Export(model.Stored.Backbone, model.Stored.Model, card, folder);
+            if (parsed.GetValue(json)) Terminal.PrintJson(new { run = model.Run.RunId, path = Path.GetFullPath(folder), objectives = model.Stored.Model.Objectives, goldenRows = golden.Count });
             else Console.Error.WriteLine($"wrote {folder} with {golden.Count} golden rows; score with: armoflow score --path {folder} --prompt … --response …");
             return ExitCodes.Done;
         });

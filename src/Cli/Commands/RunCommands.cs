@@ -87,15 +87,21 @@ internal static class RunCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server(), status = new("--status") { Description = "Only runs in this state." }, name = new("--name") { Description = "Only runs of this name." };
         Option<string?> tag = new("--tag") { Description = "Only runs with this tag." }, q = new("--query", "-q") { Description = "Only runs whose name, id or error holds this text." };
+        Option<string?> where = new("--where") { Description = "Such as: tag = 'nightly' AND submitted > '2026-11-01' AND NOT status IN ('Failed'). Fields: ended, error, id, name, spec, status, submitted, tag." };
+        Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
         Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 20 };
         Option<bool> json = Options.Json();
-        Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, limit, json };
+        Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, where, cursor, limit, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            RunPage page = await client.List(new RunFilter { Status = parsed.GetValue(status), Name = parsed.GetValue(name), Tag = parsed.GetValue(tag), Q = parsed.GetValue(q), Limit = parsed.GetValue(limit) }, cancel);
+            RunPage page = await client.List(new RunFilter { Status = parsed.GetValue(status), Name = parsed.GetValue(name), Tag = parsed.GetValue(tag), Q = parsed.GetValue(q), Where = parsed.GetValue(where), Cursor = parsed.GetValue(cursor), Limit = parsed.GetValue(limit) }, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(page);
-            else RunTables.List(page.Runs);
+            else
+            {
+                RunTables.List(page.Runs);
+                if (page.Cursor is { } next) Console.Error.WriteLine($"older ones: --cursor {next}");
+            }
             return ExitCodes.Done;
         });
         return command;

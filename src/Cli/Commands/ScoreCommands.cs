@@ -17,7 +17,7 @@ internal static class ScoreCommands
     public static Command Score()
     {
         Option<Guid?> run = new("--run") { Description = "The run that trained the model." };
-        Option<string?> model = new("--model") { Description = "A registered model, NAME[@ALIAS] (not built yet)." };
+        Option<string?> model = new("--model") { Description = "A registered model, NAME[@ALIAS or @VERSION]; NAME alone is its champion, else its newest version." };
         Option<string?> path = new("--path") { Description = "An exported model's folder." };
         Option<string?> input = new("--input") { Description = "JSONL of {messages} or {prompt, response}." };
         Option<string?> prompt = new("--prompt") { Description = "A user's prompt." }, response = new("--response") { Description = "The response to score." };
@@ -27,9 +27,8 @@ internal static class ScoreCommands
         Command command = new("score", "Scores responses and explains each score by its objectives.") { run, model, path, input, prompt, response, steer, workspace, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            if (parsed.GetValue(model) is not null) throw new UsageException("--model: the registry of models is not built yet. Use --run ID, or --path DIR of an exported model.");
             IReadOnlyList<Conversation> conversations = await Conversations(parsed.GetValue(input), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
-            using ConversationScorer scorer = await Open(parsed.GetValue(run), parsed.GetValue(path), parsed.GetRequiredValue(workspace), cancel);
+            using ConversationScorer scorer = await Open(parsed.GetValue(run), parsed.GetValue(model), parsed.GetValue(path), parsed.GetRequiredValue(workspace), cancel);
             Steering? steering = Steering.Parse(parsed.GetValue(steer) ?? [], scorer.Model.Objectives);
             IReadOnlyList<Explanation> scores = scorer.Score(conversations, steering, cancel: cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(new { scores });
@@ -52,12 +51,12 @@ internal static class ScoreCommands
         Terminal.Out.Write(table);
     }
 
-    private static async Task<ConversationScorer> Open(Guid? run, string? path, string workspace, CancellationToken cancel)
+    private static async Task<ConversationScorer> Open(Guid? run, string? model, string? path, string workspace, CancellationToken cancel)
     {
-        if (run is null == path is null) throw new UsageException("score: expected one of --run ID and --path DIR.");
+        if (new object?[] { run, model, path }.Count(o => o is not null) != 1) throw new UsageException("score: expected one of --run ID, --model NAME[@ALIAS] and --path DIR.");
         if (path is not null) return ReleasedLayout.Import(path);
         await using WorkspaceClient client = new(workspace);
-        return (await RunModel.Load(client, run!.Value, cancel)).Scorer();
+        return (await RunModel.Load(client, await RunModel.RunOf(run, model, workspace, cancel), cancel)).Scorer();
     }
 
     private static async Task<IReadOnlyList<Conversation>> Conversations(string? input, string? prompt, string? response, CancellationToken cancel)

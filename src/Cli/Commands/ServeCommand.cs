@@ -1,7 +1,9 @@
 using System.CommandLine;
+using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
@@ -22,10 +24,13 @@ internal static class ServeCommand
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             EmbeddedHost.Configure(builder.Services, builder.Logging, folder);
-            builder.Services.AddRunsApi();
+            AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
+            builder.Services.AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             app.MapRunsApi();
             await EmbeddedHost.Prepare(app.Services, cancel);
+            await ServerHost.RequireKey(app.Services, policy, cancel);
+            Caller.Current = Caller.System;
             await app.StartAsync(cancel);
             RunService service = app.Services.GetRequiredService<RunService>();
             foreach (Guid id in await app.Services.GetRequiredService<RunQueries>().Interrupted(cancel)) await service.Control(id, "resume", cancel);

@@ -1,7 +1,8 @@
 using System.CommandLine;
-using ArmoFlow.Contracts;
 using ArmoFlow.Orchestrator;
+using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Workers;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -24,10 +25,13 @@ internal static class ServerCommands
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
-            builder.Services.AddOrchestrator().AddRunsApi();
+            AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
+            builder.Services.AddOrchestrator().AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             app.MapRunsApi();
             await ServerHost.RequireServers(app.Services, settings, cancel);
+            await ServerHost.RequireKey(app.Services, policy, cancel);
+            Caller.Current = Caller.System; // what servers do by themselves is nobody's asking
             await app.StartAsync(cancel);
             Console.Error.WriteLine($"orchestrator on {string.Join(", ", app.Urls)}; API: {app.Urls.First()}/openapi/v1.json");
             await UntilStopped(cancel);
@@ -40,7 +44,7 @@ internal static class ServerCommands
     public static Command Worker()
     {
         Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(), artifacts = ServerSettings.ArtifactsOption();
-        Option<string[]> steps = new("--steps") { Description = $"Only these steps, separated by commas: {string.Join(", ", StepNames.All)}.", AllowMultipleArgumentsPerToken = true };
+        Option<string[]> steps = new("--steps") { Description = $"Only these steps, separated by commas: {string.Join(", ", WorkersRegistration.Roles)}.", AllowMultipleArgumentsPerToken = true };
         Option<int> wait = ServerSettings.WaitOption();
         Command command = new("worker", "Works on steps, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts, steps, wait };
         command.SetAction(async (parsed, cancel) =>
@@ -48,12 +52,13 @@ internal static class ServerCommands
             ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
             string[] wanted = [.. (parsed.GetValue(steps) ?? []).SelectMany(s => s.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
             foreach (string step in wanted)
-                if (!StepNames.All.Contains(step)) throw new UsageException($"--steps {step}: not a step. There are: {string.Join(", ", StepNames.All)}.");
+                if (!WorkersRegistration.Roles.Contains(step)) throw new UsageException($"--steps {step}: not a step. There are: {string.Join(", ", WorkersRegistration.Roles)}.");
             HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
             builder.Services.AddWorkers(wanted.Length > 0 ? wanted : null); // before the bus: it leaves when the bus has stopped, and its work with it
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddStepConsumers(wanted.Length > 0 ? wanted : null));
             using IHost host = builder.Build();
             await ServerHost.RequireServers(host.Services, settings, cancel);
+            Caller.Current = Caller.System;
             await host.StartAsync(cancel);
             Console.Error.WriteLine($"worker for {(wanted.Length > 0 ? string.Join(", ", wanted) : "all steps")}");
             await UntilStopped(cancel);

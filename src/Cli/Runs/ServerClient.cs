@@ -41,7 +41,7 @@ internal sealed class ServerClient : IRunClient
 
     public Task<RunPage> List(RunFilter filter, CancellationToken cancel)
     {
-        (string, string?)[] query = [("status", filter.Status), ("name", filter.Name), ("tag", filter.Tag), ("q", filter.Q), ("cursor", filter.Cursor), ("limit", filter.Limit.ToString(System.Globalization.CultureInfo.InvariantCulture))];
+        (string, string?)[] query = [("status", filter.Status), ("name", filter.Name), ("tag", filter.Tag), ("q", filter.Q), ("where", filter.Where), ("cursor", filter.Cursor), ("limit", filter.Limit.ToString(System.Globalization.CultureInfo.InvariantCulture))];
         return Get<RunPage>("api/v1/runs?" + string.Join('&', query.Where(q => q.Item2 is not null).Select(q => $"{q.Item1}={Uri.EscapeDataString(q.Item2!)}")), cancel);
     }
 
@@ -87,10 +87,19 @@ internal sealed class ServerClient : IRunClient
         return (await Read<FaultsDecided>(response, cancel)).Count;
     }
 
-    private async Task<T> Get<T>(string path, CancellationToken cancel)
+    public async Task<T> Get<T>(string path, CancellationToken cancel)
     {
         using HttpResponseMessage response = await _http.GetAsync(path, cancel);
         return await Read<T>(response, cancel);
+    }
+
+    /// <summary>A call with a JSON body; an answer of the kind that is asked for is an answer also where it says no.</summary>
+    public async Task<T> Send<T>(HttpMethod method, string path, object body, CancellationToken cancel)
+    {
+        using HttpRequestMessage request = new(method, path) { Content = JsonContent.Create(body, options: Terminal.Json) };
+        using HttpResponseMessage response = await _http.SendAsync(request, cancel);
+        return response.StatusCode == HttpStatusCode.Conflict && response.Content.Headers.ContentType?.MediaType == "application/json"
+            ? (await response.Content.ReadFromJsonAsync<T>(Terminal.Json, cancel))! : await Read<T>(response, cancel);
     }
 
     private static async Task<T> Read<T>(HttpResponseMessage response, CancellationToken cancel)

@@ -77,7 +77,7 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Groups(cancel);
     public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Find(which, cancel);
 
-    public Task<int> Decide(string which, bool redeliver, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Decide(which, redeliver, Environment.UserName, cancel);
+    public Task<int> Decide(string which, bool redeliver, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Decide(which, redeliver, cancel);
 
     public ValueTask DisposeAsync() => _books.DisposeAsync();
 }

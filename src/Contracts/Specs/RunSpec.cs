@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace ArmoFlow.Contracts.Specs;
 
 /// <summary>What a user asks for: data, backbone, parameters. Paths are relative to <see cref="Folder"/>.</summary>
@@ -20,6 +22,29 @@ public sealed record RunSpec
     public GatingSpec Gating { get; init; } = new();
     public EvaluationSpec Evaluation { get; init; } = new();
     public LimitsSpec Limits { get; init; } = new();
+
+    /// <summary>What a model of this spec must show before it is promoted; null for nothing. Left out of the text where null, which keeps older specs' digests.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public PromotionSpec? Promotion { get; init; }
+}
+
+/// <summary>Gates of promotion; each that is not null must hold.</summary>
+public sealed record PromotionSpec
+{
+    /// <summary>Lowest benchmark score.</summary>
+    public double? MinimumScore { get; init; }
+
+    /// <summary>Lowest accuracy on held-out pairs.</summary>
+    public double? MinimumHeldOut { get; init; }
+
+    /// <summary>How much lower than the version it replaces a section may be.</summary>
+    public double? SectionLoss { get; init; }
+
+    /// <summary>Largest absolute correlation of the final score with verbosity.</summary>
+    public double? VerbosityCorrelation { get; init; }
+
+    /// <summary>Objective → lowest held-out R².</summary>
+    public Dictionary<string, double> Objectives { get; init; } = [];
 }
 
 /// <summary>How long a step and a run may take before they fail.</summary>

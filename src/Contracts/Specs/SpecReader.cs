@@ -31,7 +31,7 @@ public static class SpecReader
         catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}", "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
         catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
-        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits");
+        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion");
         RunSpec spec = new()
         {
             Name = root.OptionalText("name") ?? Path.GetFileName(folder),
@@ -47,6 +47,7 @@ public static class SpecReader
             Gating = root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating ? Gating(gating) : new GatingSpec(),
             Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits ? new LimitsSpec { StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true), RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true) } : new LimitsSpec(),
             Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation) : new EvaluationSpec(),
+            Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives") is { } promotion ? Promotion(promotion) : null,
         };
         Check(spec, root);
         return spec;
@@ -121,6 +122,17 @@ public static class SpecReader
         return new EvaluationSpec { Baselines = node.Texts("baselines") };
     }
 
+    private static PromotionSpec Promotion(SpecNode node) => new()
+    {
+        MinimumScore = Share(node, "minimumScore"),
+        MinimumHeldOut = Share(node, "minimumHeldOut"),
+        SectionLoss = Share(node, "sectionLoss"),
+        VerbosityCorrelation = Share(node, "verbosityCorrelation"),
+        Objectives = node.OptionalChild("objectives") is { } floors ? floors.Keys.ToDictionary(o => o, o => floors.Number(o, 0, double.MinValue, 1)) : [],
+    };
+
+    private static double? Share(SpecNode node, string key) => node.Has(key) ? node.Number(key, 0, 0, 1) : null;
+
     private static void Check(RunSpec spec, SpecNode root)
     {
         if (spec.Objectives.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1) is { } twice) throw root.Wrong("objectives", $"objective '{twice.Key}' twice", "each once", "Remove one.");
@@ -130,6 +142,9 @@ public static class SpecReader
         foreach (ColumnSpec column in spec.Ratings.SelectMany(r => r.Columns))
             if (!spec.Objectives.Contains(column.Objective))
                 throw root.Wrong("ratings", $"objective '{column.Objective}' is not in this spec", "one of the objectives", DidYouMean.Suggest(column.Objective, spec.Objectives));
+        foreach (string objective in spec.Promotion?.Objectives.Keys ?? Enumerable.Empty<string>())
+            if (!spec.Objectives.Contains(objective))
+                throw root.Wrong("promotion", $"objective '{objective}' is not in this spec", "one of the objectives", DidYouMean.Suggest(objective, spec.Objectives));
         if (spec.Decorrelation.Reference is { } reference && !spec.Preferences.Any(p => p.Name == reference))
             throw root.Wrong("decorrelation", $"reference '{reference}'", "the name of a preference source", DidYouMean.Suggest(reference, spec.Preferences.Select(p => p.Name)));
     }

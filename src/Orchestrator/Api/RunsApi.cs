@@ -2,10 +2,13 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
@@ -32,31 +35,35 @@ public static class RunsApi
     private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
     private const string SpecFolderHeader = "X-Spec-Folder";
 
-    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRoutingCore().AddProblemDetails().AddOpenApi();
+    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddOpenApi();
 
     public static void MapRunsApi(this WebApplication app)
     {
         app.UseExceptionHandler();
         app.UseStatusCodePages();
-        app.MapOpenApi();
-        RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs");
-        runs.MapPost("", Submit).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder.");
+        app.UseAccess();
+        app.MapOpenApi().Requires(Scope.Viewer);
+        RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs").Requires(Scope.Viewer);
+        runs.MapPost("", Submit).Requires(Scope.Operator).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder.");
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");
         runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
         runs.MapGet("{id:guid}/events", Events).WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
         runs.MapGet("{id:guid}/logs", (Guid id, StepLogBooks logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel)).WithSummary("What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
-            runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) => Control(id, action, service, cancel)).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.");
-        app.MapGet("/api/v1/artifacts/{sha256}", Artifact).WithTags("artifacts").WithSummary("An artifact's bytes.");
-        app.MapGet("/api/v1/lineage/{sha256}", Trace).WithTags("artifacts").WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first.");
-        app.MapGet("/api/v1/workers", (WorkBooks work, CancellationToken cancel) => work.Workers(cancel)).WithTags("workers").WithSummary("The workers that show signs of life.");
-        RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults");
+            runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) => Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.");
+        app.MapGet("/api/v1/artifacts/{sha256}", Artifact).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("An artifact's bytes.");
+        app.MapGet("/api/v1/lineage/{sha256}", Trace).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first.");
+        app.MapGet("/api/v1/workers", (WorkBooks work, CancellationToken cancel) => work.Workers(cancel)).Requires(Scope.Viewer).WithTags("workers").WithSummary("The workers that show signs of life.");
+        RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults").Requires(Scope.Viewer);
         faults.MapGet("", (FaultBooks books, CancellationToken cancel) => books.Groups(cancel)).WithSummary("Messages that were set aside, alike ones grouped.");
         faults.MapGet("{which}", (string which, FaultBooks books, CancellationToken cancel) => books.Find(which, cancel)).WithSummary("The faults of a group, or one by its number.");
         foreach (string action in new[] { "redeliver", "archive" })
-            faults.MapPost($"{{which}}/{action}", (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) => Decide(which, action, books, signal, cancel)).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
-        app.MapGet("/health/ready", Ready).ExcludeFromDescription();
-        app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).ExcludeFromDescription();
+            faults.MapPost($"{{which}}/{action}", (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) => Decide(which, action, books, signal, cancel)).Requires(Scope.Operator).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
+        app.MapModelsApi();
+        app.MapScoreApi();
+        app.MapAuditApi();
+        app.MapGet("/health/ready", Ready).Requires(null).ExcludeFromDescription();
+        app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).Requires(null).ExcludeFromDescription();
     }
 
     private static async Task<Results<Accepted<RunAccepted>, ProblemHttpResult>> Submit(HttpRequest request, RunService service, CancellationToken cancel)
@@ -75,8 +82,11 @@ public static class RunsApi
         }
     }
 
-    private static async Task<Ok<RunPage>> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? cursor = null, int limit = 50) =>
-        TypedResults.Ok(await service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Cursor = cursor, Limit = limit }, cancel));
+    private static async Task<Results<Ok<RunPage>, ProblemHttpResult>> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null, string? cursor = null, int limit = 50)
+    {
+        try { return TypedResults.Ok(await service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Where = where, Cursor = cursor, Limit = limit }, cancel)); }
+        catch (FilterException e) { return TypedResults.Problem(e.Message, title: "The filter is not usable.", statusCode: StatusCodes.Status400BadRequest); }
+    }
 
     private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
@@ -125,7 +135,7 @@ public static class RunsApi
     {
         try
         {
-            int count = await faults.Decide(which, action == "redeliver", "api", cancel);
+            int count = await faults.Decide(which, action == "redeliver", cancel);
             signal.Raise();
             return TypedResults.Ok(new FaultsDecided(count));
         }

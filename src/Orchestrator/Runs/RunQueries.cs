@@ -1,8 +1,10 @@
+using System.Linq.Expressions;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 
@@ -18,6 +20,9 @@ public sealed record RunFilter
 
     /// <summary>Text to find in the name, the error or the id.</summary>
     public string? Q { get; init; }
+
+    /// <summary>Of the filter language; its fields are ended, error, id, name, spec, status, submitted and tag.</summary>
+    public string? Where { get; init; }
 
     /// <summary>Where the page before ended.</summary>
     public string? Cursor { get; init; }
@@ -83,6 +88,7 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
             string text = $"%{q.ToLowerInvariant().Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
             runs = runs.Where(r => EF.Functions.Like(r.Name.ToLower(), text, @"\") || EF.Functions.Like(r.Error!.ToLower(), text, @"\") || EF.Functions.Like(r.CorrelationId.ToString().ToLower(), text, @"\"));
         }
+        if (filter.Where is { } where) runs = runs.Where(Language(db).Parse(where));
         if (PageEnd.Parse(filter.Cursor) is { } end) runs = runs.Where(r => r.SubmittedAt <= end.At && (r.SubmittedAt < end.At || r.CorrelationId.CompareTo(end.Id) < 0)); // the first part is the index's
         int limit = Math.Clamp(filter.Limit, 1, LargestPage);
         List<RunState> page = filter.Tag is not null
@@ -91,6 +97,18 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         DateTimeOffset now = time.GetUtcNow();
         return new RunPage([.. page.Select(r => r.ToDocument(artifacts.LocationOf, now))], page.Count == limit ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
     }
+
+    private static FilterLanguage<RunState> Language(ArmoFlowDbContext db) => new(new Dictionary<string, LambdaExpression>
+    {
+        ["id"] = (Expression<Func<RunState, Guid>>)(r => r.CorrelationId),
+        ["name"] = (Expression<Func<RunState, string>>)(r => r.Name),
+        ["spec"] = (Expression<Func<RunState, string>>)(r => r.SpecDigest),
+        ["error"] = (Expression<Func<RunState, string?>>)(r => r.Error),
+        ["submitted"] = (Expression<Func<RunState, DateTimeOffset>>)(r => r.SubmittedAt),
+        ["ended"] = (Expression<Func<RunState, DateTimeOffset?>>)(r => r.EndedAt),
+        ["status"] = (Expression<Func<RunState, string, bool>>)((r, value) => r.CurrentState == (value == "Submitted" ? "Initial" : value)),
+        ["tag"] = (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),
+    });
 
     /// <summary>What a step in progress waits for, where no worker holds it: status follows leases, not hopes.</summary>
     private async Task TellWhoWorks(ArmoFlowDbContext db, RunState run, CancellationToken cancel)

@@ -1,6 +1,7 @@
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
@@ -9,7 +10,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>What the command line and the HTTP API do with runs.</summary>
-public sealed class RunService(IBus bus, BusOutbox outbox, RunQueries queries, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class RunService(BusOutbox outbox, RunQueries queries, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     private static readonly TimeSpan CommitWait = TimeSpan.FromSeconds(30), LookInterval = TimeSpan.FromMilliseconds(20);
 
@@ -42,10 +43,22 @@ public sealed class RunService(IBus bus, BusOutbox outbox, RunQueries queries, I
             _ => throw new ArgumentOutOfRangeException(nameof(action), action, "not an action"),
         };
         if (!allowed) throw new RunConflictException(before, action);
-        object message = action switch { "cancel" => new CancelRun(id), "pause" => new PauseRun(id), "resume" => new ResumeRun(id), _ => new RetryRun(id) };
         int attempt = await Attempt(id, cancel);
-        await bus.Publish(message, cancel);
+        await Ask(id, action, before.Status, cancel);
         return await WaitFor(id, run => run.Attempt != attempt || run.CurrentState != before.Status, cancel);
+    }
+
+    private async Task Ask(Guid id, string action, string status, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        db.Note($"run.{action}", $"run/{id}", before: new { state = status });
+        await (action switch
+        {
+            "cancel" => outbox.Save(db, new CancelRun(id), cancel),
+            "pause" => outbox.Save(db, new PauseRun(id), cancel),
+            "resume" => outbox.Save(db, new ResumeRun(id), cancel),
+            _ => outbox.Save(db, new RetryRun(id), cancel),
+        });
     }
 
     private async Task<int> Attempt(Guid id, CancellationToken cancel)

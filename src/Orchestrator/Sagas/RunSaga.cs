@@ -103,6 +103,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         During(Evaluating,
             When(ModelEvaluated, IsCurrent)
                 .RecordStep(time)
+                .EnterModel(time)
                 .EndIn(Completed, time));
 
         State[] working = [Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating];

@@ -7,6 +7,8 @@ using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
 
@@ -35,6 +37,13 @@ internal static class RunSagaActivities
         step.EndedAt = time.GetUtcNow();
         foreach ((string name, ArtifactRef artifact) in context.Message.Outputs) context.Saga.Artifacts[name] = artifact;
         context.Saga.Metrics[step.Name] = JsonNode.Parse(context.Message.Metrics.GetRawText());
+    });
+
+    /// <summary>What the run made becomes a version in the registry, in the transaction that completes the run.</summary>
+    public static EventActivityBinder<RunState, T> EnterModel<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
+        where T : class => binder.ThenAsync(async context =>
+    {
+        if (context.TryGetPayload(out BooksTransaction? transaction)) await ModelRegistry.Enter(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
     });
 
     public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder, TimeProvider time) => binder

@@ -1,3 +1,4 @@
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
@@ -36,10 +37,9 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     /// <summary>Sends open faults to their queues again, or archives them; each decision is recorded. Returns how many.</summary>
     /// <param name="which">A group's fingerprint, a fault's number, or 'all'.</param>
     /// <param name="redeliver">True to send again, false to archive.</param>
-    /// <param name="by">Who decided.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="WornOutException">One of them has come back too often to be sent again.</exception>
-    public async Task<int> Decide(string which, bool redeliver, string by, CancellationToken cancel)
+    public async Task<int> Decide(string which, bool redeliver, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<FaultRow> faults = await Chosen(db.Faults, which).Where(f => f.Status == "Open").ToListAsync(cancel);
@@ -49,7 +49,8 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         if (outbox is not null) db.OutboxStates.Add(outbox);
         foreach (FaultRow fault in faults)
         {
-            (fault.Status, fault.DecidedAt, fault.DecidedBy) = (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, by);
+            (fault.Status, fault.DecidedAt, fault.DecidedBy) = (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, Caller.Current.Name);
+            db.Note(redeliver ? "fault.redelivered" : "fault.archived", $"fault/{fault.Id}", after: new { fault.Queue, fault.MessageId, fault.Reason });
             if (outbox is not null) FaultKeeper.Redeliver(db, fault, new Uri($"queue:{fault.Queue}"), outbox.OutboxId);
         }
         await db.SaveChangesAsync(cancel);

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Persistence.Faults;
 using MassTransit;
 using MassTransit.Configuration;
@@ -69,7 +70,7 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
 
 public static class ConsumerOutboxRegistration
 {
-    /// <summary>Queues that hear what may be lost, or heard twice, without harm: they need no inbox.</summary>
+    /// <summary>Queues that hear what may be lost, or heard twice, without harm: they need no inbox. So does scoring, which changes nothing.</summary>
     public const string BroadcastPrefix = "broadcast-";
 
     private const int MostMessages = 100_000; // one consumer's; a plan of feature shards sends many
@@ -81,7 +82,7 @@ public static class ConsumerOutboxRegistration
     /// </summary>
     public static void UseBooks(this IBusRegistrationConfigurator bus) => bus.AddConfigureEndpointsCallback((context, name, endpoint) =>
     {
-        if (name.StartsWith(BroadcastPrefix, StringComparison.Ordinal)) return;
+        if (name.StartsWith(BroadcastPrefix, StringComparison.Ordinal) || name == ScoreResponses.Queue) return;
         endpoint.UseMessageRetry(retry =>
         {
             retry.Handle<Exception>(BooksFault.IsTransient);

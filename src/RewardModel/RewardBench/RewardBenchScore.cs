@@ -8,6 +8,9 @@ public sealed record RewardBenchResult
     public required SortedDictionary<string, SubsetResult> Subsets { get; init; }
     public required Dictionary<string, double> Sections { get; init; }
 
+    /// <summary>Section → subset that has data → its weight within the section.</summary>
+    public required Dictionary<string, Dictionary<string, double>> SubsetWeights { get; init; }
+
     /// <summary>Weight of each section in the score.</summary>
     public required Dictionary<string, double> Weights { get; init; }
     public required double? Score { get; init; }
@@ -60,6 +63,7 @@ public static class RewardBenchScore
         {
             Subsets = subsets,
             Sections = means,
+            SubsetWeights = means.Keys.ToDictionary(s => s, s => sections[s].Where(w => subsets.ContainsKey(w.Key)).ToDictionary(w => w.Key, w => w.Value)),
             Weights = means.Keys.ToDictionary(s => s, SectionWeight),
             Score = Mean(means),
             LeftOut = [.. sections.Keys.Where(s => !means.ContainsKey(s))],

@@ -22,6 +22,14 @@ public sealed class ConversationScorer : IDisposable
         (Model, _maxTokens) = (model, maxTokens);
     }
 
+    /// <summary>Checks that a conversation can be scored.</summary>
+    /// <exception cref="InvalidInputException">It is longer than the limit.</exception>
+    public Conversation Require(Conversation conversation)
+    {
+        int tokens = _tokenizer.Encode(conversation).Tokens.Length;
+        return tokens <= _maxTokens ? conversation : throw new InvalidInputException("conversation", $"{tokens} tokens", $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
+    }
+
     /// <summary>Scores conversations.</summary>
     /// <exception cref="InvalidInputException">A conversation is longer than the limit.</exception>
     public IReadOnlyList<Explanation> Score(IReadOnlyList<Conversation> conversations, Steering? steering = null, Action<int>? progress = null, CancellationToken cancel = default)

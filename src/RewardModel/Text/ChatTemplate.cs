@@ -21,6 +21,26 @@ public static class ChatTemplate
         return text.ToString();
     }
 
+    /// <summary>The turns of a rendered text; the begin-of-text token and the last end-of-turn token may be missing.</summary>
+    /// <exception cref="InvalidInputException">It is not a text of this template.</exception>
+    public static IReadOnlyList<Message> Parse(string text, string place)
+    {
+        string rest = text.StartsWith(BeginOfText, StringComparison.Ordinal) ? text[BeginOfText.Length..] : text;
+        List<Message> messages = [];
+        while (rest.Length > 0)
+        {
+            int end = rest.IndexOf(EndHeader, StringComparison.Ordinal);
+            if (!rest.StartsWith(StartHeader, StringComparison.Ordinal) || end < 0)
+                throw new InvalidInputException(place, $"'{rest[..Math.Min(40, rest.Length)]}'", $"a turn of the Llama-3 template, which begins with {StartHeader}", "Apply the model's chat template to prompt and response, or send messages.");
+            string role = rest[StartHeader.Length..end];
+            rest = rest[(end + EndHeader.Length)..];
+            int close = rest.IndexOf(EndOfTurn, StringComparison.Ordinal);
+            messages.Add(new Message(role, close < 0 ? rest : rest[..close]));
+            rest = close < 0 ? "" : rest[(close + EndOfTurn.Length)..].TrimStart('\n');
+        }
+        return messages;
+    }
+
     /// <summary>Refuses a backbone whose tokenizer_config.json asks for another template than this one.</summary>
     /// <exception cref="InvalidInputException">The file's template is of another kind.</exception>
     public static void Require(string tokenizerConfigPath)

@@ -9,6 +9,11 @@ using ArmoFlow.Workers.Features;
 
 namespace ArmoFlow.Workers.Evaluation;
 
+/// <summary>What a scorer did on the benchmark.</summary>
+/// <param name="Result">Its accuracies.</param>
+/// <param name="Rows">Subset → for each of its pairs within the token limit, in the benchmark's order, 1 for right and 0 for wrong.</param>
+internal sealed record BenchmarkOutcome(RewardBenchResult Result, SortedDictionary<string, string> Rows);
+
 /// <summary>The benchmark's pairs within the token limit, and scorers over them.</summary>
 internal sealed class BenchmarkScoring
 {
@@ -36,17 +41,22 @@ internal sealed class BenchmarkScoring
         return new BenchmarkScoring(rows, features, promptOf);
     }
 
-    public RewardBenchResult? Evaluate(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
+    public BenchmarkOutcome? Evaluate(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
         Evaluate(i => Explain(model, _chosen, _chosenPrompt, i).Score, i => Explain(model, _rejected, _rejectedPrompt, i).Score, sections);
 
-    public RewardBenchResult? EvaluateMean(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
+    public BenchmarkOutcome? EvaluateMean(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
         Evaluate(i => Explain(model, _chosen, _chosenPrompt, i).Objectives.Average(o => o.DebiasedReward), i => Explain(model, _rejected, _rejectedPrompt, i).Objectives.Average(o => o.DebiasedReward), sections);
 
-    public RewardBenchResult? Evaluate(BradleyTerryHead head, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
+    public BenchmarkOutcome? Evaluate(BradleyTerryHead head, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
         Evaluate(i => head.Score(_chosen, i), i => head.Score(_rejected, i), sections);
 
-    private RewardBenchResult? Evaluate(Func<int, double> chosen, Func<int, double> rejected, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) => _rows.Count == 0 ? null
-        : RewardBenchScore.Evaluate(Enumerable.Range(0, _rows.Count).AsParallel().AsOrdered().Select(i => (_rows[i].Subset, chosen(i), rejected(i))), sections);
+    private BenchmarkOutcome? Evaluate(Func<int, double> chosen, Func<int, double> rejected, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections)
+    {
+        if (_rows.Count == 0) return null;
+        List<(string Subset, double Chosen, double Rejected)> scores = [.. Enumerable.Range(0, _rows.Count).AsParallel().AsOrdered().Select(i => (_rows[i].Subset, chosen(i), rejected(i)))];
+        return new BenchmarkOutcome(RewardBenchScore.Evaluate(scores, sections),
+            new SortedDictionary<string, string>(scores.GroupBy(s => s.Subset).ToDictionary(g => g.Key, g => string.Concat(g.Select(s => s.Chosen > s.Rejected ? '1' : '0'))), StringComparer.Ordinal));
+    }
 
     private static Explanation Explain(TrainedModel model, IFeatureRows responses, IFeatureRows prompts, int row)
     {

@@ -44,7 +44,7 @@ public sealed record EvaluationReport
 }
 
 /// <summary>Evaluates the model and its baselines, and writes the run's report.</summary>
-public sealed class EvaluationConsumer(StepServices services) : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 1, services)
+public sealed class EvaluationConsumer(StepServices services) : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 2, services)
 {
     private static readonly string[] Inputs =
     [
@@ -67,19 +67,20 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         IReadOnlyList<int> held = pairs.ForGate.HeldOut;
         Dictionary<string, ScorerResult> scorers = [];
         run.Progress("scorers", 0, 1 + run.Spec.Evaluation.Baselines.Count);
-        scorers["gate"] = new ScorerResult(PairScores.Compute(pairs.ForGate, model.Gate).Accuracy(held), benchmark.Evaluate(model, sections));
+        BenchmarkOutcome? outcome = benchmark.Evaluate(model, sections);
+        scorers["gate"] = new ScorerResult(PairScores.Compute(pairs.ForGate, model.Gate).Accuracy(held), outcome?.Result);
         double? alpha = null;
         foreach (string baseline in run.Spec.Evaluation.Baselines)
         {
             run.Progress("scorers", scorers.Count, 1 + run.Spec.Evaluation.Baselines.Count);
             if (baseline == "mean")
             {
-                scorers[baseline] = new ScorerResult(held.Count == 0 ? null : held.Count(i => Mean(pairs.ForGate.Chosen, i) > Mean(pairs.ForGate.Rejected, i)) / (double)held.Count, benchmark.EvaluateMean(model, sections));
+                scorers[baseline] = new ScorerResult(held.Count == 0 ? null : held.Count(i => Mean(pairs.ForGate.Chosen, i) > Mean(pairs.ForGate.Rejected, i)) / (double)held.Count, benchmark.EvaluateMean(model, sections)?.Result);
                 continue;
             }
             BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training, i => pairs.Rows[i].ChosenPromptId, run.Cancel);
             alpha = head.Alpha;
-            scorers[baseline] = new ScorerResult(held.Count == 0 ? null : head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held), benchmark.Evaluate(head, sections));
+            scorers[baseline] = new ScorerResult(held.Count == 0 ? null : head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held), benchmark.Evaluate(head, sections)?.Result);
         }
 
         EvaluationReport report = new()
@@ -102,6 +103,7 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Evaluation] = await run.PutJson(report),
+            [ArtifactNames.BenchmarkOutcomes] = await run.PutJson(outcome?.Rows ?? []),
             [ArtifactNames.Report] = await Services.Artifacts.PutText(markdown, run.Cancel),
         };
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));

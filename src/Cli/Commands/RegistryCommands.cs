@@ -1,0 +1,174 @@
+using System.CommandLine;
+using System.Globalization;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Persistence.Models;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+/// <summary>Names, versions and aliases of models: who promoted what, and on what evidence.</summary>
+internal static class RegistryCommands
+{
+    public static Command List()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("list", "Lists models, with what their aliases mean now.") { workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            IReadOnlyList<ModelSummary> models = await client.List(cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(models);
+            else if (models.Count == 0) Console.Error.WriteLine("no model yet; a completed run makes one");
+            else
+            {
+                Table table = RunTables.New("model", "versions", "newest", "made", "aliases");
+                foreach (ModelSummary m in models) table.AddRow(Markup.Escape(m.Model), $"{m.Versions}", $"{m.Newest}", Time(m.CreatedAt), string.Join(", ", m.Aliases.Select(a => $"{a.Key} → {a.Value}")));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command Show()
+    {
+        Argument<string> model = Model();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("show", "Shows a model's versions and the history of its aliases.") { model, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            string name = parsed.GetRequiredValue(model);
+            IReadOnlyList<VersionDocument> versions = await client.Versions(name, cancel);
+            IReadOnlyList<AliasPeriod> history = await client.History(name, cancel);
+            if (parsed.GetValue(json))
+            {
+                Terminal.PrintJson(new { model = name, versions, history });
+                return ExitCodes.Done;
+            }
+            Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "notes");
+            foreach (VersionDocument v in versions)
+                table.AddRow($"{v.Version.Version}", Time(v.Version.CreatedAt), v.Version.RunId.ToString(), Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), Markup.Escape(v.Version.Notes ?? ""));
+            Terminal.Out.Write(table);
+            if (history.Count == 0) return ExitCodes.Done;
+            Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
+            foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null)) periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Time(p.ValidFrom), p.ValidUntil is { } until ? Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
+            Terminal.Out.Write(periods);
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command Promote()
+    {
+        Argument<string> version = new("version") { Description = "NAME@VERSION." };
+        Option<string> alias = Alias();
+        Option<bool> force = new("--force") { Description = "Though a gate does not hold; needs --reason." };
+        Option<string?> reason = Reason();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("promote", "Runs the gates of a version's spec and, if all hold, lets an alias mean it; exit code 1 if they refuse.") { version, alias, force, reason, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            (string name, int number) = Version(parsed.GetRequiredValue(version));
+            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            Promotion promotion = await client.Promote(name, number, parsed.GetRequiredValue(alias), parsed.GetValue(force), parsed.GetValue(reason), cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(promotion);
+            else
+            {
+                foreach (GateVerdict v in promotion.Verdicts) Terminal.Out.MarkupLine($"{(v.Holds ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(v.Detail)}");
+                Console.Error.WriteLine(promotion.Promoted
+                    ? $"{name}@{promotion.Alias} is version {promotion.Version} now{(promotion.Forced ? ", though a gate did not hold" : promotion.Verdicts.Count == 0 ? "; its spec has no gates (promotion: …)" : "")}"
+                    : $"armoflow: refused: {promotion.Verdicts.Count(v => !v.Holds)} of {promotion.Verdicts.Count} gates do not hold. Promote another version, or --force --reason TEXT.");
+            }
+            return promotion.Promoted ? ExitCodes.Done : ExitCodes.Failed;
+        });
+        return command;
+    }
+
+    public static Command RollBack()
+    {
+        Argument<string> model = Model();
+        Option<string> alias = Alias();
+        Option<string?> reason = Reason();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("rollback", "Lets an alias mean again what it meant before.") { model, alias, reason, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            AliasPeriod period = await client.RollBack(parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(reason), cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(period);
+            else Console.Error.WriteLine($"{period.Model}@{period.Alias} is version {period.Version} again");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command At()
+    {
+        Argument<DateTimeOffset> time = new("time") { Description = "Such as 2026-11-25 or 2026-11-25T16:00:00Z." };
+        Argument<string> alias = new("alias") { Description = "The alias." };
+        Option<string?> model = new("--model") { Description = "Only this model; all of them if left out." };
+        Option<DateTimeOffset?> known = new("--known") { Description = "As it was known at this time; now if left out." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("at", "Says which version an alias meant at a time, by whose decision and on what evidence.") { time, alias, model, known, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            List<AliasPeriod> periods = [];
+            foreach (string name in parsed.GetValue(model) is { } one ? [one] : (await client.List(cancel)).Select(m => m.Model))
+                if (await client.At(name, parsed.GetRequiredValue(alias), parsed.GetValue(time), parsed.GetValue(known), cancel) is { } period) periods.Add(period);
+            if (parsed.GetValue(json)) Terminal.PrintJson(periods);
+            else if (periods.Count == 0) Console.Error.WriteLine($"no model had the alias '{parsed.GetValue(alias)}' then");
+            else
+            {
+                Table table = RunTables.New("model", "version", "from", "until", "by", "reason", "evidence");
+                foreach (AliasPeriod p in periods) table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Time(p.ValidFrom), p.ValidUntil is { } until ? Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""), Markup.Escape(p.Evidence));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command Describe()
+    {
+        Argument<string> version = new("version") { Description = "NAME@VERSION." };
+        Option<string?> notes = new("--notes") { Description = "New notes; empty to remove them." };
+        Option<string[]> tags = new("--tag") { Description = "New tags, instead of those it has." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Command command = new("describe", "Sets a version's notes and tags.") { version, notes, tags, workspace, server };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            (string name, int number) = Version(parsed.GetRequiredValue(version));
+            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            Terminal.PrintJson(await client.Describe(name, number, parsed.GetValue(notes), parsed.GetValue(tags) is { Length: > 0 } given ? given : null, cancel));
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Argument<string> Model() => new("model") { Description = "The model's name: that of its runs' spec." };
+
+    private static Option<string> Alias() => new("--alias") { Description = "The alias.", DefaultValueFactory = _ => ModelRegistry.Champion };
+
+    private static Option<string?> Reason() => new("--reason") { Description = "Why; the audit trail keeps it." };
+
+    private static (string Name, int Version) Version(string text) => text.Split('@') is [{ Length: > 0 } name, var number] && int.TryParse(number.TrimStart('v'), out int version) ? (name, version)
+        : throw new UsageException($"'{text}': expected NAME@VERSION, such as real-mini@3. See: armoflow models list.");
+
+    private static string Time(DateTimeOffset time) => time.ToString("u", CultureInfo.InvariantCulture);
+
+    private static string Percent(double? share) => share?.ToString("p1", CultureInfo.InvariantCulture) ?? "–";
+}

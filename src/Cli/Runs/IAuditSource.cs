@@ -1,0 +1,44 @@
+using ArmoFlow.Persistence.Audit;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace ArmoFlow.Cli.Runs;
+
+/// <summary>The audit trail, of a workspace or behind a server.</summary>
+internal interface IAuditSource : IAsyncDisposable
+{
+    Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel);
+    Task<AuditVerdict> Verify(CancellationToken cancel);
+    Task<SignedHead> Head(CancellationToken cancel);
+    Task<bool> Holds(SignedHead head, CancellationToken cancel);
+
+    static IAuditSource Open(string? server, string workspace) => server is null ? new WorkspaceTrail(workspace) : new ServerTrail(server);
+
+    private sealed class WorkspaceTrail(string folder) : IAuditSource
+    {
+        private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
+
+        private AuditBooks Audit => _books.GetRequiredService<AuditBooks>();
+
+        public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) => Audit.Query(where, cursor, limit, cancel);
+        public Task<AuditVerdict> Verify(CancellationToken cancel) => Audit.Verify(cancel);
+        public Task<SignedHead> Head(CancellationToken cancel) => Audit.Head(cancel);
+        public Task<bool> Holds(SignedHead head, CancellationToken cancel) => Audit.Holds(head, cancel);
+        public ValueTask DisposeAsync() => _books.DisposeAsync();
+    }
+
+    private sealed class ServerTrail(string server) : IAuditSource
+    {
+        private readonly ServerClient _client = new(server);
+
+        public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) =>
+            _client.Get<AuditPage>($"api/v1/audit?limit={limit}{(where is null ? "" : $"&where={Uri.EscapeDataString(where)}")}{(cursor is null ? "" : $"&cursor={Uri.EscapeDataString(cursor)}")}", cancel);
+
+        public Task<AuditVerdict> Verify(CancellationToken cancel) => _client.Get<AuditVerdict>("api/v1/audit/verify", cancel);
+        public Task<SignedHead> Head(CancellationToken cancel) => _client.Get<SignedHead>("api/v1/audit/head", cancel);
+
+        public async Task<bool> Holds(SignedHead head, CancellationToken cancel) => head.Sequence == 0
+            || (await Query($"sequence = {head.Sequence}", null, 1, cancel)).Events is [{ } e] && e.Hash == head.Hash;
+
+        public ValueTask DisposeAsync() => _client.DisposeAsync();
+    }
+}

@@ -1,0 +1,67 @@
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Persistence.Models;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace ArmoFlow.Cli.Runs;
+
+/// <summary>The model registry, of a workspace or behind a server.</summary>
+internal interface IModelClient : IAsyncDisposable
+{
+    Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel);
+    Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel);
+    Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel);
+
+    /// <summary>What an alias meant; null for nothing.</summary>
+    Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel);
+    Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel);
+    Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel);
+    Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel);
+
+    static IModelClient Open(string? server, string workspace) => server is null ? new WorkspaceModels(workspace) : new ServerModels(server);
+
+    private sealed class WorkspaceModels(string folder) : IModelClient
+    {
+        private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
+
+        private ModelRegistry Registry => _books.GetRequiredService<ModelRegistry>();
+        private ModelService Service => _books.GetRequiredService<ModelService>();
+
+        public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => Registry.List(cancel);
+        public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => Service.Versions(model, cancel);
+        public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) => Registry.History(model, cancel);
+        public Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel) => Registry.At(model, alias, at, known, cancel);
+        public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) => Service.Promote($"{model}@{version}", alias, force, reason, cancel);
+        public Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel) => Registry.RollBack(model, alias, reason, cancel);
+        public async Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel) => await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel);
+        public ValueTask DisposeAsync() => _books.DisposeAsync();
+    }
+
+    private sealed class ServerModels(string server) : IModelClient
+    {
+        private readonly ServerClient _client = new(server);
+
+        private static string Path(string model, string rest) => $"api/v1/models/{Uri.EscapeDataString(model)}/{rest}";
+
+        public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => _client.Get<IReadOnlyList<ModelSummary>>("api/v1/models", cancel);
+        public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<VersionDocument>>(Path(model, "versions"), cancel);
+        public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<AliasPeriod>>(Path(model, "history"), cancel);
+
+        public async Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel)
+        {
+            try { return await _client.Get<AliasPeriod>(Path(model, $"aliases/{Uri.EscapeDataString(alias)}?at={Uri.EscapeDataString(at.ToString("O"))}{(known is { } k ? $"&known={Uri.EscapeDataString(k.ToString("O"))}" : "")}"), cancel); }
+            catch (UsageException e) when (e.Message.EndsWith("meant nothing then", StringComparison.Ordinal)) { return null; }
+        }
+
+        public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) =>
+            _client.Send<Promotion>(HttpMethod.Put, Path(model, $"aliases/{Uri.EscapeDataString(alias)}"), new AliasRequest(version, force, reason), cancel);
+
+        public Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel) =>
+            _client.Send<AliasPeriod>(HttpMethod.Post, Path(model, $"aliases/{Uri.EscapeDataString(alias)}/rollback"), new ReasonRequest(reason), cancel);
+
+        public Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel) =>
+            _client.Send<ModelVersion>(HttpMethod.Patch, Path(model, $"versions/{version}"), new DescribeRequest(notes, tags), cancel);
+
+        public ValueTask DisposeAsync() => _client.DisposeAsync();
+    }
+}

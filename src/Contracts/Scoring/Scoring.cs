@@ -1,0 +1,32 @@
+using ArmoFlow.Contracts.Specs;
+
+namespace ArmoFlow.Contracts.Scoring;
+
+/// <summary>Asks a worker for scores by a run's model; it answers with <see cref="ResponsesScored"/>. Its loss harms nothing: who asked asks again.</summary>
+public sealed record ScoreResponses
+{
+    public const string Queue = "scoring";
+
+    public required RunSpec Spec { get; init; }
+
+    /// <summary>The run's artifacts, by name.</summary>
+    public required Dictionary<string, ArtifactRef> Artifacts { get; init; }
+    public required IReadOnlyList<ScoreItem> Items { get; init; }
+
+    /// <summary>Coefficients to fix (OBJ=0.5) or scale (OBJ=*2), for all items.</summary>
+    public IReadOnlyList<string> Steer { get; init; } = [];
+}
+
+/// <summary>A conversation that ends with the response to score: its turns, or the text that the chat template makes of them.</summary>
+public sealed record ScoreItem(IReadOnlyList<ChatTurn>? Messages, string? Templated = null);
+
+public sealed record ChatTurn(string Role, string Content);
+
+/// <summary>One for each item, in their order.</summary>
+public sealed record ResponsesScored(IReadOnlyList<ScoredResponse> Scores);
+
+/// <summary>A score with its parts, or the reason why there is none.</summary>
+public sealed record ScoredResponse(double? Score, IReadOnlyList<ScoredObjective> Objectives, string? Error = null);
+
+/// <summary>One objective's part: contribution = β · coefficient · debiased reward; the contributions sum to the score.</summary>
+public sealed record ScoredObjective(string Objective, double Reward, double DebiasedReward, double Coefficient, double Contribution);

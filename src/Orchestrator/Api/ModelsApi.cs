@@ -1,0 +1,52 @@
+using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Models;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
+using Microsoft.AspNetCore.Routing;
+
+namespace ArmoFlow.Orchestrator.Api;
+
+/// <summary>What an alias is to mean.</summary>
+/// <param name="Version">A version's number.</param>
+/// <param name="Force">Though a gate does not hold; needs a reason.</param>
+/// <param name="Reason">Why.</param>
+public sealed record AliasRequest(int Version, bool Force = false, string? Reason = null);
+
+public sealed record ReasonRequest(string? Reason);
+
+public sealed record DescribeRequest(string? Notes, IReadOnlyList<string>? Tags);
+
+/// <summary>The HTTP calls for the model registry.</summary>
+internal static class ModelsApi
+{
+    public static void MapModelsApi(this IEndpointRouteBuilder app)
+    {
+        RouteGroupBuilder models = app.MapGroup("/api/v1/models").WithTags("models").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatTheRegistryRefuses);
+        models.MapGet("", (ModelRegistry registry, CancellationToken cancel) => registry.List(cancel)).WithSummary("Names of models, with what their aliases mean now.");
+        models.MapGet("{name}/versions", (string name, ModelService service, CancellationToken cancel) => service.Versions(name, cancel)).WithSummary("A model's versions, newest first.");
+        models.MapGet("{name}/history", (string name, ModelRegistry registry, CancellationToken cancel) => registry.History(name, cancel)).WithSummary("All that was ever known of a model's aliases, newest first.");
+        models.MapGet("{name}/aliases/{alias}", At).WithSummary("What an alias means, or meant at a time (at), as it was known at another (known).");
+        models.MapPut("{name}/aliases/{alias}", Promote).Requires(Scope.Operator).WithSummary("Runs the version's gates and, if all hold or it is forced with a reason, lets the alias mean it.");
+        models.MapPost("{name}/aliases/{alias}/rollback", (string name, string alias, ReasonRequest? request, ModelRegistry registry, CancellationToken cancel) => registry.RollBack(name, alias, request?.Reason, cancel)).Requires(Scope.Operator).WithSummary("Lets an alias mean again what it meant before.");
+        models.MapPatch("{name}/versions/{version:int}", async (string name, int version, DescribeRequest request, ModelRegistry registry, CancellationToken cancel) => await registry.Describe(await registry.Resolve($"{name}@{version}", cancel), request.Notes, request.Tags, cancel)).Requires(Scope.Operator).WithSummary("Sets a version's notes and tags.");
+    }
+
+    private static async Task<Results<Ok<AliasPeriod>, ProblemHttpResult>> At(string name, string alias, ModelRegistry registry, TimeProvider time, CancellationToken cancel, DateTimeOffset? at = null, DateTimeOffset? known = null) =>
+        await registry.At(name, alias, at ?? time.GetUtcNow(), known, cancel) is { } period ? TypedResults.Ok(period)
+            : TypedResults.Problem($"{name}@{alias} meant nothing then", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+
+    private static async Task<Results<Ok<Promotion>, JsonHttpResult<Promotion>>> Promote(string name, string alias, AliasRequest request, ModelService service, CancellationToken cancel)
+    {
+        Promotion promotion = await service.Promote($"{name}@{request.Version}", alias, request.Force, request.Reason, cancel);
+        return promotion.Promoted ? TypedResults.Ok(promotion) : TypedResults.Json(promotion, statusCode: StatusCodes.Status409Conflict);
+    }
+
+    private static async ValueTask<object?> RefuseWhatTheRegistryRefuses(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
+    {
+        try { return await next(context); }
+        catch (RegistryException e) { return TypedResults.Problem(e.Message, title: "The registry does not allow this.", statusCode: e.Message.StartsWith("no model", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status409Conflict); }
+    }
+}

@@ -1,0 +1,92 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
+
+namespace ArmoFlow.Orchestrator.Models;
+
+/// <summary>What one gate says of a candidate.</summary>
+/// <param name="Gate">The gate, as the spec names it.</param>
+/// <param name="Holds">True if it lets the candidate pass.</param>
+/// <param name="Found">The candidate's figure; null if its run has none.</param>
+/// <param name="Bound">What is allowed.</param>
+/// <param name="Detail">In words.</param>
+public sealed record GateVerdict(string Gate, bool Holds, double? Found, double Bound, string Detail);
+
+/// <summary>A run's document with the outcome of each benchmark pair (subset → '1' right, '0' wrong), where it has them.</summary>
+public sealed record JudgedRun(RunDocument Run, IReadOnlyDictionary<string, string>? Outcomes);
+
+/// <summary>The gates of a spec, held against a candidate's figures and those of the version that it would replace.</summary>
+public static class PromotionGates
+{
+    private const double Z95 = 1.959963984540054; // the normal distribution's 97.5 % point
+
+    public static IReadOnlyList<GateVerdict> Judge(PromotionSpec gates, JudgedRun candidate, JudgedRun? champion)
+    {
+        List<GateVerdict> verdicts = [];
+        JsonNode? gate = Gate(candidate.Run);
+        if (gates.MinimumScore is { } score) verdicts.Add(AtLeast("minimumScore", Figure(gate?["benchmark"]?["score"]), score, "benchmark score"));
+        if (gates.MinimumHeldOut is { } heldOut) verdicts.Add(AtLeast("minimumHeldOut", Figure(gate?["heldOutAccuracy"]), heldOut, "held-out accuracy"));
+        if (gates.VerbosityCorrelation is { } correlation)
+        {
+            double? found = Figure(candidate.Run.Metrics["gating"]?["health"]?["verbosityCorrelation"]) is { } r ? Math.Abs(r) : null;
+            verdicts.Add(new GateVerdict("verbosityCorrelation", found <= correlation, found, correlation, $"|correlation of the final score with verbosity| {Text(found)}, at most {Text(correlation)}"));
+        }
+        foreach ((string objective, double floor) in gates.Objectives)
+            verdicts.Add(AtLeast($"objectives.{objective}", Figure(Objective(candidate.Run, objective)?["validationR2"]), floor, $"held-out R² of {objective}"));
+        if (gates.SectionLoss is { } loss && champion is not null) verdicts.AddRange(Sections(loss, candidate, champion));
+        return verdicts;
+    }
+
+    /// <summary>A run's benchmark score, if it has one.</summary>
+    public static double? Score(RunDocument? run) => run is null ? null : Figure(Gate(run)?["benchmark"]?["score"]);
+
+    /// <summary>A run's accuracy on held-out pairs, if it has one.</summary>
+    public static double? HeldOut(RunDocument? run) => run is null ? null : Figure(Gate(run)?["heldOutAccuracy"]);
+
+    private static GateVerdict AtLeast(string name, double? found, double bound, string what) => new(name, found >= bound, found, bound, $"{what} {Text(found)}, at least {Text(bound)}");
+
+    private static IEnumerable<GateVerdict> Sections(double allowed, JudgedRun candidate, JudgedRun champion)
+    {
+        if (Gate(champion.Run)?["benchmark"]?["sections"] is not JsonObject sections) yield break;
+        foreach ((string section, JsonNode? value) in sections)
+        {
+            double? now = Figure(Gate(candidate.Run)?["benchmark"]?["sections"]?[section]), before = Figure(value), loss = before - now;
+            string interval = Interval(section, candidate, champion) is { } half && loss is { } middle
+                ? $", 95 % interval of the paired difference {Text(middle - half)} to {Text(middle + half)}" : "; not on the same benchmark pairs, so without an interval";
+            yield return new GateVerdict($"sectionLoss.{section}", loss <= allowed, loss, allowed, $"{section} {Text(now)} after {Text(before)}: a loss of {Text(loss)}, at most {Text(allowed)}{interval}");
+        }
+    }
+
+    /// <summary>
+    /// Half the width of the 95 % interval of a section's difference, pair by pair: variances of the subsets' paired differences
+    /// over their counts, with the squared weights that the subsets have in the section. Null where the pairs are not the same.
+    /// </summary>
+    private static double? Interval(string section, JudgedRun candidate, JudgedRun champion)
+    {
+        if (candidate.Outcomes is null || champion.Outcomes is null || Manifest(candidate.Run) != Manifest(champion.Run) || Weights(champion.Run, section) is not { } weights) return null;
+        double variance = 0, total = 0;
+        foreach ((string subset, double weight) in weights)
+        {
+            if (!champion.Outcomes.TryGetValue(subset, out string? before) || !candidate.Outcomes.TryGetValue(subset, out string? now) || before.Length != now.Length || now.Length < 2) continue;
+            double[] differences = [.. before.Zip(now, (b, n) => (double)(b - n))];
+            double mean = differences.Average();
+            variance += weight * weight * differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1) / differences.Length;
+            total += weight;
+        }
+        return total > 0 ? Z95 * Math.Sqrt(variance) / total : null;
+    }
+
+    private static string? Manifest(RunDocument run) => run.Metrics["evaluation"]?["manifest"] is { } m ? $"{m["benchmarkDigest"]} {m["benchmarkPairs"]} {m["leftOut"]}" : null;
+
+    private static Dictionary<string, double>? Weights(RunDocument run, string section) => Gate(run)?["benchmark"]?["subsetWeights"]?[section].Deserialize<Dictionary<string, double>>();
+
+    private static JsonNode? Gate(RunDocument run) => run.Metrics["evaluation"]?["scorers"]?["gate"];
+
+    private static JsonNode? Objective(RunDocument run, string name) => run.Metrics["regression"]?["objectives"]?.AsArray().FirstOrDefault(o => o?["name"]?.GetValue<string>() == name);
+
+    private static double? Figure(JsonNode? node) => node is JsonValue value && value.TryGetValue(out double number) ? number : null;
+
+    private static string Text(double? value) => value?.ToString("0.####", CultureInfo.InvariantCulture) ?? "not known";
+}

@@ -1,0 +1,69 @@
+using System.Collections.Concurrent;
+using ArmoFlow.Contracts.Scoring;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Work;
+using Microsoft.EntityFrameworkCore;
+
+namespace ArmoFlow.Orchestrator.Scoring;
+
+/// <summary>What scores.</summary>
+/// <param name="Model">The model's name.</param>
+/// <param name="Version">Its version; null for a run that was named itself.</param>
+/// <param name="RunId">The run that trained it.</param>
+public sealed record ScoringModel(string Model, int? Version, Guid RunId);
+
+/// <summary>Scores by registered models and by runs, on whichever worker is free.</summary>
+public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, WorkBooks work, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+{
+    private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(1); // so soon is a swapped alias in use
+    private readonly ConcurrentDictionary<string, (ScoringModel Model, DateTimeOffset Until)> _references = new();
+    private readonly ConcurrentDictionary<Guid, ScoreResponses> _runs = new();
+    private DateTimeOffset _servedUntil;
+
+    /// <param name="reference">NAME[@ALIAS or @VERSION]; null to go by the run.</param>
+    /// <param name="run">The run; null to go by the reference.</param>
+    /// <param name="items">What to score.</param>
+    /// <param name="steer">OBJ=W or OBJ=*F.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="RegistryException">There is no such model or run, or it is not completed.</exception>
+    /// <exception cref="NobodyScoresException">No worker serves scoring.</exception>
+    public async Task<(ScoringModel Model, ScoredResponse[] Scores)> Score(string? reference, Guid? run, IReadOnlyList<ScoreItem> items, IReadOnlyList<string> steer, CancellationToken cancel)
+    {
+        ScoringModel model = run is { } id ? new ScoringModel((await Open(id, cancel)).Spec.Name, null, id) : await Resolve(reference ?? throw new RegistryException("expected a model, NAME[@ALIAS], or a run."), cancel);
+        ScoreResponses batch = await Open(model.RunId, cancel) with { Steer = steer };
+        await RequireWorker(cancel);
+        return (model, await batcher.Score($"{model.RunId} {string.Join('\n', steer)}", batch, items, cancel));
+    }
+
+    private async Task<ScoringModel> Resolve(string reference, CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        if (_references.TryGetValue(reference, out (ScoringModel Model, DateTimeOffset Until) known) && known.Until > now) return known.Model;
+        ModelVersion version = await registry.Resolve(reference, cancel);
+        ScoringModel model = new(version.Model, version.Version, version.RunId);
+        _references[reference] = (model, now + Fresh);
+        return model;
+    }
+
+    private async Task<ScoreResponses> Open(Guid id, CancellationToken cancel)
+    {
+        if (_runs.TryGetValue(id, out ScoreResponses? known)) return known;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) ?? throw new RegistryException($"no run {id}. See: armoflow runs list.");
+        if (run.CurrentState != "Completed") throw new RegistryException($"run {id} is {run.CurrentState}; expected a completed one.");
+        return _runs[id] = new ScoreResponses { Spec = run.Spec, Artifacts = run.Artifacts, Items = [] };
+    }
+
+    private async Task RequireWorker(CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        if (_servedUntil > now) return;
+        if (!(await work.Workers(cancel)).Any(w => w.Serves(ScoreResponses.Queue))) throw new NobodyScoresException();
+        _servedUntil = now + TimeSpan.FromSeconds(10);
+    }
+}
+
+/// <summary>No worker serves scoring.</summary>
+public sealed class NobodyScoresException() : Exception("no worker serves scoring. Start one with: armoflow worker --steps scoring.");

@@ -1,0 +1,127 @@
+using System.Linq.Expressions;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using ArmoFlow.Persistence.Filters;
+using Microsoft.Data.Sqlite;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace ArmoFlow.Persistence.Audit;
+
+/// <summary>Events, newest first, and where the next page begins.</summary>
+public sealed record AuditPage(IReadOnlyList<AuditEvent> Events, string? Cursor);
+
+/// <summary>The trail's end at a time, to be kept where nobody who owns the database can reach it.</summary>
+public sealed record SignedHead(long Sequence, string Hash, DateTimeOffset At)
+{
+    /// <summary>The signer's public key (PEM, ECDSA on P-256); null for a head that nobody signed.</summary>
+    public string? PublicKey { get; init; }
+
+    /// <summary>ECDSA with SHA-256 over "sequence hash time", base 64.</summary>
+    public string? Signature { get; init; }
+
+    public SignedHead Sign(ECDsa key) => this with { PublicKey = key.ExportSubjectPublicKeyInfoPem(), Signature = Convert.ToBase64String(key.SignData(Signed(), HashAlgorithmName.SHA256)) };
+
+    /// <summary>True if it was signed by the holder of the key.</summary>
+    public bool IsSignedBy(string publicKey)
+    {
+        using ECDsa key = ECDsa.Create();
+        key.ImportFromPem(publicKey);
+        return Signature is not null && key.VerifyData(Signed(), Convert.FromBase64String(Signature), HashAlgorithmName.SHA256);
+    }
+
+    private byte[] Signed() => Encoding.UTF8.GetBytes($"{Sequence} {Hash} {At.UtcDateTime:O}");
+}
+
+/// <summary>The audit trail: asked, followed from end to end, written out.</summary>
+public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
+{
+    private const int LargestPage = 1000;
+
+    public static FilterLanguage<AuditEvent> Language { get; } = new(new Dictionary<string, LambdaExpression>
+    {
+        ["sequence"] = (Expression<Func<AuditEvent, long>>)(e => e.Sequence),
+        ["at"] = (Expression<Func<AuditEvent, DateTimeOffset>>)(e => e.At),
+        ["actor"] = (Expression<Func<AuditEvent, string>>)(e => e.Actor),
+        ["action"] = (Expression<Func<AuditEvent, string>>)(e => e.Action),
+        ["subject"] = (Expression<Func<AuditEvent, string>>)(e => e.Subject),
+        ["request"] = (Expression<Func<AuditEvent, string?>>)(e => e.RequestId),
+    });
+
+    /// <summary>Events that a filter lets through, newest first.</summary>
+    /// <param name="where">Of <see cref="Language"/>; null for all.</param>
+    /// <param name="cursor">Where the page before ended.</param>
+    /// <param name="limit">How many at most.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="FilterException">The filter or the cursor is none.</exception>
+    public async Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        IQueryable<AuditEvent> events = db.AuditEvents.AsNoTracking();
+        if (where is not null) events = events.Where(Language.Parse(where));
+        if (cursor is not null)
+        {
+            if (!long.TryParse(cursor, out long before)) throw new FilterException($"cursor '{cursor}': expected one that a page ended with.");
+            events = events.Where(e => e.Sequence < before);
+        }
+        int most = Math.Clamp(limit, 1, LargestPage);
+        List<AuditEvent> page = await events.OrderByDescending(e => e.Sequence).Take(most).ToListAsync(cancel);
+        return new AuditPage(page, page.Count == most ? $"{page[^1].Sequence}" : null);
+    }
+
+    /// <summary>Follows the whole trail to its head.</summary>
+    public async Task<AuditVerdict> Verify(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await using IDbContextTransaction snapshot = await Snapshot(db, cancel);
+        AuditHead? head = await db.AuditHeads.AsNoTracking().SingleOrDefaultAsync(cancel);
+        return head is null ? new AuditVerdict(0, false, 1, "the head's row is missing", 0, AuditHead.Start) : await AuditVerification.Verify(All(db), head, cancel);
+    }
+
+    /// <summary>True where the trail still holds the event that was its end then.</summary>
+    public async Task<bool> Holds(SignedHead head, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return head.Sequence == 0 || await db.AuditEvents.AnyAsync(e => e.Sequence == head.Sequence && e.Hash == head.Hash, cancel);
+    }
+
+    public async Task<SignedHead> Head(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
+        return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
+    }
+
+    /// <summary>Writes all events, one JSON document a line, and returns the head that they end with.</summary>
+    public async Task<SignedHead> Export(Stream target, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await using IDbContextTransaction snapshot = await Snapshot(db, cancel);
+        AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
+        await foreach (AuditEvent e in All(db).WithCancellation(cancel))
+        {
+            await JsonSerializer.SerializeAsync(target, e, JsonSerializerOptions.Web, cancel);
+            target.WriteByte((byte)'\n');
+        }
+        return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
+    }
+
+    /// <summary>The events of an export, which needs no server and no database.</summary>
+    /// <exception cref="JsonException">A line is no event.</exception>
+    public static async IAsyncEnumerable<AuditEvent> ReadExport(string path)
+    {
+        await foreach (string line in File.ReadLinesAsync(path))
+            yield return JsonSerializer.Deserialize<AuditEvent>(line, JsonSerializerOptions.Web) ?? throw new JsonException("a line is null");
+    }
+
+    private static IAsyncEnumerable<AuditEvent> All(ArmoFlowDbContext db) => db.AuditEvents.AsNoTracking().OrderBy(e => e.Sequence).AsAsyncEnumerable();
+
+    /// <summary>Head and events as of one moment, though others go on writing.</summary>
+    private static async Task<IDbContextTransaction> Snapshot(ArmoFlowDbContext db, CancellationToken cancel)
+    {
+        if (db.Database.IsNpgsql()) return await db.Database.BeginTransactionAsync(System.Data.IsolationLevel.RepeatableRead, cancel);
+        await db.Database.OpenConnectionAsync(cancel);
+        return (await db.Database.UseTransactionAsync(((SqliteConnection)db.Database.GetDbConnection()).BeginTransaction(deferred: true), cancel))!; // it reads alone, and holds up no writer
+    }
+}

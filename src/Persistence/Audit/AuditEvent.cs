@@ -1,0 +1,41 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+
+namespace ArmoFlow.Persistence.Audit;
+
+/// <summary>What happened, who did it and what it changed. Never altered; each is bound to the one before by its hash.</summary>
+public sealed class AuditEvent
+{
+    /// <summary>1 for the first; without gaps.</summary>
+    public long Sequence { get; set; }
+    public DateTimeOffset At { get; set; }
+    public string Actor { get; set; } = "";
+
+    /// <summary>What was done, such as 'run.submitted' or 'model.promoted'.</summary>
+    public string Action { get; set; } = "";
+
+    /// <summary>To what, such as 'run/ID' or 'model/NAME'.</summary>
+    public string Subject { get; set; } = "";
+
+    /// <summary>As JSON; null for what was not there before, or is not there after.</summary>
+    public string? Before { get; set; }
+    public string? After { get; set; }
+    public string? RequestId { get; set; }
+    public string PreviousHash { get; set; } = "";
+    public string Hash { get; set; } = "";
+
+    /// <summary>Lower-case hex sha256 of a JSON array of all other members, in this order; times in UTC with seven decimals.</summary>
+    public string ComputeHash() => Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(
+        new string?[] { Sequence.ToString(System.Globalization.CultureInfo.InvariantCulture), At.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture), Actor, Action, Subject, Before, After, RequestId, PreviousHash })));
+}
+
+/// <summary>The newest event's number and hash: what a cut-off end of the trail is found by.</summary>
+public sealed record AuditHead
+{
+    public static string Start { get; } = new('0', 64);
+
+    /// <summary>1: there is one row.</summary>
+    public int Id { get; set; } = 1;
+    public long Sequence { get; set; }
+    public string Hash { get; set; } = Start;
+}

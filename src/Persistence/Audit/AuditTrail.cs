@@ -1,0 +1,68 @@
+using System.Text.Json;
+using ArmoFlow.Persistence.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.ChangeTracking;
+
+namespace ArmoFlow.Persistence.Audit;
+
+/// <summary>Writes events in the transaction of the change that they tell of.</summary>
+public static class AuditTrail
+{
+    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
+
+    /// <summary>Notes what is done; saved, and bound to the event before it, with the next save of these books.</summary>
+    public static void Note(this ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null) => db.AuditEvents.Add(new AuditEvent
+    {
+        At = Now(),
+        Actor = Caller.Current.Name,
+        Action = action,
+        Subject = subject,
+        Before = before is null ? null : JsonSerializer.Serialize(before, Json),
+        After = after is null ? null : JsonSerializer.Serialize(after, Json),
+        RequestId = Caller.Current.RequestId,
+        Sequence = -1 - db.AuditEvents.Local.Count, // until it is bound
+    });
+
+    /// <summary>Takes the events out of what is to be saved, with those that tell of changed states of runs.</summary>
+    internal static IReadOnlyList<AuditEvent> Take(ArmoFlowDbContext db)
+    {
+        foreach (EntityEntry<RunState> run in db.ChangeTracker.Entries<RunState>().Where(r => r.State is EntityState.Modified or EntityState.Added).ToList()) NoteState(db, run);
+        List<EntityEntry<AuditEvent>> noted = [.. db.ChangeTracker.Entries<AuditEvent>().Where(e => e.State == EntityState.Added)];
+        foreach (EntityEntry<AuditEvent> e in noted) e.State = EntityState.Detached;
+        return [.. noted.Select(e => e.Entity).OrderByDescending(e => e.Sequence)]; // numbered downwards until bound
+    }
+
+    private static void NoteState(ArmoFlowDbContext db, EntityEntry<RunState> run)
+    {
+        string subject = $"run/{run.Entity.CorrelationId}";
+        if (run.State == EntityState.Added)
+        {
+            db.Note("run.submitted", subject, after: new { name = run.Entity.Name, spec = run.Entity.SpecDigest, tags = run.Entity.Tags });
+            return;
+        }
+        string before = (string)run.OriginalValues[nameof(RunState.CurrentState)]!;
+        if (before != run.Entity.CurrentState) db.Note("run.state", subject, new { state = before }, new { state = run.Entity.CurrentState, error = run.Entity.Error });
+    }
+
+    /// <summary>Binds events to the trail's head, whose row stays locked until the transaction ends: the last lock that it takes.</summary>
+    internal static async Task<AuditHead> Bind(ArmoFlowDbContext db, IReadOnlyList<AuditEvent> events, CancellationToken cancel)
+    {
+        IQueryable<AuditHead> heads = db.Database.IsNpgsql() ? db.AuditHeads.FromSql($"select * from audit_heads for update") : db.AuditHeads;
+        AuditHead head = await heads.AsNoTracking().SingleAsync(cancel);
+        foreach (AuditEvent e in events)
+        {
+            (e.Sequence, e.PreviousHash) = (head.Sequence + 1, head.Hash);
+            e.Hash = e.ComputeHash();
+            (head.Sequence, head.Hash) = (e.Sequence, e.Hash);
+            db.AuditEvents.Add(e);
+        }
+        db.AuditHeads.Update(head);
+        return head;
+    }
+
+    private static DateTimeOffset Now()
+    {
+        long ticks = DateTime.UtcNow.Ticks;
+        return new DateTimeOffset(ticks - (ticks % TimeSpan.TicksPerMicrosecond), TimeSpan.Zero); // Postgres keeps no finer time
+    }
+}

@@ -1,0 +1,42 @@
+namespace ArmoFlow.Persistence.Models;
+
+/// <summary>What a completed run made, under its spec's name. Runs that make the same bytes share a version.</summary>
+public sealed class ModelVersion
+{
+    public string Model { get; set; } = "";
+
+    /// <summary>1 for the first of its name.</summary>
+    public int Version { get; set; }
+
+    /// <summary>The run that made it first.</summary>
+    public Guid RunId { get; set; }
+
+    /// <summary>Hash over the hashes of its parts: regression, decorrelation, gating, and the features' report, which names the backbone.</summary>
+    public string Digest { get; set; } = "";
+    public DateTimeOffset CreatedAt { get; set; }
+    public string? Notes { get; set; }
+    public List<string> Tags { get; set; } = [];
+}
+
+/// <summary>
+/// That an alias meant a version from a time on, as it was known from a time on. Nothing is overwritten: what turns out to be
+/// otherwise is known until then, and a new row is known from then.
+/// </summary>
+public sealed class AliasPeriod
+{
+    public long Id { get; set; }
+    public string Model { get; set; } = "";
+    public string Alias { get; set; } = "";
+    public int Version { get; set; }
+    public DateTimeOffset ValidFrom { get; set; }
+    public DateTimeOffset? ValidUntil { get; set; }
+    public DateTimeOffset KnownFrom { get; set; }
+    public DateTimeOffset? KnownUntil { get; set; }
+
+    /// <summary>Who decided.</summary>
+    public string DecidedBy { get; set; } = "";
+    public string? Reason { get; set; }
+
+    /// <summary>The gates' verdicts that the decision stood on, as JSON.</summary>
+    public string Evidence { get; set; } = "[]";
+}

@@ -1,0 +1,49 @@
+using ArmoFlow.Contracts.Scoring;
+using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Text;
+using MassTransit;
+
+namespace ArmoFlow.Workers.Scoring;
+
+/// <summary>One batch at a time: it uses the whole machine.</summary>
+public sealed class ScoreConsumerDefinition : ConsumerDefinition<ScoreConsumer>
+{
+    public ScoreConsumerDefinition()
+    {
+        EndpointName = ScoreResponses.Queue;
+        ConcurrentMessageLimit = 1;
+        Endpoint(endpoint => endpoint.PrefetchCount = 2);
+    }
+}
+
+/// <summary>Scores responses on request; what is wrong with one of them is said of that one.</summary>
+public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponses>
+{
+    public async Task Consume(ConsumeContext<ScoreResponses> context) => await context.RespondAsync(new ResponsesScored(Score(context.Message, context.CancellationToken)));
+
+    private ScoredResponse[] Score(ScoreResponses request, CancellationToken cancel)
+    {
+        ScoredResponse[] scores = new ScoredResponse[request.Items.Count];
+        List<(int Item, Conversation Conversation)> usable = [];
+        try
+        {
+            ConversationScorer scorer = models.Get(request.Spec, request.Artifacts, cancel);
+            Steering? steering = Steering.Parse(request.Steer, scorer.Model.Objectives);
+            for (int i = 0; i < scores.Length; i++)
+            {
+                try { usable.Add((i, scorer.Require(Read(request.Items[i], i)))); }
+                catch (InvalidInputException e) { scores[i] = Refused(e); }
+            }
+            foreach (((int item, _), Explanation found) in usable.Zip(scorer.Score([.. usable.Select(u => u.Conversation)], steering, cancel: cancel)))
+                scores[item] = new ScoredResponse(found.Score, [.. found.Objectives.Select(o => new ScoredObjective(o.Objective, o.Reward, o.DebiasedReward, o.Coefficient, o.Contribution))]);
+        }
+        catch (InvalidInputException e) { Array.Fill(scores, Refused(e)); } // the model or the steering is at fault, and with it every item
+        return scores;
+    }
+
+    private static Conversation Read(ScoreItem item, int index) => Conversation.Create(
+        item.Messages?.Select(m => new Message(m.Role, m.Content)) ?? ChatTemplate.Parse(item.Templated ?? "", $"item {index + 1}"), $"item {index + 1}");
+
+    private static ScoredResponse Refused(InvalidInputException e) => new(null, [], e.Message);
+}

@@ -1,0 +1,60 @@
+using System.Text.Json;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Backbone;
+using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.Workers.Evaluation;
+using ArmoFlow.Workers.Features;
+
+namespace ArmoFlow.Workers.Scoring;
+
+/// <summary>What a completed run trained, from its artifacts.</summary>
+public sealed record StoredModel(string Backbone, FeaturesReport Features, TrainedModel Model)
+{
+    /// <param name="spec">The run's spec.</param>
+    /// <param name="pathOf">A local file with the bytes of one of the run's artifacts.</param>
+    public static StoredModel Load(RunSpec spec, Func<string, string> pathOf) => new(
+        Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)),
+        JsonSerializer.Deserialize<FeaturesReport>(File.ReadAllBytes(pathOf(ArtifactNames.FeaturesReport)), StepRun.Json)!,
+        EvaluationConsumer.Model(spec.Objectives.Count > 0 ? spec.Objectives : RatedFormats.PaperObjectives, pathOf(ArtifactNames.Regression), pathOf(ArtifactNames.Decorrelation), pathOf(ArtifactNames.Gating)));
+
+    /// <summary>Loads the backbone, after checking that it is the one the features came from.</summary>
+    /// <exception cref="InvalidInputException">It has changed.</exception>
+    public ConversationScorer Scorer()
+    {
+        string found = Checkpoint.Digest(Backbone);
+        return found == Features.BackboneDigest ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens)
+            : throw new InvalidInputException(Backbone, $"a backbone with sha256 {found[..16]}…", $"{Features.BackboneDigest[..16]}…, as the model was trained on", "Restore it, or run again.");
+    }
+}
+
+/// <summary>The models that this process scores with; the two used last stay loaded, so that a swapped alias does not thrash.</summary>
+public sealed class ServedModels(ArtifactStore artifacts) : IDisposable
+{
+    private const int Kept = 2;
+    private readonly List<(string Key, ConversationScorer Scorer)> _loaded = [];
+
+    public ConversationScorer Get(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel)
+    {
+        string key = string.Join(' ', new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }.Select(n => of[n].Sha256));
+        int at = _loaded.FindIndex(l => l.Key == key);
+        (string Key, ConversationScorer Scorer) found = at >= 0 ? _loaded[at] : (key, StoredModel.Load(spec, name => artifacts.Open(of[name].Sha256, cancel).GetAwaiter().GetResult()).Scorer());
+        if (at >= 0) _loaded.RemoveAt(at);
+        _loaded.Add(found);
+        if (_loaded.Count > Kept)
+        {
+            _loaded[0].Scorer.Dispose();
+            _loaded.RemoveAt(0);
+        }
+        return found.Scorer;
+    }
+
+    public void Dispose()
+    {
+        foreach ((_, ConversationScorer scorer) in _loaded) scorer.Dispose();
+        _loaded.Clear();
+    }
+}

@@ -1,0 +1,202 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.RegularExpressions;
+using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Access;
+using MassTransit;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Routing;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Orchestrator.Tests;
+
+/// <summary>The API on an address that others can reach: each endpoint for each kind of key, and what strangers try.</summary>
+public sealed partial class AccessTests(AccessTests.Server server) : IClassFixture<AccessTests.Server>
+{
+    private static readonly string[] Open = ["GET /health/live", "GET /health/ready"];
+
+    public sealed class Server : IAsyncLifetime
+    {
+        private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-access-").FullName;
+        private WebApplication _app = null!;
+
+        public HttpClient Http { get; private set; } = null!;
+        public Dictionary<string, string?> Keys { get; } = new() { ["none"] = null, ["garbage"] = "armoflow_aa_bb" };
+        public AccessKey Viewer { get; private set; } = null!;
+        public IReadOnlyList<(string Method, string Path, Scope? Required)> Endpoints { get; private set; } = [];
+
+        public async ValueTask InitializeAsync()
+        {
+            Workspace workspace = new(_folder);
+            workspace.TryLock().ShouldBeTrue();
+            WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+            builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddAccess(new AccessPolicy(IsLoopbackOnly: false)).AddRunsApi();
+            builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
+            builder.Services.AddMassTransit(bus =>
+            {
+                bus.AddRunSaga();
+                bus.UsingInMemory((context, transport) => transport.ConfigureEndpoints(context));
+            });
+            _app = builder.Build();
+            _app.MapRunsApi();
+            await using (ArmoFlowDbContext db = await _app.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync()) await db.Database.MigrateAsync();
+            await _app.StartAsync();
+            Http = new HttpClient { BaseAddress = new Uri(_app.Urls.Single()) };
+            AccessBooks books = _app.Services.GetRequiredService<AccessBooks>();
+            foreach (Scope scope in Enum.GetValues<Scope>())
+            {
+                (AccessKey key, string text) = await books.Create(scope.ToString(), scope, null, default);
+                Keys[scope.ToString()] = text;
+                if (scope == Scope.Viewer) Viewer = key;
+            }
+            (AccessKey revoked, string revokedText) = await books.Create("revoked", Scope.Admin, null, default);
+            (await books.Revoke(revoked.Id, default)).ShouldBeTrue();
+            (_, string expired) = await books.Create("expired", Scope.Admin, TimeSpan.FromMilliseconds(1), default);
+            (Keys["revoked"], Keys["expired"]) = (revokedText, expired);
+            Endpoints = [.. _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().SelectMany(e =>
+                (e.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["GET"]).Select(m => (m, Fill(e.RoutePattern.RawText!), e.Metadata.GetMetadata<RequiredScope>() is { } r ? r.Scope : Scope.Admin)))];
+        }
+
+        private static string Fill(string pattern) => "/" + Parameter().Replace(pattern.TrimStart('/'), m => m.Value.Contains("guid", StringComparison.Ordinal) ? Guid.Empty.ToString() : m.Value.Contains("int", StringComparison.Ordinal) ? "1" : m.Value.Contains("sha256", StringComparison.Ordinal) ? new string('0', 64) : m.Value.Contains("documentName", StringComparison.Ordinal) ? "v1" : "nothing");
+
+        public async ValueTask DisposeAsync()
+        {
+            Http.Dispose();
+            await _app.StopAsync();
+            await _app.DisposeAsync();
+            Directory.Delete(_folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Every_endpoint_lets_in_each_kind_of_key_by_its_scope_and_no_other()
+    {
+        server.Endpoints.Count.ShouldBeGreaterThan(20);
+        List<string> wrong = [];
+        foreach ((string method, string path, Scope? required) in server.Endpoints)
+            foreach ((string kind, string? key) in server.Keys)
+            {
+                HttpStatusCode status = await Ask(method, path, key);
+                HttpStatusCode? expected = required is null ? null
+                    : kind is "none" or "garbage" or "revoked" or "expired" ? HttpStatusCode.Unauthorized
+                    : Enum.Parse<Scope>(kind) < required ? HttpStatusCode.Forbidden : null;
+                bool isRight = expected is null ? status is not (HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.InternalServerError) : status == expected;
+                if (!isRight) wrong.Add($"{method} {path} with {kind}: {status}");
+            }
+        wrong.ShouldBeEmpty();
+        server.Endpoints.Where(e => e.Required is null).Select(e => $"{e.Method} {e.Path}").ShouldBe(Open, ignoreOrder: true);
+        server.Endpoints.Where(e => e.Method != "GET" && e.Required < Scope.Operator).Select(e => e.Path).ShouldBe(["/api/v1/score", "/get_reward"], ignoreOrder: true, "what changes something asks for an operator");
+    }
+
+    [Theory]
+    [InlineData("GET", "/api/v1/artifacts/..%2f..%2fetc%2fpasswd")]
+    [InlineData("GET", "/api/v1/artifacts/..")]
+    [InlineData("GET", "/api/v1/lineage/%2e%2e%2f%2e%2e%2fetc%2fpasswd")]
+    [InlineData("GET", "/api/v1/models/..%2f..%2fetc/versions")]
+    [InlineData("GET", "/api/v1/runs?where=name%20%3D%20'a'%3B%20drop%20table%20runs")]
+    [InlineData("GET", "/api/v1/runs?where=1%3D1")]
+    [InlineData("GET", "/api/v1/runs?tag='%20or%201%3D1%20--&status='&name='&q='%25_")]
+    [InlineData("GET", "/api/v1/runs?cursor='%20or%201%3D1&limit=-5")]
+    [InlineData("GET", "/api/v1/runs?limit=many")]
+    [InlineData("GET", "/api/v1/audit?where=actor%20%3D%20'x'%20union%20select%20*")]
+    [InlineData("GET", "/api/v1/audit?cursor=1%3Bdrop")]
+    [InlineData("GET", "/api/v1/faults/'%20or%201%3D1")]
+    [InlineData("POST", "/api/v1/faults/%2e%2e/redeliver")]
+    [InlineData("GET", "/api/v1/runs?tag=a%0d%0aSet-Cookie:%20b")]
+    public async Task Paths_and_filters_that_mean_something_elsewhere_mean_nothing_here(string method, string path)
+    {
+        using HttpRequestMessage request = Request(method, path, server.Keys["Admin"]);
+        using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+        string body = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        ((int)response.StatusCode).ShouldBeOneOf(200, 400, 404, 409);
+        body.ShouldNotContain("root:");
+        body.ShouldNotContain("   at ");
+        response.Headers.Contains("Set-Cookie").ShouldBeFalse();
+        (await Ask("GET", "/api/v1/audit/verify", server.Keys["Viewer"])).ShouldBe(HttpStatusCode.OK);
+    }
+
+    [Theory]
+    [InlineData("/api/v1/runs", "{")]
+    [InlineData("/api/v1/runs", "")]
+    [InlineData("/api/v1/runs", "a: &a [x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nname: *a")]
+    [InlineData("/api/v1/runs", "name: ? [")]
+    [InlineData("/api/v1/score", "{\"model\":")]
+    [InlineData("/api/v1/score", "[]")]
+    [InlineData("/api/v1/score", "{\"items\":[{}],\"model\":\"m\"}")]
+    [InlineData("/api/v1/score", "{\"items\":[{\"prompt\":\"a\",\"response\":\"b\"}],\"model\":\"no-such\"}")]
+    [InlineData("/get_reward", "{}")]
+    [InlineData("/get_reward?run=x", "{\"query\":[\"a\"]}")]
+    public async Task Bodies_that_are_none_are_refused_in_words(string path, string body)
+    {
+        using HttpRequestMessage request = Request("POST", path, server.Keys["Admin"]);
+        request.Content = new StringContent(body, Encoding.UTF8, "application/json");
+        using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+        ((int)response.StatusCode).ShouldBeOneOf(400, 404);
+        response.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
+        (await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldNotContain("   at ");
+    }
+
+    [Fact]
+    public async Task A_body_without_end_is_cut_off()
+    {
+        using HttpRequestMessage request = Request("POST", "/api/v1/runs", server.Keys["Admin"]);
+        request.Content = new StringContent(new string('#', 33 << 20));
+        HttpStatusCode? status = null;
+        try
+        {
+            using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+            status = response.StatusCode;
+        }
+        catch (HttpRequestException) { } // the connection is closed while the body is still being sent
+        status.ShouldBeOneOf(null, HttpStatusCode.RequestEntityTooLarge);
+        (await Ask("GET", "/health/live", null)).ShouldBe(HttpStatusCode.OK);
+    }
+
+    [Fact]
+    public async Task A_key_is_also_taken_as_a_password_and_its_use_is_noted()
+    {
+        using HttpRequestMessage request = new(HttpMethod.Get, "/api/v1/runs");
+        request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"key:{server.Keys["Viewer"]}")));
+        using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+        response.StatusCode.ShouldBe(HttpStatusCode.OK);
+        using HttpRequestMessage audit = Request("GET", $"/api/v1/audit?where=subject%3D'key/{server.Viewer.Id}'", server.Keys["Viewer"]);
+        using HttpResponseMessage trail = await server.Http.SendAsync(audit, TestContext.Current.CancellationToken);
+        string said = await trail.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        said.ShouldContain("key.created");
+        said.ShouldNotContain(server.Keys["Viewer"]!.Split('_')[2], Case.Sensitive, "no secret in the books");
+    }
+
+    [Theory]
+    [InlineData("http://localhost:5080;http://127.0.0.1:5081;http://[::1]:5082", true)]
+    [InlineData("http://localhost:5080;http://0.0.0.0:5081", false)]
+    [InlineData("http://*:5080", false)]
+    [InlineData("http://10.1.2.3:80", false)]
+    public void An_address_is_this_machine_s_own_or_it_is_not(string urls, bool isLoopback) => AccessPolicy.Of(urls.Split(';')).IsLoopbackOnly.ShouldBe(isLoopback);
+
+    private async Task<HttpStatusCode> Ask(string method, string path, string? key)
+    {
+        using HttpRequestMessage request = Request(method, path, key);
+        if (method is "POST" or "PUT" or "PATCH") request.Content = new StringContent("{}", Encoding.UTF8, "application/json");
+        using CancellationTokenSource limit = new(TimeSpan.FromSeconds(20));
+        using HttpResponseMessage response = await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token);
+        return response.StatusCode;
+    }
+
+    private static HttpRequestMessage Request(string method, string path, string? key)
+    {
+        HttpRequestMessage request = new(new HttpMethod(method), path);
+        if (key is not null) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        return request;
+    }
+
+    [GeneratedRegex(@"\{[^}]*\}")]
+    private static partial Regex Parameter();
+}

@@ -1,0 +1,103 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Time.Testing;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Persistence.Tests;
+
+/// <summary>Versions by content, aliases over time: what was known, when, and by whose decision.</summary>
+public sealed class ModelRegistryTests : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-models-").FullName;
+    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 11, 1, 0, 0, 0, TimeSpan.Zero));
+    private ServiceProvider _services = null!;
+
+    private ModelRegistry Registry => _services.GetRequiredService<ModelRegistry>();
+
+    public async ValueTask InitializeAsync()
+    {
+        Workspace workspace = new(_folder);
+        workspace.TryLock().ShouldBeTrue();
+        _services = new ServiceCollection().AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        await using ArmoFlowDbContext db = await Context();
+        await db.Database.MigrateAsync();
+        foreach (string weights in new[] { "a", "b", "c" }) await Complete(weights);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _services.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task A_run_that_makes_new_bytes_makes_a_version_and_one_that_makes_the_same_does_not()
+    {
+        await Complete("b");
+        IReadOnlyList<ModelVersion> versions = await Registry.Versions("m", default);
+        versions.Select(v => v.Version).ShouldBe([3, 2, 1]);
+        (await Registry.Resolve("m", default)).Version.ShouldBe(3, "no champion: the newest");
+        (await Registry.Resolve("m@2", default)).Version.ShouldBe(2);
+        (await Should.ThrowAsync<RegistryException>(() => Registry.Resolve("m@9", default))).Message.ShouldContain("newest is 3");
+        (await Should.ThrowAsync<RegistryException>(() => Registry.Resolve("n", default))).Message.ShouldContain("no model 'n'");
+        (await Should.ThrowAsync<RegistryException>(() => Registry.Resolve("m@champion", default))).Message.ShouldContain("no alias");
+    }
+
+    [Fact]
+    public async Task An_alias_answers_what_it_meant_when_and_what_was_known_then()
+    {
+        Caller.Current = new Caller("ada");
+        DateTimeOffset start = _time.GetUtcNow();
+        await Point(1, "first");
+        _time.Advance(TimeSpan.FromDays(10));
+        await Point(2, "better");
+        _time.Advance(TimeSpan.FromDays(10));
+        Caller.Current = new Caller("grace");
+        AliasPeriod back = await Registry.RollBack("m", "champion", "it flatters", default);
+        (back.Version, back.DecidedBy, back.Reason).ShouldBe((1, "grace", "it flatters"));
+        _time.Advance(TimeSpan.FromDays(1));
+
+        (await Version(start.AddDays(5))).ShouldBe(1);
+        (await Version(start.AddDays(15))).ShouldBe(2);
+        (await Version(start.AddDays(20.5))).ShouldBe(1);
+        (await Version(start.AddDays(-1))).ShouldBeNull();
+        // On day 5 nobody knew that the first would be replaced: what was known then has no end.
+        AliasPeriod then = (await Registry.At("m", "champion", start.AddDays(15), start.AddDays(5), default)).ShouldNotBeNull();
+        (then.Version, then.ValidUntil).ShouldBe((1, null));
+        (await Registry.Resolve("m", default)).Version.ShouldBe(1);
+        (await Registry.List(default)).Single().Aliases.ShouldBe(new Dictionary<string, int> { ["champion"] = 1 });
+        AuditPage trail = await _services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.promoted', 'model.rolled-back')", null, 10, default);
+        trail.Events.Select(e => (e.Action, e.Actor)).ShouldBe([("model.rolled-back", "grace"), ("model.promoted", "ada"), ("model.promoted", "ada")]);
+    }
+
+    [Fact]
+    public async Task What_makes_no_sense_is_refused()
+    {
+        await Should.ThrowAsync<RegistryException>(() => Registry.RollBack("m", "champion", null, default));
+        await Point(1, null);
+        (await Should.ThrowAsync<RegistryException>(() => Point(1, null))).Message.ShouldContain("already");
+        (await Should.ThrowAsync<RegistryException>(() => Registry.RollBack("m", "champion", null, default))).Message.ShouldContain("nothing to roll back to");
+        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "../etc", null, Array.Empty<object>(), "model.promoted", default));
+        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "v2", null, Array.Empty<object>(), "model.promoted", default));
+    }
+
+    private async Task<int?> Version(DateTimeOffset at) => (await Registry.At("m", "champion", at, null, default))?.Version;
+
+    private async Task<AliasPeriod> Point(int version, string? reason) => await Registry.Point(await Registry.Resolve($"m@{version}", default), "champion", reason, Array.Empty<object>(), "model.promoted", default);
+
+    private async Task Complete(string weights)
+    {
+        await using ArmoFlowDbContext db = await Context();
+        RunState run = new() { CorrelationId = Guid.NewGuid(), Name = "m" };
+        foreach (string name in new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }) run.Artifacts[name] = new ArtifactRef(weights + name, 1);
+        await ModelRegistry.Enter(db, run, _time.GetUtcNow(), default);
+        await db.SaveChangesAsync();
+    }
+
+    private async Task<ArmoFlowDbContext> Context() => await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+}
