@@ -2,6 +2,7 @@ using System.CommandLine.Parsing;
 using System.Text.Json;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Filters;
@@ -42,7 +43,7 @@ internal static class Terminal
     /// <summary>The message of an error that the user can mend, or null.</summary>
     public static string? AsUserError(Exception e) => e switch
     {
-        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException => e.Message,
+        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException or ScheduleException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => AsUserError(inner),
         DbUpdateException { InnerException: { } inner } => AsUserError(inner),

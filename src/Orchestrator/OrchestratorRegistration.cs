@@ -1,6 +1,7 @@
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Sagas;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Orchestrator.Scoring;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Outbox;
@@ -13,15 +14,16 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddHostedService<OutboxDelivery>()
+        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddHostedService<OutboxDelivery>()
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
-    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>();
+    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<ScheduleService>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {
         bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().StoredInBooks();
         bus.AddConsumer<ProgressConsumer, ProgressConsumerDefinition>();
+        bus.AddConsumer<QueuedFiringsConsumer, QueuedFiringsDefinition>();
     }
 }

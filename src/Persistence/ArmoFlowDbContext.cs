@@ -8,6 +8,7 @@ using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Schedules;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
@@ -42,6 +43,8 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<FaultRow> Faults => Set<FaultRow>();
     public DbSet<AuditEvent> AuditEvents => Set<AuditEvent>();
     public DbSet<AuditHead> AuditHeads => Set<AuditHead>();
+    public DbSet<Schedule> Schedules => Set<Schedule>();
+    public DbSet<Firing> Firings => Set<Firing>();
     public DbSet<AccessKey> AccessKeys => Set<AccessKey>();
     public DbSet<ModelVersion> ModelVersions => Set<ModelVersion>();
     public DbSet<AliasPeriod> AliasPeriods => Set<AliasPeriod>();
@@ -118,6 +121,18 @@ public class ArmoFlowDbContext : DbContext
         {
             head.Property(h => h.Id).ValueGeneratedNever();
             head.HasData(new AuditHead());
+        });
+        modelBuilder.Entity<Schedule>(schedule =>
+        {
+            schedule.HasKey(s => s.Name);
+            AsJson<RunSpec>(schedule.Property(s => s.Spec), isReplacedWhole: true);
+            schedule.Property(s => s.Misfire).HasConversion<string>();
+            schedule.Property(s => s.Overlap).HasConversion<string>();
+        });
+        modelBuilder.Entity<Firing>(firing =>
+        {
+            firing.HasKey(f => new { f.Schedule, f.DueAt });
+            firing.HasIndex(f => f.RunId);
         });
         modelBuilder.Entity<AccessKey>().Property(k => k.Scope).HasConversion<string>();
         modelBuilder.Entity<ModelVersion>(version =>

@@ -1,38 +1,38 @@
 using ArmoFlow.Persistence.Work;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Workers;
 
-/// <summary>Enters what workers write down in the books, each second what has grown, so that little is lost with a killed process.</summary>
-public sealed class LogKeeper(StepLogBooks books, RunningWork running, ILogger<LogKeeper> log) : BackgroundService
+/// <summary>Enters in the books what workers write down, so that little is lost with a killed process.</summary>
+public sealed class LogKeeper(StepLogBooks books, RunningWork running, ILogger<LogKeeper> log)
 {
-    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), LastLimit = TimeSpan.FromSeconds(10);
+    private const int EndedAtOnce = 50; // each is a file to put into the store
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    /// <summary>What has grown of work that lasts; work that is over sooner is entered once, when it has ended.</summary>
+    public Task EnterGrown(TimeSpan lasting, CancellationToken cancel) => Enter([.. running.InHand.Where(w => w.Age >= lasting).Select(w => w.Log)], cancel);
+
+    /// <summary>What has ended; true if more is left.</summary>
+    public async Task<bool> EnterEnded(CancellationToken cancel)
     {
-        using PeriodicTimer timer = new(Tick);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken)) await Enter(stoppingToken);
-        }
-        catch (OperationCanceledException) { }
-        using CancellationTokenSource limit = new(LastLimit);
-        await Enter(limit.Token);
+        List<WorkLog> ended = running.TakeEnded(EndedAtOnce);
+        if (!await Enter(ended, cancel)) running.PutBack(ended);
+        return ended.Count == EndedAtOnce;
     }
 
-    private async Task Enter(CancellationToken cancel)
+    private async Task<bool> Enter(List<WorkLog> logs, CancellationToken cancel)
     {
-        // Work that is over within the second is entered once, when it has ended.
-        List<WorkLog> open = [.. running.InHand.Where(w => w.Age >= Tick).Select(w => w.Log)], ended = running.TakeEnded();
-        List<(WorkLog Log, StepLog Row)> grown = [.. open.Concat(ended).Distinct().Select(l => (l, l.TakeIfGrown())).Where(l => l.Item2 is not null).Select(l => (l.l, l.Item2!))];
-        if (grown.Count == 0) return;
-        try { await books.Enter([.. grown.Select(g => g.Row)], cancel); }
+        List<(WorkLog Log, StepLog Row)> grown = [.. logs.Select(l => (l, l.TakeIfGrown())).Where(l => l.Item2 is not null).Select(l => (l.l, l.Item2!))];
+        if (grown.Count == 0) return true;
+        try
+        {
+            await books.Enter([.. grown.Select(g => g.Row)], cancel);
+            return true;
+        }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             log.LogWarning("logs of work: {Message}; trying again", e.Message);
             foreach ((WorkLog taken, _) in grown) taken.PutBack();
-            running.PutBack(ended);
+            return false;
         }
     }
 }

@@ -47,10 +47,10 @@ public sealed class RunningWork(ThisWorker worker)
     }
 
     /// <summary>The logs of work that ended since they were last taken.</summary>
-    public List<WorkLog> TakeEnded()
+    public List<WorkLog> TakeEnded(int most)
     {
         List<WorkLog> taken = [];
-        while (_ended.TryDequeue(out WorkLog? log)) taken.Add(log);
+        while (taken.Count < most && _ended.TryDequeue(out WorkLog? log)) taken.Add(log);
         return taken;
     }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Reflection;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Features;
@@ -18,9 +19,9 @@ public sealed record ThisWorker(IReadOnlyCollection<string> Steps)
 /// Announces this process in the books, holds leases for work that lasts longer than a second, and renews them as long as it
 /// lives. When the process is asked to end, its work goes back to the queues at once.
 /// </summary>
-public sealed class SignsOfLife(WorkBooks books, RunningWork running, ThisWorker self, ILogger<SignsOfLife> log, IHostApplicationLifetime? lifetime = null) : BackgroundService
+public sealed class SignsOfLife(WorkBooks books, RunningWork running, LogKeeper logs, ThisWorker self, ILogger<SignsOfLife> log, IHostApplicationLifetime? lifetime = null) : BackgroundService
 {
-    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10), LeaveLimit = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10), LeaveLimit = TimeSpan.FromSeconds(5), LogLimit = TimeSpan.FromSeconds(4);
     private readonly Dictionary<WorkInHand, WorkLease> _leases = new(ReferenceEqualityComparer.Instance);
     private readonly WorkerRow _worker = new()
     {
@@ -48,7 +49,10 @@ public sealed class SignsOfLife(WorkBooks books, RunningWork running, ThisWorker
                 try
                 {
                     if (ticks++ % beat == 0) await books.Beat(_worker, string.Join(", ", running.InHand.Select(w => $"{w.Step} of {w.RunId}")), stoppingToken);
+                    await logs.EnterGrown(Tick / 2, stoppingToken); // before its lease: work that can be lost has a log
                     await ExchangeLeases(stoppingToken);
+                    long start = Stopwatch.GetTimestamp();
+                    while (await logs.EnterEnded(stoppingToken) && Stopwatch.GetElapsedTime(start) < LogLimit) { }
                 }
                 catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("sign of life: {Message}; trying again", e.Message); }
             }
@@ -72,7 +76,11 @@ public sealed class SignsOfLife(WorkBooks books, RunningWork running, ThisWorker
     private async Task Leave()
     {
         using CancellationTokenSource limit = new(LeaveLimit);
-        try { await books.Leave(_worker.Id, limit.Token); }
+        try
+        {
+            while (await logs.EnterEnded(limit.Token)) { }
+            await books.Leave(_worker.Id, limit.Token);
+        }
         catch (Exception e) { log.LogWarning("leaving: {Message}", e.Message); }
     }
 }

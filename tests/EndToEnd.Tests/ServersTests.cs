@@ -60,6 +60,30 @@ public class ServersTests(FaultBench bench)
     }
 
     [Fact]
+    public async Task Two_orchestrators_fire_each_period_once_also_when_one_of_them_is_killed()
+    {
+        bench.Require();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, "clocks");
+        Member[] orchestrators = await Task.WhenAll(cluster.Orchestrator(), cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}"));
+        string[] names = [.. Enumerable.Range(1, 5).Select(i => $"clock-{i}")];
+        await Task.WhenAll(names.Select(n => CommandLine.Succeed("schedules", "add", n, bench.Spec, "--cron", "* * * * * *", "--overlap", "Cancel", "--server", cluster.Url)));
+        (await CommandLine.Succeed("schedules", "list", "--server", cluster.Url)).Output.ShouldContain("clock-5");
+        await Eventually(async () => await cluster.Count("select count(*) from firings") >= 25);
+        orchestrators[1].Kill();
+        long before = await cluster.Count("select count(*) from firings");
+        await Eventually(async () => await cluster.Count("select count(*) from firings") >= before + 25);
+        foreach (string name in names) await CommandLine.Succeed("schedules", "pause", name, "--server", cluster.Url);
+        // Each firing has a run of its own, and no run is without its firing, whoever was killed in between.
+        await Eventually(async () => await cluster.Count("select count(*) from firings where run_id is null") == 0);
+        long firings = await cluster.Count("select count(*) from firings");
+        (await cluster.Count("select count(distinct run_id) from firings")).ShouldBe(firings);
+        (await cluster.Count("select count(*) from runs where trigger like 'schedule clock-%'")).ShouldBe(firings);
+        (await cluster.Count("select count(distinct trigger) from runs")).ShouldBe(firings);
+        (await CommandLine.Succeed("schedules", "history", "clock-1", "--server", cluster.Url)).Output.ShouldContain("Submitted");
+        (await CommandLine.Succeed("audit", "verify", "--server", cluster.Url)).Output.ShouldContain("whole");
+    }
+
+    [Fact]
     public async Task A_full_store_fails_the_run_with_the_remedy_and_a_retry_finishes_it()
     {
         bench.Require();

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
 using MassTransit;
@@ -38,7 +39,7 @@ public sealed partial class AccessTests(AccessTests.Server server) : IClassFixtu
             workspace.TryLock().ShouldBeTrue();
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddAccess(new AccessPolicy(IsLoopbackOnly: false)).AddRunsApi();
+            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false)).AddRunsApi();
             builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
             builder.Services.AddMassTransit(bus =>
             {

@@ -12,6 +12,7 @@ using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
@@ -243,7 +244,7 @@ public sealed class OldRunsTests : IAsyncDisposable
         Workspace workspace = new(_folder);
         workspace.TryLock().ShouldBeTrue();
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
-        builder.Services.AddEmbeddedPersistence(workspace).AddRunQueries().AddSingleton(_answers);
+        builder.Services.AddEmbeddedPersistence(workspace).AddRunQueries().AddSingleton<RunService>().AddSingleton<ScheduleRunner>().AddSingleton(_answers);
         if (delivers) builder.Services.AddHostedService<OutboxDelivery>();
         builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
         builder.Services.AddMassTransit(bus =>

@@ -2,6 +2,7 @@ using System.CommandLine;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.AspNetCore.Builder;
@@ -25,7 +26,7 @@ internal static class ServeCommand
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             EmbeddedHost.Configure(builder.Services, builder.Logging, folder);
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
-            builder.Services.AddAccess(policy).AddRunsApi();
+            builder.Services.AddSchedules(null).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             app.MapRunsApi();
             await EmbeddedHost.Prepare(app.Services, cancel);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Workers;
 using Microsoft.AspNetCore.Builder;
@@ -26,10 +27,10 @@ internal static class ServerCommands
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
-            builder.Services.AddOrchestrator().AddAccess(policy).AddRunsApi();
+            builder.Services.AddOrchestrator().AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
-            app.MapRunsApi();
             await ServerHost.RequireServers(app.Services, settings, cancel);
+            app.MapRunsApi();
             await ServerHost.RequireKey(app.Services, policy, cancel);
             Caller.Current = Caller.System; // what servers do by themselves is nobody's asking
             await app.StartAsync(cancel);

@@ -30,7 +30,7 @@ internal sealed class ServerClient : IRunClient
     {
         using StringContent body = new(await File.ReadAllTextAsync(specPath, cancel), MediaTypeHeaderValue.Parse("application/yaml"));
         using HttpRequestMessage request = new(HttpMethod.Post, "api/v1/runs") { Content = body };
-        request.Headers.Add("X-Spec-Folder", Path.GetDirectoryName(Path.GetFullPath(specPath)));
+        request.Headers.Add(RunsApi.SpecFolderHeader, Path.GetDirectoryName(Path.GetFullPath(specPath)));
         using HttpResponseMessage response = await _http.SendAsync(request, cancel);
         return (await Read<RunAccepted>(response, cancel)).RunId;
     }
@@ -94,12 +94,21 @@ internal sealed class ServerClient : IRunClient
     }
 
     /// <summary>A call with a JSON body; an answer of the kind that is asked for is an answer also where it says no.</summary>
-    public async Task<T> Send<T>(HttpMethod method, string path, object body, CancellationToken cancel)
+    public async Task<T> Send<T>(HttpMethod method, string path, object body, CancellationToken cancel, string? specFolder = null)
     {
         using HttpRequestMessage request = new(method, path) { Content = JsonContent.Create(body, options: Terminal.Json) };
+        if (specFolder is not null) request.Headers.Add(RunsApi.SpecFolderHeader, specFolder);
         using HttpResponseMessage response = await _http.SendAsync(request, cancel);
         return response.StatusCode == HttpStatusCode.Conflict && response.Content.Headers.ContentType?.MediaType == "application/json"
             ? (await response.Content.ReadFromJsonAsync<T>(Terminal.Json, cancel))! : await Read<T>(response, cancel);
+    }
+
+    /// <summary>A call whose answer says nothing but that it was done.</summary>
+    public async Task Do(HttpMethod method, string path, CancellationToken cancel)
+    {
+        using HttpRequestMessage request = new(method, path);
+        using HttpResponseMessage response = await _http.SendAsync(request, cancel);
+        if (!response.IsSuccessStatusCode) await Read<object>(response, cancel);
     }
 
     private static async Task<T> Read<T>(HttpResponseMessage response, CancellationToken cancel)

@@ -20,6 +20,9 @@ public sealed record RunDocument
     public required JsonObject Metrics { get; init; }
     public required string? Error { get; init; }
 
+    /// <summary>What asked for it, such as a schedule; null for a person.</summary>
+    public string? Trigger { get; init; }
+
     /// <summary>True where the error is the input's.</summary>
     public bool BadInput { get; init; }
 

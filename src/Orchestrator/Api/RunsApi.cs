@@ -12,6 +12,7 @@ using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
+using Hangfire;
 using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -33,7 +34,7 @@ public sealed record RunEvent(RunDocument Run, StepProgressed? Progress);
 public static class RunsApi
 {
     private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
-    private const string SpecFolderHeader = "X-Spec-Folder";
+    public const string SpecFolderHeader = "X-Spec-Folder";
 
     public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddOpenApi();
 
@@ -60,17 +61,22 @@ public static class RunsApi
         foreach (string action in new[] { "redeliver", "archive" })
             faults.MapPost($"{{which}}/{action}", (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) => Decide(which, action, books, signal, cancel)).Requires(Scope.Operator).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
         app.MapModelsApi();
+        app.MapSchedulesApi();
+        if (app.Services.GetService<JobStorage>() is { } storage) app.MapHangfireDashboard("/hangfire", new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules" }, storage).Requires(Scope.Admin);
         app.MapScoreApi();
         app.MapAuditApi();
         app.MapGet("/health/ready", Ready).Requires(null).ExcludeFromDescription();
         app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).Requires(null).ExcludeFromDescription();
     }
 
+    /// <summary>What a spec's paths are relative to.</summary>
+    public static string SpecFolder(HttpRequest request) => request.Headers.TryGetValue(SpecFolderHeader, out Microsoft.Extensions.Primitives.StringValues given) ? given.ToString() : Directory.GetCurrentDirectory();
+
     private static async Task<Results<Accepted<RunAccepted>, ProblemHttpResult>> Submit(HttpRequest request, RunService service, CancellationToken cancel)
     {
         using StreamReader reader = new(request.Body);
         string text = await reader.ReadToEndAsync(cancel);
-        string folder = request.Headers.TryGetValue(SpecFolderHeader, out Microsoft.Extensions.Primitives.StringValues given) ? given.ToString() : Directory.GetCurrentDirectory();
+        string folder = SpecFolder(request);
         try
         {
             Guid id = await service.Submit(SpecReader.Parse(text, "spec", folder), cancel);

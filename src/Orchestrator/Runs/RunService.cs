@@ -17,9 +17,19 @@ public sealed class RunService(BusOutbox outbox, RunQueries queries, IDbContextF
     /// <summary>Enters a run in the books, together with the message that starts it.</summary>
     public async Task<Guid> Submit(RunSpec spec, CancellationToken cancel)
     {
-        RunState run = new() { CorrelationId = NewId.NextGuid() };
-        run.Open(spec, time.GetUtcNow());
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await Submit(db, spec, null, cancel);
+    }
+
+    /// <summary>The same, with the caller's other changes.</summary>
+    /// <param name="db">The caller's books.</param>
+    /// <param name="spec">The spec.</param>
+    /// <param name="trigger">What asked for it; null for a person.</param>
+    /// <param name="cancel">Gives up.</param>
+    public async Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, CancellationToken cancel)
+    {
+        RunState run = new() { CorrelationId = NewId.NextGuid(), Trigger = trigger };
+        run.Open(spec, time.GetUtcNow());
         db.Runs.Add(run);
         db.RunTags.AddRange(run.Tags.Distinct().Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
         await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId, Spec = spec }, cancel);

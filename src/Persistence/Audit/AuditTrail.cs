@@ -37,7 +37,7 @@ public static class AuditTrail
         string subject = $"run/{run.Entity.CorrelationId}";
         if (run.State == EntityState.Added)
         {
-            db.Note("run.submitted", subject, after: new { name = run.Entity.Name, spec = run.Entity.SpecDigest, tags = run.Entity.Tags });
+            db.Note("run.submitted", subject, after: new { name = run.Entity.Name, spec = run.Entity.SpecDigest, tags = run.Entity.Tags, trigger = run.Entity.Trigger });
             return;
         }
         string before = (string)run.OriginalValues[nameof(RunState.CurrentState)]!;

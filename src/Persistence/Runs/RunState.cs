@@ -30,6 +30,9 @@ public sealed class RunState : SagaStateMachineInstance
     public string? Error { get; set; }
     public bool BadInput { get; set; }
 
+    /// <summary>What asked for the run, such as a schedule; null for a person.</summary>
+    public string? Trigger { get; set; }
+
     /// <summary>Grows with each asking for a step; an answer to an older one is ignored.</summary>
     public int Attempt { get; set; }
     public DateTimeOffset SubmittedAt { get; set; }
@@ -69,6 +72,7 @@ public sealed class RunState : SagaStateMachineInstance
         Artifacts = Artifacts.OrderBy(a => a.Key, StringComparer.Ordinal).ToDictionary(a => a.Key, a => new ArtifactDocument(a.Value.Sha256, a.Value.Bytes, pathOf(a.Value.Sha256))),
         Metrics = (JsonObject)Metrics.DeepClone(),
         Error = Error,
+        Trigger = Trigger,
         BadInput = BadInput,
     };
 }

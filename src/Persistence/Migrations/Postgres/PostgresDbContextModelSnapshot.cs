@@ -676,6 +676,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("text")
                         .HasColumnName("tags");
 
+                    b.Property<string>("Trigger")
+                        .HasColumnType("text")
+                        .HasColumnName("trigger");
+
                     b.Property<int>("WorkflowVersion")
                         .HasColumnType("integer")
                         .HasColumnName("workflow_version");
@@ -736,6 +740,100 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasDatabaseName("ix_run_tags_tag_state_submitted_at");
 
                     b.ToTable("run_tags", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Firing", b =>
+                {
+                    b.Property<string>("Schedule")
+                        .HasColumnType("text")
+                        .HasColumnName("schedule");
+
+                    b.Property<DateTimeOffset>("DueAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("due_at");
+
+                    b.Property<string>("Detail")
+                        .HasColumnType("text")
+                        .HasColumnName("detail");
+
+                    b.Property<DateTimeOffset>("FiredAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("fired_at");
+
+                    b.Property<string>("Outcome")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("outcome");
+
+                    b.Property<Guid?>("RunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("run_id");
+
+                    b.HasKey("Schedule", "DueAt")
+                        .HasName("pk_firings");
+
+                    b.HasIndex("RunId")
+                        .HasDatabaseName("ix_firings_run_id");
+
+                    b.ToTable("firings", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Schedule", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<DateTimeOffset>("ActiveSince")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("active_since");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("created_by");
+
+                    b.Property<string>("Cron")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("cron");
+
+                    b.Property<double>("JitterSeconds")
+                        .HasColumnType("double precision")
+                        .HasColumnName("jitter_seconds");
+
+                    b.Property<string>("Misfire")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("misfire");
+
+                    b.Property<string>("Overlap")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("overlap");
+
+                    b.Property<DateTimeOffset?>("PausedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("paused_at");
+
+                    b.Property<string>("Spec")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("spec");
+
+                    b.Property<string>("TimeZone")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("time_zone");
+
+                    b.Property<DateTimeOffset>("UpdatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("updated_at");
+
+                    b.HasKey("Name")
+                        .HasName("pk_schedules");
+
+                    b.ToTable("schedules", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Steps.FeatureRow", b =>

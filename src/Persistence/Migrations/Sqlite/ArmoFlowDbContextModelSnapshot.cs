@@ -669,6 +669,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("TEXT")
                         .HasColumnName("tags");
 
+                    b.Property<string>("Trigger")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("trigger");
+
                     b.Property<int>("WorkflowVersion")
                         .HasColumnType("INTEGER")
                         .HasColumnName("workflow_version");
@@ -730,6 +734,103 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasDatabaseName("ix_run_tags_tag_state_submitted_at");
 
                     b.ToTable("run_tags", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Firing", b =>
+                {
+                    b.Property<string>("Schedule")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("schedule");
+
+                    b.Property<string>("DueAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("due_at");
+
+                    b.Property<string>("Detail")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("detail");
+
+                    b.Property<string>("FiredAt")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("fired_at");
+
+                    b.Property<string>("Outcome")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("outcome");
+
+                    b.Property<Guid?>("RunId")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("run_id");
+
+                    b.HasKey("Schedule", "DueAt")
+                        .HasName("pk_firings");
+
+                    b.HasIndex("RunId")
+                        .HasDatabaseName("ix_firings_run_id");
+
+                    b.ToTable("firings", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Schedule", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("name");
+
+                    b.Property<string>("ActiveSince")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("active_since");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("created_by");
+
+                    b.Property<string>("Cron")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("cron");
+
+                    b.Property<double>("JitterSeconds")
+                        .HasColumnType("REAL")
+                        .HasColumnName("jitter_seconds");
+
+                    b.Property<string>("Misfire")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("misfire");
+
+                    b.Property<string>("Overlap")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("overlap");
+
+                    b.Property<string>("PausedAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("paused_at");
+
+                    b.Property<string>("Spec")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("spec");
+
+                    b.Property<string>("TimeZone")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("time_zone");
+
+                    b.Property<string>("UpdatedAt")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("updated_at");
+
+                    b.HasKey("Name")
+                        .HasName("pk_schedules");
+
+                    b.ToTable("schedules", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Steps.FeatureRow", b =>

@@ -1,0 +1,169 @@
+using System.CommandLine;
+using System.Globalization;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Orchestrator.Schedules;
+using ArmoFlow.Persistence.Schedules;
+using Microsoft.Extensions.DependencyInjection;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+/// <summary>Specs that are run by the clock, by whatever server works on the books.</summary>
+internal static class ScheduleCommands
+{
+    public static Command Schedules() => new("schedules", "Runs specs by the clock; a server (serve or orchestrator) must run for them to fire.")
+    {
+        List(), Add(), Change("remove", "Removes a schedule; its history stays."), Change("pause", "Pauses a schedule."),
+        Change("resume", "Goes on with a schedule from now; what was due in between is not made up for."), RunNow(), History(),
+    };
+
+    private static Command List()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("list", "Lists schedules, with their next five firings.") { workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            IReadOnlyList<ScheduleDocument> schedules = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), service => service.List(cancel), client => client.Get<IReadOnlyList<ScheduleDocument>>("api/v1/schedules", cancel));
+            if (parsed.GetValue(json)) Terminal.PrintJson(schedules);
+            else if (schedules.Count == 0) Console.Error.WriteLine("no schedule yet; add one with: armoflow schedules add NAME SPEC.yaml --cron '30 2 * * *'");
+            else
+            {
+                Table table = RunTables.New("schedule", "cron", "time zone", "spec", "missed", "overlap", "next");
+                foreach (ScheduleDocument s in schedules)
+                    table.AddRow(Markup.Escape(s.Name), Markup.Escape(s.Cron), Markup.Escape(s.TimeZone), Markup.Escape(s.Spec), s.Misfire.ToString(), s.Overlap.ToString(), s.PausedAt is { } paused ? $"paused since {Time(paused)}" : string.Join('\n', s.Next.Select(Time)));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Add()
+    {
+        Argument<string> name = Name(), spec = new("spec") { Description = "The spec's path." };
+        Option<string> cron = new("--cron") { Description = "Minute, hour, day, month, weekday, such as '30 2 * * 1-5'; six fields begin with seconds.", Required = true };
+        Option<string> zone = new("--time-zone") { Description = "IANA name, such as Europe/Zurich.", DefaultValueFactory = _ => "UTC" };
+        Option<Misfire> misfire = new("--missed") { Description = "Periods that pass while no server runs: Once (one run for all of them) or Skip." };
+        Option<Overlap> overlap = new("--overlap") { Description = "While the run before is in progress: Skip, Queue (one waits) or Cancel (the one before)." };
+        Option<double> jitter = new("--jitter") { Description = "Each firing waits for a part of these seconds, decided by its name and time." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("add", "Adds a schedule, or puts it in place of the one of its name; the spec is kept as it is now.") { name, spec, cron, zone, misfire, overlap, jitter, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string path = parsed.GetRequiredValue(spec);
+            RunSpec read = SpecReader.Load(path);
+            ScheduleRequest request = new()
+            {
+                Name = parsed.GetRequiredValue(name),
+                Cron = parsed.GetRequiredValue(cron),
+                TimeZone = parsed.GetRequiredValue(zone),
+                Spec = await File.ReadAllTextAsync(path, cancel),
+                Misfire = parsed.GetValue(misfire),
+                Overlap = parsed.GetValue(overlap),
+                JitterSeconds = parsed.GetValue(jitter),
+            };
+            Schedule schedule = new() { Name = request.Name, Cron = request.Cron, TimeZone = request.TimeZone, Spec = read, Misfire = request.Misfire, Overlap = request.Overlap, JitterSeconds = request.JitterSeconds };
+            ScheduleDocument added = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), service => service.Put(schedule, cancel), client => client.Send<ScheduleDocument>(HttpMethod.Post, "api/v1/schedules", request, cancel, read.Folder));
+            if (parsed.GetValue(json)) Terminal.PrintJson(added);
+            else Console.Error.WriteLine($"{added.Name}: next {string.Join(", ", added.Next.Select(Time))}");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Change(string action, string description)
+    {
+        Argument<string> name = Name();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Command command = new(action, description) { name, workspace, server };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string which = parsed.GetRequiredValue(name), path = $"api/v1/schedules/{Uri.EscapeDataString(which)}";
+            await Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async service =>
+            {
+                if (action == "remove") await service.Remove(which, cancel);
+                else await (action == "pause" ? service.Pause(which, cancel) : service.Resume(which, cancel));
+                return null;
+            }, async client =>
+            {
+                await client.Do(action == "remove" ? HttpMethod.Delete : HttpMethod.Post, action == "remove" ? path : $"{path}/{action}", cancel);
+                return null;
+            });
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command RunNow()
+    {
+        Argument<string> name = Name();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("run-now", "Runs a schedule's spec now, whatever the clock says.") { name, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string which = parsed.GetRequiredValue(name);
+            if (parsed.GetValue(server) is { } url)
+            {
+                await using ServerClient client = new(url);
+                Firing asked = await client.Send<Firing>(HttpMethod.Post, $"api/v1/schedules/{Uri.EscapeDataString(which)}/run-now", new { }, cancel);
+                Terminal.PrintJson(asked);
+                return ExitCodes.Done;
+            }
+            await using EmbeddedHost host = await EmbeddedHost.Start(parsed.GetRequiredValue(workspace), cancel);
+            Firing firing = await host.Services.GetRequiredService<ScheduleRunner>().RunNow(which, cancel);
+            if (firing.RunId is not { } run) throw new UsageException($"schedule {which}: {firing.Outcome} ({firing.Detail}).");
+            return RunCommands.Report(await RunView.Follow(RunsApi.Changes(run, host.Services.GetRequiredService<RunQueries>(), cancel)), parsed.GetValue(json));
+        });
+        return command;
+    }
+
+    private static Command History()
+    {
+        Argument<string> name = Name();
+        Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 20 };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("history", "Lists a schedule's firings, newest first.") { name, limit, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string which = parsed.GetRequiredValue(name);
+            IReadOnlyList<Firing> firings = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), service => service.History(which, parsed.GetValue(limit), cancel), client => client.Get<IReadOnlyList<Firing>>($"api/v1/schedules/{Uri.EscapeDataString(which)}/history?limit={parsed.GetValue(limit)}", cancel));
+            if (parsed.GetValue(json)) Terminal.PrintJson(firings);
+            else if (firings.Count == 0) Console.Error.WriteLine($"schedule {which} has not fired");
+            else
+            {
+                Table table = RunTables.New("due", "fired", "outcome", "run", "detail");
+                foreach (Firing f in firings) table.AddRow(Time(f.DueAt), Time(f.FiredAt), f.Outcome, f.RunId?.ToString() ?? "", Markup.Escape(f.Detail ?? ""));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Argument<string> Name() => new("name") { Description = "The schedule's name." };
+
+    private static async Task<T> Ask<T>(string? server, string workspace, Func<ScheduleService, Task<T>> here, Func<ServerClient, Task<T>> there)
+    {
+        if (server is null)
+        {
+            await using ServiceProvider books = EmbeddedHost.OpenBooks(workspace);
+            return await here(books.GetRequiredService<ScheduleService>());
+        }
+        await using ServerClient client = new(server);
+        return await there(client);
+    }
+
+    private static string Time(DateTimeOffset time) => time.ToString("u", CultureInfo.InvariantCulture);
+}

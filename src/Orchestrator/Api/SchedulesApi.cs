@@ -1,0 +1,62 @@
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Schedules;
+using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Schedules;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace ArmoFlow.Orchestrator.Api;
+
+/// <summary>A schedule to add, or to put in place of the one of its name.</summary>
+public sealed record ScheduleRequest
+{
+    public required string Name { get; init; }
+
+    /// <summary>Five fields, or six with seconds first.</summary>
+    public required string Cron { get; init; }
+
+    /// <summary>IANA name.</summary>
+    public string TimeZone { get; init; } = "UTC";
+
+    /// <summary>The spec, as YAML; its paths are relative to the header X-Spec-Folder, or to the server's folder.</summary>
+    public required string Spec { get; init; }
+    public Misfire Misfire { get; init; }
+    public Overlap Overlap { get; init; }
+    public double JitterSeconds { get; init; }
+}
+
+/// <summary>The HTTP calls for schedules.</summary>
+internal static class SchedulesApi
+{
+    public static void MapSchedulesApi(this IEndpointRouteBuilder app)
+    {
+        RouteGroupBuilder schedules = app.MapGroup("/api/v1/schedules").WithTags("schedules").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatCannotBe);
+        schedules.MapGet("", (ScheduleService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Schedules, with their next five firings.");
+        schedules.MapGet("{name}/history", (string name, ScheduleService service, CancellationToken cancel, int limit = 100) => service.History(name, limit, cancel)).WithSummary("A schedule's firings, newest first.");
+        schedules.MapPost("", (ScheduleRequest request, HttpRequest http, ScheduleService service, CancellationToken cancel) => service.Put(Read(request, RunsApi.SpecFolder(http)), cancel)).Requires(Scope.Operator).WithSummary("Adds a schedule, or puts it in place of the one of its name.");
+        schedules.MapDelete("{name}", (string name, ScheduleService service, CancellationToken cancel) => service.Remove(name, cancel)).Requires(Scope.Operator).WithSummary("Removes a schedule; its history stays.");
+        schedules.MapPost("{name}/pause", (string name, ScheduleService service, CancellationToken cancel) => service.Pause(name, cancel)).Requires(Scope.Operator).WithSummary("Pauses a schedule.");
+        schedules.MapPost("{name}/resume", (string name, ScheduleService service, CancellationToken cancel) => service.Resume(name, cancel)).Requires(Scope.Operator).WithSummary("Goes on with a schedule from now; what was due in between is not made up for.");
+        schedules.MapPost("{name}/run-now", (string name, ScheduleRunner runner, CancellationToken cancel) => runner.RunNow(name, cancel)).Requires(Scope.Operator).WithSummary("Runs a schedule's spec now.");
+    }
+
+    private static Schedule Read(ScheduleRequest r, string folder) => new()
+    {
+        Name = r.Name,
+        Cron = r.Cron,
+        TimeZone = r.TimeZone,
+        Spec = SpecReader.Parse(r.Spec, "spec", folder),
+        Misfire = r.Misfire,
+        Overlap = r.Overlap,
+        JitterSeconds = r.JitterSeconds,
+    };
+
+    private static async ValueTask<object?> RefuseWhatCannotBe(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
+    {
+        try { return await next(context); }
+        catch (ScheduleException e) { return TypedResults.Problem(e.Message, title: "The schedule cannot be so.", statusCode: e.Message.StartsWith("no schedule", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status400BadRequest); }
+        catch (SpecException e) { return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest); }
+    }
+}

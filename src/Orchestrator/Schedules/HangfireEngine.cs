@@ -1,0 +1,85 @@
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Schedules;
+using Hangfire;
+using Hangfire.InMemory;
+using Hangfire.PostgreSql;
+using Hangfire.PostgreSql.Factories;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Orchestrator.Schedules;
+
+/// <summary>
+/// The clock of the schedules: a recurring Hangfire job for each, in storage that all orchestrators share. The books' own table
+/// says which there are; what Hangfire fires late, twice or never is put right by <see cref="ScheduleRunner"/>, which fires a period once.
+/// </summary>
+public sealed class HangfireEngine(IDbContextFactory<ArmoFlowDbContext> contexts, IServiceProvider services, ILogger<HangfireEngine> log) : BackgroundService
+{
+    private static readonly TimeSpan Look = TimeSpan.FromSeconds(10), Polling = TimeSpan.FromSeconds(2);
+    private const int Workers = 2;
+    private readonly Dictionary<string, DateTimeOffset> _known = [];
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        BackgroundJobServer? server = null;
+        using PeriodicTimer timer = new(Look);
+        try
+        {
+            do
+            {
+                try
+                {
+                    // Hangfire is not even begun until there is something to fire: it asks its storage all the time.
+                    if (await Follow(stoppingToken)) server ??= Begin();
+                }
+                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("schedules: {Message}; trying again", e.Message); }
+            }
+            while (await timer.WaitForNextTickAsync(stoppingToken));
+        }
+        catch (OperationCanceledException) { }
+        server?.Dispose();
+    }
+
+    /// <summary>Brings Hangfire's jobs to what the books say; true if there is any.</summary>
+    private async Task<bool> Follow(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        List<Schedule> schedules = await db.Schedules.AsNoTracking().Where(s => s.PausedAt == null).ToListAsync(cancel);
+        foreach (Schedule schedule in schedules.Where(s => _known.GetValueOrDefault(s.Name) != s.UpdatedAt))
+        {
+            Jobs.AddOrUpdate<ScheduleRunner>(schedule.Name, runner => runner.Fire(schedule.Name, CancellationToken.None), Often(schedule), new RecurringJobOptions { TimeZone = TimeZoneInfo.FindSystemTimeZoneById(schedule.TimeZone), MisfireHandling = MisfireHandlingMode.Relaxed });
+            Jobs.Trigger(schedule.Name); // what was missed meanwhile, if anything
+            _known[schedule.Name] = schedule.UpdatedAt;
+        }
+        foreach (string gone in _known.Keys.Except(schedules.Select(s => s.Name)).ToList())
+        {
+            Jobs.RemoveIfExists(gone);
+            _known.Remove(gone);
+        }
+        return _known.Count > 0;
+    }
+
+    /// <summary>With jitter, each minute: the runner knows how long a firing waits.</summary>
+    private static string Often(Schedule schedule) => schedule.JitterSeconds > 0 ? Cron.Minutely() : schedule.Cron;
+
+    private IRecurringJobManager Jobs => services.GetRequiredService<IRecurringJobManager>();
+
+    private BackgroundJobServer Begin() => new(new BackgroundJobServerOptions { WorkerCount = Workers, SchedulePollingInterval = Polling, Activator = new Activate(services) }, services.GetRequiredService<JobStorage>());
+
+    private sealed class Activate(IServiceProvider services) : JobActivator
+    {
+        public override object ActivateJob(Type jobType) => services.GetRequiredService(jobType);
+    }
+}
+
+public static class SchedulesRegistration
+{
+    /// <summary>The schedules' clock: in memory for the embedded default, else in Postgres, where all orchestrators share it.</summary>
+    public static IServiceCollection AddSchedules(this IServiceCollection services, string? postgres) => services
+        .AddSingleton<JobStorage>(_ => postgres is null ? new InMemoryStorage() : new PostgreSqlStorage(new NpgsqlConnectionFactory(postgres, new PostgreSqlStorageOptions()), new PostgreSqlStorageOptions { SchemaName = "hangfire", QueuePollInterval = TimeSpan.FromSeconds(5), EnableLongPolling = true }))
+        .AddSingleton<IRecurringJobManager>(s => new RecurringJobManager(s.GetRequiredService<JobStorage>()))
+        .AddHangfire(_ => { }) // what its dashboard needs; the storage is the one above
+        .AddHostedService<HangfireEngine>();
+}

@@ -1,0 +1,110 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Schedules;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace ArmoFlow.Orchestrator.Schedules;
+
+/// <summary>
+/// Fires what is due. It may be called at any time, by several orchestrators at once and again after a crash: a firing's row and
+/// its run are one transaction, and a period has one row.
+/// </summary>
+public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, BusOutbox outbox, OutboxSignal signal, TimeProvider time)
+{
+    private static readonly TimeSpan OnTime = TimeSpan.FromMinutes(1); // later than that, the period was missed
+    private static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
+
+    /// <summary>Fires a schedule's newest period, if it is due and nobody has.</summary>
+    public async Task Fire(string name, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is not { PausedAt: null } schedule) return;
+        DateTimeOffset now = time.GetUtcNow(), since = await db.Firings.Where(f => f.Schedule == name).MaxAsync(f => (DateTimeOffset?)f.DueAt, cancel) is { } last && last > schedule.ActiveSince ? last : schedule.ActiveSince;
+        (DateTimeOffset? newest, int count) = new ScheduleTimes(schedule.Cron, schedule.TimeZone).Newest(since, now);
+        if (newest is not { } due || now < due + Jitter(schedule, due)) return;
+        bool isMissed = now - due - Jitter(schedule, due) > OnTime && schedule.Misfire == Misfire.Skip;
+        await Enter(db, schedule, due, isMissed, count > 1 ? $"{count - 1} earlier periods passed while no server ran" : null, cancel);
+    }
+
+    /// <summary>Runs a schedule's spec now, whatever the clock says.</summary>
+    /// <exception cref="ScheduleException">There is no such schedule.</exception>
+    public async Task<Firing> RunNow(string name, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        Schedule schedule = await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.");
+        return (await Enter(db, schedule, time.GetUtcNow(), isMissed: false, $"asked for by {Caller.Current.Name}", cancel))!;
+    }
+
+    /// <summary>What waited for a run that has ended.</summary>
+    public async Task Release(Guid ended, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        if (await db.Firings.AsNoTracking().Where(f => f.RunId == ended).Select(f => f.Schedule).FirstOrDefaultAsync(cancel) is not { } name) return;
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        Firing? waiting = await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
+        // Claimed by a condition on the row: of two that see the same end, one goes on.
+        if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == Firing.Queued).ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, Firing.Submitted), cancel) == 0) return;
+        Schedule schedule = await db.Schedules.AsNoTracking().SingleAsync(s => s.Name == name, cancel);
+        (waiting.Outcome, waiting.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, waiting.DueAt), cancel));
+        await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
+        signal.Raise();
+    }
+
+    private async Task<Firing?> Enter(ArmoFlowDbContext db, Schedule schedule, DateTimeOffset due, bool isMissed, string? detail, CancellationToken cancel)
+    {
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        DateTimeOffset at = new(due.UtcTicks - (due.UtcTicks % TimeSpan.TicksPerMillisecond), TimeSpan.Zero);
+        int entered = await db.Database.ExecuteSqlAsync($"insert into firings (schedule, due_at, fired_at, outcome) values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, '') on conflict (schedule, due_at) do nothing", cancel);
+        if (entered == 0) return null; // somebody else was first
+        Firing firing = await db.Firings.SingleAsync(f => f.Schedule == schedule.Name && f.DueAt == at, cancel);
+        firing.Detail = detail;
+        List<Guid> inProgress = await db.Firings.Where(f => f.Schedule == schedule.Name && f.RunId != null).Join(db.Runs.Where(r => !Ended.Contains(r.CurrentState)), f => f.RunId, r => r.CorrelationId, (f, r) => r.CorrelationId).ToListAsync(cancel);
+        if (isMissed) firing.Outcome = Firing.Missed;
+        else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Skip) (firing.Outcome, firing.Detail) = (Firing.Skipped, $"run {inProgress[0]} is in progress");
+        else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Queue)
+            (firing.Outcome, firing.Detail) = await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == Firing.Queued, cancel) ? (Firing.Skipped, "another firing waits already") : (Firing.Queued, $"waits for run {inProgress[0]}");
+        else
+        {
+            foreach (Guid run in inProgress)
+            {
+                db.Note("run.cancel", $"run/{run}", after: new { reason = $"schedule {schedule.Name} fires again" });
+                await outbox.Save(db, new CancelRun(run), cancel);
+            }
+            (firing.Outcome, firing.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, due), cancel));
+        }
+        db.Note("schedule.fired", $"schedule/{schedule.Name}", after: new { due, outcome = firing.Outcome, run = firing.RunId, detail = firing.Detail });
+        await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
+        signal.Raise(); // what is sent is there to be seen only now
+        return firing;
+    }
+
+    private static object Column(ArmoFlowDbContext db, DateTimeOffset at) => db.Database.IsNpgsql() ? at : at.UtcDateTime.ToString("O", CultureInfo.InvariantCulture);
+
+    private static string Trigger(Schedule schedule, DateTimeOffset due) => $"schedule {schedule.Name}, due {due.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture)}";
+
+    /// <summary>The same on every orchestrator.</summary>
+    private static TimeSpan Jitter(Schedule schedule, DateTimeOffset due) => schedule.JitterSeconds <= 0 ? TimeSpan.Zero
+        : TimeSpan.FromSeconds(schedule.JitterSeconds * BitConverter.ToUInt32(SHA256.HashData(Encoding.UTF8.GetBytes($"{schedule.Name} {due.UtcTicks}"))) / uint.MaxValue);
+}
+
+/// <summary>A run has ended: what waited for it may begin.</summary>
+public sealed class QueuedFiringsConsumer(ScheduleRunner runner) : IConsumer<RunEnded>
+{
+    public Task Consume(ConsumeContext<RunEnded> context) => runner.Release(context.Message.RunId, context.CancellationToken);
+}
+
+/// <summary>Heard twice it does nothing: it needs no inbox; but it must not be lost, so the queue stays.</summary>
+public sealed class QueuedFiringsDefinition : ConsumerDefinition<QueuedFiringsConsumer>
+{
+    public QueuedFiringsDefinition() => EndpointName = "schedules";
+}

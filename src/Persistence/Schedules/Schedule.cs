@@ -1,0 +1,68 @@
+using System.Text.Json.Serialization;
+using ArmoFlow.Contracts.Specs;
+
+namespace ArmoFlow.Persistence.Schedules;
+
+/// <summary>What to do with a period that passed while no server ran.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<Misfire>))]
+public enum Misfire
+{
+    /// <summary>One run for all that was missed, as soon as a server runs.</summary>
+    Once,
+
+    /// <summary>Nothing; the next period is on time.</summary>
+    Skip,
+}
+
+/// <summary>What to do at a firing while the run of an earlier one is in progress.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<Overlap>))]
+public enum Overlap
+{
+    /// <summary>Let this one go.</summary>
+    Skip,
+
+    /// <summary>Wait for it, one firing at most.</summary>
+    Queue,
+
+    /// <summary>Cancel it.</summary>
+    Cancel,
+}
+
+/// <summary>A spec that is run by the clock.</summary>
+public sealed class Schedule
+{
+    public string Name { get; set; } = "";
+
+    /// <summary>Five fields, or six with seconds first.</summary>
+    public string Cron { get; set; } = "";
+
+    /// <summary>IANA name.</summary>
+    public string TimeZone { get; set; } = "UTC";
+    public RunSpec Spec { get; set; } = null!;
+    public Misfire Misfire { get; set; }
+    public Overlap Overlap { get; set; }
+
+    /// <summary>A firing waits for a part of this, which its name and time decide, so that many schedules of one hour do not start at one second.</summary>
+    public double JitterSeconds { get; set; }
+
+    /// <summary>No period before this is fired for: since it was added, or resumed.</summary>
+    public DateTimeOffset ActiveSince { get; set; }
+    public DateTimeOffset? PausedAt { get; set; }
+    public string CreatedBy { get; set; } = "";
+    public DateTimeOffset UpdatedAt { get; set; }
+}
+
+/// <summary>A period of a schedule that came; once for each, whoever saw it first.</summary>
+public sealed class Firing
+{
+    public string Schedule { get; set; } = "";
+    public DateTimeOffset DueAt { get; set; }
+    public DateTimeOffset FiredAt { get; set; }
+
+    /// <summary>Submitted, Queued, Skipped or Missed.</summary>
+    public string Outcome { get; set; } = "";
+    public string? Detail { get; set; }
+    public Guid? RunId { get; set; }
+
+    public const string Submitted = "Submitted", Queued = "Queued", Skipped = "Skipped", Missed = "Missed";
+}
