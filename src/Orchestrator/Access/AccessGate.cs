@@ -26,7 +26,7 @@ public sealed record AccessPolicy(bool IsLoopbackOnly)
 public static class AccessGate
 {
     private const string Bearer = "Bearer ", Basic = "Basic ", Limiter = "caller";
-    private const int LargestBody = 32 << 20, Burst = 2000, PerSecond = 500;
+    private const int LargestBody = 32 << 20, Burst = 4000, PerSecond = 2000;
 
     public static IServiceCollection AddAccess(this IServiceCollection services, AccessPolicy policy)
     {
@@ -39,7 +39,7 @@ public static class AccessGate
         return services.AddSingleton(policy).AddRateLimiter(limits =>
         {
             limits.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
-            limits.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context => RateLimitPartition.GetTokenBucketLimiter(Limiter + (context.Items[typeof(AccessKey)] as AccessKey)?.Id + context.Connection.RemoteIpAddress,
+            limits.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context => policy.IsLoopbackOnly ? RateLimitPartition.GetNoLimiter(Limiter) : RateLimitPartition.GetTokenBucketLimiter(Limiter + (context.Items[typeof(AccessKey)] as AccessKey)?.Id + context.Connection.RemoteIpAddress,
                 _ => new TokenBucketRateLimiterOptions { TokenLimit = Burst, TokensPerPeriod = PerSecond, ReplenishmentPeriod = TimeSpan.FromSeconds(1), QueueLimit = 0 }));
         });
     }
