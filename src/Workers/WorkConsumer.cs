@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Work;
@@ -69,6 +70,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         finally
         {
             Services.Running.End(work);
+            Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step), Instruments.Tag("outcome", work.Log.Outcome));
         }
     }
 

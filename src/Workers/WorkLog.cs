@@ -14,6 +14,11 @@ public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid w
     private string _outcome = StepLog.Working;
     private int _written;
 
+    public string Outcome
+    {
+        get { lock (_text) return _outcome; }
+    }
+
     public void Write(string line)
     {
         lock (_text) _text.Append(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:O} {line}\n");

@@ -97,6 +97,9 @@ public class OperationsTests
         reward["scores"]!.AsArray().Count.ShouldBe(3);
         reward["extra_logs"]!["safety"]!.AsArray().Count.ShouldBe(3);
 
+        string metrics = await http.GetStringAsync(new Uri("/metrics", UriKind.Relative), TestContext.Current.CancellationToken);
+        foreach (string metric in new[] { "armoflow_scores_total", "http_server_request_duration_seconds" }) metrics.ShouldContain(metric);
+
         using HttpResponseMessage bad = await http.PostAsJsonAsync("/api/v1/score", new { model = "sample", items = new[] { new { prompt = "a", response = "" } } }, TestContext.Current.CancellationToken);
         bad.StatusCode.ShouldBe(HttpStatusCode.BadRequest);
         (await bad.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("empty response");

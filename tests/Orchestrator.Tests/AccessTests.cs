@@ -39,7 +39,7 @@ public sealed partial class AccessTests(AccessTests.Server server) : IClassFixtu
             workspace.TryLock().ShouldBeTrue();
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false)).AddRunsApi();
+            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddTelemetry("test", isScraped: true).AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false)).AddRunsApi();
             builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
             builder.Services.AddMassTransit(bus =>
             {

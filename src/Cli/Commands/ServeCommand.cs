@@ -1,4 +1,5 @@
 using System.CommandLine;
+using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
@@ -26,7 +27,7 @@ internal static class ServeCommand
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             EmbeddedHost.Configure(builder.Services, builder.Logging, folder);
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
-            builder.Services.AddSchedules(null).AddAccess(policy).AddRunsApi();
+            builder.Services.AddTelemetry("serve", isScraped: true).AddSchedules(null).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             app.MapRunsApi();
             await EmbeddedHost.Prepare(app.Services, cancel);

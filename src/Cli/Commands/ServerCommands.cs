@@ -27,7 +27,7 @@ internal static class ServerCommands
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
-            builder.Services.AddOrchestrator().AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
+            builder.Services.AddOrchestrator().AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             await ServerHost.RequireServers(app.Services, settings, cancel);
             app.MapRunsApi();
@@ -55,7 +55,7 @@ internal static class ServerCommands
             foreach (string step in wanted)
                 if (!WorkersRegistration.Roles.Contains(step)) throw new UsageException($"--steps {step}: not a step. There are: {string.Join(", ", WorkersRegistration.Roles)}.");
             HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
-            builder.Services.AddWorkers(wanted.Length > 0 ? wanted : null); // before the bus: it leaves when the bus has stopped, and its work with it
+            builder.Services.AddTelemetry("worker", isScraped: false).AddWorkers(wanted.Length > 0 ? wanted : null); // before the bus: it leaves when the bus has stopped, and its work with it
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddStepConsumers(wanted.Length > 0 ? wanted : null));
             using IHost host = builder.Build();
             await ServerHost.RequireServers(host.Services, settings, cancel);

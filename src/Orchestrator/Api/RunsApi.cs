@@ -20,6 +20,7 @@ using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
+using OpenTelemetry.Metrics;
 
 namespace ArmoFlow.Orchestrator.Api;
 
@@ -65,6 +66,7 @@ public static class RunsApi
         if (app.Services.GetService<JobStorage>() is { } storage) app.MapHangfireDashboard("/hangfire", new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules" }, storage).Requires(Scope.Admin);
         app.MapScoreApi();
         app.MapAuditApi();
+        if (app.Services.GetService<MeterProvider>() is not null) app.MapPrometheusScrapingEndpoint("/metrics").Requires(Scope.Viewer);
         app.MapGet("/health/ready", Ready).Requires(null).ExcludeFromDescription();
         app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).Requires(null).ExcludeFromDescription();
     }

@@ -70,6 +70,7 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         {
             // One of several orchestrators takes it; a renewal that came meanwhile saves it.
             if (await db.WorkLeases.Where(l => l.RunId == lease.RunId && l.Step == lease.Step && l.Slot == lease.Slot && l.Worker == lease.Worker && l.Renewals == lease.Renewals).ExecuteDeleteAsync(cancel) == 0) return;
+            Instruments.Losses.Add(1, Instruments.Tag("step", lease.Step));
             log.LogWarning("run {Run}, {Step}: {Reason}", lease.RunId, lease.Step, reason);
             await Tell(new WorkLost { RunId = lease.RunId, Attempt = lease.Attempt, Reason = reason }, cancel);
         }

@@ -7,6 +7,7 @@ using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
@@ -35,6 +36,8 @@ internal static class RunSagaActivities
         step.Detail = context.Message.Detail;
         step.Key = context.Message.StepKey;
         step.EndedAt = time.GetUtcNow();
+        Instruments.Steps.Add(1, Instruments.Tag("step", step.Name), Instruments.Tag("reused", step.Reused));
+        if (!step.Reused) Instruments.StepDuration.Record(step.SecondsAt(time.GetUtcNow()), Instruments.Tag("step", step.Name));
         foreach ((string name, ArtifactRef artifact) in context.Message.Outputs) context.Saga.Artifacts[name] = artifact;
         context.Saga.Metrics[step.Name] = JsonNode.Parse(context.Message.Metrics.GetRawText());
     });
@@ -85,6 +88,7 @@ internal static class RunSagaActivities
         where T : class => binder
         .Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null))
         .TransitionTo(state)
+        .Then(context => Instruments.Runs.Add(1, Instruments.Tag("status", context.Saga.CurrentState)))
         .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)

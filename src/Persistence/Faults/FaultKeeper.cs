@@ -67,6 +67,7 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
                 Redeliveries = id is null ? 0 : await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered"),
             });
             await db.SaveChangesAsync(CancellationToken.None);
+            Instruments.Faults.Add(1, Instruments.Tag("queue", queue));
             log.LogError("set aside from queue {Queue}: {Reason} (see: armoflow runs faults)", queue, reason);
             return true;
         }

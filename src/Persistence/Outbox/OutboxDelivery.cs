@@ -1,4 +1,3 @@
-using System.Diagnostics.Metrics;
 using MassTransit;
 using MassTransit.Middleware;
 using MassTransit.Serialization;
@@ -18,9 +17,6 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
 {
     private const int BatchSize = 100, ClearedAtOnce = 5000;
     private static readonly TimeSpan Poll = TimeSpan.FromSeconds(10), Rest = TimeSpan.FromSeconds(1), UpkeepInterval = TimeSpan.FromMinutes(1), OrphanAge = TimeSpan.FromMinutes(1), Window = TimeSpan.FromHours(2);
-    private static readonly Meter Meter = new("ArmoFlow");
-    private static readonly Histogram<double> Lag = Meter.CreateHistogram<double>("armoflow.outbox.lag", "s", "Time from commit to send.");
-    private static readonly Counter<long> Orphans = Meter.CreateCounter<long>("armoflow.outbox.orphans", null, "Consumers' messages that only the upkeep sent.");
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -62,7 +58,7 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         await db.OutboxMessages.Where(m => ids.Contains(m.OutboxId)).ExecuteDeleteAsync(cancel);
         await db.OutboxStates.Where(o => ids.Contains(o.OutboxId)).ExecuteDeleteAsync(cancel);
         await transaction.CommitAsync(cancel);
-        foreach (DateTime created in claimed.Values) Lag.Record((DateTime.UtcNow - created).TotalSeconds);
+        foreach (DateTime created in claimed.Values) Instruments.OutboxLag.Record((DateTime.UtcNow - created).TotalSeconds);
         return claimed.Count;
     }
 
@@ -77,7 +73,7 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
             IReadOnlyList<OutboxMessage> left = await transaction.Undelivered(cancel);
             await Send(left, cancel);
             await transaction.Delivered(cancel);
-            Orphans.Add(left.Count);
+            Instruments.OutboxOrphans.Add(left.Count);
         }
         while (await db.InboxStates.Where(i => i.Delivered < ancient).OrderBy(i => i.Id).Take(ClearedAtOnce).ExecuteDeleteAsync(cancel) == ClearedAtOnce) { }
     }

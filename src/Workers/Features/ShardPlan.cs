@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
@@ -80,6 +81,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         int before = await run.Services.Work.ItemsDone(run.Key, run.Cancel);
         ConversationFeatures[] features = extractor.Extract([.. items.Select(i => new EncodedConversation(i.Id, i.PromptId, i.Tokens, i.PromptPosition))],
             done => run.Progress("conversations", before + done, Conversations), run.Cancel);
+        Instruments.Tokens.Add(items.Sum(i => (long)i.Tokens.Length));
         Item[] owners = [.. items.Where(i => i.OwnsPrompt)];
         ArtifactRef artifact = await run.Put(path =>
         {

@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts.Scoring;
+using ArmoFlow.Persistence;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Text;
@@ -39,6 +40,7 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
                 scores[item] = new ScoredResponse(found.Score, [.. found.Objectives.Select(o => new ScoredObjective(o.Objective, o.Reward, o.DebiasedReward, o.Coefficient, o.Contribution))]);
         }
         catch (InvalidInputException e) { Array.Fill(scores, Refused(e)); } // the model or the steering is at fault, and with it every item
+        Instruments.Scores.Add(usable.Count);
         return scores;
     }
 
