@@ -72,6 +72,15 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         while (await services.GetRequiredService<StepLogBooks>().EndOrphans(cancel)) { }
     }
 
+    /// <summary>Makes a workspace's books where there are none.</summary>
+    public static async Task Make(string folder, CancellationToken cancel)
+    {
+        using Workspace workspace = new(folder);
+        if (File.Exists(workspace.Database) || !workspace.TryLock()) return;
+        await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        await Prepare(services, cancel);
+    }
+
     /// <summary>The books of a workspace for reading, whoever holds it.</summary>
     /// <exception cref="UsageException">There is no workspace.</exception>
     public static ServiceProvider OpenBooks(string folder)

@@ -4,6 +4,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Models;
@@ -43,7 +44,7 @@ internal static class Terminal
     /// <summary>The message of an error that the user can mend, or null.</summary>
     public static string? AsUserError(Exception e) => e switch
     {
-        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException or ScheduleException => e.Message,
+        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException or ScheduleException or DatasetException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => AsUserError(inner),
         DbUpdateException { InnerException: { } inner } => AsUserError(inner),

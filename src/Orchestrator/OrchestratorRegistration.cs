@@ -1,3 +1,4 @@
+using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Sagas;
@@ -14,11 +15,11 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddHostedService<OutboxDelivery>()
+        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddSingleton<PolicyRunner>().AddHostedService<PolicyEngine>().AddHostedService<OutboxDelivery>()
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
-    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<ScheduleService>();
+    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {

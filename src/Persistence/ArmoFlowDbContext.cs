@@ -4,6 +4,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
@@ -43,6 +44,9 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<FaultRow> Faults => Set<FaultRow>();
     public DbSet<AuditEvent> AuditEvents => Set<AuditEvent>();
     public DbSet<AuditHead> AuditHeads => Set<AuditHead>();
+    public DbSet<Dataset> Datasets => Set<Dataset>();
+    public DbSet<DatasetFile> DatasetFiles => Set<DatasetFile>();
+    public DbSet<RetrainPolicy> RetrainPolicies => Set<RetrainPolicy>();
     public DbSet<Schedule> Schedules => Set<Schedule>();
     public DbSet<Firing> Firings => Set<Firing>();
     public DbSet<AccessKey> AccessKeys => Set<AccessKey>();
@@ -121,6 +125,19 @@ public class ArmoFlowDbContext : DbContext
         {
             head.Property(h => h.Id).ValueGeneratedNever();
             head.HasData(new AuditHead());
+        });
+        modelBuilder.Entity<Dataset>().HasKey(d => d.Name);
+        modelBuilder.Entity<DatasetFile>(file =>
+        {
+            file.HasKey(f => new { f.Dataset, f.Sha256 });
+            file.HasOne<Dataset>().WithMany().HasForeignKey(f => f.Dataset);
+            file.HasIndex(f => f.Sha256);
+        });
+        modelBuilder.Entity<RetrainPolicy>(policy =>
+        {
+            policy.HasKey(p => p.Name);
+            AsJson<RunSpec>(policy.Property(p => p.Spec), isReplacedWhole: true);
+            AsJson<Dictionary<string, int>>(policy.Property(p => p.Versions), isReplacedWhole: true);
         });
         modelBuilder.Entity<Schedule>(schedule =>
         {

@@ -24,6 +24,8 @@ public class SpecReaderTests
         decorrelation: { verbosity: verbosity, reference: pairs, metric: pearson }
         gating: { steps: 5, batchSize: 6, learningRate: 1e-3, beta: 7, temperature: 2, hidden: [8, 9], seed: 10 }
         evaluation: { baselines: [mean] }
+        promotion: { minimumScore: 0.8, sectionLoss: 0.02, objectives: { helpful: 0.1 } }
+        retrain: { newRows: 50, atMostEveryHours: 6 }
         """;
 
     [Fact]
@@ -35,7 +37,9 @@ public class SpecReaderTests
             s => s.Backbone.ShouldBe(new BackboneSpec("backbone/", "bf16", 1024)), s => s.Ratings[0].Files.ShouldBe(["a.jsonl.gz", "b/*.parquet"]), s => s.Ratings[0].Ignore.ShouldBe(["x"]),
             s => s.Ratings[1].Columns.ShouldBe([new ColumnSpec("helpful", "stars", 1, 5)]), s => s.Preferences[0].Format.ShouldBe("pairs"), s => s.Benchmark!.Sections!["All"]["s"].ShouldBe(2),
             s => s.Regression.Alphas.ShouldBe([0.01, 1, 100]), s => s.Decorrelation.ShouldBe(new DecorrelationSpec { Verbosity = "verbosity", Reference = "pairs", Metric = "pearson" }),
-            s => s.Gating.Hidden.ShouldBe([8, 9]), s => s.Gating.LearningRate.ShouldBe(1e-3), s => s.Gating.Seed.ShouldBe(10), s => s.Evaluation.Baselines.ShouldBe(["mean"]));
+            s => s.Gating.Hidden.ShouldBe([8, 9]), s => s.Gating.LearningRate.ShouldBe(1e-3), s => s.Gating.Seed.ShouldBe(10), s => s.Evaluation.Baselines.ShouldBe(["mean"]),
+            s => (s.Promotion!.MinimumScore, s.Promotion.SectionLoss, s.Promotion.MinimumHeldOut, s.Promotion.Objectives["helpful"]).ShouldBe((0.8, 0.02, null, 0.1)),
+            s => s.Retrain.ShouldBe(new RetrainSpec { NewRows = 50, AtMostEveryHours = 6 }));
     }
 
     [Fact]
@@ -67,6 +71,9 @@ public class SpecReaderTests
     [InlineData("alphas: [0.01, 1, 1e2]", "alphas: [-1]", 14, "'-1'", "at least 0")]
     [InlineData("alphas: [0.01, 1, 1e2]", "alphas: 1", 14, "'regression.alphas'", "a list")]
     [InlineData("baselines: [mean]", "baselines: [median]", 17, "median", "Did you mean 'mean'?")]
+    [InlineData("minimumScore: 0.8", "minimumScore: 80", 18, "promotion.minimumScore: 80", "at most 1")]
+    [InlineData("objectives: { helpful: 0.1 }", "objectives: { helpfull: 0.1 }", 18, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]
+    [InlineData("newRows: 50", "newrows: 50", 19, "unknown key 'retrain.newrows'", "Did you mean 'newRows'?")]
     [InlineData("columns: { helpful:", "columns: { helpfull:", 0, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]
     [InlineData("min: 1, max: 5", "min: 5, max: 1", 10, "max 1 under min 5", "max above min")]
     [InlineData("name: stars", "name: judge", 0, "two sources named 'judge'", "Rename")]

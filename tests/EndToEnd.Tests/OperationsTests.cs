@@ -120,6 +120,44 @@ public class OperationsTests
     }
 
     [Fact]
+    public async Task Data_that_arrives_sets_off_a_retrain_that_extracts_only_what_is_new()
+    {
+        using SmallProject project = new();
+        string[] lines = File.ReadAllLines(project.Data("ratings.jsonl")), at = ["--workspace", project.Workspace];
+        File.WriteAllLines(project.Data("first.jsonl"), lines[..500]);
+        File.WriteAllLines(project.Data("later.jsonl"), lines[500..]);
+        project.Edit("files: [data/ratings.jsonl]", "files: ['dataset:judge']");
+        project.Edit("objectives: [", "retrain: { newRows: 50, debounceSeconds: 0 }\nobjectives: [");
+        await CommandLine.Refused(["run", project.Spec, .. at], "no data set 'judge'");
+        (await CommandLine.Succeed(["datasets", "add", "judge", project.Data("first.jsonl"), .. at])).Error.ShouldContain("version 1 of judge");
+        (await CommandLine.Succeed(["datasets", "add", "judge", project.Data("first.jsonl"), .. at])).Error.ShouldContain("there already");
+        JsonNode first = (await project.Run()).Json;
+        first["metrics"]!["ingestion"]!["sources"]![0]!["rowsRead"]!.GetValue<int>().ShouldBe(500);
+
+        using Process server = CommandLine.Start("serve", "--urls", "http://127.0.0.1:0", "--workspace", project.Workspace);
+        server.BeginOutputReadLine();
+        TaskCompletionSource<string> announced = new();
+        server.ErrorDataReceived += (_, e) => { if (e.Data?.Contains(" on http", StringComparison.Ordinal) == true) announced.TrySetResult(e.Data.Split(" on ")[1].Split(';')[0]); };
+        server.BeginErrorReadLine();
+        string url = await announced.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        (await CommandLine.Succeed("policies", "add", "retrain", project.Spec, "--server", url)).Error.ShouldContain("50 new rows");
+        await CommandLine.Succeed("datasets", "add", "judge", project.Data("later.jsonl"), "--server", url);
+        (await CommandLine.Succeed("datasets", "list", "--server", url)).Output.ShouldContain("judge");
+        JsonNode? second = null;
+        for (long start = Stopwatch.GetTimestamp(); second is null; await Task.Delay(500, TestContext.Current.CancellationToken))
+        {
+            Stopwatch.GetElapsedTime(start).ShouldBeLessThan(TimeSpan.FromMinutes(3));
+            second = (await CommandLine.Succeed("runs", "list", "--status", "Completed", "--server", url, "--json")).Json["runs"]!.AsArray().FirstOrDefault(r => r!["trigger"] is not null);
+        }
+        second["trigger"]!.GetValue<string>().ShouldBe("policy retrain: 100 new rows in judge@2");
+        second["metrics"]!["ingestion"]!["sources"]![0]!["rowsRead"]!.GetValue<int>().ShouldBe(600);
+        second["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "features")!["detail"]!.GetValue<string>().ShouldStartWith("100 conversations extracted");
+        (await CommandLine.Succeed("audit", "query", "--where", "action IN ('policy.fired', 'dataset.added')", "--server", url)).Output.ShouldContain("judge");
+        server.Kill();
+        await server.WaitForExitAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
     public async Task A_server_that_others_can_reach_does_not_start_open()
     {
         using SmallProject project = new();

@@ -53,7 +53,7 @@ internal static class DemoCommands
     private static async Task ExplainOne(RunDocument run, string folder, string spec, string workspace, CancellationToken cancel)
     {
         BenchmarkPair? pair = null;
-        await foreach (SourceRow row in RowReader.Read(Path.Combine(folder, "data", "benchmark.jsonl"), "benchmark", cancel))
+        await foreach (SourceRow row in RowReader.Read(Path.Combine(folder, "data", "benchmark.jsonl"), "benchmark.jsonl", cancel))
         {
             pair = PairFormats.RewardBench(row);
             break;

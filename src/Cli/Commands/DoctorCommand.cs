@@ -96,7 +96,7 @@ internal static class DoctorCommand
             string found = "";
             try
             {
-                IReadOnlyList<(string Path, string ShownAs)> files = FilePatterns.Resolve(spec.Folder, patterns);
+                IReadOnlyList<(string Path, string ShownAs)> files = FilePatterns.Resolve(spec.Folder, patterns.Where(p => DatasetReference.TryParse(p) is null));
                 foreach ((string file, string shownAs) in files)
                     await foreach (SourceRow row in RowReader.Read(file, shownAs, cancel)) break;
                 found = $"{files.Count} file{(files.Count == 1 ? "" : "s")}, first rows read";

@@ -20,18 +20,21 @@ internal static class SpecCommands
             foreach (SourceSpec source in spec.Ratings)
             {
                 RatedFormats.Find(source.Format, spec.Objectives, [], []);
-                files += FilePatterns.Resolve(spec.Folder, source.Files).Count;
+                files += Files(spec, source.Files);
             }
             foreach (SourceSpec source in spec.Preferences)
             {
                 PairFormats.Find(source.Format);
-                files += FilePatterns.Resolve(spec.Folder, source.Files).Count;
+                files += Files(spec, source.Files);
             }
-            if (spec.Benchmark is { } benchmark) files += FilePatterns.Resolve(spec.Folder, benchmark.Files).Count;
+            if (spec.Benchmark is { } benchmark) files += Files(spec, benchmark.Files);
             if (parsed.GetValue(json)) Terminal.PrintJson(spec);
             else Console.Out.WriteLine($"{spec.Name}: {spec.Ratings.Count} rated and {spec.Preferences.Count} preference sources, {files} files, {(spec.Objectives.Count > 0 ? spec.Objectives.Count : RatedFormats.PaperObjectives.Count)} objectives: the spec is sound.");
             return ExitCodes.Done;
         });
         return command;
     }
+
+    /// <summary>Data sets are in the books of whoever runs the spec, and are looked up there.</summary>
+    private static int Files(RunSpec spec, IReadOnlyList<string> files) => FilePatterns.Resolve(spec.Folder, files.Where(f => DatasetReference.TryParse(f) is null)).Count;
 }

@@ -103,6 +103,14 @@ internal sealed class ServerClient : IRunClient
             ? (await response.Content.ReadFromJsonAsync<T>(Terminal.Json, cancel))! : await Read<T>(response, cancel);
     }
 
+    /// <summary>Sends bytes.</summary>
+    public async Task<T> Upload<T>(string path, Stream content, CancellationToken cancel)
+    {
+        using StreamContent body = new(content);
+        using HttpResponseMessage response = await _http.PostAsync(path, body, cancel);
+        return await Read<T>(response, cancel);
+    }
+
     /// <summary>A call whose answer says nothing but that it was done.</summary>
     public async Task Do(HttpMethod method, string path, CancellationToken cancel)
     {

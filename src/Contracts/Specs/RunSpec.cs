@@ -26,6 +26,23 @@ public sealed record RunSpec
     /// <summary>What a model of this spec must show before it is promoted; null for nothing. Left out of the text where null, which keeps older specs' digests.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public PromotionSpec? Promotion { get; init; }
+
+    /// <summary>When a policy runs this spec anew; of no meaning to a run.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public RetrainSpec? Retrain { get; init; }
+}
+
+/// <summary>When a policy runs the spec anew. Without newRows and newShare any new file is enough.</summary>
+public sealed record RetrainSpec
+{
+    public long? NewRows { get; init; }
+
+    /// <summary>New rows over those that the run before had read.</summary>
+    public double? NewShare { get; init; }
+    public double AtMostEveryHours { get; init; }
+
+    /// <summary>How long nothing more must have arrived.</summary>
+    public double DebounceSeconds { get; init; } = 60;
 }
 
 /// <summary>Gates of promotion; each that is not null must hold.</summary>

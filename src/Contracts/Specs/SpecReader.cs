@@ -31,7 +31,7 @@ public static class SpecReader
         catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}", "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
         catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
-        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion");
+        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain");
         RunSpec spec = new()
         {
             Name = root.OptionalText("name") ?? Path.GetFileName(folder),
@@ -48,6 +48,13 @@ public static class SpecReader
             Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits ? new LimitsSpec { StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true), RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true) } : new LimitsSpec(),
             Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation) : new EvaluationSpec(),
             Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives") is { } promotion ? Promotion(promotion) : null,
+            Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds") is { } retrain ? new RetrainSpec
+            {
+                NewRows = retrain.Has("newRows") ? retrain.Integer("newRows", 0, 1, int.MaxValue) : null,
+                NewShare = retrain.Has("newShare") ? retrain.Number("newShare", 0, 0, 1e6, openMin: true) : null,
+                AtMostEveryHours = retrain.Number("atMostEveryHours", 0, 0, 1e5),
+                DebounceSeconds = retrain.Number("debounceSeconds", 60, 0, 1e6),
+            } : null,
         };
         Check(spec, root);
         return spec;

@@ -7,6 +7,7 @@ using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Outbox;
@@ -63,6 +64,7 @@ public static class RunsApi
             faults.MapPost($"{{which}}/{action}", (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) => Decide(which, action, books, signal, cancel)).Requires(Scope.Operator).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
         app.MapModelsApi();
         app.MapSchedulesApi();
+        app.MapDatasetsApi();
         if (app.Services.GetService<JobStorage>() is { } storage) app.MapHangfireDashboard("/hangfire", new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules" }, storage).Requires(Scope.Admin);
         app.MapScoreApi();
         app.MapAuditApi();
@@ -84,7 +86,7 @@ public static class RunsApi
             Guid id = await service.Submit(SpecReader.Parse(text, "spec", folder), cancel);
             return TypedResults.Accepted($"/api/v1/runs/{id}", new RunAccepted(id));
         }
-        catch (SpecException e)
+        catch (Exception e) when (e is SpecException or DatasetException)
         {
             return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest);
         }

@@ -4,6 +4,7 @@ using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
@@ -41,8 +42,8 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     /// <summary>A run of this spec that was interrupted or paused, if there is one.</summary>
     public async Task<Guid?> FindUnfinished(RunSpec spec, CancellationToken cancel)
     {
-        string digest = SpecReader.Digest(spec);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        string digest = SpecReader.Digest(await DatasetBooks.Pin(db, spec, cancel));
         RunState? run = await db.Runs.AsNoTracking().Where(r => r.SpecDigest == digest && !Ended.Contains(r.CurrentState)).OrderByDescending(r => r.SubmittedAt).FirstOrDefaultAsync(cancel);
         return run?.CorrelationId;
     }

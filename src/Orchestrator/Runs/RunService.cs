@@ -2,6 +2,7 @@ using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
@@ -26,9 +27,11 @@ public sealed class RunService(BusOutbox outbox, RunQueries queries, IDbContextF
     /// <param name="spec">The spec.</param>
     /// <param name="trigger">What asked for it; null for a person.</param>
     /// <param name="cancel">Gives up.</param>
+    /// <exception cref="DatasetException">It reads a data set that is not there.</exception>
     public async Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, CancellationToken cancel)
     {
         RunState run = new() { CorrelationId = NewId.NextGuid(), Trigger = trigger };
+        spec = await DatasetBooks.Pin(db, spec, cancel);
         run.Open(spec, time.GetUtcNow());
         db.Runs.Add(run);
         db.RunTags.AddRange(run.Tags.Distinct().Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));

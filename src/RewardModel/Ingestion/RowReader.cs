@@ -14,17 +14,17 @@ public static class RowReader
     private const int PartOfLineShown = 60;
 
     /// <summary>Reads one file.</summary>
-    /// <param name="path">The file; its extension says the kind: .json, .jsonl, .ndjson, each also with .gz, or .parquet.</param>
-    /// <param name="shownAs">How errors name the file.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="shownAs">How errors name it; its extension says the kind: .json, .jsonl, .ndjson, each also with .gz, or .parquet.</param>
     /// <param name="cancel">Stops the reading.</param>
     /// <exception cref="InvalidInputException">The file is missing, damaged, or of another kind.</exception>
     public static IAsyncEnumerable<SourceRow> Read(string path, string shownAs, CancellationToken cancel = default)
     {
         if (!File.Exists(path)) throw new InvalidInputException(shownAs, "no such file", "a data file", "Check the path; it is relative to the spec.");
-        string name = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? path[..^3] : path;
+        string name = shownAs.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? shownAs[..^3] : shownAs;
         return Path.GetExtension(name).ToLowerInvariant() switch
         {
-            ".parquet" when name == path => ReadParquet(path, shownAs, cancel),
+            ".parquet" when name == shownAs => ReadParquet(path, shownAs, cancel),
             ".json" or ".jsonl" or ".ndjson" => ReadJson(path, shownAs, cancel),
             string other => throw new InvalidInputException(shownAs, $"a file of kind '{other}'", ".json, .jsonl, .json.gz, .jsonl.gz or .parquet", "Convert the file, or give it its right extension."),
         };
@@ -33,7 +33,7 @@ public static class RowReader
     private static async IAsyncEnumerable<SourceRow> ReadJson(string path, string shownAs, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
         await using FileStream file = File.OpenRead(path);
-        bool zipped = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
+        bool zipped = shownAs.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
         if (zipped) GzipTrailer.Require(file, shownAs);
         await using Stream text = zipped ? new GZipStream(file, CompressionMode.Decompress) : file;
         if (await StartsWithBracket(path, zipped))

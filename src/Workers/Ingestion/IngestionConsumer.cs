@@ -2,6 +2,8 @@ using System.Security.Cryptography;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Ingestion;
 using MassTransit;
@@ -13,14 +15,14 @@ public sealed class IngestionConsumerDefinition() : StepConsumerDefinition<Inges
 public sealed record IngestionReport(IReadOnlyList<string> Objectives, IReadOnlyList<SourceReport> Sources, int DistinctConversations);
 
 /// <summary>Reads every source of the spec into one canonical data set.</summary>
-public sealed class IngestionConsumer(StepServices services) : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
+public sealed class IngestionConsumer(StepServices services, DatasetBooks datasets) : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
 {
     private const string Rated = "ratings", Paired = "preferences", Benchmarked = "benchmark";
 
     protected override async Task<StepPlan> Plan(StepRun run)
     {
         Dictionary<string, ArtifactRef> files = [];
-        foreach (Source source in Sources(run.Spec))
+        foreach (Source source in await Sources(run))
             foreach ((string path, string shownAs) in source.Files)
                 files[$"{source.Kind}/{source.Name}/{shownAs}"] = await Hash(path, run.Cancel);
         return new StepPlan(new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark }, files);
@@ -36,7 +38,7 @@ public sealed class IngestionConsumer(StepServices services) : StepConsumer<Inge
         }
     }
 
-    private static async Task<StepOutcome> Ingest(StepRun run)
+    private async Task<StepOutcome> Ingest(StepRun run)
     {
         List<SourceReport> reports = [];
         HashSet<string> rated = [];
@@ -45,7 +47,7 @@ public sealed class IngestionConsumer(StepServices services) : StepConsumer<Inge
         await using (CanonicalTables tables = new(folder, run.Objectives))
         {
             long rows = 0;
-            foreach (Source source in Sources(run.Spec))
+            foreach (Source source in await Sources(run))
             {
                 SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format, Files = [.. source.Files.Select(f => f.ShownAs)] };
                 reports.Add(report);
@@ -105,11 +107,35 @@ public sealed class IngestionConsumer(StepServices services) : StepConsumer<Inge
     private static string Identity(RatedResponse response) => response.Conversation.Id
         + string.Concat(response.Ratings.OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => $"\n{r.Key}={r.Value:R}"));
 
-    private static IEnumerable<Source> Sources(RunSpec spec)
+    private async Task<IReadOnlyList<Source>> Sources(StepRun run)
     {
-        foreach (SourceSpec source in spec.Ratings) yield return new Source(source.Name, Rated, source.Format, FilePatterns.Resolve(spec.Folder, source.Files), source.MaxDroppedShare);
-        foreach (SourceSpec source in spec.Preferences) yield return new Source(source.Name, Paired, source.Format, FilePatterns.Resolve(spec.Folder, source.Files), source.MaxDroppedShare);
-        if (spec.Benchmark is { } benchmark) yield return new Source(Benchmarked, Benchmarked, benchmark.Format, FilePatterns.Resolve(spec.Folder, benchmark.Files), benchmark.MaxDroppedShare);
+        List<Source> sources = [];
+        foreach (SourceSpec source in run.Spec.Ratings) sources.Add(new Source(source.Name, Rated, source.Format, await Resolve(run, source.Files), source.MaxDroppedShare));
+        foreach (SourceSpec source in run.Spec.Preferences) sources.Add(new Source(source.Name, Paired, source.Format, await Resolve(run, source.Files), source.MaxDroppedShare));
+        if (run.Spec.Benchmark is { } benchmark) sources.Add(new Source(Benchmarked, Benchmarked, benchmark.Format, await Resolve(run, benchmark.Files), benchmark.MaxDroppedShare));
+        return sources;
+    }
+
+    /// <summary>Files by path and pattern, and those of named data sets, which lie in the artifact store.</summary>
+    private async Task<IReadOnlyList<(string Path, string ShownAs)>> Resolve(StepRun run, IReadOnlyList<string> files)
+    {
+        List<(string, string)> resolved = [];
+        foreach (string file in files)
+        {
+            if (DatasetReference.TryParse(file) is not { } reference)
+            {
+                resolved.AddRange(FilePatterns.Resolve(run.Spec.Folder, [file]));
+                continue;
+            }
+            try
+            {
+                foreach (DatasetFile member in await datasets.Files(reference.Name, reference.Version, run.Cancel))
+                    resolved.Add((await Services.Artifacts.Open(member.Sha256, run.Cancel), $"{reference}/{member.Version}-{member.FileName}"));
+            }
+            catch (DatasetException e) { throw new InvalidInputException(file, e.Message, "a data set with files", "Add them with: armoflow datasets add."); }
+            catch (ArtifactLostException e) { throw new InvalidInputException(file, e.Message, "the bytes that were added", "Add the file again: armoflow datasets add."); } // no step makes it anew
+        }
+        return resolved;
     }
 
     private static async Task<ArtifactRef> Hash(string path, CancellationToken cancel)

@@ -164,6 +164,115 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         });
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.Dataset", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("created_by");
+
+                    b.HasKey("Name")
+                        .HasName("pk_datasets");
+
+                    b.ToTable("datasets", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
+                {
+                    b.Property<string>("Dataset")
+                        .HasColumnType("text")
+                        .HasColumnName("dataset");
+
+                    b.Property<string>("Sha256")
+                        .HasColumnType("text")
+                        .HasColumnName("sha256");
+
+                    b.Property<DateTimeOffset>("AddedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("added_at");
+
+                    b.Property<string>("AddedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("added_by");
+
+                    b.Property<long>("Bytes")
+                        .HasColumnType("bigint")
+                        .HasColumnName("bytes");
+
+                    b.Property<string>("FileName")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("file_name");
+
+                    b.Property<long?>("Rows")
+                        .HasColumnType("bigint")
+                        .HasColumnName("rows");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("integer")
+                        .HasColumnName("version");
+
+                    b.HasKey("Dataset", "Sha256")
+                        .HasName("pk_dataset_files");
+
+                    b.HasIndex("Sha256")
+                        .HasDatabaseName("ix_dataset_files_sha256");
+
+                    b.ToTable("dataset_files", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.RetrainPolicy", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("created_by");
+
+                    b.Property<DateTimeOffset?>("LastRunAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("last_run_at");
+
+                    b.Property<Guid?>("LastRunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("last_run_id");
+
+                    b.Property<DateTimeOffset?>("PausedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("paused_at");
+
+                    b.Property<string>("Spec")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("spec");
+
+                    b.Property<int>("Turn")
+                        .HasColumnType("integer")
+                        .HasColumnName("turn");
+
+                    b.Property<string>("Versions")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("versions");
+
+                    b.HasKey("Name")
+                        .HasName("pk_retrain_policies");
+
+                    b.ToTable("retrain_policies", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Faults.FaultRow", b =>
                 {
                     b.Property<long>("Id")
@@ -1156,6 +1265,16 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasName("pk_workers");
 
                     b.ToTable("workers", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Datasets.Dataset", null)
+                        .WithMany()
+                        .HasForeignKey("Dataset")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_dataset_files_datasets_dataset");
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Models.AliasPeriod", b =>

@@ -1,0 +1,61 @@
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Datasets;
+using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Datasets;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.AspNetCore.Routing;
+
+namespace ArmoFlow.Orchestrator.Api;
+
+public sealed record DatasetRequest
+{
+    public required string Name { get; init; }
+}
+
+/// <summary>A policy to add: its name and the spec, as YAML, whose section 'retrain' says when.</summary>
+public sealed record PolicyRequest
+{
+    public required string Name { get; init; }
+    public required string Spec { get; init; }
+}
+
+/// <summary>The HTTP calls for data sets and the policies that wait for them.</summary>
+internal static class DatasetsApi
+{
+    private const long LargestFile = 20L << 30;
+
+    public static void MapDatasetsApi(this IEndpointRouteBuilder app)
+    {
+        RouteGroupBuilder datasets = app.MapGroup("/api/v1/datasets").WithTags("datasets").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatCannotBe);
+        datasets.MapGet("", (DatasetBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Named data sets.");
+        datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
+        datasets.MapGet("{name}/files", (string name, DatasetBooks books, CancellationToken cancel, int? version = null) => books.Files(name, version, cancel)).WithSummary("A data set's files, oldest first, as of a version.");
+        datasets.MapPost("{name}/files", Add).Requires(Scope.Operator).WithMetadata(new RequestSizeLimitAttribute(LargestFile)).WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
+
+        RouteGroupBuilder policies = app.MapGroup("/api/v1/policies").WithTags("datasets").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatCannotBe);
+        policies.MapGet("", (PolicyService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Retrain policies.");
+        policies.MapPost("", (PolicyRequest request, HttpRequest http, PolicyService service, CancellationToken cancel) => service.Put(request.Name, SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http)), cancel)).Requires(Scope.Operator).WithSummary("Adds a policy, or puts it in place of the one of its name.");
+        policies.MapPost("{name}/pause", (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, true, cancel)).Requires(Scope.Operator).WithSummary("Pauses a policy.");
+        policies.MapPost("{name}/resume", (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, false, cancel)).Requires(Scope.Operator).WithSummary("Goes on with a policy; what has arrived in between counts.");
+        policies.MapDelete("{name}", (string name, PolicyService service, CancellationToken cancel) => service.Remove(name, cancel)).Requires(Scope.Operator).WithSummary("Removes a policy.");
+    }
+
+    private static async Task<IResult> Create(DatasetRequest request, DatasetBooks books, CancellationToken cancel)
+    {
+        await books.Create(request.Name, cancel);
+        return TypedResults.Ok((await books.List(cancel)).Single(d => d.Name == request.Name));
+    }
+
+    private static async Task<IResult> Add(string name, string fileName, HttpRequest request, DatasetBooks books, CancellationToken cancel) =>
+        TypedResults.Ok(await books.Add(name, fileName, request.Body, cancel));
+
+    private static async ValueTask<object?> RefuseWhatCannotBe(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
+    {
+        try { return await next(context); }
+        catch (DatasetException e) { return TypedResults.Problem(e.Message, title: "The data set does not allow this.", statusCode: e.Message.StartsWith("no ", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status400BadRequest); }
+        catch (SpecException e) { return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest); }
+    }
+}

@@ -1,0 +1,81 @@
+using System.Globalization;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Datasets;
+using ArmoFlow.Persistence.Outbox;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Orchestrator.Datasets;
+
+/// <summary>
+/// Runs the specs of policies whose data sets have grown enough. It may look at any time and on several orchestrators: a policy's
+/// turn and its run are one transaction, what arrives while its run is in progress is one later run's.
+/// </summary>
+public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, OutboxSignal signal, TimeProvider time)
+{
+    private static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
+
+    public async Task Look(CancellationToken cancel)
+    {
+        List<RetrainPolicy> policies;
+        await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel)) policies = await db.RetrainPolicies.AsNoTracking().Where(p => p.PausedAt == null).ToListAsync(cancel);
+        foreach (RetrainPolicy policy in policies) await Look(policy, cancel);
+    }
+
+    private async Task Look(RetrainPolicy policy, CancellationToken cancel)
+    {
+        RetrainSpec when = policy.Spec.Retrain ?? new RetrainSpec();
+        DateTimeOffset now = time.GetUtcNow();
+        if (policy.LastRunAt is { } last && now - last < TimeSpan.FromHours(when.AtMostEveryHours)) return;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        if (policy.LastRunId is { } run && await db.Runs.AnyAsync(r => r.CorrelationId == run && !Ended.Contains(r.CurrentState), cancel)) return;
+        string[] names = [.. policy.Versions.Keys];
+        List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel), added = [.. files.Where(f => f.Version > policy.Versions[f.Dataset])];
+        if (added.Count == 0 || now - added.Max(f => f.AddedAt) < TimeSpan.FromSeconds(when.DebounceSeconds)) return;
+        bool isCounted = added.All(f => f.Rows is not null);
+        long rows = added.Sum(f => f.Rows ?? 0), before = files.Where(f => f.Version <= policy.Versions[f.Dataset]).Sum(f => f.Rows ?? 0);
+        bool isEnough = !isCounted || (when.NewRows is null && when.NewShare is null) || rows >= when.NewRows || (when.NewShare is { } share && rows >= share * before);
+        if (isEnough) await Run(db, policy, added, isCounted ? $"{rows.ToString("N0", CultureInfo.InvariantCulture)} new rows" : $"{added.Count} new files", now, cancel);
+    }
+
+    private async Task Run(ArmoFlowDbContext db, RetrainPolicy policy, List<DatasetFile> added, string brought, DateTimeOffset now, CancellationToken cancel)
+    {
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        if (await db.RetrainPolicies.Where(p => p.Name == policy.Name && p.Turn == policy.Turn && p.PausedAt == null).ExecuteUpdateAsync(set => set.SetProperty(p => p.Turn, policy.Turn + 1), cancel) == 0) return; // another orchestrator's turn
+        RetrainPolicy row = await db.RetrainPolicies.SingleAsync(p => p.Name == policy.Name, cancel);
+        string from = string.Join(", ", added.GroupBy(f => f.Dataset).Select(g => $"{g.Key}@{g.Max(f => f.Version)}"));
+        // Settled here, so that what arrives from now on is not taken for read.
+        row.Versions = policy.Versions.ToDictionary(v => v.Key, v => added.Where(f => f.Dataset == v.Key).Select(f => f.Version).DefaultIfEmpty(v.Value).Max());
+        RunSpec settled = DatasetReference.Replace(policy.Spec, f => DatasetReference.TryParse(f) is { Version: null } r ? (r with { Version = row.Versions[r.Name] }).ToString() : f);
+        (row.LastRunAt, row.LastRunId) = (now, await runs.Submit(db, settled, $"policy {policy.Name}: {brought} in {from}", cancel));
+        db.Note("policy.fired", $"policy/{policy.Name}", new { versions = policy.Versions }, new { versions = row.Versions, run = row.LastRunId, brought });
+        await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
+        signal.Raise();
+    }
+}
+
+/// <summary>Looks every few seconds whether a policy's data has grown.</summary>
+public sealed class PolicyEngine(PolicyRunner runner, ILogger<PolicyEngine> log) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using PeriodicTimer timer = new(Interval);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                try { await runner.Look(stoppingToken); }
+                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("policies: {Message}; trying again", e.Message); }
+            }
+        }
+        catch (OperationCanceledException) { }
+    }
+}

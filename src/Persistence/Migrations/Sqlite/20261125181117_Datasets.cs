@@ -1,0 +1,88 @@
+﻿using System;
+using Microsoft.EntityFrameworkCore.Migrations;
+
+#nullable disable
+
+namespace ArmoFlow.Persistence.Migrations.Sqlite
+{
+    /// <inheritdoc />
+    public partial class Datasets : Migration
+    {
+        /// <inheritdoc />
+        protected override void Up(MigrationBuilder migrationBuilder)
+        {
+            migrationBuilder.CreateTable(
+                name: "datasets",
+                columns: table => new
+                {
+                    name = table.Column<string>(type: "TEXT", nullable: false),
+                    created_at = table.Column<string>(type: "TEXT", nullable: false),
+                    created_by = table.Column<string>(type: "TEXT", nullable: false)
+                },
+                constraints: table =>
+                {
+                    table.PrimaryKey("pk_datasets", x => x.name);
+                });
+
+            migrationBuilder.CreateTable(
+                name: "retrain_policies",
+                columns: table => new
+                {
+                    name = table.Column<string>(type: "TEXT", nullable: false),
+                    spec = table.Column<string>(type: "TEXT", nullable: false),
+                    created_by = table.Column<string>(type: "TEXT", nullable: false),
+                    paused_at = table.Column<string>(type: "TEXT", nullable: true),
+                    versions = table.Column<string>(type: "TEXT", nullable: false),
+                    last_run_id = table.Column<Guid>(type: "TEXT", nullable: true),
+                    last_run_at = table.Column<string>(type: "TEXT", nullable: true),
+                    turn = table.Column<int>(type: "INTEGER", nullable: false)
+                },
+                constraints: table =>
+                {
+                    table.PrimaryKey("pk_retrain_policies", x => x.name);
+                });
+
+            migrationBuilder.CreateTable(
+                name: "dataset_files",
+                columns: table => new
+                {
+                    dataset = table.Column<string>(type: "TEXT", nullable: false),
+                    sha256 = table.Column<string>(type: "TEXT", nullable: false),
+                    version = table.Column<int>(type: "INTEGER", nullable: false),
+                    file_name = table.Column<string>(type: "TEXT", nullable: false),
+                    bytes = table.Column<long>(type: "INTEGER", nullable: false),
+                    rows = table.Column<long>(type: "INTEGER", nullable: true),
+                    added_at = table.Column<string>(type: "TEXT", nullable: false),
+                    added_by = table.Column<string>(type: "TEXT", nullable: false)
+                },
+                constraints: table =>
+                {
+                    table.PrimaryKey("pk_dataset_files", x => new { x.dataset, x.sha256 });
+                    table.ForeignKey(
+                        name: "fk_dataset_files_datasets_dataset",
+                        column: x => x.dataset,
+                        principalTable: "datasets",
+                        principalColumn: "name",
+                        onDelete: ReferentialAction.Cascade);
+                });
+
+            migrationBuilder.CreateIndex(
+                name: "ix_dataset_files_sha256",
+                table: "dataset_files",
+                column: "sha256");
+        }
+
+        /// <inheritdoc />
+        protected override void Down(MigrationBuilder migrationBuilder)
+        {
+            migrationBuilder.DropTable(
+                name: "dataset_files");
+
+            migrationBuilder.DropTable(
+                name: "retrain_policies");
+
+            migrationBuilder.DropTable(
+                name: "datasets");
+        }
+    }
+}

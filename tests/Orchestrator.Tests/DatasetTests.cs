@@ -1,0 +1,210 @@
+using System.Text;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Datasets;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Datasets;
+using ArmoFlow.Persistence.Runs;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Time.Testing;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Orchestrator.Tests;
+
+/// <summary>Data sets by their bytes, and policies that run specs when they grow, by a clock that the tests turn.</summary>
+public sealed class DatasetTests : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-datasets-").FullName;
+    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 11, 2, 1, 0, 0, TimeSpan.Zero));
+    private ServiceProvider _services = null!;
+    private int _file;
+
+    private DatasetBooks Datasets => _services.GetRequiredService<DatasetBooks>();
+    private PolicyService Policies => _services.GetRequiredService<PolicyService>();
+    private PolicyRunner Runner => _services.GetRequiredService<PolicyRunner>();
+
+    public async ValueTask InitializeAsync()
+    {
+        Workspace workspace = new(_folder);
+        workspace.TryLock().ShouldBeTrue();
+        ServiceCollection services = new();
+        services.AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).AddOrchestrator();
+        services.AddMassTransit(bus => bus.UsingInMemory()); // never started: what is sent stays in the outbox
+        _services = services.BuildServiceProvider();
+        await using ArmoFlowDbContext db = await Context();
+        await db.Database.MigrateAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _services.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task The_same_bytes_are_one_file_and_a_version_holds_those_before_it()
+    {
+        (await Add("judge", "a.jsonl", "{}\n{}\n\n")).ShouldBe(("a.jsonl", 1, 2, true));
+        (await Add("judge", "renamed.jsonl", "{}\n{}\n\n")).ShouldBe(("a.jsonl", 1, 2, false));
+        (await Add("judge", "../../b.jsonl", "{}\n")).ShouldBe(("b.jsonl", 2, 1, true));
+        (await Add("judge", "c.parquet", "PAR1")).ShouldBe(("c.parquet", 3, null, true));
+        (await Datasets.Files("judge", 2, default)).Select(f => f.FileName).ShouldBe(["a.jsonl", "b.jsonl"]);
+        (await Datasets.Files("judge", null, default)).Count.ShouldBe(3);
+        DatasetDocument listed = (await Datasets.List(default)).Single();
+        (listed.Version, listed.Files, listed.Rows).ShouldBe((3, 3, null));
+    }
+
+    [Theory]
+    [InlineData("judge", "a.exe", "x", "expected .json")]
+    [InlineData("judge", "a.jsonl", "", "empty")]
+    [InlineData("judge", "a.jsonl.gz", "no gzip", "damaged")]
+    [InlineData("../judge", "a.jsonl", "{}", "expected a name")]
+    [InlineData("..", "a.jsonl", "{}", "expected a name")]
+    public async Task What_is_no_data_set_is_refused_and_nothing_is_entered(string name, string file, string content, string words)
+    {
+        (await Should.ThrowAsync<DatasetException>(() => Add(name, file, content))).Message.ShouldContain(words);
+        await using ArmoFlowDbContext db = await Context();
+        (await db.DatasetFiles.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_run_settles_on_the_versions_that_are_there_when_it_is_submitted()
+    {
+        RunService runs = _services.GetRequiredService<RunService>();
+        (await Should.ThrowAsync<DatasetException>(() => runs.Submit(Spec(), default))).Message.ShouldContain("no data set 'judge'");
+        await Datasets.Create("judge", default);
+        (await Should.ThrowAsync<DatasetException>(() => runs.Submit(Spec(), default))).Message.ShouldContain("no file yet");
+        await Arrive(10);
+        Guid first = await runs.Submit(Spec(), default);
+        await Arrive(10);
+        Guid second = await runs.Submit(Spec(), default);
+        (await Files(first)).ShouldBe(["dataset:judge@1"]);
+        (await Files(second)).ShouldBe(["dataset:judge@2"]);
+        (await _services.GetRequiredService<RunQueries>().FindUnfinished(Spec(), default)).ShouldBe(second, "the one on the data that is there now");
+    }
+
+    [Fact]
+    public async Task A_policy_waits_for_enough_rows_and_for_quiet_and_has_one_turn()
+    {
+        await Arrive(100);
+        await Policies.Put("retrain", Spec(new RetrainSpec { NewRows = 50, DebounceSeconds = 60 }), default);
+        await Look();
+        (await Runs()).ShouldBeEmpty("what was there counts as read");
+        await Arrive(30);
+        await Later(TimeSpan.FromMinutes(5));
+        (await Runs()).ShouldBeEmpty("30 of 50 rows");
+        await Arrive(30);
+        await Later(TimeSpan.FromSeconds(30));
+        (await Runs()).ShouldBeEmpty("more may come at once");
+        _time.Advance(TimeSpan.FromSeconds(40));
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => Runner.Look(default))));
+        RunState run = (await Runs()).Single();
+        run.Trigger.ShouldBe("policy retrain: 60 new rows in judge@3");
+        (await Files(run.CorrelationId)).ShouldBe(["dataset:judge@3"]);
+    }
+
+    [Fact]
+    public async Task What_arrives_while_a_run_is_in_progress_is_one_later_run_s()
+    {
+        await Arrive(100);
+        await Policies.Put("retrain", Spec(new RetrainSpec { DebounceSeconds = 0 }), default);
+        await Arrive(1);
+        await Look();
+        for (int i = 0; i < 3; i++)
+        {
+            await Arrive(1);
+            await Later(TimeSpan.FromMinutes(1));
+        }
+        (await Runs()).Count.ShouldBe(1);
+        await End();
+        await Look();
+        await Look();
+        (await Runs()).Select(r => r.Trigger).ShouldBe(["policy retrain: 1 new rows in judge@2", "policy retrain: 3 new rows in judge@5"]);
+    }
+
+    [Theory]
+    [InlineData(0.1, 9, 0)]
+    [InlineData(0.1, 10, 1)]
+    public async Task A_share_of_new_rows_is_a_share_of_those_read_before(double share, int rows, int runs)
+    {
+        await Arrive(100);
+        await Policies.Put("retrain", Spec(new RetrainSpec { NewShare = share, DebounceSeconds = 0 }), default);
+        await Arrive(rows);
+        await Look();
+        (await Runs()).Count.ShouldBe(runs);
+    }
+
+    [Fact]
+    public async Task At_most_so_often_and_never_while_paused()
+    {
+        await Arrive(1);
+        await Policies.Put("retrain", Spec(new RetrainSpec { AtMostEveryHours = 6, DebounceSeconds = 0 }), default);
+        await Arrive(1);
+        await Look();
+        await End();
+        await Arrive(1);
+        await Later(TimeSpan.FromHours(5));
+        (await Runs()).Count.ShouldBe(1);
+        await Policies.Pause("retrain", true, default);
+        await Later(TimeSpan.FromHours(5));
+        (await Runs()).Count.ShouldBe(1);
+        await Policies.Pause("retrain", false, default);
+        await Look();
+        (await Runs()).Count.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_policy_whose_spec_reads_no_data_set_is_refused() =>
+        (await Should.ThrowAsync<DatasetException>(() => Policies.Put("retrain", DatasetReference.Replace(Spec(), _ => "a.jsonl"), default))).Message.ShouldContain("reads no data set");
+
+    private async Task<(string FileName, int Version, long? Rows, bool IsNew)> Add(string name, string file, string content)
+    {
+        using MemoryStream stream = new(Encoding.UTF8.GetBytes(content));
+        DatasetAddition added = await Datasets.Add(name, file, stream, default);
+        return (added.FileName, added.Version, added.Rows, added.IsNew);
+    }
+
+    private async Task Arrive(int rows) => await Add("judge", $"file-{++_file}.jsonl", string.Concat(Enumerable.Repeat($"{{\"file\":{_file}}}\n", rows)));
+
+    private Task Look() => Runner.Look(default);
+
+    private async Task Later(TimeSpan time)
+    {
+        _time.Advance(time);
+        await Look();
+    }
+
+    private static RunSpec Spec(RetrainSpec? retrain = null) => new()
+    {
+        Name = "name",
+        Folder = "/",
+        Backbone = new BackboneSpec("b"),
+        Ratings = [new SourceSpec { Name = "judge", Files = ["dataset:judge"], Format = "armorm-ratings", MaxDroppedShare = 0 }],
+        Preferences = [],
+        Retrain = retrain,
+    };
+
+    private async Task<IReadOnlyList<string>> Files(Guid run)
+    {
+        await using ArmoFlowDbContext db = await Context();
+        return (await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == run)).Spec.Ratings[0].Files;
+    }
+
+    private async Task<List<RunState>> Runs()
+    {
+        await using ArmoFlowDbContext db = await Context();
+        return await db.Runs.AsNoTracking().OrderBy(r => r.SubmittedAt).ThenBy(r => r.Trigger).ToListAsync();
+    }
+
+    private async Task End()
+    {
+        await using ArmoFlowDbContext db = await Context();
+        foreach (RunState run in await db.Runs.ToListAsync()) run.CurrentState = "Completed";
+        await db.SaveChangesAsync();
+    }
+
+    private async Task<ArmoFlowDbContext> Context() => await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+}
