@@ -84,7 +84,7 @@ public class SpecReaderTests
     [InlineData("seed: 10", "seed: -1", 16, "gating.seed: -1", "at least 0")]
     [InlineData("hidden: [8, 9]", "hidden: [8.5]", 16, "8.5", "whole numbers")]
     [InlineData("backbone: { path: backbone/, dtype: bf16, maxTokens: 1024 }", "backbone: here", 4, "'here'", "a mapping")]
-    [InlineData("tags: [nightly]", "tags: [nightly", 17, "not YAML", "Close the bracket")]
+    [InlineData("tags: [nightly]", "tags: [nightly", 19, "not YAML", "Close the bracket")]
     public void A_wrong_spec_is_refused_with_line_and_remedy(string right, string wrong, int line, params string[] expected)
     {
         Whole.ShouldContain(right);
