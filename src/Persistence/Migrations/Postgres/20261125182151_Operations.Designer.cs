@@ -12,7 +12,7 @@ using Npgsql.EntityFrameworkCore.PostgreSQL.Metadata;
 namespace ArmoFlow.Persistence.Migrations.Postgres
 {
     [DbContext(typeof(PostgresDbContext))]
-    [Migration("20261125173452_Operations")]
+    [Migration("20261125182151_Operations")]
     partial class Operations
     {
         /// <inheritdoc />
@@ -165,6 +165,115 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                             Hash = "0000000000000000000000000000000000000000000000000000000000000000",
                             Sequence = 0L
                         });
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.Dataset", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("created_by");
+
+                    b.HasKey("Name")
+                        .HasName("pk_datasets");
+
+                    b.ToTable("datasets", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
+                {
+                    b.Property<string>("Dataset")
+                        .HasColumnType("text")
+                        .HasColumnName("dataset");
+
+                    b.Property<string>("Sha256")
+                        .HasColumnType("text")
+                        .HasColumnName("sha256");
+
+                    b.Property<DateTimeOffset>("AddedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("added_at");
+
+                    b.Property<string>("AddedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("added_by");
+
+                    b.Property<long>("Bytes")
+                        .HasColumnType("bigint")
+                        .HasColumnName("bytes");
+
+                    b.Property<string>("FileName")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("file_name");
+
+                    b.Property<long?>("Rows")
+                        .HasColumnType("bigint")
+                        .HasColumnName("rows");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("integer")
+                        .HasColumnName("version");
+
+                    b.HasKey("Dataset", "Sha256")
+                        .HasName("pk_dataset_files");
+
+                    b.HasIndex("Sha256")
+                        .HasDatabaseName("ix_dataset_files_sha256");
+
+                    b.ToTable("dataset_files", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.RetrainPolicy", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("created_by");
+
+                    b.Property<DateTimeOffset?>("LastRunAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("last_run_at");
+
+                    b.Property<Guid?>("LastRunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("last_run_id");
+
+                    b.Property<DateTimeOffset?>("PausedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("paused_at");
+
+                    b.Property<string>("Spec")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("spec");
+
+                    b.Property<int>("Turn")
+                        .HasColumnType("integer")
+                        .HasColumnName("turn");
+
+                    b.Property<string>("Versions")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("versions");
+
+                    b.HasKey("Name")
+                        .HasName("pk_retrain_policies");
+
+                    b.ToTable("retrain_policies", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Faults.FaultRow", b =>
@@ -679,6 +788,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("text")
                         .HasColumnName("tags");
 
+                    b.Property<string>("Trigger")
+                        .HasColumnType("text")
+                        .HasColumnName("trigger");
+
                     b.Property<int>("WorkflowVersion")
                         .HasColumnType("integer")
                         .HasColumnName("workflow_version");
@@ -739,6 +852,100 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasDatabaseName("ix_run_tags_tag_state_submitted_at");
 
                     b.ToTable("run_tags", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Firing", b =>
+                {
+                    b.Property<string>("Schedule")
+                        .HasColumnType("text")
+                        .HasColumnName("schedule");
+
+                    b.Property<DateTimeOffset>("DueAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("due_at");
+
+                    b.Property<string>("Detail")
+                        .HasColumnType("text")
+                        .HasColumnName("detail");
+
+                    b.Property<DateTimeOffset>("FiredAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("fired_at");
+
+                    b.Property<string>("Outcome")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("outcome");
+
+                    b.Property<Guid?>("RunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("run_id");
+
+                    b.HasKey("Schedule", "DueAt")
+                        .HasName("pk_firings");
+
+                    b.HasIndex("RunId")
+                        .HasDatabaseName("ix_firings_run_id");
+
+                    b.ToTable("firings", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Schedule", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<DateTimeOffset>("ActiveSince")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("active_since");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("created_by");
+
+                    b.Property<string>("Cron")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("cron");
+
+                    b.Property<double>("JitterSeconds")
+                        .HasColumnType("double precision")
+                        .HasColumnName("jitter_seconds");
+
+                    b.Property<string>("Misfire")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("misfire");
+
+                    b.Property<string>("Overlap")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("overlap");
+
+                    b.Property<DateTimeOffset?>("PausedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("paused_at");
+
+                    b.Property<string>("Spec")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("spec");
+
+                    b.Property<string>("TimeZone")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("time_zone");
+
+                    b.Property<DateTimeOffset>("UpdatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("updated_at");
+
+                    b.HasKey("Name")
+                        .HasName("pk_schedules");
+
+                    b.ToTable("schedules", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Steps.FeatureRow", b =>
@@ -1061,6 +1268,16 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasName("pk_workers");
 
                     b.ToTable("workers", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Datasets.Dataset", null)
+                        .WithMany()
+                        .HasForeignKey("Dataset")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_dataset_files_datasets_dataset");
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Models.AliasPeriod", b =>

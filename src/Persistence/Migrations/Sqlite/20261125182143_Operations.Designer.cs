@@ -11,8 +11,8 @@ using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 namespace ArmoFlow.Persistence.Migrations.Sqlite
 {
     [DbContext(typeof(ArmoFlowDbContext))]
-    [Migration("20261125174638_Schedules")]
-    partial class Schedules
+    [Migration("20261125182143_Operations")]
+    partial class Operations
     {
         /// <inheritdoc />
         protected override void BuildTargetModel(ModelBuilder modelBuilder)
@@ -162,6 +162,117 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                             Hash = "0000000000000000000000000000000000000000000000000000000000000000",
                             Sequence = 0L
                         });
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.Dataset", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("name");
+
+                    b.Property<string>("CreatedAt")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("created_by");
+
+                    b.HasKey("Name")
+                        .HasName("pk_datasets");
+
+                    b.ToTable("datasets", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
+                {
+                    b.Property<string>("Dataset")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("dataset");
+
+                    b.Property<string>("Sha256")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("sha256");
+
+                    b.Property<string>("AddedAt")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("added_at");
+
+                    b.Property<string>("AddedBy")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("added_by");
+
+                    b.Property<long>("Bytes")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("bytes");
+
+                    b.Property<string>("FileName")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("file_name");
+
+                    b.Property<long?>("Rows")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("rows");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("version");
+
+                    b.HasKey("Dataset", "Sha256")
+                        .HasName("pk_dataset_files");
+
+                    b.HasIndex("Sha256")
+                        .HasDatabaseName("ix_dataset_files_sha256");
+
+                    b.ToTable("dataset_files", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.RetrainPolicy", b =>
+                {
+                    b.Property<string>("Name")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("name");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("created_by");
+
+                    b.Property<string>("LastRunAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("last_run_at");
+
+                    b.Property<Guid?>("LastRunId")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("last_run_id");
+
+                    b.Property<string>("PausedAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("paused_at");
+
+                    b.Property<string>("Spec")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("spec");
+
+                    b.Property<int>("Turn")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("turn");
+
+                    b.Property<string>("Versions")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("versions");
+
+                    b.HasKey("Name")
+                        .HasName("pk_retrain_policies");
+
+                    b.ToTable("retrain_policies", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Faults.FaultRow", b =>
@@ -1161,6 +1272,16 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasName("pk_workers");
 
                     b.ToTable("workers", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Datasets.Dataset", null)
+                        .WithMany()
+                        .HasForeignKey("Dataset")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_dataset_files_datasets_dataset");
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Models.AliasPeriod", b =>
