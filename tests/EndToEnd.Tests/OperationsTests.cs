@@ -120,6 +120,21 @@ public class OperationsTests
     }
 
     [Fact]
+    public async Task A_run_is_reproduced_to_the_byte_or_the_first_step_that_differs_is_named()
+    {
+        using SmallProject project = new();
+        string[] at = ["--workspace", project.Workspace];
+        await CommandLine.Succeed(["datasets", "add", "judge", project.Data("ratings.jsonl"), .. at]);
+        project.Edit("files: [data/ratings.jsonl]", "files: ['dataset:judge']");
+        string run = (await project.Run()).Json["runId"]!.GetValue<string>();
+        (await CommandLine.Succeed(["runs", "reproduce", run, .. at])).Output.ShouldContain("identical: 16 artifacts");
+        project.Append("pairs.jsonl", File.ReadLines(project.Data("pairs.jsonl")).First().Replace("please", "kindly", StringComparison.Ordinal));
+        CommandResult differs = await CommandLine.Run(["runs", "reproduce", run, "--json", .. at]);
+        (differs.ExitCode, differs.Json["identical"]!.GetValue<bool>(), differs.Json["firstDifference"]!.GetValue<string>()).ShouldBe((1, false, "ingestion"));
+        Directory.EnumerateDirectories(project.Workspace, "reproduce-*").ShouldBeEmpty();
+    }
+
+    [Fact]
     public async Task Data_that_arrives_sets_off_a_retrain_that_extracts_only_what_is_new()
     {
         using SmallProject project = new();

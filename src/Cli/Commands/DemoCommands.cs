@@ -4,6 +4,7 @@ using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Cli.Sample;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Text;
@@ -40,7 +41,7 @@ internal static class DemoCommands
                 SampleProject.Write(folder);
                 Console.Error.WriteLine($"wrote a sample project to {folder}: generated conversations with planted truth, a backbone of random weights");
             }
-            RunDocument run = await RunCommands.Embedded(spec, workspace, cancel);
+            RunDocument run = await RunCommands.Embedded(SpecReader.Load(spec), workspace, cancel);
             int code = RunCommands.Report(run, parsed.GetValue(json));
             if (code != ExitCodes.Done || run.Status != "Completed") return code;
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"done in {Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s"));

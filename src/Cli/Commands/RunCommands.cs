@@ -25,16 +25,15 @@ internal static class RunCommands
         {
             string path = parsed.GetRequiredValue(spec);
             RunDocument run = parsed.GetValue(server) is { } url && parsed.GetResult(workspace)?.Implicit != false
-                ? await OnServer(url, path, cancel) : await Embedded(path, parsed.GetRequiredValue(workspace), cancel);
+                ? await OnServer(url, path, cancel) : await Embedded(SpecReader.Load(path), parsed.GetRequiredValue(workspace), cancel);
             return Report(run, parsed.GetValue(json));
         });
         return command;
     }
 
     /// <summary>Runs a spec in this process.</summary>
-    public static async Task<RunDocument> Embedded(string specPath, string workspace, CancellationToken cancel)
+    public static async Task<RunDocument> Embedded(RunSpec spec, string workspace, CancellationToken cancel)
     {
-        RunSpec spec = SpecReader.Load(specPath);
         await using EmbeddedHost host = await EmbeddedHost.Start(workspace, cancel);
         RunService service = host.Services.GetRequiredService<RunService>();
         RunQueries queries = host.Services.GetRequiredService<RunQueries>();
@@ -79,7 +78,7 @@ internal static class RunCommands
     public static Command Runs() => new("runs", "Lists, shows, watches, stops, goes on with and compares runs.")
     {
         List(), Show(), Watch(), Control("cancel", "Cancels a run; its work stops within a second."), Control("pause", "Pauses a run, to go on later."),
-        Control("resume", "Goes on with a paused or interrupted run."), Control("retry", "Goes on with a failed or cancelled run from the step that failed."), Compare(), LogCommands.Logs(), FaultCommands.Faults(), FaultCommands.Workers(),
+        Control("resume", "Goes on with a paused or interrupted run."), Control("retry", "Goes on with a failed or cancelled run from the step that failed."), Compare(), ReproduceCommand.Reproduce(), LogCommands.Logs(), FaultCommands.Faults(), FaultCommands.Workers(),
     };
 
     private static Command List()
