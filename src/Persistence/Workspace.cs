@@ -17,6 +17,7 @@ using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Npgsql;
 
 namespace ArmoFlow.Persistence;
 
@@ -75,7 +76,8 @@ public static class PersistenceRegistration
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
             ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Folder, cache.Bytes)
             : services.AddStore(Path.GetFullPath(artifacts)))
-        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(postgres).UseSnakeCaseNamingConvention())
+        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(new NpgsqlConnectionStringBuilder(postgres) { NoResetOnClose = true }.ConnectionString) // nothing here leaves anything behind in a session; a reset is a round trip for each use
+            .UseSnakeCaseNamingConvention())
         .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
 
     private static IServiceCollection AddStore(this IServiceCollection services, string folder, long cacheBytes = long.MaxValue, ScratchSpace? scratch = null)

@@ -20,7 +20,7 @@ public class HouseTests
         ["Cli"] = ["Orchestrator", "Workers"],
     };
 
-    private static string Root([CallerFilePath] string path = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(path)!, "../.."));
+    internal static string Root([CallerFilePath] string path = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(path)!, "../.."));
 
     [Fact]
     public void Arrows_point_one_way()

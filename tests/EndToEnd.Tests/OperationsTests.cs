@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using ArmoFlow.RewardModel.Text;
 using Shouldly;
 using Xunit;
@@ -52,6 +53,14 @@ public class OperationsTests
         await CommandLine.Succeed(["audit", "export", "--out", export, .. at]);
         (await CommandLine.Succeed("audit", "verify", "--export", export)).Output.ShouldContain("whole");
         (await CommandLine.Succeed(["audit", "verify", "--head", export + ".head.json", .. at])).Output.ShouldContain("whole");
+        string pack = Path.Combine(project.Folder, "evidence.zip"), unpacked = Path.Combine(project.Folder, "evidence");
+        await CommandLine.Succeed(["audit", "evidence", "sample@1", "--out", pack, .. at]);
+        System.IO.Compression.ZipFile.ExtractToDirectory(pack, unpacked);
+        foreach (string[] sum in File.ReadLines(Path.Combine(unpacked, "SHA256SUMS")).Select(l => l.Split("  ")))
+            Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(Path.Combine(unpacked, sum[1])))).ShouldBe(sum[0], sum[1]);
+        (await CommandLine.Succeed("audit", "verify", "--export", Path.Combine(unpacked, "audit.jsonl"))).Output.ShouldContain("whole");
+        File.ReadAllText(Path.Combine(unpacked, "README.md")).ShouldContain(first);
+        JsonNode.Parse(File.ReadAllText(Path.Combine(unpacked, "lineage.json")))!.AsArray().Select(s => s!["step"]!.GetValue<string>()).ShouldContain("ingestion");
         File.WriteAllLines(export, File.ReadAllLines(export).Where((_, i) => i != 4));
         CommandResult broken = await CommandLine.Run("audit", "verify", "--export", export);
         (broken.ExitCode, broken.Error.Contains("event 5 is missing", StringComparison.Ordinal)).ShouldBe((1, true));
@@ -167,6 +176,12 @@ public class OperationsTests
         second["trigger"]!.GetValue<string>().ShouldBe("policy retrain: 100 new rows in judge@2");
         second["metrics"]!["ingestion"]!["sources"]![0]!["rowsRead"]!.GetValue<int>().ShouldBe(600);
         second["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "features")!["detail"]!.GetValue<string>().ShouldStartWith("100 conversations extracted");
+        // What the dashboard draws is there, but for what tells of trouble and of scoring, of which there was none.
+        using HttpClient http = new() { BaseAddress = new Uri(url) };
+        string metrics = await http.GetStringAsync(new Uri("/metrics", UriKind.Relative), TestContext.Current.CancellationToken);
+        string[] drawn = [.. Regex.Matches(File.ReadAllText(Path.Combine(HouseTests.Root(), "deploy", "grafana-dashboard.json")), "(armoflow|http_server)_[a-z_]+").Select(m => m.Value).Distinct()];
+        drawn.Length.ShouldBeGreaterThan(8);
+        foreach (string metric in drawn.Except(["armoflow_faults_total", "armoflow_work_lost_total", "armoflow_outbox_orphans_total", "armoflow_scores_total"])) metrics.ShouldContain(metric + "{");
         (await CommandLine.Succeed("audit", "query", "--where", "action IN ('policy.fired', 'dataset.added')", "--server", url)).Output.ShouldContain("judge");
         server.Kill();
         await server.WaitForExitAsync(TestContext.Current.CancellationToken);

@@ -15,7 +15,7 @@ internal static class AuditCommands
 {
     private const string KeyVariable = "ARMOFLOW_AUDIT_KEY";
 
-    public static Command Audit() => new("audit", "Asks the trail of all changes, follows its chain of hashes, writes it out.") { Query(), Verify(), Export(), Head() };
+    public static Command Audit() => new("audit", "Asks the trail of all changes, follows its chain of hashes, writes it out.") { Query(), Verify(), Export(), Head(), EvidenceCommand.Evidence() };
 
     private static Command Query()
     {
@@ -129,7 +129,8 @@ internal static class AuditCommands
         catch (JsonException) { throw new UsageException($"{path}: not a head; expected a file of: armoflow audit head --out."); }
     }
 
-    private static SignedHead Signed(SignedHead head)
+    /// <summary>Signed where there is a key to sign with.</summary>
+    public static SignedHead Signed(SignedHead head)
     {
         if (Environment.GetEnvironmentVariable(KeyVariable) is not { Length: > 0 } path) return head;
         using ECDsa key = ECDsa.Create();

@@ -63,7 +63,7 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
 /// <summary>Looks every few seconds whether a policy's data has grown.</summary>
 public sealed class PolicyEngine(PolicyRunner runner, ILogger<PolicyEngine> log) : BackgroundService
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(15);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
