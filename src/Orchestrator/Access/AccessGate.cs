@@ -36,10 +36,11 @@ public static class AccessGate
             kestrel.Limits.MaxRequestBodySize = LargestBody;
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
         });
-        return services.AddSingleton(policy).AddRateLimiter(limits =>
+        services.AddSingleton(policy);
+        return policy.IsLoopbackOnly ? services : services.AddRateLimiter(limits => // it keeps a clock of its own, which an idle server should not pay for
         {
             limits.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
-            limits.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context => policy.IsLoopbackOnly ? RateLimitPartition.GetNoLimiter(Limiter) : RateLimitPartition.GetTokenBucketLimiter(Limiter + (context.Items[typeof(AccessKey)] as AccessKey)?.Id + context.Connection.RemoteIpAddress,
+            limits.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context => RateLimitPartition.GetTokenBucketLimiter(Limiter + (context.Items[typeof(AccessKey)] as AccessKey)?.Id + context.Connection.RemoteIpAddress,
                 _ => new TokenBucketRateLimiterOptions { TokenLimit = Burst, TokensPerPeriod = PerSecond, ReplenishmentPeriod = TimeSpan.FromSeconds(1), QueueLimit = 0 }));
         });
     }
@@ -49,7 +50,7 @@ public static class AccessGate
     {
         app.UseRouting();
         app.Use(LetIn);
-        app.UseRateLimiter();
+        if (!app.Services.GetRequiredService<AccessPolicy>().IsLoopbackOnly) app.UseRateLimiter();
     }
 
     public static T Requires<T>(this T endpoints, Scope? scope) where T : IEndpointConventionBuilder => endpoints.WithMetadata(new RequiredScope(scope));

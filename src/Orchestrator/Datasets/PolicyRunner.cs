@@ -60,10 +60,10 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
     }
 }
 
-/// <summary>Looks every few seconds whether a policy's data has grown.</summary>
+/// <summary>Looks twice a minute whether a policy's data has grown.</summary>
 public sealed class PolicyEngine(PolicyRunner runner, ILogger<PolicyEngine> log) : BackgroundService
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {

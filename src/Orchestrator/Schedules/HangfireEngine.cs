@@ -17,7 +17,7 @@ namespace ArmoFlow.Orchestrator.Schedules;
 /// </summary>
 public sealed class HangfireEngine(IDbContextFactory<ArmoFlowDbContext> contexts, IServiceProvider services, ILogger<HangfireEngine> log) : BackgroundService
 {
-    private static readonly TimeSpan Look = TimeSpan.FromSeconds(15), Polling = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Look = TimeSpan.FromSeconds(30), Polling = TimeSpan.FromSeconds(2);
     private const int Workers = 2;
     private readonly Dictionary<string, DateTimeOffset> _known = [];
 

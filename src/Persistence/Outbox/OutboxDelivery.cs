@@ -16,7 +16,7 @@ namespace ArmoFlow.Persistence.Outbox;
 public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts, IBus bus, OutboxSignal signal, DeliveredMarks marks, ILogger<OutboxDelivery> log) : BackgroundService
 {
     private const int BatchSize = 100, ClearedAtOnce = 5000;
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(10), Rest = TimeSpan.FromSeconds(1), UpkeepInterval = TimeSpan.FromMinutes(1), OrphanAge = TimeSpan.FromMinutes(1), Window = TimeSpan.FromHours(2);
+    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(20), Rest = TimeSpan.FromSeconds(1), UpkeepInterval = TimeSpan.FromMinutes(1), OrphanAge = TimeSpan.FromMinutes(1), Window = TimeSpan.FromHours(2);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
