@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace ArmoFlow.RewardModel.Text;
 
@@ -7,7 +8,7 @@ namespace ArmoFlow.RewardModel.Text;
 /// The Llama-3 chat template: one begin-of-text token, then for each turn its role between header tokens, a blank line,
 /// the trimmed content and an end-of-turn token.
 /// </summary>
-public static class ChatTemplate
+public static partial class ChatTemplate
 {
     public const string Name = "llama3";
     public const string BeginOfText = "<|begin_of_text|>", StartHeader = "<|start_header_id|>", EndHeader = "<|end_header_id|>", EndOfTurn = "<|eot_id|>";
@@ -21,11 +22,14 @@ public static class ChatTemplate
         return text.ToString();
     }
 
-    /// <summary>The turns of a rendered text; the begin-of-text token and the last end-of-turn token may be missing.</summary>
+    /// <summary>
+    /// The turns of a rendered text. The begin-of-text token and the last end-of-turn token may be missing, and padding may stand
+    /// before and after it: trainers send what they decode, special tokens and all.
+    /// </summary>
     /// <exception cref="InvalidInputException">It is not a text of this template.</exception>
     public static IReadOnlyList<Message> Parse(string text, string place)
     {
-        string rest = text.StartsWith(BeginOfText, StringComparison.Ordinal) ? text[BeginOfText.Length..] : text;
+        string rest = PaddingAfter().Replace(PaddingBefore().Replace(text, ""), "");
         List<Message> messages = [];
         while (rest.Length > 0)
         {
@@ -35,11 +39,18 @@ public static class ChatTemplate
             string role = rest[StartHeader.Length..end];
             rest = rest[(end + EndHeader.Length)..];
             int close = rest.IndexOf(EndOfTurn, StringComparison.Ordinal);
-            messages.Add(new Message(role, close < 0 ? rest : rest[..close]));
+            messages.Add(new Message(role, PythonText.Strip(close < 0 ? rest : rest[..close])));
             rest = close < 0 ? "" : rest[(close + EndOfTurn.Length)..].TrimStart('\n');
         }
         return messages;
     }
+
+    // Special tokens other than those that begin a turn or stand in its header.
+    [GeneratedRegex(@"^(?:\s*(?:<\|(?!start_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>))+")]
+    private static partial Regex PaddingBefore();
+
+    [GeneratedRegex(@"(?:(?:<\|(?!(?:start|end)_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>)\s*)+$")]
+    private static partial Regex PaddingAfter();
 
     /// <summary>Refuses a backbone whose tokenizer_config.json asks for another template than this one.</summary>
     /// <exception cref="InvalidInputException">The file's template is of another kind.</exception>
