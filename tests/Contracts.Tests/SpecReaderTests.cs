@@ -71,6 +71,8 @@ public class SpecReaderTests
     [InlineData("alphas: [0.01, 1, 1e2]", "alphas: [-1]", 14, "'-1'", "at least 0")]
     [InlineData("alphas: [0.01, 1, 1e2]", "alphas: 1", 14, "'regression.alphas'", "a list")]
     [InlineData("baselines: [mean]", "baselines: [median]", 17, "median", "Did you mean 'mean'?")]
+    [InlineData("files: [p.jsonl]", "files: ['dataset:pairs@latest']", 12, "'dataset:pairs@latest'", "dataset:NAME@VERSION")]
+    [InlineData("files: [p.jsonl]", "files: ['dataset:../pairs']", 12, "'dataset:../pairs'", "dataset:NAME")]
     [InlineData("minimumScore: 0.8", "minimumScore: 80", 18, "promotion.minimumScore: 80", "at most 1")]
     [InlineData("objectives: { helpful: 0.1 }", "objectives: { helpfull: 0.1 }", 18, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]
     [InlineData("newRows: 50", "newrows: 50", 19, "unknown key 'retrain.newrows'", "Did you mean 'newRows'?")]

@@ -120,6 +120,18 @@ public sealed class ScheduleTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_firing_that_waits_goes_with_its_schedule()
+    {
+        await Add("0 * * * *", overlap: Overlap.Queue);
+        await Hours(2);
+        Guid first = (await Firings())[^1].RunId!.Value;
+        await Schedules.Remove("nightly", default);
+        await End();
+        await Runner.Release(first, default);
+        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(Firing.Skipped), f => f.Detail.ShouldBe("the schedule was removed while it waited"));
+    }
+
+    [Fact]
     public async Task A_pause_is_not_made_up_for()
     {
         await Add("0 * * * *");

@@ -81,8 +81,15 @@ public static class SpecReader
         return sources;
     }
 
-    private static IReadOnlyList<string> Files(SpecNode node) => node.Texts("files") is { Count: > 0 } files ? files
-        : throw node.Wrong("files", "no 'files'", "a list of paths or patterns", "Add files: [ … ].");
+    private static IReadOnlyList<string> Files(SpecNode node)
+    {
+        IReadOnlyList<string> files = node.Texts("files");
+        if (files.Count == 0) throw node.Wrong("files", "no 'files'", "a list of paths or patterns", "Add files: [ … ].");
+        foreach (string file in files)
+            if (DatasetReference.TryParse(file) is { } reference && (reference.ToString() != file || !DatasetReference.IsName(reference.Name)))
+                throw node.Wrong("files", $"'{file}'", "dataset:NAME, or dataset:NAME@VERSION with a version's number", "Correct it, or leave the version out for the newest.");
+        return files;
+    }
 
     private static ColumnSpec Column(SpecNode node, string objective)
     {

@@ -5,6 +5,7 @@ using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.Extensions.Hosting;
@@ -16,15 +17,17 @@ namespace ArmoFlow.Orchestrator.Datasets;
 /// Runs the specs of policies whose data sets have grown enough. It may look at any time and on several orchestrators: a policy's
 /// turn and its run are one transaction, what arrives while its run is in progress is one later run's.
 /// </summary>
-public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, OutboxSignal signal, TimeProvider time)
+public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, OutboxSignal signal, TimeProvider time, ILogger<PolicyRunner> log)
 {
-    private static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
-
     public async Task Look(CancellationToken cancel)
     {
         List<RetrainPolicy> policies;
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel)) policies = await db.RetrainPolicies.AsNoTracking().Where(p => p.PausedAt == null).ToListAsync(cancel);
-        foreach (RetrainPolicy policy in policies) await Look(policy, cancel);
+        foreach (RetrainPolicy policy in policies)
+        {
+            try { await Look(policy, cancel); }
+            catch (DatasetException e) { log.LogWarning("policy {Policy}: {Message}", policy.Name, e.Message); } // the others have their turn all the same
+        }
     }
 
     private async Task Look(RetrainPolicy policy, CancellationToken cancel)
@@ -33,7 +36,7 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         DateTimeOffset now = time.GetUtcNow();
         if (policy.LastRunAt is { } last && now - last < TimeSpan.FromHours(when.AtMostEveryHours)) return;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (policy.LastRunId is { } run && await db.Runs.AnyAsync(r => r.CorrelationId == run && !Ended.Contains(r.CurrentState), cancel)) return;
+        if (policy.LastRunId is { } run && await db.Runs.AnyAsync(r => r.CorrelationId == run && !RunState.Ended.Contains(r.CurrentState), cancel)) return;
         string[] names = [.. policy.Versions.Keys];
         List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel), added = [.. files.Where(f => f.Version > policy.Versions[f.Dataset])];
         if (added.Count == 0 || now - added.Max(f => f.AddedAt) < TimeSpan.FromSeconds(when.DebounceSeconds)) return;

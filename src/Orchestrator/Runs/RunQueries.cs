@@ -37,14 +37,13 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
 {
     private const int LargestPage = 500;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
-    private static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
 
     /// <summary>A run of this spec that was interrupted or paused, if there is one.</summary>
     public async Task<Guid?> FindUnfinished(RunSpec spec, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         string digest = SpecReader.Digest(await DatasetBooks.Pin(db, spec, cancel));
-        RunState? run = await db.Runs.AsNoTracking().Where(r => r.SpecDigest == digest && !Ended.Contains(r.CurrentState)).OrderByDescending(r => r.SubmittedAt).FirstOrDefaultAsync(cancel);
+        RunState? run = await db.Runs.AsNoTracking().Where(r => r.SpecDigest == digest && !RunState.Ended.Contains(r.CurrentState)).OrderByDescending(r => r.SubmittedAt).FirstOrDefaultAsync(cancel);
         return run?.CorrelationId;
     }
 
@@ -52,7 +51,7 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     public async Task<IReadOnlyList<Guid>> Interrupted(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Runs.AsNoTracking().Where(r => !Ended.Contains(r.CurrentState) && r.CurrentState != "Paused" && r.CurrentState != "Initial").OrderBy(r => r.SubmittedAt).Select(r => r.CorrelationId).ToListAsync(cancel);
+        return await db.Runs.AsNoTracking().Where(r => !RunState.Ended.Contains(r.CurrentState) && r.CurrentState != "Paused" && r.CurrentState != "Initial").OrderBy(r => r.SubmittedAt).Select(r => r.CorrelationId).ToListAsync(cancel);
     }
 
     public async Task<RunDocument?> Find(Guid id, CancellationToken cancel)

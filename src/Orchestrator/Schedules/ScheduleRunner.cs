@@ -6,6 +6,7 @@ using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Schedules;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
@@ -20,7 +21,6 @@ namespace ArmoFlow.Orchestrator.Schedules;
 public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, BusOutbox outbox, OutboxSignal signal, TimeProvider time)
 {
     private static readonly TimeSpan OnTime = TimeSpan.FromMinutes(1); // later than that, the period was missed
-    private static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
 
     /// <summary>Fires a schedule's newest period, if it is due and nobody has.</summary>
     public async Task Fire(string name, CancellationToken cancel)
@@ -52,8 +52,8 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         Firing? waiting = await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
         // Claimed by a condition on the row: of two that see the same end, one goes on.
         if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == Firing.Queued).ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, Firing.Submitted), cancel) == 0) return;
-        Schedule schedule = await db.Schedules.AsNoTracking().SingleAsync(s => s.Name == name, cancel);
-        (waiting.Outcome, waiting.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, waiting.DueAt), cancel));
+        if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule) (waiting.Outcome, waiting.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, waiting.DueAt), cancel));
+        else (waiting.Outcome, waiting.Detail) = (Firing.Skipped, "the schedule was removed while it waited");
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise();
@@ -67,7 +67,7 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         if (entered == 0) return null; // somebody else was first
         Firing firing = await db.Firings.SingleAsync(f => f.Schedule == schedule.Name && f.DueAt == at, cancel);
         firing.Detail = detail;
-        List<Guid> inProgress = await db.Firings.Where(f => f.Schedule == schedule.Name && f.RunId != null).Join(db.Runs.Where(r => !Ended.Contains(r.CurrentState)), f => f.RunId, r => r.CorrelationId, (f, r) => r.CorrelationId).ToListAsync(cancel);
+        List<Guid> inProgress = await db.Firings.Where(f => f.Schedule == schedule.Name && f.RunId != null).Join(db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState)), f => f.RunId, r => r.CorrelationId, (f, r) => r.CorrelationId).ToListAsync(cancel);
         if (isMissed) firing.Outcome = Firing.Missed;
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Skip) (firing.Outcome, firing.Detail) = (Firing.Skipped, $"run {inProgress[0]} is in progress");
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Queue)

@@ -12,8 +12,11 @@ public sealed class RunState : SagaStateMachineInstance
     /// <summary>The process that <c>RunSaga</c> describes; a run keeps the one that it was started with.</summary>
     public const int Workflow = 1;
 
+    /// <summary>States that a run does not leave by itself.</summary>
+    public static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
+
     /// <summary>States in which no step is worked on.</summary>
-    public static readonly IReadOnlyList<string> AtRest = ["Completed", "Failed", "Cancelled", "Paused"];
+    public static readonly string[] AtRest = [.. Ended, "Paused"];
 
     public Guid CorrelationId { get; set; }
 
