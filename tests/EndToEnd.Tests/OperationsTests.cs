@@ -111,7 +111,7 @@ public class OperationsTests
 
         using HttpResponseMessage bad = await http.PostAsJsonAsync("/api/v1/score", new { model = "sample", items = new[] { new { prompt = "a", response = "" } } }, TestContext.Current.CancellationToken);
         bad.StatusCode.ShouldBe(HttpStatusCode.BadRequest);
-        (await bad.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("empty response");
+        (await bad.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("item 1: the conversation: an empty response");
         (await http.PutAsJsonAsync("/api/v1/models/sample/aliases/other", new { version = 1 }, TestContext.Current.CancellationToken)).StatusCode.ShouldBe(HttpStatusCode.Forbidden);
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", admin);
         (await http.PutAsJsonAsync("/api/v1/models/sample/aliases/other", new { version = 1 }, TestContext.Current.CancellationToken)).StatusCode.ShouldBe(HttpStatusCode.OK);

@@ -3,6 +3,7 @@ using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Scoring;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Models;
+using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -92,6 +93,11 @@ internal static class ScoreApi
         try { return TypedResults.Ok(await work()); }
         catch (ScoreRequestException e) { return TypedResults.Problem(e.Message, title: "This cannot be scored.", statusCode: StatusCodes.Status400BadRequest); }
         catch (RegistryException e) { return TypedResults.Problem(e.Message, title: "No such model.", statusCode: StatusCodes.Status404NotFound); }
+        catch (Exception e) when (e is RequestFaultException or RequestTimeoutException)
+        {
+            string why = (e as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time";
+            return TypedResults.Problem($"{why}. See the workers' output, and: armoflow runs workers.", title: "The workers could not score.", statusCode: StatusCodes.Status503ServiceUnavailable);
+        }
         catch (NobodyScoresException e) { return TypedResults.Problem(e.Message, title: "Nobody scores.", statusCode: StatusCodes.Status503ServiceUnavailable); }
     }
 

@@ -22,24 +22,23 @@ public sealed class ConversationScorer : IDisposable
         (Model, _maxTokens) = (model, maxTokens);
     }
 
-    /// <summary>Checks that a conversation can be scored.</summary>
+    /// <summary>A conversation's tokens.</summary>
     /// <exception cref="InvalidInputException">It is longer than the limit.</exception>
-    public Conversation Require(Conversation conversation)
+    public EncodedConversation Encode(Conversation conversation, string place)
     {
-        int tokens = _tokenizer.Encode(conversation).Tokens.Length;
-        return tokens <= _maxTokens ? conversation : throw new InvalidInputException("conversation", $"{tokens} tokens", $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
+        EncodedConversation encoded = _tokenizer.Encode(conversation);
+        return encoded.Tokens.Length <= _maxTokens ? encoded
+            : throw new InvalidInputException(place, $"{encoded.Tokens.Length} tokens", $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
     }
 
     /// <summary>Scores conversations.</summary>
     /// <exception cref="InvalidInputException">A conversation is longer than the limit.</exception>
-    public IReadOnlyList<Explanation> Score(IReadOnlyList<Conversation> conversations, Steering? steering = null, Action<int>? progress = null, CancellationToken cancel = default)
-    {
-        EncodedConversation[] encoded = [.. conversations.Select(_tokenizer.Encode)];
-        for (int i = 0; i < encoded.Length; i++)
-            if (encoded[i].Tokens.Length > _maxTokens)
-                throw new InvalidInputException($"conversation {i + 1}", $"{encoded[i].Tokens.Length} tokens", $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
-        return [.. _extractor.Extract(encoded, progress, cancel).Select(f => Model.Explain(f.Embedding, f.PromptEmbedding, steering))];
-    }
+    public IReadOnlyList<Explanation> Score(IReadOnlyList<Conversation> conversations, Steering? steering = null, CancellationToken cancel = default) =>
+        Score([.. conversations.Select((c, i) => Encode(c, $"conversation {i + 1}"))], steering, cancel);
+
+    /// <summary>Scores conversations that were encoded before.</summary>
+    public IReadOnlyList<Explanation> Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering = null, CancellationToken cancel = default) =>
+        [.. _extractor.Extract(conversations, cancel: cancel).Select(f => Model.Explain(f.Embedding, f.PromptEmbedding, steering))];
 
     public void Dispose() => _extractor.Dispose();
 }

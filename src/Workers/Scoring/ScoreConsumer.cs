@@ -21,19 +21,21 @@ public sealed class ScoreConsumerDefinition : ConsumerDefinition<ScoreConsumer>
 /// <summary>Scores responses on request; what is wrong with one of them is said of that one.</summary>
 public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponses>
 {
+    private const string Place = "the conversation"; // which one, who asked knows: batches mix the items of many
+
     public async Task Consume(ConsumeContext<ScoreResponses> context) => await context.RespondAsync(new ResponsesScored(Score(context.Message, context.CancellationToken)));
 
     private ScoredResponse[] Score(ScoreResponses request, CancellationToken cancel)
     {
         ScoredResponse[] scores = new ScoredResponse[request.Items.Count];
-        List<(int Item, Conversation Conversation)> usable = [];
+        List<(int Item, EncodedConversation Conversation)> usable = [];
         try
         {
             ConversationScorer scorer = models.Get(request.Spec, request.Artifacts, cancel);
             Steering? steering = Steering.Parse(request.Steer, scorer.Model.Objectives);
             for (int i = 0; i < scores.Length; i++)
             {
-                try { usable.Add((i, scorer.Require(Read(request.Items[i], i)))); }
+                try { usable.Add((i, scorer.Encode(Read(request.Items[i]), Place))); }
                 catch (InvalidInputException e) { scores[i] = Refused(e); }
             }
             foreach (((int item, _), Explanation found) in usable.Zip(scorer.Score([.. usable.Select(u => u.Conversation)], steering, cancel: cancel)))
@@ -44,8 +46,7 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
         return scores;
     }
 
-    private static Conversation Read(ScoreItem item, int index) => Conversation.Create(
-        item.Messages?.Select(m => new Message(m.Role, m.Content)) ?? ChatTemplate.Parse(item.Templated ?? "", $"item {index + 1}"), $"item {index + 1}");
+    private static Conversation Read(ScoreItem item) => Conversation.Create(item.Messages?.Select(m => new Message(m.Role, m.Content)) ?? ChatTemplate.Parse(item.Templated ?? "", Place), Place);
 
     private static ScoredResponse Refused(InvalidInputException e) => new(null, [], e.Message);
 }
