@@ -90,7 +90,7 @@ public sealed class ScheduleTests : IAsyncLifetime
         await Runner.Fire("nightly", default);
         Firing firing = (await Firings()).Single();
         firing.Outcome.ShouldBe(outcome);
-        firing.Detail.ShouldBe("5 earlier periods passed while no server ran");
+        firing.Detail.ShouldBe("one firing for 6 periods");
         await End();
         _time.Advance(TimeSpan.FromHours(13.5)); // the next one was half an hour ago
         await Runner.Fire("nightly", default);

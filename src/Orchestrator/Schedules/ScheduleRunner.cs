@@ -31,7 +31,7 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         (DateTimeOffset? newest, int count) = new ScheduleTimes(schedule.Cron, schedule.TimeZone).Newest(since, now);
         if (newest is not { } due || now < due + Jitter(schedule, due)) return;
         bool isMissed = now - due - Jitter(schedule, due) > OnTime && schedule.Misfire == Misfire.Skip;
-        await Enter(db, schedule, due, isMissed, count > 1 ? $"{count - 1} earlier periods passed while no server ran" : null, cancel);
+        await Enter(db, schedule, due, isMissed, count > 1 ? $"one firing for {count} periods" : null, cancel);
     }
 
     /// <summary>Runs a schedule's spec now, whatever the clock says.</summary>
