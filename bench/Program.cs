@@ -18,11 +18,13 @@ switch (what)
         return await QueryBench.Run(runs: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 1_000_000);
     case "idle":
         return await IdleBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 60);
+    case "cancel" when args.Length >= 2:
+        return await CancelBench.Run(spec: args[1], times: args.Length > 2 ? int.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 3);
     case "audit":
         return await AuditBench.Run(events: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 1_000_000);
     case "serving":
         return await ServingBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | audit [EVENTS] | serving [SECONDS]");
+        Console.Error.WriteLine("usage: bench regression | gating | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS]");
         return 2;
 }

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
 using ArmoFlow.Cli;
 using ArmoFlow.Persistence;
 using Microsoft.EntityFrameworkCore;
@@ -34,6 +36,13 @@ internal sealed class Servers : IAsyncDisposable
     }
 
     public ServiceProvider Books() => new ServiceCollection().AddLogging().AddServerPersistence(Postgres, Artifacts, CacheOptions.Default).BuildServiceProvider();
+
+    public static int FreePort()
+    {
+        using TcpListener listener = new(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
 
     /// <summary>Starts the program itself and returns when it says that it is there.</summary>
     public async Task<Process> Program(string sign, params string[] arguments)

@@ -51,7 +51,7 @@ internal static class WorkflowBench
     {
         await using Servers servers = await Servers.Start();
         double messages = await MessageCeiling(servers.RabbitMq), transactions = await TransactionCeiling(servers.Postgres);
-        int port = FreePort();
+        int port = Servers.FreePort();
         Process orchestrator = await servers.Program("orchestrator on ", "orchestrator", "--urls", $"http://127.0.0.1:{port}");
         using IHost worker = await StartWorker(servers);
         using HttpClient http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
@@ -197,12 +197,5 @@ internal static class WorkflowBench
             await insert.ExecuteNonQueryAsync(cancel);
         });
         return CeilingTransactions / Stopwatch.GetElapsedTime(start).TotalSeconds;
-    }
-
-    private static int FreePort()
-    {
-        using System.Net.Sockets.TcpListener listener = new(System.Net.IPAddress.Loopback, 0);
-        listener.Start();
-        return ((System.Net.IPEndPoint)listener.LocalEndpoint).Port;
     }
 }
