@@ -8,6 +8,7 @@ using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.RewardModel;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -44,7 +45,7 @@ internal static class Terminal
     /// <summary>The message of an error that the user can mend, or null.</summary>
     public static string? AsUserError(Exception e) => e switch
     {
-        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException or ScheduleException or DatasetException => e.Message,
+        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException or ScheduleException or DatasetException or RetentionException or SubmissionKeyException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => AsUserError(inner),
         DbUpdateException { InnerException: { } inner } => AsUserError(inner),

@@ -1,3 +1,4 @@
+using ArmoFlow.Orchestrator.Alerts;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
@@ -15,16 +16,18 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddSingleton<PolicyRunner>().AddHostedService<PolicyEngine>().AddHostedService<OutboxDelivery>()
+        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ForgetService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddSingleton<PolicyRunner>().AddHostedService<PolicyEngine>().AddHostedService<OutboxDelivery>()
+        .AddSingleton<AlertSignal>().AddSingleton(WebhookOptions.FromEnvironment()).AddHostedService<AlertDelivery>()
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
-    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>();
+    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<EvaluationJudge>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<DatasetWatcher>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {
         bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().StoredInBooks();
         bus.AddConsumer<ProgressConsumer, ProgressConsumerDefinition>();
-        bus.AddConsumer<QueuedFiringsConsumer, QueuedFiringsDefinition>();
+        bus.AddConsumer<DatasetArrivedConsumer, DatasetArrivedDefinition>();
+        bus.AddConsumer<EndedRunsConsumer, EndedRunsDefinition>();
     }
 }

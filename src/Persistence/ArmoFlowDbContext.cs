@@ -3,11 +3,13 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Schedules;
 using ArmoFlow.Persistence.Steps;
@@ -31,6 +33,7 @@ public class ArmoFlowDbContext : DbContext
 
     public DbSet<RunState> Runs => Set<RunState>();
     public DbSet<RunTag> RunTags => Set<RunTag>();
+    public DbSet<SubmissionKey> SubmissionKeys => Set<SubmissionKey>();
     public DbSet<ControlRequest> ControlRequests => Set<ControlRequest>();
     public DbSet<StepResult> StepResults => Set<StepResult>();
     public DbSet<StepArtifact> StepArtifacts => Set<StepArtifact>();
@@ -46,12 +49,20 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<AuditHead> AuditHeads => Set<AuditHead>();
     public DbSet<Dataset> Datasets => Set<Dataset>();
     public DbSet<DatasetFile> DatasetFiles => Set<DatasetFile>();
+    public DbSet<WatchedPlace> WatchedPlaces => Set<WatchedPlace>();
+    public DbSet<WatchedFile> WatchedFiles => Set<WatchedFile>();
     public DbSet<RetrainPolicy> RetrainPolicies => Set<RetrainPolicy>();
     public DbSet<Schedule> Schedules => Set<Schedule>();
     public DbSet<Firing> Firings => Set<Firing>();
     public DbSet<AccessKey> AccessKeys => Set<AccessKey>();
     public DbSet<ModelVersion> ModelVersions => Set<ModelVersion>();
+    public DbSet<PromotionApproval> PromotionApprovals => Set<PromotionApproval>();
+    public DbSet<ModelEvaluation> ModelEvaluations => Set<ModelEvaluation>();
+    public DbSet<Alert> Alerts => Set<Alert>();
     public DbSet<AliasPeriod> AliasPeriods => Set<AliasPeriod>();
+    public DbSet<LegalHold> LegalHolds => Set<LegalHold>();
+    public DbSet<Tombstone> Tombstones => Set<Tombstone>();
+    public DbSet<Exclusion> Exclusions => Set<Exclusion>();
     public DbSet<InboxState> InboxStates => Set<InboxState>();
     public DbSet<OutboxMessage> OutboxMessages => Set<OutboxMessage>();
     public DbSet<OutboxState> OutboxStates => Set<OutboxState>();
@@ -82,6 +93,7 @@ public class ArmoFlowDbContext : DbContext
             tag.Property(t => t.State).HasDefaultValue("Initial");
             tag.HasIndex(t => new { t.Tag, t.State, t.SubmittedAt });
         });
+        modelBuilder.Entity<SubmissionKey>().HasKey(s => s.Key);
         modelBuilder.Entity<ControlRequest>().HasIndex(c => c.Done);
         modelBuilder.Entity<StepResult>(result =>
         {
@@ -133,6 +145,16 @@ public class ArmoFlowDbContext : DbContext
             file.HasOne<Dataset>().WithMany().HasForeignKey(f => f.Dataset);
             file.HasIndex(f => f.Sha256);
         });
+        modelBuilder.Entity<WatchedPlace>(place =>
+        {
+            place.HasKey(w => new { w.Dataset, w.Address });
+            place.HasOne<Dataset>().WithMany().HasForeignKey(w => w.Dataset);
+        });
+        modelBuilder.Entity<WatchedFile>(file =>
+        {
+            file.HasKey(f => new { f.Dataset, f.Address, f.Name });
+            file.HasOne<WatchedPlace>().WithMany().HasForeignKey(f => new { f.Dataset, f.Address });
+        });
         modelBuilder.Entity<RetrainPolicy>(policy =>
         {
             policy.HasKey(p => p.Name);
@@ -164,6 +186,31 @@ public class ArmoFlowDbContext : DbContext
             period.HasOne<ModelVersion>().WithMany().HasForeignKey(p => new { p.Model, p.Version });
             period.HasIndex(p => new { p.Model, p.Alias }).IsUnique().HasFilter("valid_until is null and known_until is null");
             period.HasIndex(p => new { p.Model, p.Alias, p.ValidFrom });
+        });
+        modelBuilder.Entity<LegalHold>().HasKey(h => h.Subject);
+        modelBuilder.Entity<Tombstone>(tombstone =>
+        {
+            tombstone.HasKey(t => t.Sha256);
+            tombstone.HasIndex(t => t.At).HasFilter("removed_at is null");
+        });
+        modelBuilder.Entity<Exclusion>().HasKey(e => new { e.Kind, e.Value });
+        modelBuilder.Entity<PromotionApproval>(approval =>
+        {
+            approval.HasKey(a => new { a.Model, a.Alias, a.Version, a.By });
+            approval.HasOne<ModelVersion>().WithMany().HasForeignKey(a => new { a.Model, a.Version });
+        });
+        modelBuilder.Entity<ModelEvaluation>(evaluation =>
+        {
+            evaluation.HasKey(e => e.RunId);
+            evaluation.HasOne<RunState>().WithMany().HasForeignKey(e => e.RunId);
+            evaluation.HasOne<ModelVersion>().WithMany().HasForeignKey(e => new { e.Model, e.Version });
+            evaluation.HasIndex(e => new { e.Model, e.At });
+            evaluation.HasIndex(e => e.At).HasFilter("holds is null");
+        });
+        modelBuilder.Entity<Alert>(alert =>
+        {
+            alert.HasOne<ModelEvaluation>().WithMany().HasForeignKey(a => a.RunId);
+            alert.HasIndex(a => a.NextAttemptAt).HasFilter("next_attempt_at is not null");
         });
         modelBuilder.Entity<InboxState>(inbox =>
         {

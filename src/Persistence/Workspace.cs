@@ -1,10 +1,12 @@
 using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Sagas;
 using ArmoFlow.Persistence.Steps;
@@ -84,7 +86,7 @@ public static class PersistenceRegistration
     {
         services.TryAddSingleton(TimeProvider.System);
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes)).AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
-            .AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>().AddSingleton<DatasetBooks>()
+            .AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>().AddSingleton<AlertBooks>().AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<DatasetBooks>()
             .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 

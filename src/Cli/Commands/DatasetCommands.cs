@@ -4,6 +4,7 @@ using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Datasets;
+using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.RewardModel.Ingestion;
 using Microsoft.Extensions.DependencyInjection;
@@ -14,7 +15,7 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>Named data sets, and the policies that run specs anew when they grow.</summary>
 internal static class DatasetCommands
 {
-    public static Command Datasets() => new("datasets", "Named data sets in versions; a spec reads one as dataset:NAME, or dataset:NAME@VERSION.") { List(), Show(), Add() };
+    public static Command Datasets() => new("datasets", "Named data sets in versions; a spec reads one as dataset:NAME, or dataset:NAME@VERSION.") { List(), Show(), Add(), Watch(), Unwatch(), Watches() };
 
     public static Command Policies() => new("policies", "Run specs anew when their data sets have grown enough (section 'retrain' of the spec); a server must run.")
     {
@@ -29,7 +30,7 @@ internal static class DatasetCommands
         Command command = new("list", "Lists data sets.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            IReadOnlyList<DatasetDocument> datasets = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().List(cancel), client => client.Get<IReadOnlyList<DatasetDocument>>("api/v1/datasets", cancel));
+            IReadOnlyList<DatasetDocument> datasets = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().List(cancel), client => client.Get<IReadOnlyList<DatasetDocument>>("api/v1/datasets", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(datasets);
             else if (datasets.Count == 0) Console.Error.WriteLine("no data set yet; make one with: armoflow datasets add NAME FILE");
             else
@@ -55,7 +56,7 @@ internal static class DatasetCommands
         {
             string which = parsed.GetRequiredValue(name);
             int? of = parsed.GetValue(version);
-            IReadOnlyList<DatasetFile> files = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Files(which, of, cancel),
+            IReadOnlyList<DatasetFile> files = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Files(which, of, cancel),
                 client => client.Get<IReadOnlyList<DatasetFile>>($"api/v1/datasets/{Uri.EscapeDataString(which)}/files{(of is { } v ? $"?version={v}" : "")}", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(files);
             else
@@ -84,7 +85,7 @@ internal static class DatasetCommands
             foreach ((string path, _) in FilePatterns.Resolve(Directory.GetCurrentDirectory(), parsed.GetRequiredValue(files)))
             {
                 await using FileStream content = File.OpenRead(path);
-                added.Add(await Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Add(which, Path.GetFileName(path), content, cancel),
+                added.Add(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Add(which, Path.GetFileName(path), content, cancel),
                     client => client.Upload<DatasetAddition>($"api/v1/datasets/{Uri.EscapeDataString(which)}/files?fileName={Uri.EscapeDataString(Path.GetFileName(path))}", content, cancel), cancel));
                 if (!parsed.GetValue(json)) Console.Error.WriteLine(added[^1].IsNew ? $"{added[^1].FileName}: version {added[^1].Version} of {which}" : $"{Path.GetFileName(path)}: its bytes are there already, since version {added[^1].Version}");
             }
@@ -94,6 +95,74 @@ internal static class DatasetCommands
         return command;
     }
 
+    private static Command Watch()
+    {
+        Argument<string> name = Name(), place = Place();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("watch", "Adds files as they arrive in a folder or a prefix of a bucket; a server must run.") { name, place, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string which = parsed.GetRequiredValue(name), address = Address(parsed.GetRequiredValue(place));
+            WatchDocument watch = await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetWatcher>().Watch(which, address, cancel),
+                client => client.Send<WatchDocument>(HttpMethod.Post, $"api/v1/datasets/{Uri.EscapeDataString(which)}/watches", new WatchRequest { Address = address }, cancel), cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(watch);
+            else Console.Error.WriteLine($"{watch.Address}: files that arrive there are added to {which}");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Unwatch()
+    {
+        Argument<string> name = Name(), place = Place();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Command command = new("unwatch", "Watches a place no more; what was added stays.") { name, place, workspace, server };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string which = parsed.GetRequiredValue(name), address = Address(parsed.GetRequiredValue(place));
+            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
+            {
+                await books.GetRequiredService<DatasetWatcher>().Unwatch(which, address, cancel);
+                return null;
+            }, async client =>
+            {
+                await client.Do(HttpMethod.Delete, $"api/v1/datasets/{Uri.EscapeDataString(which)}/watches?address={Uri.EscapeDataString(address)}", cancel);
+                return null;
+            });
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Watches()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("watches", "Lists watched places, with what could not be taken from them.") { workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            IReadOnlyList<WatchDocument> watches = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetWatcher>().List(cancel), client => client.Get<IReadOnlyList<WatchDocument>>("api/v1/datasets/watches", cancel));
+            if (parsed.GetValue(json)) Terminal.PrintJson(watches);
+            else if (watches.Count == 0) Console.Error.WriteLine("no place is watched; watch one with: armoflow datasets watch NAME FOLDER");
+            else
+            {
+                Table table = RunTables.New("data set", "place", "by", "wrong");
+                foreach (WatchDocument w in watches) table.AddRow(Markup.Escape(w.Dataset), Markup.Escape(w.Address), Markup.Escape(w.CreatedBy), Markup.Escape(string.Join("\n", w.Refused.Prepend(w.Error).OfType<string>())));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Argument<string> Place() => new("place") { Description = "A folder where the server runs, or s3://bucket/prefix." };
+
+    private static string Address(string place) => S3Bucket.IsAddress(place) ? place : Path.GetFullPath(place);
+
     private static Command ListPolicies()
     {
         Option<string> workspace = Options.Workspace();
@@ -102,7 +171,7 @@ internal static class DatasetCommands
         Command command = new("list", "Lists retrain policies.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            IReadOnlyList<PolicyDocument> policies = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<PolicyService>().List(cancel), client => client.Get<IReadOnlyList<PolicyDocument>>("api/v1/policies", cancel));
+            IReadOnlyList<PolicyDocument> policies = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<PolicyService>().List(cancel), client => client.Get<IReadOnlyList<PolicyDocument>>("api/v1/policies", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(policies);
             else if (policies.Count == 0) Console.Error.WriteLine("no policy yet; add one with: armoflow policies add NAME SPEC.yaml");
             else
@@ -129,7 +198,7 @@ internal static class DatasetCommands
             string which = parsed.GetRequiredValue(name), path = parsed.GetRequiredValue(spec);
             RunSpec read = SpecReader.Load(path);
             PolicyRequest request = new() { Name = which, Spec = await File.ReadAllTextAsync(path, cancel) };
-            PolicyDocument added = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<PolicyService>().Put(which, read, cancel), client => client.Send<PolicyDocument>(HttpMethod.Post, "api/v1/policies", request, cancel, read.Folder));
+            PolicyDocument added = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<PolicyService>().Put(which, read, cancel), client => client.Send<PolicyDocument>(HttpMethod.Post, "api/v1/policies", request, cancel, read.Folder));
             if (parsed.GetValue(json)) Terminal.PrintJson(added);
             else Console.Error.WriteLine($"{which}: runs {added.Spec} anew with {When(added.When)} in {string.Join(", ", added.Versions.Keys)}");
             return ExitCodes.Done;
@@ -146,7 +215,7 @@ internal static class DatasetCommands
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), path = $"api/v1/policies/{Uri.EscapeDataString(which)}";
-            await Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
+            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
             {
                 PolicyService service = books.GetRequiredService<PolicyService>();
                 if (action == "remove") await service.Remove(which, cancel);
@@ -166,21 +235,6 @@ internal static class DatasetCommands
         + (when.AtMostEveryHours > 0 ? string.Create(CultureInfo.InvariantCulture, $", at most every {when.AtMostEveryHours} h") : "");
 
     private static Argument<string> Name() => new("name") { Description = "The data set's name." };
-
-    private static Task<T> Ask<T>(string? server, string workspace, Func<ServiceProvider, Task<T>> here, Func<ServerClient, Task<T>> there) => Change(server, workspace, here, there, default, makes: false);
-
-    /// <summary>As <see cref="Ask"/>, but a workspace that is not there is made.</summary>
-    private static async Task<T> Change<T>(string? server, string workspace, Func<ServiceProvider, Task<T>> here, Func<ServerClient, Task<T>> there, CancellationToken cancel, bool makes = true)
-    {
-        if (server is not null)
-        {
-            await using ServerClient client = new(server);
-            return await there(client);
-        }
-        if (makes) await EmbeddedHost.Make(workspace, cancel);
-        await using ServiceProvider books = EmbeddedHost.OpenBooks(workspace);
-        return await here(books);
-    }
 
     private static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
 

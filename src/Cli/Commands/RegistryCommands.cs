@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using Spectre.Console;
 
@@ -46,15 +47,18 @@ internal static class RegistryCommands
             string name = parsed.GetRequiredValue(model);
             IReadOnlyList<VersionDocument> versions = await client.Versions(name, cancel);
             IReadOnlyList<AliasPeriod> history = await client.History(name, cancel);
+            IReadOnlyList<ModelEvaluation> evaluations = await client.Evaluations(name, cancel);
+            IReadOnlyList<Alert> alerts = await client.Alerts(name, cancel);
             if (parsed.GetValue(json))
             {
-                Terminal.PrintJson(new { model = name, versions, history });
+                Terminal.PrintJson(new { model = name, versions, history, evaluations, alerts });
                 return ExitCodes.Done;
             }
             Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "notes");
             foreach (VersionDocument v in versions)
                 table.AddRow($"{v.Version.Version}", Time(v.Version.CreatedAt), v.Version.RunId.ToString(), Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), Markup.Escape(v.Version.Notes ?? ""));
             Terminal.Out.Write(table);
+            ShowEvaluations(evaluations, alerts);
             if (history.Count == 0) return ExitCodes.Done;
             Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
             foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null)) periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Time(p.ValidFrom), p.ValidUntil is { } until ? Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
@@ -62,6 +66,19 @@ internal static class RegistryCommands
             return ExitCodes.Done;
         });
         return command;
+    }
+
+    private static void ShowEvaluations(IReadOnlyList<ModelEvaluation> evaluations, IReadOnlyList<Alert> alerts)
+    {
+        if (evaluations.Count == 0) return;
+        Table table = RunTables.New("evaluated", "version", "run", "held-out", "benchmark", "gates", "alert");
+        foreach (ModelEvaluation e in evaluations)
+        {
+            Alert? alert = alerts.FirstOrDefault(a => a.RunId == e.RunId);
+            string told = alert is null ? "" : alert.Webhook is null ? "no webhook" : alert.DeliveredAt is { } at ? $"told {Time(at)}" : alert.NextAttemptAt is null ? $"given up after {alert.Attempts}: {alert.LastError}" : $"attempt {alert.Attempts + 1}{(alert.LastError is null ? "" : $": {alert.LastError}")}";
+            table.AddRow(Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score), e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" }, Markup.Escape(told));
+        }
+        Terminal.Out.Write(table);
     }
 
     public static Command Promote()
@@ -85,6 +102,7 @@ internal static class RegistryCommands
                 foreach (GateVerdict v in promotion.Verdicts) Terminal.Out.MarkupLine($"{(v.Holds ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(v.Detail)}");
                 Console.Error.WriteLine(promotion.Promoted
                     ? $"{name}@{promotion.Alias} is version {promotion.Version} now{(promotion.Forced ? ", though a gate did not hold" : promotion.Verdicts.Count == 0 ? "; its spec has no gates (promotion: …)" : "")}"
+                    : promotion.Waiting is { } asked ? $"asked for by {string.Join(", ", asked)}; the spec wants more people to ask for it (promotion.approvals)"
                     : $"armoflow: refused: {promotion.Verdicts.Count(v => !v.Holds)} of {promotion.Verdicts.Count} gates do not hold. Promote another version, or --force --reason TEXT.");
             }
             return promotion.Promoted ? ExitCodes.Done : ExitCodes.Failed;

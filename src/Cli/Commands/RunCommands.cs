@@ -5,8 +5,10 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Alerts;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Alerts;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
@@ -52,7 +54,17 @@ internal static class RunCommands
             id = await service.Submit(spec, cancel);
             Console.Error.WriteLine($"run {id}  {spec.Name}");
         }
-        return await RunView.Follow(RunsApi.Changes(id, queries, cancel));
+        RunDocument run = await RunView.Follow(RunsApi.Changes(id, queries, cancel));
+        if (run.Model is { } model && run.HasEnded) await Judge(host.Services, model, id, cancel);
+        return run;
+    }
+
+    /// <summary>Says what the gates make of an evaluation, before the process that would have it judged ends.</summary>
+    private static async Task Judge(IServiceProvider services, string model, Guid run, CancellationToken cancel)
+    {
+        await services.GetRequiredService<EvaluationJudge>().JudgePending(cancel);
+        if ((await services.GetRequiredService<AlertBooks>().Alerts(model.Split('@')[0], 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert) Console.Error.WriteLine($"alert: {alert.Text}");
+        services.GetRequiredService<AlertSignal>().Raise();
     }
 
     private static async Task<RunDocument> OnServer(string url, string specPath, CancellationToken cancel)

@@ -154,16 +154,7 @@ internal static class ScheduleCommands
 
     private static Argument<string> Name() => new("name") { Description = "The schedule's name." };
 
-    private static async Task<T> Ask<T>(string? server, string workspace, Func<ScheduleService, Task<T>> here, Func<ServerClient, Task<T>> there)
-    {
-        if (server is null)
-        {
-            await using ServiceProvider books = EmbeddedHost.OpenBooks(workspace);
-            return await here(books.GetRequiredService<ScheduleService>());
-        }
-        await using ServerClient client = new(server);
-        return await there(client);
-    }
+    private static Task<T> Ask<T>(string? server, string workspace, Func<ScheduleService, Task<T>> here, Func<ServerClient, Task<T>> there) => Books.Ask(server, workspace, books => here(books.GetRequiredService<ScheduleService>()), there);
 
     private static string Time(DateTimeOffset time) => time.ToString("u", CultureInfo.InvariantCulture);
 }

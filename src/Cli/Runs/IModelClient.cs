@@ -1,5 +1,6 @@
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -8,12 +9,16 @@ namespace ArmoFlow.Cli.Runs;
 /// <summary>The model registry, of a workspace or behind a server.</summary>
 internal interface IModelClient : IAsyncDisposable
 {
+    private const int Shown = 20;
+
     Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel);
     Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel);
     Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel);
 
     /// <summary>What an alias meant; null for nothing.</summary>
     Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel);
+    Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel);
+    Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel);
     Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel);
     Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel);
     Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel);
@@ -25,12 +30,15 @@ internal interface IModelClient : IAsyncDisposable
         private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
 
         private ModelRegistry Registry => _books.GetRequiredService<ModelRegistry>();
+        private AlertBooks Books => _books.GetRequiredService<AlertBooks>();
         private ModelService Service => _books.GetRequiredService<ModelService>();
 
         public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => Registry.List(cancel);
         public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => Service.Versions(model, cancel);
         public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) => Registry.History(model, cancel);
         public Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel) => Registry.At(model, alias, at, known, cancel);
+        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) => Books.Evaluations(model, Shown, cancel);
+        public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) => Books.Alerts(model, Shown, cancel);
         public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) => Service.Promote($"{model}@{version}", alias, force, reason, cancel);
         public Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel) => Registry.RollBack(model, alias, reason, cancel);
         public async Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel) => await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel);
@@ -46,6 +54,9 @@ internal interface IModelClient : IAsyncDisposable
         public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => _client.Get<IReadOnlyList<ModelSummary>>("api/v1/models", cancel);
         public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<VersionDocument>>(Path(model, "versions"), cancel);
         public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<AliasPeriod>>(Path(model, "history"), cancel);
+
+        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<ModelEvaluation>>(Path(model, $"evaluations?limit={Shown}"), cancel);
+        public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<Alert>>(Path(model, $"alerts?limit={Shown}"), cancel);
 
         public async Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel)
         {

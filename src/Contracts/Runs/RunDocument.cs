@@ -20,6 +20,9 @@ public sealed record RunDocument
     public required JsonObject Metrics { get; init; }
     public required string? Error { get; init; }
 
+    /// <summary>The stored model that it evaluates, NAME@VERSION; null for a run that trains one.</summary>
+    public string? Model { get; init; }
+
     /// <summary>What asked for it, such as a schedule; null for a person.</summary>
     public string? Trigger { get; init; }
 

@@ -9,6 +9,10 @@ public sealed record RunSpec
 
     /// <summary>Where the spec lies, absolute.</summary>
     public required string Folder { get; init; }
+
+    /// <summary>A model of the registry that is evaluated instead of training one: NAME, NAME@ALIAS or NAME@VERSION; a run settles on a version. Null for training.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Model { get; init; }
     public IReadOnlyList<string> Tags { get; init; } = [];
 
     /// <summary>Empty for the paper's.</summary>
@@ -26,6 +30,14 @@ public sealed record RunSpec
     /// <summary>What a model of this spec must show before it is promoted; null for nothing. Left out of the text where null, which keeps older specs' digests.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public PromotionSpec? Promotion { get; init; }
+
+    /// <summary>Ids of conversations that the run leaves out wherever they occur; settled when it is submitted (armoflow forget).</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<string>? Forgotten { get; init; }
+
+    /// <summary>Who is told when an evaluation of a stored model falls below its gates.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public AlertsSpec? Alerts { get; init; }
 
     /// <summary>When a policy runs this spec anew; of no meaning to a run.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
@@ -45,9 +57,16 @@ public sealed record RetrainSpec
     public double DebounceSeconds { get; init; } = 60;
 }
 
+/// <summary>Webhook: an address (http or https) that alerts are posted to.</summary>
+public sealed record AlertsSpec(string Webhook);
+
 /// <summary>Gates of promotion; each that is not null must hold.</summary>
 public sealed record PromotionSpec
 {
+    /// <summary>How many people must ask for a promotion before it is made; left out of the text where 1, which keeps older specs' digests.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public int? Approvals { get; init; }
+
     /// <summary>Lowest benchmark score.</summary>
     public double? MinimumScore { get; init; }
 
@@ -72,7 +91,11 @@ public sealed record LimitsSpec
 }
 
 /// <summary>Dtype: auto, f32 or bf16.</summary>
-public sealed record BackboneSpec(string Path, string Dtype = "auto", int MaxTokens = 2048);
+public sealed record BackboneSpec(string Path, string Dtype = "auto", int MaxTokens = 2048)
+{
+    /// <summary>That of the model that is evaluated, until the run has settled on one.</summary>
+    public static BackboneSpec OfModel { get; } = new("");
+}
 
 public sealed record SourceSpec
 {

@@ -31,23 +31,27 @@ public static class SpecReader
         catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}", "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
         catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
-        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain");
+        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain", "model", "alerts");
+        string? model = root.OptionalText("model");
+        if (model is not null) CheckEvaluation(root);
         RunSpec spec = new()
         {
             Name = root.OptionalText("name") ?? Path.GetFileName(folder),
             Folder = folder,
+            Model = model,
             Tags = root.Texts("tags"),
             Objectives = root.Texts("objectives"),
-            Backbone = Backbone(root.Child("backbone", "path", "dtype", "maxTokens")),
-            Ratings = Sources(root, "ratings", "armorm-ratings", 0),
-            Preferences = Sources(root, "preferences", "pairs", StrayPreferences),
+            Backbone = model is not null && !root.Has("backbone") ? BackboneSpec.OfModel : Backbone(root.Child("backbone", "path", "dtype", "maxTokens")),
+            Ratings = model is not null ? [] : Sources(root, "ratings", "armorm-ratings", 0),
+            Preferences = model is not null && !root.Has("preferences") ? [] : Sources(root, "preferences", "pairs", StrayPreferences),
             Benchmark = root.OptionalChild("benchmark", "files", "format", "maxDroppedShare", "sections") is { } benchmark ? Benchmark(benchmark) : null,
             Regression = new RegressionSpec { Alphas = root.OptionalChild("regression", "alphas")?.Numbers("alphas", 0) ?? [] },
             Decorrelation = root.OptionalChild("decorrelation", "verbosity", "reference", "metric") is { } decorrelation ? Decorrelation(decorrelation) : new DecorrelationSpec(),
             Gating = root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating ? Gating(gating) : new GatingSpec(),
             Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits ? new LimitsSpec { StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true), RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true) } : new LimitsSpec(),
-            Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation) : new EvaluationSpec(),
-            Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives") is { } promotion ? Promotion(promotion) : null,
+            Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation, model is not null) : model is not null ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec(),
+            Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives", "approvals") is { } promotion ? Promotion(promotion) : null,
+            Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
             Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds") is { } retrain ? new RetrainSpec
             {
                 NewRows = retrain.Has("newRows") ? retrain.Integer("newRows", 0, 1, int.MaxValue) : null,
@@ -129,8 +133,20 @@ public static class SpecReader
         };
     }
 
-    private static EvaluationSpec Evaluation(SpecNode node)
+    /// <summary>What an evaluation takes from the model is not given beside it.</summary>
+    private static void CheckEvaluation(SpecNode root)
     {
+        foreach (string key in new[] { "objectives", "ratings", "regression", "decorrelation", "gating", "retrain" })
+            if (root.Has(key)) throw root.Wrong(key, $"'{key}' beside 'model'", "data to evaluate the model on: benchmark, preferences", $"Remove '{key}', which the model brings; or remove 'model' to train one.");
+        if (!root.Has("benchmark") && !root.Has("preferences")) throw root.Wrong("model", "neither 'benchmark' nor 'preferences' beside 'model'", "data to evaluate the model on", "Add benchmark: { files: [ … ] }.");
+    }
+
+    private static AlertsSpec Alerts(SpecNode node) => Uri.TryCreate(node.Text("webhook"), UriKind.Absolute, out Uri? address) && address.Scheme is "http" or "https"
+        ? new AlertsSpec(node.Text("webhook")) : throw node.Wrong("webhook", $"'{node.Text("webhook")}'", "an address such as https://host/path", "Correct the address.");
+
+    private static EvaluationSpec Evaluation(SpecNode node, bool isOfStoredModel)
+    {
+        if (isOfStoredModel && node.Texts("baselines").Contains("bradley-terry")) throw node.Wrong("baselines", "baseline 'bradley-terry' beside 'model'", "mean, or none", "Remove it: that head is trained with the model, not when one is evaluated.");
         foreach (string name in node.Texts("baselines"))
             if (name is not ("bradley-terry" or "mean")) throw node.Wrong("baselines", $"baseline '{name}'", "bradley-terry or mean", DidYouMean.Suggest(name, ["bradley-terry", "mean"]));
         return new EvaluationSpec { Baselines = node.Texts("baselines") };
@@ -138,6 +154,7 @@ public static class SpecReader
 
     private static PromotionSpec Promotion(SpecNode node) => new()
     {
+        Approvals = node.Has("approvals") && node.Integer("approvals", 1, 1, 10) is var people and > 1 ? people : null,
         MinimumScore = Share(node, "minimumScore"),
         MinimumHeldOut = Share(node, "minimumHeldOut"),
         SectionLoss = Share(node, "sectionLoss"),

@@ -15,6 +15,12 @@ public sealed record DatasetRequest
     public required string Name { get; init; }
 }
 
+/// <summary>A place to watch.</summary>
+public sealed record WatchRequest
+{
+    public required string Address { get; init; }
+}
+
 /// <summary>A policy to add: its name and the spec, as YAML, whose section 'retrain' says when.</summary>
 public sealed record PolicyRequest
 {
@@ -34,6 +40,10 @@ internal static class DatasetsApi
         datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
         datasets.MapGet("{name}/files", (string name, DatasetBooks books, CancellationToken cancel, int? version = null) => books.Files(name, version, cancel)).WithSummary("A data set's files, oldest first, as of a version.");
         datasets.MapPost("{name}/files", Add).Requires(Scope.Operator).WithMetadata(new RequestSizeLimitAttribute(LargestFile)).WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
+
+        datasets.MapGet("watches", (DatasetWatcher watcher, CancellationToken cancel) => watcher.List(cancel)).WithSummary("Folders and prefixes of buckets whose files are added as they arrive.");
+        datasets.MapPost("{name}/watches", (string name, WatchRequest request, DatasetWatcher watcher, CancellationToken cancel) => watcher.Watch(name, request.Address ?? "", cancel)).Requires(Scope.Operator).WithSummary("Watches a folder (an absolute path on the server) or s3://bucket/prefix for a data set.");
+        datasets.MapDelete("{name}/watches", (string name, string address, DatasetWatcher watcher, CancellationToken cancel) => watcher.Unwatch(name, address, cancel)).Requires(Scope.Operator).WithSummary("Watches a place no more.");
 
         RouteGroupBuilder policies = app.MapGroup("/api/v1/policies").WithTags("datasets").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatCannotBe);
         policies.MapGet("", (PolicyService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Retrain policies.");

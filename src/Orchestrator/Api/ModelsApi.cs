@@ -1,6 +1,7 @@
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -28,8 +29,10 @@ internal static class ModelsApi
         models.MapGet("", (ModelRegistry registry, CancellationToken cancel) => registry.List(cancel)).WithSummary("Names of models, with what their aliases mean now.");
         models.MapGet("{name}/versions", (string name, ModelService service, CancellationToken cancel) => service.Versions(name, cancel)).WithSummary("A model's versions, newest first.");
         models.MapGet("{name}/history", (string name, ModelRegistry registry, CancellationToken cancel) => registry.History(name, cancel)).WithSummary("All that was ever known of a model's aliases, newest first.");
+        models.MapGet("{name}/evaluations", (string name, AlertBooks books, CancellationToken cancel, int limit = 100) => books.Evaluations(name, Math.Clamp(limit, 1, 1000), cancel)).WithSummary("What runs that evaluated its versions found, newest first, with the gates' verdicts.");
+        models.MapGet("{name}/alerts", (string name, AlertBooks books, CancellationToken cancel, int limit = 100) => books.Alerts(name, Math.Clamp(limit, 1, 1000), cancel)).WithSummary("Evaluations that fell below their gates, newest first, and whether the webhook has been told.");
         models.MapGet("{name}/aliases/{alias}", At).WithSummary("What an alias means, or meant at a time (at), as it was known at another (known).");
-        models.MapPut("{name}/aliases/{alias}", Promote).Requires(Scope.Operator).WithSummary("Runs the version's gates and, if all hold or it is forced with a reason, lets the alias mean it.");
+        models.MapPut("{name}/aliases/{alias}", Promote).Requires(Scope.Operator).WithSummary("Runs the version's gates and, if all hold or it is forced with a reason, lets the alias mean it; 202 while it waits for other people to ask too.");
         models.MapPost("{name}/aliases/{alias}/rollback", (string name, string alias, ReasonRequest? request, ModelRegistry registry, CancellationToken cancel) => registry.RollBack(name, alias, request?.Reason, cancel)).Requires(Scope.Operator).WithSummary("Lets an alias mean again what it meant before.");
         models.MapPatch("{name}/versions/{version:int}", async (string name, int version, DescribeRequest request, ModelRegistry registry, CancellationToken cancel) => await registry.Describe(await registry.Resolve($"{name}@{version}", cancel), request.Notes, request.Tags, cancel)).Requires(Scope.Operator).WithSummary("Sets a version's notes and tags.");
     }
@@ -41,7 +44,7 @@ internal static class ModelsApi
     private static async Task<Results<Ok<Promotion>, JsonHttpResult<Promotion>>> Promote(string name, string alias, AliasRequest request, ModelService service, CancellationToken cancel)
     {
         Promotion promotion = await service.Promote($"{name}@{request.Version}", alias, request.Force, request.Reason, cancel);
-        return promotion.Promoted ? TypedResults.Ok(promotion) : TypedResults.Json(promotion, statusCode: StatusCodes.Status409Conflict);
+        return promotion.Promoted ? TypedResults.Ok(promotion) : TypedResults.Json(promotion, statusCode: promotion.Waiting is null ? StatusCodes.Status409Conflict : StatusCodes.Status202Accepted);
     }
 
     private static async ValueTask<object?> RefuseWhatTheRegistryRefuses(EndpointFilterInvocationContext context, EndpointFilterDelegate next)

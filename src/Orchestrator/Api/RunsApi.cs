@@ -10,6 +10,7 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Filters;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
@@ -36,7 +37,7 @@ public sealed record RunEvent(RunDocument Run, StepProgressed? Progress);
 public static class RunsApi
 {
     private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
-    public const string SpecFolderHeader = "X-Spec-Folder";
+    public const string SpecFolderHeader = "X-Spec-Folder", IdempotencyKeyHeader = "Idempotency-Key";
 
     public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddOpenApi();
 
@@ -47,7 +48,7 @@ public static class RunsApi
         app.UseAccess();
         app.MapOpenApi().Requires(Scope.Viewer);
         RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs").Requires(Scope.Viewer);
-        runs.MapPost("", Submit).Requires(Scope.Operator).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder.");
+        runs.MapPost("", Submit).Requires(Scope.Operator).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder. The same Idempotency-Key twice is one run.");
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");
         runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
         runs.MapGet("{id:guid}/events", Events).WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
@@ -65,6 +66,7 @@ public static class RunsApi
         app.MapModelsApi();
         app.MapSchedulesApi();
         app.MapDatasetsApi();
+        app.MapRetentionApi();
         if (app.Services.GetService<JobStorage>() is { } storage) app.MapHangfireDashboard("/hangfire", new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules" }, storage).Requires(Scope.Admin);
         app.MapScoreApi();
         app.MapAuditApi();
@@ -83,13 +85,15 @@ public static class RunsApi
         string folder = SpecFolder(request);
         try
         {
-            Guid id = await service.Submit(SpecReader.Parse(text, "spec", folder), cancel);
+            RunSpec spec = SpecReader.Parse(text, "spec", folder);
+            Guid id = request.Headers.TryGetValue(IdempotencyKeyHeader, out Microsoft.Extensions.Primitives.StringValues key) ? await service.Submit(spec, key.ToString(), cancel) : await service.Submit(spec, cancel);
             return TypedResults.Accepted($"/api/v1/runs/{id}", new RunAccepted(id));
         }
-        catch (Exception e) when (e is SpecException or DatasetException)
+        catch (Exception e) when (e is SpecException or DatasetException or RegistryException)
         {
             return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest);
         }
+        catch (SubmissionKeyException e) { return TypedResults.Problem(e.Message, title: "The key is taken.", statusCode: StatusCodes.Status409Conflict); }
     }
 
     private static async Task<Results<Ok<RunPage>, ProblemHttpResult>> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null, string? cursor = null, int limit = 50)

@@ -63,8 +63,8 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
     }
 }
 
-/// <summary>Looks twice a minute whether a policy's data has grown.</summary>
-public sealed class PolicyEngine(PolicyRunner runner, ILogger<PolicyEngine> log) : BackgroundService
+/// <summary>Looks twice a minute whether data has arrived where it is watched for, and whether a policy's has grown.</summary>
+public sealed class PolicyEngine(DatasetWatcher watcher, PolicyRunner runner, ILogger<PolicyEngine> log) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
 
@@ -75,8 +75,12 @@ public sealed class PolicyEngine(PolicyRunner runner, ILogger<PolicyEngine> log)
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
-                try { await runner.Look(stoppingToken); }
-                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("policies: {Message}; trying again", e.Message); }
+                try
+                {
+                    await watcher.Look(stoppingToken);
+                    await runner.Look(stoppingToken);
+                }
+                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("data sets and policies: {Message}; trying again", e.Message); }
             }
         }
         catch (OperationCanceledException) { }

@@ -6,6 +6,7 @@ using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Filters;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 
@@ -42,7 +43,7 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     public async Task<Guid?> FindUnfinished(RunSpec spec, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        string digest = SpecReader.Digest(await DatasetBooks.Pin(db, spec, cancel));
+        string digest = SpecReader.Digest(await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel));
         RunState? run = await db.Runs.AsNoTracking().Where(r => r.SpecDigest == digest && !RunState.Ended.Contains(r.CurrentState)).OrderByDescending(r => r.SubmittedAt).FirstOrDefaultAsync(cancel);
         return run?.CorrelationId;
     }

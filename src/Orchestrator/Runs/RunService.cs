@@ -1,17 +1,21 @@
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>What the command line and the HTTP API do with runs.</summary>
-public sealed class RunService(BusOutbox outbox, RunQueries queries, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries queries, ModelRegistry registry, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     private static readonly TimeSpan CommitWait = TimeSpan.FromSeconds(30), LookInterval = TimeSpan.FromMilliseconds(20);
 
@@ -22,21 +26,71 @@ public sealed class RunService(BusOutbox outbox, RunQueries queries, IDbContextF
         return await Submit(db, spec, null, cancel);
     }
 
+    /// <summary>The same, once for each key of the caller's: asked again, it returns the run that there is.</summary>
+    /// <exception cref="SubmissionKeyException">The key was given for another spec.</exception>
+    public async Task<Guid> Submit(RunSpec spec, string key, CancellationToken cancel)
+    {
+        string own = $"{Caller.Current.Name} {key}", digest = SpecReader.Digest(spec);
+        for (bool isAgain = false; ; isAgain = true)
+        {
+            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+            if (await db.SubmissionKeys.AsNoTracking().SingleOrDefaultAsync(s => s.Key == own, cancel) is { } known) return known.SpecDigest == digest ? known.RunId : throw new SubmissionKeyException(key, known.RunId);
+            await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+            try
+            {
+                SubmissionKey row = new() { Key = own, SpecDigest = digest, At = time.GetUtcNow() };
+                db.SubmissionKeys.Add(row);
+                await db.SaveChangesAsync(cancel); // the second of two at once fails here, and finds the first's run
+                row.RunId = await Submit(db, spec, null, cancel);
+                await db.SaveChangesAsync(cancel);
+                await transaction.CommitAsync(cancel);
+                signal.Raise(); // what is sent is there to be seen only now
+                return row.RunId;
+            }
+            catch (DbUpdateException) when (!isAgain) { }
+        }
+    }
+
     /// <summary>The same, with the caller's other changes.</summary>
     /// <param name="db">The caller's books.</param>
     /// <param name="spec">The spec.</param>
     /// <param name="trigger">What asked for it; null for a person.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="DatasetException">It reads a data set that is not there.</exception>
+    /// <exception cref="RegistryException">It evaluates a model that is not there.</exception>
     public async Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, CancellationToken cancel)
     {
         RunState run = new() { CorrelationId = NewId.NextGuid(), Trigger = trigger };
-        spec = await DatasetBooks.Pin(db, spec, cancel);
-        run.Open(spec, time.GetUtcNow());
+        spec = await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel);
+        if (spec.Model is null) run.Open(spec, time.GetUtcNow());
+        else spec = await OpenEvaluation(db, run, spec, cancel);
         db.Runs.Add(run);
         db.RunTags.AddRange(run.Tags.Distinct().Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
         await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId, Spec = spec }, cancel);
         return run.CorrelationId;
+    }
+
+    /// <summary>Opens a run that evaluates a stored model: with the model's objectives and parts, and its backbone unless the spec names one.</summary>
+    private async Task<RunSpec> OpenEvaluation(ArmoFlowDbContext db, RunState run, RunSpec spec, CancellationToken cancel)
+    {
+        ModelVersion version = await registry.Resolve(spec.Model!, cancel);
+        RunState madeBy = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == version.RunId, cancel);
+        BackboneSpec trainedOn = madeBy.Spec.Backbone;
+        spec = spec with
+        {
+            Model = $"{version.Model}@{version.Version}",
+            Objectives = madeBy.Spec.Objectives,
+            Benchmark = spec.Benchmark is { Sections: null } benchmark ? benchmark with { Sections = madeBy.Spec.Benchmark?.Sections } : spec.Benchmark, // or its figures would not compare
+            Decorrelation = madeBy.Spec.Decorrelation with { Reference = null },
+            Backbone = spec.Backbone != BackboneSpec.OfModel ? spec.Backbone : trainedOn with
+            {
+                Path = Path.GetFullPath(Path.Combine(madeBy.Spec.Folder, trainedOn.Path)),
+                Dtype = madeBy.Metrics[StepNames.Features]?["dtype"]?.GetValue<string>() ?? trainedOn.Dtype, // figures of another type would not compare
+            },
+        };
+        run.Open(spec, time.GetUtcNow());
+        run.TakeModel(spec.Model, madeBy);
+        return spec;
     }
 
     /// <summary>Asks the run's saga for a change and returns the run once it has answered; null for an unknown run.</summary>
@@ -93,6 +147,9 @@ public sealed class RunService(BusOutbox outbox, RunQueries queries, IDbContextF
         }
     }
 }
+
+/// <summary>A submission's key was given for another spec before.</summary>
+public sealed class SubmissionKeyException(string key, Guid run) : Exception($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.");
 
 /// <summary>A run cannot be changed so in its state.</summary>
 public sealed class RunConflictException(RunDocument run, string action)

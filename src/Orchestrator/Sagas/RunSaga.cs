@@ -79,8 +79,9 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         During(ExtractingFeatures,
             When(FeaturesExtracted, IsCurrent)
                 .RecordStep(time)
-                .SendStep(StepNames.Regression, time)
-                .TransitionTo(FittingRegression));
+                .IfElse(context => context.Saga.IsEvaluation,
+                    stored => stored.SendStep(StepNames.Evaluation, time).TransitionTo(Evaluating),
+                    trained => trained.SendStep(StepNames.Regression, time).TransitionTo(FittingRegression)));
 
         During(FittingRegression,
             When(RegressionFitted, IsCurrent)
@@ -117,9 +118,9 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
                     again => again.RecordLoss(context => context.Message.Reason).GoOn(this, time),
                     enough => enough.Fail(context => $"{context.Message.Reason}; given up after {RunState.MostLosses} losses", time).EndIn(Failed, time)),
             When(ArtifactLost, context => context.Message.Attempt == context.Saga.Attempt)
-                .IfElse(context => context.Saga.MayLoseMore,
+                .IfElse(context => context.Saga.MayRemake(context.Message.MadeBy),
                     again => again.RecordLoss(context => context.Message.Error).GoBackTo(context => context.Message.MadeBy).GoOn(this, time),
-                    enough => enough.Fail(context => $"{context.Message.Error}; made anew {RunState.MostLosses} times in vain", time).EndIn(Failed, time)),
+                    enough => enough.Fail(context => context.Saga.MayLoseMore ? $"{context.Message.Error}. It belongs to {context.Saga.Spec.Model}: run that model's spec again, which makes it anew" : $"{context.Message.Error}; made anew {RunState.MostLosses} times in vain", time).EndIn(Failed, time)),
             When(TimedOut, context => context.Message.Attempt == context.Saga.Attempt)
                 .Fail(context => context.Saga.TimeoutMessage(time.GetUtcNow()), time)
                 .TellWorkers()

@@ -8,6 +8,7 @@ using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
@@ -46,7 +47,7 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> EnterModel<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
         where T : class => binder.ThenAsync(async context =>
     {
-        if (context.TryGetPayload(out BooksTransaction? transaction)) await ModelRegistry.Enter(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
+        if (!context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction)) await ModelRegistry.Enter(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
     });
 
     public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder, TimeProvider time) => binder
@@ -88,8 +89,12 @@ internal static class RunSagaActivities
         where T : class => binder
         .Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null))
         .TransitionTo(state)
-        .Then(context => Instruments.Runs.Add(1, Instruments.Tag("status", context.Saga.CurrentState)))
-        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState));
+        .ThenAsync(async context =>
+        {
+            Instruments.Runs.Add(1, Instruments.Tag("status", context.Saga.CurrentState));
+            if (context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction)) await AlertBooks.Open(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
+        })
+        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
         where T : class => binder.Then(context => (context.Saga.Error, context.Saga.BadInput, context.Saga.EndedAt) = (null, false, null));

@@ -96,15 +96,3 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
     private static TimeSpan Jitter(Schedule schedule, DateTimeOffset due) => schedule.JitterSeconds <= 0 ? TimeSpan.Zero
         : TimeSpan.FromSeconds(schedule.JitterSeconds * BitConverter.ToUInt32(SHA256.HashData(Encoding.UTF8.GetBytes($"{schedule.Name} {due.UtcTicks}"))) / uint.MaxValue);
 }
-
-/// <summary>A run has ended: what waited for it may begin.</summary>
-public sealed class QueuedFiringsConsumer(ScheduleRunner runner) : IConsumer<RunEnded>
-{
-    public Task Consume(ConsumeContext<RunEnded> context) => runner.Release(context.Message.RunId, context.CancellationToken);
-}
-
-/// <summary>Heard twice it does nothing: it needs no inbox; but it must not be lost, so the queue stays.</summary>
-public sealed class QueuedFiringsDefinition : ConsumerDefinition<QueuedFiringsConsumer>
-{
-    public QueuedFiringsDefinition() => EndpointName = "schedules";
-}

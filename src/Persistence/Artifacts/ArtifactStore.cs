@@ -20,6 +20,17 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
 
     public async ValueTask<bool> Has(string sha256, CancellationToken cancel) => bucket is null ? File.Exists(PathOf(sha256)) : await bucket.Has(ObjectName(sha256), cancel);
 
+    /// <summary>How many bytes it has; null where it is not there.</summary>
+    public async ValueTask<long?> SizeOf(string sha256, CancellationToken cancel) => bucket is not null ? await bucket.SizeOf(ObjectName(sha256), cancel) : File.Exists(PathOf(sha256)) ? new FileInfo(PathOf(sha256)).Length : null;
+
+    /// <summary>Removes an artifact that nothing refers to any more; one that is not there is no error.</summary>
+    public async Task Delete(string sha256, CancellationToken cancel)
+    {
+        if (bucket is not null) await bucket.Delete(ObjectName(sha256), cancel);
+        File.Delete(PathOf(sha256));
+        _verified.TryRemove(sha256, out _);
+    }
+
     /// <summary>A local file with the artifact's bytes.</summary>
     /// <exception cref="ArtifactLostException">It is missing, or its bytes are no longer those that were put.</exception>
     public async Task<string> Open(string sha256, CancellationToken cancel)

@@ -8,6 +8,9 @@ public interface IBucket
 
     Task<bool> Has(string name, CancellationToken cancel);
 
+    /// <summary>An object's bytes; null where there is none.</summary>
+    Task<long?> SizeOf(string name, CancellationToken cancel);
+
     /// <summary>Stores a file; readers see the old object or the new one.</summary>
     Task Put(string name, string path, CancellationToken cancel);
 

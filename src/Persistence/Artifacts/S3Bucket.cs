@@ -36,14 +36,12 @@ public sealed class S3Bucket : IBucket, IDisposable
 
     public static bool IsAddress(string text) => text.StartsWith(Scheme, StringComparison.Ordinal);
 
-    public async Task<bool> Has(string name, CancellationToken cancel)
+    public async Task<bool> Has(string name, CancellationToken cancel) => await SizeOf(name, cancel) is not null;
+
+    public async Task<long?> SizeOf(string name, CancellationToken cancel)
     {
-        try
-        {
-            await _client.GetObjectMetadataAsync(_bucket, _prefix + name, cancel);
-            return true;
-        }
-        catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound) { return false; }
+        try { return (await _client.GetObjectMetadataAsync(_bucket, _prefix + name, cancel)).ContentLength; }
+        catch (AmazonS3Exception e) when (e.StatusCode == HttpStatusCode.NotFound) { return null; }
     }
 
     public async Task Put(string name, string path, CancellationToken cancel)
@@ -93,14 +91,17 @@ public sealed class S3Bucket : IBucket, IDisposable
 
     public Task Delete(string name, CancellationToken cancel) => _client.DeleteObjectAsync(_bucket, _prefix + name, cancel);
 
-    public async Task<IReadOnlyList<string>> List(string prefix, CancellationToken cancel)
+    public async Task<IReadOnlyList<string>> List(string prefix, CancellationToken cancel) => [.. (await ListMarked(prefix, cancel)).Select(o => o.Name)];
+
+    /// <summary>Names with the tags that change with an object's content.</summary>
+    public async Task<IReadOnlyList<(string Name, string Mark)>> ListMarked(string prefix, CancellationToken cancel)
     {
-        List<string> names = [];
+        List<(string, string)> names = [];
         ListObjectsV2Request request = new() { BucketName = _bucket, Prefix = _prefix + prefix };
         while (true)
         {
             ListObjectsV2Response page = await _client.ListObjectsV2Async(request, cancel);
-            names.AddRange((page.S3Objects ?? []).Select(o => o.Key[_prefix.Length..]));
+            names.AddRange((page.S3Objects ?? []).Select(o => (o.Key[_prefix.Length..], o.ETag)));
             if (page.IsTruncated != true) return names;
             request.ContinuationToken = page.NextContinuationToken;
         }

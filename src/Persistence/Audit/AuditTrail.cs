@@ -2,6 +2,7 @@ using System.Text.Json;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
+using Microsoft.EntityFrameworkCore.Infrastructure;
 
 namespace ArmoFlow.Persistence.Audit;
 
@@ -13,7 +14,7 @@ public static class AuditTrail
     /// <summary>Notes what is done; saved, and bound to the event before it, with the next save of these books.</summary>
     public static void Note(this ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null) => db.AuditEvents.Add(new AuditEvent
     {
-        At = Now(),
+        At = Now(db),
         Actor = Caller.Current.Name,
         Action = action,
         Subject = subject,
@@ -60,9 +61,9 @@ public static class AuditTrail
         return head;
     }
 
-    private static DateTimeOffset Now()
+    private static DateTimeOffset Now(ArmoFlowDbContext db)
     {
-        long ticks = DateTime.UtcNow.Ticks;
+        long ticks = db.GetService<TimeProvider>().GetUtcNow().UtcTicks;
         return new DateTimeOffset(ticks - (ticks % TimeSpan.TicksPerMicrosecond), TimeSpan.Zero); // Postgres keeps no finer time
     }
 }

@@ -43,3 +43,29 @@ public sealed class RetrainPolicy
     /// <summary>Grows with each run: of two that see the same data arrive, one goes on.</summary>
     public int Turn { get; set; }
 }
+
+/// <summary>A folder, or a prefix of a bucket (s3://bucket/prefix), whose files are added to a data set as they arrive.</summary>
+public sealed class WatchedPlace
+{
+    public string Dataset { get; set; } = "";
+    public string Address { get; set; } = "";
+    public string CreatedBy { get; set; } = "";
+    public DateTimeOffset CreatedAt { get; set; }
+
+    /// <summary>Why it could not be looked at; null if it could.</summary>
+    public string? Error { get; set; }
+}
+
+/// <summary>A file of a watched place that was taken, or could not be, so that it is not read again until it changes.</summary>
+public sealed class WatchedFile
+{
+    public string Dataset { get; set; } = "";
+    public string Address { get; set; } = "";
+    public string Name { get; set; } = "";
+
+    /// <summary>What changes with its content: size and time, or the bucket's tag.</summary>
+    public string Mark { get; set; } = "";
+
+    /// <summary>Why it could not be taken; null if it was.</summary>
+    public string? Error { get; set; }
+}

@@ -54,6 +54,9 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         }
     }
 
+    /// <summary>True for the name of a file of a kind that can be read.</summary>
+    public static bool CanRead(string file) => Kinds.Contains(Path.GetExtension(file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file).ToLowerInvariant());
+
     /// <summary>Takes a file's bytes into the store and enters it as a new version; a file that is there already changes nothing.</summary>
     /// <param name="name">The data set; made if it is not there.</param>
     /// <param name="fileName">The file's name; its extension says how it is read.</param>
@@ -62,8 +65,8 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     /// <exception cref="DatasetException">The name is none, or the file is of a kind that cannot be read.</exception>
     public async Task<DatasetAddition> Add(string name, string fileName, Stream content, CancellationToken cancel)
     {
-        string file = Path.GetFileName(fileName.Replace('\\', '/')), bare = file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file;
-        if (!Kinds.Contains(Path.GetExtension(bare).ToLowerInvariant()) || file.Length > 200) throw new DatasetException($"file '{file}': expected .json, .jsonl, .json.gz, .jsonl.gz or .parquet.");
+        string file = Path.GetFileName(fileName.Replace('\\', '/'));
+        if (!CanRead(file) || file.Length > 200) throw new DatasetException($"file '{file}': expected .json, .jsonl, .json.gz, .jsonl.gz or .parquet.");
         await Create(name, cancel);
         ArtifactRef artifact = await artifacts.Put(async path =>
         {

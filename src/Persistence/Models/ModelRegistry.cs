@@ -32,10 +32,9 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        var models = await db.ModelVersions.GroupBy(v => v.Model).Select(g => new { Model = g.Key, Versions = g.Count(), Newest = g.Max(v => v.Version) }).OrderBy(m => m.Model).ToListAsync(cancel);
+        var models = await db.ModelVersions.GroupBy(v => v.Model).Select(g => new { Model = g.Key, Versions = g.Count(), Newest = g.Max(v => v.Version), At = g.Max(v => v.CreatedAt) }).OrderBy(m => m.Model).ToListAsync(cancel);
         ILookup<string, AliasPeriod> aliases = (await db.AliasPeriods.AsNoTracking().Where(p => p.KnownUntil == null && p.ValidUntil == null).ToListAsync(cancel)).ToLookup(p => p.Model);
-        Dictionary<string, DateTimeOffset> times = (await db.ModelVersions.AsNoTracking().ToListAsync(cancel)).GroupBy(v => v.Model).ToDictionary(g => g.Key, g => g.Max(v => v.CreatedAt));
-        return [.. models.Select(m => new ModelSummary(m.Model, m.Versions, m.Newest, times[m.Model], aliases[m.Model].ToDictionary(a => a.Alias, a => a.Version)))];
+        return [.. models.Select(m => new ModelSummary(m.Model, m.Versions, m.Newest, m.At, aliases[m.Model].ToDictionary(a => a.Alias, a => a.Version)))];
     }
 
     /// <summary>All versions of a name, newest first.</summary>
@@ -98,9 +97,12 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
             db.AliasPeriods.Add(new AliasPeriod { Model = open.Model, Alias = open.Alias, Version = open.Version, ValidFrom = open.ValidFrom, ValidUntil = now, KnownFrom = now, DecidedBy = open.DecidedBy, Reason = open.Reason, Evidence = open.Evidence });
             await db.SaveChangesAsync(cancel); // before the new one, of which there may be one
         }
-        AliasPeriod period = new() { Model = version.Model, Alias = alias, Version = version.Version, ValidFrom = now, KnownFrom = now, DecidedBy = Caller.Current.Name, Reason = reason, Evidence = JsonSerializer.Serialize(evidence, JsonSerializerOptions.Web) };
+        List<PromotionApproval> approvals = await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias).OrderBy(a => a.At).ToListAsync(cancel);
+        string[] approvedBy = [.. approvals.Where(a => a.Version == version.Version).Select(a => a.By)];
+        db.PromotionApprovals.RemoveRange(approvals); // what was asked of the alias before is settled
+        AliasPeriod period = new() { Model = version.Model, Alias = alias, Version = version.Version, ValidFrom = now, KnownFrom = now, DecidedBy = approvedBy.Length > 1 ? string.Join(", ", approvedBy) : Caller.Current.Name, Reason = reason, Evidence = JsonSerializer.Serialize(evidence, JsonSerializerOptions.Web) };
         db.AliasPeriods.Add(period);
-        db.Note(action, $"model/{version.Model}", open is null ? null : new { alias, version = open.Version }, new { alias, version = version.Version, reason, evidence });
+        db.Note(action, $"model/{version.Model}", open is null ? null : new { alias, version = open.Version }, new { alias, version = version.Version, reason, evidence, approvedBy = approvedBy.Length > 1 ? approvedBy : null });
         try { await db.SaveChangesAsync(cancel); }
         catch (DbUpdateException) { throw new RegistryException($"{version.Model}@{alias} was changed by somebody else at the same moment. See: armoflow models show {version.Model}; then ask again."); }
         await transaction.CommitAsync(cancel);
@@ -115,6 +117,18 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         AliasPeriod before = (await History(model, cancel)).Where(p => p.Alias == alias && p.KnownUntil == null && p.ValidUntil <= now.ValidFrom && p.Version != now.Version).OrderByDescending(p => p.ValidUntil).FirstOrDefault()
             ?? throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version}; there is nothing to roll back to.");
         return await Point((await Versions(model, cancel)).Single(v => v.Version == before.Version), alias, reason, JsonSerializer.Deserialize<JsonElement>(before.Evidence), "model.rolled-back", cancel);
+    }
+
+    /// <summary>Enters that the caller asks for a promotion which several people must ask for, and returns all who have.</summary>
+    public async Task<IReadOnlyList<string>> Approve(ModelVersion version, string alias, string? reason, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        List<string> asked = await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias && a.Version == version.Version).OrderBy(a => a.At).Select(a => a.By).ToListAsync(cancel);
+        if (asked.Contains(Caller.Current.Name)) return asked;
+        db.PromotionApprovals.Add(new PromotionApproval { Model = version.Model, Alias = alias, Version = version.Version, By = Caller.Current.Name, At = time.GetUtcNow(), Reason = reason });
+        db.Note("model.approved", $"model/{version.Model}", after: new { alias, version = version.Version, reason });
+        await db.SaveChangesAsync(cancel);
+        return [.. asked, Caller.Current.Name];
     }
 
     /// <summary>Notes that somebody asked for a promotion which the gates refused.</summary>

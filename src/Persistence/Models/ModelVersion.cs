@@ -18,6 +18,17 @@ public sealed class ModelVersion
     public List<string> Tags { get; set; } = [];
 }
 
+/// <summary>That somebody asked for a promotion which needs more people than one.</summary>
+public sealed class PromotionApproval
+{
+    public string Model { get; set; } = "";
+    public string Alias { get; set; } = "";
+    public int Version { get; set; }
+    public string By { get; set; } = "";
+    public DateTimeOffset At { get; set; }
+    public string? Reason { get; set; }
+}
+
 /// <summary>
 /// That an alias meant a version from a time on, as it was known from a time on. Nothing is overwritten: what turns out to be
 /// otherwise is known until then, and a new row is known from then.

@@ -7,10 +7,9 @@ using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Persistence.Outbox;
 
-/// <summary>Wakes the delivery loops: this process's at once, other processes' through Postgres.</summary>
-public sealed class OutboxSignal
+/// <summary>Wakes a loop that waits.</summary>
+public abstract class Signal
 {
-    public const string PostgresChannel = "armoflow_outbox";
     private readonly Channel<bool> _raised = System.Threading.Channels.Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
     public void Raise() => _raised.Writer.TryWrite(true);
@@ -23,6 +22,12 @@ public sealed class OutboxSignal
         try { await _raised.Reader.ReadAsync(timer.Token); }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { } // nobody did
     }
+}
+
+/// <summary>Wakes the delivery loops: this process's at once, other processes' through Postgres.</summary>
+public sealed class OutboxSignal : Signal
+{
+    public const string PostgresChannel = "armoflow_outbox";
 }
 
 /// <summary>Commits changes outside a consumer, such as the API's, together with the messages that they cause.</summary>

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Datasets;
 using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Persistence.Faults;
 using MassTransit;
@@ -70,7 +71,7 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
 
 public static class ConsumerOutboxRegistration
 {
-    /// <summary>Queues that hear what may be lost, or heard twice, without harm: they need no inbox. So does scoring, which changes nothing.</summary>
+    /// <summary>Queues that hear what may be lost, or heard twice, without harm: they need no inbox. Nor does scoring, which changes nothing.</summary>
     public const string BroadcastPrefix = "broadcast-";
 
     private const int MostMessages = 100_000; // one consumer's; a plan of feature shards sends many
@@ -88,9 +89,10 @@ public static class ConsumerOutboxRegistration
             retry.Handle<Exception>(BooksFault.IsTransient);
             retry.Exponential(90, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(10), TimeSpan.FromMilliseconds(200));
         });
+        context.GetRequiredService<FaultKeeper>().Attach(endpoint);
+        if (name == DatasetArrived.Queue) return; // what comes from elsewhere may have no id to enter
         OutboxConsumePipeSpecificationObserver<ArmoFlowDbContext> outbox = new(endpoint, context) { MessageDeliveryLimit = MostMessages, MessageDeliveryTimeout = SendTimeout };
         endpoint.ConnectConsumerConfigurationObserver(outbox);
         endpoint.ConnectSagaConfigurationObserver(outbox);
-        context.GetRequiredService<FaultKeeper>().Attach(endpoint);
     });
 }

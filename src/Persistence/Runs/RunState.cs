@@ -52,6 +52,25 @@ public sealed class RunState : SagaStateMachineInstance
     public void Open(RunSpec spec, DateTimeOffset now) => (Name, Spec, SpecDigest, Tags, SubmittedAt, Steps) =
         (spec.Name, spec, SpecReader.Digest(spec), [.. spec.Tags], now, [.. StepNames.All.Select(name => new RunStep { Name = name })]);
 
+    /// <summary>True for a run that evaluates a stored model instead of training one.</summary>
+    public bool IsEvaluation => Spec.Model is not null;
+
+    /// <summary>Takes the parts of a stored model for its own, with the steps that made them.</summary>
+    public void TakeModel(string model, RunState madeBy)
+    {
+        foreach (string part in ArtifactNames.ModelParts) Artifacts[part] = madeBy.Artifacts[part];
+        Artifacts[ArtifactNames.ModelFeaturesReport] = madeBy.Artifacts[ArtifactNames.FeaturesReport];
+        foreach (string name in ArtifactNames.ModelParts.Select(ArtifactNames.MadeBy).Distinct())
+        {
+            Metrics[name] = madeBy.Metrics[name]?.DeepClone();
+            RunStep step = Steps.Single(s => s.Name == name);
+            (step.Status, step.Reused, step.Key, step.Detail) = ("Completed", true, madeBy.Steps.Single(s => s.Name == name).Key, $"of {model}, made by run {madeBy.CorrelationId}");
+        }
+    }
+
+    /// <summary>True where a lost artifact's step can be done again: often enough not tried yet, and not another run's.</summary>
+    public bool MayRemake(string step) => MayLoseMore && !(IsEvaluation && ArtifactNames.ModelParts.Any(p => ArtifactNames.MadeBy(p) == step));
+
     /// <summary>For the step just asked for, and the run as a whole.</summary>
     public void SetDeadline(DateTimeOffset now)
     {
@@ -75,6 +94,7 @@ public sealed class RunState : SagaStateMachineInstance
         Artifacts = Artifacts.OrderBy(a => a.Key, StringComparer.Ordinal).ToDictionary(a => a.Key, a => new ArtifactDocument(a.Value.Sha256, a.Value.Bytes, pathOf(a.Value.Sha256))),
         Metrics = (JsonObject)Metrics.DeepClone(),
         Error = Error,
+        Model = Spec.Model,
         Trigger = Trigger,
         BadInput = BadInput,
     };
@@ -105,6 +125,16 @@ public sealed class RunTag
     /// <summary>The run's, kept so by the database itself (a trigger on the runs' table).</summary>
     public string State { get; set; } = "Initial";
     public DateTimeOffset SubmittedAt { get; set; }
+}
+
+/// <summary>A key that a caller gave a submission, so that the same one twice is one run.</summary>
+public sealed class SubmissionKey
+{
+    /// <summary>The caller's name and the key.</summary>
+    public string Key { get; set; } = "";
+    public string SpecDigest { get; set; } = "";
+    public Guid RunId { get; set; }
+    public DateTimeOffset At { get; set; }
 }
 
 /// <summary>What another process asks of the one that owns the workspace.</summary>

@@ -10,6 +10,10 @@ public sealed record SourceReport
     public long RowsRead { get; set; }
     public long Kept { get; set; }
     public long Duplicates { get; set; }
+
+    /// <summary>Rows left out because a conversation of theirs is to be forgotten.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingDefault)]
+    public long Forgotten { get; set; }
     public SortedDictionary<string, long> Dropped { get; init; } = new(StringComparer.Ordinal);
     public List<string> DroppedRows { get; init; } = [];
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.RewardBench;
@@ -52,11 +53,12 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         ArtifactNames.RegressionReport, ArtifactNames.Decorrelation, ArtifactNames.DecorrelationReport, ArtifactNames.Gating, ArtifactNames.GatingReport,
     ];
 
-    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name, run.Objectives, run.Spec.Evaluation, run.Spec.Benchmark?.Sections }, run.Inputs(Inputs)));
+    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name, run.Objectives, run.Spec.Evaluation, run.Spec.Benchmark?.Sections }, run.Inputs(run.Spec.Model is null ? Inputs : [.. Inputs, ArtifactNames.ModelFeaturesReport])));
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
+        if (run.Spec.Model is { } stored) RequireSameBackbone(stored, await run.OpenJson<FeaturesReport>(ArtifactNames.ModelFeaturesReport), space);
         using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);
         using PairTable pairs = await PairTable.Open(run, Services.Artifacts);
         TrainedModel model = Model(run.Objectives, run.Open(ArtifactNames.Regression), run.Open(ArtifactNames.Decorrelation), run.Open(ArtifactNames.Gating));
@@ -108,6 +110,13 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         };
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
         return new StepOutcome(outputs, $"held-out pairs: {heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers["gate"].Benchmark?.Score)}" : "; no benchmark")}", report);
+    }
+
+    /// <summary>A model's rewards mean nothing on the features of another backbone.</summary>
+    private static void RequireSameBackbone(string model, FeaturesReport trained, FeaturesReport now)
+    {
+        if ((trained.BackboneDigest, trained.Template) != (now.BackboneDigest, now.Template))
+            throw new InvalidInputException($"model {model}", $"features of backbone {now.BackboneDigest}", $"those that it was trained on, of backbone {trained.BackboneDigest}", "Name the folder of that backbone in the spec: backbone: { path: … }.");
     }
 
     public static TrainedModel Model(IReadOnlyList<string> objectives, string regression, string decorrelation, string gating)

@@ -6,6 +6,7 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Text;
 using MassTransit;
 
 namespace ArmoFlow.Workers.Ingestion;
@@ -25,7 +26,8 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         foreach (Source source in await Sources(run))
             foreach ((string path, string shownAs) in source.Files)
                 files[$"{source.Kind}/{source.Name}/{shownAs}"] = await Hash(path, run.Cancel);
-        return new StepPlan(new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark }, files);
+        return new StepPlan(run.Spec.Forgotten is { } forgotten ? (object)new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten }
+            : new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark }, files);
     }
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
@@ -41,7 +43,7 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
     private async Task<StepOutcome> Ingest(StepRun run)
     {
         List<SourceReport> reports = [];
-        HashSet<string> rated = [];
+        HashSet<string> rated = [], forgotten = [.. run.Spec.Forgotten ?? []];
         int distinct;
         string folder = run.Scratch;
         await using (CanonicalTables tables = new(folder, run.Objectives))
@@ -51,23 +53,25 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             {
                 SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format, Files = [.. source.Files.Select(f => f.ShownAs)] };
                 reports.Add(report);
-                if (source.Kind == Rated) await ReadRatings(run, source, report, tables, rated, () => run.Progress("rows", ++rows, 0));
+                if (source.Kind == Rated) await ReadRatings(run, source, report, tables, rated, forgotten, () => run.Progress("rows", ++rows, 0));
                 else if (source.Kind == Paired)
                     await foreach (PreferencePair pair in SourceIngestion.Items(source, PairFormats.Find(source.Format), p => p.Chosen.Id + p.Rejected.Id, report, run.Cancel))
                     {
+                        if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
                         await tables.Add(pair, source.Name);
                         run.Progress("rows", ++rows, 0);
                     }
                 else
                     await foreach (BenchmarkPair pair in SourceIngestion.Items<BenchmarkPair>(source, row => [PairFormats.RewardBench(row)], p => $"{p.Subset}\n{p.Id}\n{p.Chosen.Id}{p.Rejected.Id}", report, run.Cancel))
                     {
+                        if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
                         await tables.Add(pair);
                         run.Progress("rows", ++rows, 0);
                     }
             }
             distinct = tables.DistinctConversations;
         }
-        foreach (string objective in run.Objectives)
+        foreach (string objective in run.Spec.Model is null ? run.Objectives : [])
             if (!rated.Contains(objective))
                 throw new InvalidInputException($"objective '{objective}'", "no row of any source rates it", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
 
@@ -82,13 +86,13 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         long Kept(string kind) => reports.Where(r => r.Kind == kind).Sum(r => r.Kept);
         long dropped = reports.Sum(r => r.Dropped.Values.Sum()), duplicates = reports.Sum(r => r.Duplicates);
         return new StepOutcome(outputs,
-            $"{Kept(Rated):N0} rated responses, {Kept(Paired):N0} pairs, {Kept(Benchmarked):N0} benchmark pairs; {distinct:N0} distinct conversations ({duplicates:N0} duplicate rows, {dropped:N0} dropped)",
+            $"{Kept(Rated):N0} rated responses, {Kept(Paired):N0} pairs, {Kept(Benchmarked):N0} benchmark pairs; {distinct:N0} distinct conversations ({duplicates:N0} duplicate rows, {dropped:N0} dropped{(reports.Sum(r => r.Forgotten) is > 0 and var left ? $", {left:N0} forgotten" : "")})",
             new { sources = reports, distinctConversations = distinct });
 
         Task<ArtifactRef> Take(string name) => run.Put(path => File.Move(Path.Combine(folder, name), path));
     }
 
-    private static async Task ReadRatings(StepRun run, Source source, SourceReport report, CanonicalTables tables, HashSet<string> rated, Action advance)
+    private static async Task ReadRatings(StepRun run, Source source, SourceReport report, CanonicalTables tables, HashSet<string> rated, HashSet<string> forgotten, Action advance)
     {
         SourceSpec spec = run.Spec.Ratings.Single(r => r.Name == source.Name);
         RatedFormat format = RatedFormats.Find(source.Format, run.Objectives, [.. spec.Columns.Select(c => new RatedColumn(c.Objective, c.Column, new Scale(c.Min, c.Max)))], [.. spec.Ignore]);
@@ -96,12 +100,26 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             throw new InvalidInputException($"source '{source.Name}'", $"format '{source.Format}' rates {string.Join(", ", format.Objectives)}", "at least one of the spec's objectives", "Add these to 'objectives', or remove the source.");
         await foreach (RatedResponse response in SourceIngestion.Items(source, format.Read, Identity, report, run.Cancel))
         {
+            if (IsForgotten(forgotten, report, response.Conversation)) continue;
             foreach ((string objective, double value) in response.Ratings)
                 report.Ranges[objective] = report.Ranges.TryGetValue(objective, out RatingRange? range) ? range.With(value) : RatingRange.Of(value);
             rated.UnionWith(response.Ratings.Keys);
             await tables.Add(response, source.Name);
             advance();
         }
+    }
+
+    /// <summary>Counts a row that is left out on request; it is no fault of the source.</summary>
+    private static bool IsForgotten(HashSet<string> forgotten, SourceReport report, params ReadOnlySpan<Conversation> conversations)
+    {
+        foreach (Conversation conversation in conversations)
+            if (forgotten.Contains(conversation.Id))
+            {
+                report.Forgotten++;
+                report.Kept--;
+                return true;
+            }
+        return false;
     }
 
     private static string Identity(RatedResponse response) => response.Conversation.Id

@@ -70,6 +70,126 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.ToTable("access_keys", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.Alert", b =>
+                {
+                    b.Property<long>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("bigint")
+                        .HasColumnName("id");
+
+                    NpgsqlPropertyBuilderExtensions.UseIdentityByDefaultColumn(b.Property<long>("Id"));
+
+                    b.Property<int>("Attempts")
+                        .HasColumnType("integer")
+                        .HasColumnName("attempts");
+
+                    b.Property<DateTimeOffset?>("DeliveredAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("delivered_at");
+
+                    b.Property<string>("LastError")
+                        .HasColumnType("text")
+                        .HasColumnName("last_error");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<DateTimeOffset?>("NextAttemptAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("next_attempt_at");
+
+                    b.Property<DateTimeOffset>("RaisedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("raised_at");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("run_id");
+
+                    b.Property<string>("Text")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("text");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("integer")
+                        .HasColumnName("version");
+
+                    b.Property<string>("Webhook")
+                        .HasColumnType("text")
+                        .HasColumnName("webhook");
+
+                    b.HasKey("Id")
+                        .HasName("pk_alerts");
+
+                    b.HasIndex("NextAttemptAt")
+                        .HasDatabaseName("ix_alerts_next_attempt_at")
+                        .HasFilter("next_attempt_at is not null");
+
+                    b.HasIndex("RunId")
+                        .HasDatabaseName("ix_alerts_run_id");
+
+                    b.ToTable("alerts", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.ModelEvaluation", b =>
+                {
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("run_id");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("text")
+                        .HasColumnName("error");
+
+                    b.Property<double?>("HeldOutAccuracy")
+                        .HasColumnType("double precision")
+                        .HasColumnName("held_out_accuracy");
+
+                    b.Property<bool?>("Holds")
+                        .HasColumnType("boolean")
+                        .HasColumnName("holds");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<double?>("Score")
+                        .HasColumnType("double precision")
+                        .HasColumnName("score");
+
+                    b.Property<string>("Verdicts")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("verdicts");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("integer")
+                        .HasColumnName("version");
+
+                    b.HasKey("RunId")
+                        .HasName("pk_model_evaluations");
+
+                    b.HasIndex("At")
+                        .HasDatabaseName("ix_model_evaluations_at")
+                        .HasFilter("holds is null");
+
+                    b.HasIndex("Model", "At")
+                        .HasDatabaseName("ix_model_evaluations_model_at");
+
+                    b.HasIndex("Model", "Version")
+                        .HasDatabaseName("ix_model_evaluations_model_version");
+
+                    b.ToTable("model_evaluations", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Audit.AuditEvent", b =>
                 {
                     b.Property<long>("Sequence")
@@ -273,6 +393,64 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.ToTable("retrain_policies", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedFile", b =>
+                {
+                    b.Property<string>("Dataset")
+                        .HasColumnType("text")
+                        .HasColumnName("dataset");
+
+                    b.Property<string>("Address")
+                        .HasColumnType("text")
+                        .HasColumnName("address");
+
+                    b.Property<string>("Name")
+                        .HasColumnType("text")
+                        .HasColumnName("name");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("text")
+                        .HasColumnName("error");
+
+                    b.Property<string>("Mark")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("mark");
+
+                    b.HasKey("Dataset", "Address", "Name")
+                        .HasName("pk_watched_files");
+
+                    b.ToTable("watched_files", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedPlace", b =>
+                {
+                    b.Property<string>("Dataset")
+                        .HasColumnType("text")
+                        .HasColumnName("dataset");
+
+                    b.Property<string>("Address")
+                        .HasColumnType("text")
+                        .HasColumnName("address");
+
+                    b.Property<DateTimeOffset>("CreatedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("created_by");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("text")
+                        .HasColumnName("error");
+
+                    b.HasKey("Dataset", "Address")
+                        .HasName("pk_watched_places");
+
+                    b.ToTable("watched_places", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Faults.FaultRow", b =>
                 {
                     b.Property<long>("Id")
@@ -471,6 +649,41 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasDatabaseName("ix_model_versions_model_digest");
 
                     b.ToTable("model_versions", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Models.PromotionApproval", b =>
+                {
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<string>("Alias")
+                        .HasColumnType("text")
+                        .HasColumnName("alias");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("integer")
+                        .HasColumnName("version");
+
+                    b.Property<string>("By")
+                        .HasColumnType("text")
+                        .HasColumnName("by");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Reason")
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.HasKey("Model", "Alias", "Version", "By")
+                        .HasName("pk_promotion_approvals");
+
+                    b.HasIndex("Model", "Version")
+                        .HasDatabaseName("ix_promotion_approvals_model_version");
+
+                    b.ToTable("promotion_approvals", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Outbox.InboxState", b =>
@@ -679,6 +892,95 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.ToTable("outbox_state", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Retention.Exclusion", b =>
+                {
+                    b.Property<string>("Kind")
+                        .HasColumnType("text")
+                        .HasColumnName("kind");
+
+                    b.Property<string>("Value")
+                        .HasColumnType("text")
+                        .HasColumnName("value");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("By")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("by");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.HasKey("Kind", "Value")
+                        .HasName("pk_exclusions");
+
+                    b.ToTable("exclusions", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Retention.LegalHold", b =>
+                {
+                    b.Property<string>("Subject")
+                        .HasColumnType("text")
+                        .HasColumnName("subject");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("By")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("by");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.HasKey("Subject")
+                        .HasName("pk_legal_holds");
+
+                    b.ToTable("legal_holds", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Retention.Tombstone", b =>
+                {
+                    b.Property<string>("Sha256")
+                        .HasColumnType("text")
+                        .HasColumnName("sha256");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<long>("Bytes")
+                        .HasColumnType("bigint")
+                        .HasColumnName("bytes");
+
+                    b.Property<DateTimeOffset?>("RemovedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("removed_at");
+
+                    b.Property<string>("Why")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("why");
+
+                    b.HasKey("Sha256")
+                        .HasName("pk_tombstones");
+
+                    b.HasIndex("At")
+                        .HasDatabaseName("ix_tombstones_at")
+                        .HasFilter("removed_at is null");
+
+                    b.ToTable("tombstones", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Runs.ControlRequest", b =>
                 {
                     b.Property<long>("Id")
@@ -849,6 +1151,31 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasDatabaseName("ix_run_tags_tag_state_submitted_at");
 
                     b.ToTable("run_tags", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Runs.SubmissionKey", b =>
+                {
+                    b.Property<string>("Key")
+                        .HasColumnType("text")
+                        .HasColumnName("key");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("run_id");
+
+                    b.Property<string>("SpecDigest")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("spec_digest");
+
+                    b.HasKey("Key")
+                        .HasName("pk_submission_keys");
+
+                    b.ToTable("submission_keys", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Firing", b =>
@@ -1267,6 +1594,33 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.ToTable("workers", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.Alert", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Alerts.ModelEvaluation", null)
+                        .WithMany()
+                        .HasForeignKey("RunId")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_alerts_model_evaluations_run_id");
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.ModelEvaluation", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Runs.RunState", null)
+                        .WithMany()
+                        .HasForeignKey("RunId")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_model_evaluations_runs_run_id");
+
+                    b.HasOne("ArmoFlow.Persistence.Models.ModelVersion", null)
+                        .WithMany()
+                        .HasForeignKey("Model", "Version")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_model_evaluations_model_versions_model_version");
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
                 {
                     b.HasOne("ArmoFlow.Persistence.Datasets.Dataset", null)
@@ -1277,6 +1631,26 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasConstraintName("fk_dataset_files_datasets_dataset");
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedFile", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Datasets.WatchedPlace", null)
+                        .WithMany()
+                        .HasForeignKey("Dataset", "Address")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_watched_files_watched_places_dataset_address");
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedPlace", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Datasets.Dataset", null)
+                        .WithMany()
+                        .HasForeignKey("Dataset")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_watched_places_datasets_dataset");
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Models.AliasPeriod", b =>
                 {
                     b.HasOne("ArmoFlow.Persistence.Models.ModelVersion", null)
@@ -1285,6 +1659,16 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
                         .HasConstraintName("fk_alias_periods_model_versions_model_version");
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Models.PromotionApproval", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Models.ModelVersion", null)
+                        .WithMany()
+                        .HasForeignKey("Model", "Version")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_promotion_approvals_model_versions_model_version");
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Runs.RunTag", b =>

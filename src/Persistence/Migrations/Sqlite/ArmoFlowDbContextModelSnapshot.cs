@@ -66,6 +66,126 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.ToTable("access_keys", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.Alert", b =>
+                {
+                    b.Property<long>("Id")
+                        .ValueGeneratedOnAdd()
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("id");
+
+                    b.Property<int>("Attempts")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("attempts");
+
+                    b.Property<string>("DeliveredAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("delivered_at");
+
+                    b.Property<string>("LastError")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("last_error");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("model");
+
+                    b.Property<string>("NextAttemptAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("next_attempt_at");
+
+                    b.Property<string>("RaisedAt")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("raised_at");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("run_id");
+
+                    b.Property<string>("Text")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("text");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("version");
+
+                    b.Property<string>("Webhook")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("webhook");
+
+                    b.HasKey("Id")
+                        .HasName("pk_alerts");
+
+                    b.HasIndex("NextAttemptAt")
+                        .HasDatabaseName("ix_alerts_next_attempt_at")
+                        .HasFilter("next_attempt_at is not null");
+
+                    b.HasIndex("RunId")
+                        .HasDatabaseName("ix_alerts_run_id");
+
+                    b.ToTable("alerts", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.ModelEvaluation", b =>
+                {
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("run_id");
+
+                    b.Property<string>("At")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("error");
+
+                    b.Property<double?>("HeldOutAccuracy")
+                        .HasColumnType("REAL")
+                        .HasColumnName("held_out_accuracy");
+
+                    b.Property<bool?>("Holds")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("holds");
+
+                    b.Property<string>("Model")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("model");
+
+                    b.Property<double?>("Score")
+                        .HasColumnType("REAL")
+                        .HasColumnName("score");
+
+                    b.Property<string>("Verdicts")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("verdicts");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("version");
+
+                    b.HasKey("RunId")
+                        .HasName("pk_model_evaluations");
+
+                    b.HasIndex("At")
+                        .HasDatabaseName("ix_model_evaluations_at")
+                        .HasFilter("holds is null");
+
+                    b.HasIndex("Model", "At")
+                        .HasDatabaseName("ix_model_evaluations_model_at");
+
+                    b.HasIndex("Model", "Version")
+                        .HasDatabaseName("ix_model_evaluations_model_version");
+
+                    b.ToTable("model_evaluations", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Audit.AuditEvent", b =>
                 {
                     b.Property<long>("Sequence")
@@ -272,6 +392,65 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.ToTable("retrain_policies", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedFile", b =>
+                {
+                    b.Property<string>("Dataset")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("dataset");
+
+                    b.Property<string>("Address")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("address");
+
+                    b.Property<string>("Name")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("name");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("error");
+
+                    b.Property<string>("Mark")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("mark");
+
+                    b.HasKey("Dataset", "Address", "Name")
+                        .HasName("pk_watched_files");
+
+                    b.ToTable("watched_files", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedPlace", b =>
+                {
+                    b.Property<string>("Dataset")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("dataset");
+
+                    b.Property<string>("Address")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("address");
+
+                    b.Property<string>("CreatedAt")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("created_at");
+
+                    b.Property<string>("CreatedBy")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("created_by");
+
+                    b.Property<string>("Error")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("error");
+
+                    b.HasKey("Dataset", "Address")
+                        .HasName("pk_watched_places");
+
+                    b.ToTable("watched_places", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Faults.FaultRow", b =>
                 {
                     b.Property<long>("Id")
@@ -470,6 +649,42 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasDatabaseName("ix_model_versions_model_digest");
 
                     b.ToTable("model_versions", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Models.PromotionApproval", b =>
+                {
+                    b.Property<string>("Model")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("model");
+
+                    b.Property<string>("Alias")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("alias");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("version");
+
+                    b.Property<string>("By")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("by");
+
+                    b.Property<string>("At")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Reason")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("reason");
+
+                    b.HasKey("Model", "Alias", "Version", "By")
+                        .HasName("pk_promotion_approvals");
+
+                    b.HasIndex("Model", "Version")
+                        .HasDatabaseName("ix_promotion_approvals_model_version");
+
+                    b.ToTable("promotion_approvals", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Outbox.InboxState", b =>
@@ -674,6 +889,98 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.ToTable("outbox_state", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Retention.Exclusion", b =>
+                {
+                    b.Property<string>("Kind")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("kind");
+
+                    b.Property<string>("Value")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("value");
+
+                    b.Property<string>("At")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("at");
+
+                    b.Property<string>("By")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("by");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("reason");
+
+                    b.HasKey("Kind", "Value")
+                        .HasName("pk_exclusions");
+
+                    b.ToTable("exclusions", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Retention.LegalHold", b =>
+                {
+                    b.Property<string>("Subject")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("subject");
+
+                    b.Property<string>("At")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("at");
+
+                    b.Property<string>("By")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("by");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("reason");
+
+                    b.HasKey("Subject")
+                        .HasName("pk_legal_holds");
+
+                    b.ToTable("legal_holds", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Retention.Tombstone", b =>
+                {
+                    b.Property<string>("Sha256")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("sha256");
+
+                    b.Property<string>("At")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("at");
+
+                    b.Property<long>("Bytes")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("bytes");
+
+                    b.Property<string>("RemovedAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("removed_at");
+
+                    b.Property<string>("Why")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("why");
+
+                    b.HasKey("Sha256")
+                        .HasName("pk_tombstones");
+
+                    b.HasIndex("At")
+                        .HasDatabaseName("ix_tombstones_at")
+                        .HasFilter("removed_at is null");
+
+                    b.ToTable("tombstones", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Runs.ControlRequest", b =>
                 {
                     b.Property<long>("Id")
@@ -845,6 +1152,32 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasDatabaseName("ix_run_tags_tag_state_submitted_at");
 
                     b.ToTable("run_tags", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Runs.SubmissionKey", b =>
+                {
+                    b.Property<string>("Key")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("key");
+
+                    b.Property<string>("At")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("at");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("run_id");
+
+                    b.Property<string>("SpecDigest")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("spec_digest");
+
+                    b.HasKey("Key")
+                        .HasName("pk_submission_keys");
+
+                    b.ToTable("submission_keys", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Schedules.Firing", b =>
@@ -1271,6 +1604,33 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.ToTable("workers", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.Alert", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Alerts.ModelEvaluation", null)
+                        .WithMany()
+                        .HasForeignKey("RunId")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_alerts_model_evaluations_run_id");
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Alerts.ModelEvaluation", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Runs.RunState", null)
+                        .WithMany()
+                        .HasForeignKey("RunId")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_model_evaluations_runs_run_id");
+
+                    b.HasOne("ArmoFlow.Persistence.Models.ModelVersion", null)
+                        .WithMany()
+                        .HasForeignKey("Model", "Version")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_model_evaluations_model_versions_model_version");
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Datasets.DatasetFile", b =>
                 {
                     b.HasOne("ArmoFlow.Persistence.Datasets.Dataset", null)
@@ -1281,6 +1641,26 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasConstraintName("fk_dataset_files_datasets_dataset");
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedFile", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Datasets.WatchedPlace", null)
+                        .WithMany()
+                        .HasForeignKey("Dataset", "Address")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_watched_files_watched_places_dataset_address");
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Datasets.WatchedPlace", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Datasets.Dataset", null)
+                        .WithMany()
+                        .HasForeignKey("Dataset")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_watched_places_datasets_dataset");
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Models.AliasPeriod", b =>
                 {
                     b.HasOne("ArmoFlow.Persistence.Models.ModelVersion", null)
@@ -1289,6 +1669,16 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
                         .HasConstraintName("fk_alias_periods_model_versions_model_version");
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Models.PromotionApproval", b =>
+                {
+                    b.HasOne("ArmoFlow.Persistence.Models.ModelVersion", null)
+                        .WithMany()
+                        .HasForeignKey("Model", "Version")
+                        .OnDelete(DeleteBehavior.Cascade)
+                        .IsRequired()
+                        .HasConstraintName("fk_promotion_approvals_model_versions_model_version");
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Runs.RunTag", b =>

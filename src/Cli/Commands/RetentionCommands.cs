@@ -1,0 +1,148 @@
+using System.CommandLine;
+using System.Globalization;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Retention;
+using ArmoFlow.RewardModel.Text;
+using Microsoft.Extensions.DependencyInjection;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+/// <summary>What is kept, what goes, and what is to be forgotten.</summary>
+internal static class RetentionCommands
+{
+    private const int Shown = 20;
+
+    public static Command Gc()
+    {
+        CollectRequest defaults = new();
+        Option<double> older = new("--older-than") { Description = "Days: runs that ended since are kept.", DefaultValueFactory = _ => defaults.OlderThanDays };
+        Option<int> last = new("--keep-last") { Description = "So many newest versions of each model are kept.", DefaultValueFactory = _ => defaults.KeepLast };
+        Option<bool> dryRun = new("--dry-run") { Description = "Only say what would go, and why." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("gc", "Removes artifacts that nothing kept refers to. Kept are runs in progress, recent ones, those behind the newest versions and behind every version that an alias ever meant, what is on legal hold, and data sets.") { older, last, dryRun, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            CollectRequest request = new() { OlderThanDays = parsed.GetValue(older), KeepLast = parsed.GetValue(last), DryRun = parsed.GetValue(dryRun) };
+            Collection collection = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<Collector>().Collect(request.ToRules(), request.DryRun, cancel), client => client.Send<Collection>(HttpMethod.Post, "api/v1/gc", request, cancel));
+            if (parsed.GetValue(json))
+            {
+                Terminal.PrintJson(collection);
+                return ExitCodes.Done;
+            }
+            Table table = RunTables.New("artifact", "bytes", "why it goes");
+            foreach (Collected c in collection.Artifacts.OrderByDescending(a => a.Bytes).Take(Shown)) table.AddRow(c.Sha256[..12], Number(c.Bytes), Markup.Escape(c.Why));
+            if (collection.Artifacts.Count > 0) Terminal.Out.Write(table);
+            if (collection.Artifacts.Count > Shown) Console.Error.WriteLine($"… and {collection.Artifacts.Count - Shown} more (--json lists all)");
+            Console.Error.WriteLine($"{Number(collection.Artifacts.Count)} artifacts of {Number(collection.Bytes)} bytes {(collection.DryRun ? "would go" : "are gone")}; {Number(collection.KeptRuns)} runs keep theirs{(collection.Kept.Count > 0 ? $" ({string.Join(", ", collection.Kept.Select(k => $"{k.Value} {k.Key}"))})" : "")}");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command Holds() => new("holds", "Legal holds: what is kept whatever the rules of gc say.") { ListHolds(), Put(), Release() };
+
+    public static Command Forget()
+    {
+        Argument<string> kind = new("kind") { Description = "conversation or source." };
+        Argument<string?> value = new("value") { Description = "A conversation's id or a source's name; left out where --prompt and --response name the conversation.", Arity = ArgumentArity.ZeroOrOne };
+        Option<string?> prompt = new("--prompt") { Description = "The conversation's prompt." }, response = new("--response") { Description = "Its response." };
+        Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
+        Option<bool> retrain = new("--retrain") { Description = "Have the models that used it made anew (needs --server)." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("forget", "Keeps a conversation or a source out of every run from now on, and lists the models that were made with it.") { kind, value, prompt, response, reason, retrain, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string what = parsed.GetRequiredValue(kind), which = parsed.GetValue(value) ?? (parsed.GetValue(prompt) is { } p && parsed.GetValue(response) is { } r ? Conversation.Create(p, r, "--prompt").Id : throw new UsageException("name the conversation: its id, or --prompt and --response."));
+            ForgetRequest request = new() { Kind = what, Value = which, Reason = parsed.GetRequiredValue(reason), Retrain = parsed.GetValue(retrain) };
+            if (request.Retrain && parsed.GetValue(server) is null) throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the listed models' specs again.");
+            Forgetting forgotten = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
+            {
+                ForgettingBooks forgetting = books.GetRequiredService<ForgettingBooks>();
+                return new Forgetting(await forgetting.Exclude(what, which, request.Reason, cancel), await forgetting.Users(what, which, cancel), []);
+            }, client => client.Send<Forgetting>(HttpMethod.Post, "api/v1/exclusions", request, cancel));
+            if (parsed.GetValue(json)) Terminal.PrintJson(forgotten);
+            else
+            {
+                Console.Error.WriteLine($"{what} {which}: no run reads it from now on; {(forgotten.UsedBy.Count == 0 ? "no model was made with it" : "made with it:")}");
+                foreach (UsedBy u in forgotten.UsedBy) Console.Out.WriteLine($"{u.Model}@{u.Version}  run {u.RunId}");
+                foreach (Guid run in forgotten.Retrains) Console.Error.WriteLine($"retrain: run {run}");
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command ListHolds()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("list", "Lists legal holds.") { workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            IReadOnlyList<LegalHold> holds = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<HoldBooks>().List(cancel), client => client.Get<IReadOnlyList<LegalHold>>("api/v1/holds", cancel));
+            if (parsed.GetValue(json)) Terminal.PrintJson(holds);
+            else if (holds.Count == 0) Console.Error.WriteLine("nothing is on hold");
+            else
+            {
+                Table table = RunTables.New("subject", "since", "by", "reason");
+                foreach (LegalHold h in holds) table.AddRow(Markup.Escape(h.Subject), h.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(h.By), Markup.Escape(h.Reason));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Put()
+    {
+        Argument<string> subject = Subject();
+        Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Command command = new("put", "Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.") { subject, reason, workspace, server };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            HoldRequest request = new() { Subject = parsed.GetRequiredValue(subject), Reason = parsed.GetRequiredValue(reason) };
+            LegalHold hold = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<HoldBooks>().Hold(request.Subject, request.Reason, cancel), client => client.Send<LegalHold>(HttpMethod.Post, "api/v1/holds", request, cancel));
+            Console.Error.WriteLine($"{hold.Subject} is on hold");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Release()
+    {
+        Argument<string> subject = Subject();
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Command command = new("release", "Ends a legal hold.") { subject, workspace, server };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string which = parsed.GetRequiredValue(subject);
+            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
+            {
+                await books.GetRequiredService<HoldBooks>().Release(which, cancel);
+                return null;
+            }, async client =>
+            {
+                await client.Do(HttpMethod.Delete, $"api/v1/holds?subject={Uri.EscapeDataString(which)}", cancel);
+                return null;
+            });
+            Console.Error.WriteLine($"{which} is on hold no more");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Argument<string> Subject() => new("subject") { Description = "run/ID or model/NAME." };
+
+    private static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,12 @@
+namespace ArmoFlow.Contracts.Datasets;
+
+/// <summary>A file has arrived that belongs to a data set. Whoever brings data may publish it, or send it to the queue as plain JSON.</summary>
+public sealed record DatasetArrived
+{
+    public const string Queue = "dataset-arrivals";
+
+    public required string Dataset { get; init; }
+
+    /// <summary>A path that the orchestrators reach, or s3://bucket/name.</summary>
+    public required string Address { get; init; }
+}

@@ -1,0 +1,33 @@
+using System.Text.Json;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Alerts;
+using ArmoFlow.Persistence.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Orchestrator.Alerts;
+
+/// <summary>Holds what evaluations of stored models found against the gates: those of the evaluation's spec, else those of the model's.</summary>
+public sealed class EvaluationJudge(IDbContextFactory<ArmoFlowDbContext> contexts, ModelService models, AlertBooks books, TimeProvider time, ILogger<EvaluationJudge> log)
+{
+    public async Task JudgePending(CancellationToken cancel)
+    {
+        foreach (Guid run in await books.Pending(cancel)) await Judge(run, cancel);
+    }
+
+    private async Task Judge(Guid id, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == id, cancel);
+        ModelEvaluation evaluation = await db.ModelEvaluations.AsNoTracking().SingleAsync(e => e.RunId == id, cancel);
+        IReadOnlyList<GateVerdict> verdicts = run.Error is null ? await models.JudgeEvaluation(run, cancel) : [];
+        RunDocument document = run.ToDocument(_ => null, time.GetUtcNow());
+        (evaluation.Score, evaluation.HeldOutAccuracy) = (PromotionGates.Score(document), PromotionGates.HeldOut(document));
+        (evaluation.Holds, evaluation.Verdicts) = (run.Error is null && verdicts.All(v => v.Holds), JsonSerializer.Serialize(verdicts, JsonSerializerOptions.Web));
+        string text = run.Error is { } error ? $"{run.Spec.Model} could not be evaluated: {error}" : $"{run.Spec.Model} is below its gates: {string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail))}";
+        if (evaluation.Holds == false) log.LogWarning("alert: {Text} (run {Run})", text, id);
+        await books.Judge(evaluation, run.Spec.Alerts?.Webhook, text, cancel);
+    }
+}

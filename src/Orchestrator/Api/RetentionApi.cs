@@ -1,0 +1,66 @@
+using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Access;
+using ArmoFlow.Persistence.Retention;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace ArmoFlow.Orchestrator.Api;
+
+public sealed record HoldRequest
+{
+    /// <summary>run/ID or model/NAME.</summary>
+    public required string Subject { get; init; }
+    public required string Reason { get; init; }
+}
+
+public sealed record CollectRequest
+{
+    /// <summary>Runs that ended since are kept.</summary>
+    public double OlderThanDays { get; init; } = 90;
+
+    /// <summary>So many newest versions of each model are kept.</summary>
+    public int KeepLast { get; init; } = 5;
+
+    /// <summary>Only say what would go.</summary>
+    public bool DryRun { get; init; } = true;
+
+    /// <exception cref="RetentionException">The figures are none.</exception>
+    public RetentionRules ToRules() => OlderThanDays is >= 0 and <= 36500 && KeepLast >= 0 ? new RetentionRules(TimeSpan.FromDays(OlderThanDays), KeepLast)
+        : throw new RetentionException($"older than {OlderThanDays} days, keep last {KeepLast}: expected days from 0 to 36500, and a count of at least 0.");
+}
+
+public sealed record ForgetRequest
+{
+    /// <summary>conversation or source.</summary>
+    public required string Kind { get; init; }
+
+    /// <summary>A conversation's id, or a source's name.</summary>
+    public required string Value { get; init; }
+    public required string Reason { get; init; }
+
+    /// <summary>Have the models that used it made anew.</summary>
+    public bool Retrain { get; init; }
+}
+
+/// <summary>The HTTP calls for what is kept, what goes, and what is to be forgotten.</summary>
+internal static class RetentionApi
+{
+    public static void MapRetentionApi(this IEndpointRouteBuilder app)
+    {
+        RouteGroupBuilder retention = app.MapGroup("/api/v1").WithTags("retention").Requires(Scope.Admin).AddEndpointFilter(RefuseWhatCannotBe);
+        retention.MapPost("gc", (CollectRequest request, Collector collector, CancellationToken cancel) => collector.Collect(request.ToRules(), request.DryRun, cancel)).WithSummary("Removes artifacts that nothing kept refers to; by default it only says what would go, and why.");
+        retention.MapGet("holds", (HoldBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Legal holds.");
+        retention.MapPost("holds", (HoldRequest request, HoldBooks books, CancellationToken cancel) => books.Hold(request.Subject ?? "", request.Reason ?? "", cancel)).WithSummary("Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.");
+        retention.MapDelete("holds", (string subject, HoldBooks books, CancellationToken cancel) => books.Release(subject, cancel)).WithSummary("Ends a legal hold.");
+        retention.MapGet("exclusions", (ForgettingBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Conversations and sources that no run reads any more.");
+        retention.MapPost("exclusions", (ForgetRequest request, ForgetService service, CancellationToken cancel) => service.Forget(request.Kind ?? "", request.Value ?? "", request.Reason ?? "", request.Retrain, cancel)).WithSummary("Forgets a conversation or a source: lists every version that was made with it and, if asked, has their models made anew.");
+    }
+
+    private static async ValueTask<object?> RefuseWhatCannotBe(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
+    {
+        try { return await next(context); }
+        catch (RetentionException e) { return TypedResults.Problem(e.Message, title: "Retention does not allow this.", statusCode: e.Message.StartsWith("no ", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status400BadRequest); }
+    }
+}

@@ -1,0 +1,186 @@
+using System.Globalization;
+using Amazon.Runtime;
+using ArmoFlow.Contracts.Datasets;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Datasets;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Orchestrator.Datasets;
+
+/// <summary>A watched place as lists show it.</summary>
+/// <param name="Dataset">What its files are added to.</param>
+/// <param name="Address">A folder, or s3://bucket/prefix.</param>
+/// <param name="CreatedBy">Who had it watched.</param>
+/// <param name="Error">Why it could not be looked at; null if it could.</param>
+/// <param name="Refused">What is wrong with files that could not be taken.</param>
+public sealed record WatchDocument(string Dataset, string Address, string CreatedBy, string? Error, IReadOnlyList<string> Refused);
+
+/// <summary>
+/// Adds files to data sets as they arrive in watched folders and prefixes of buckets. Several orchestrators may look at once and
+/// again after a crash: the same bytes twice are one.
+/// </summary>
+public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time, ILogger<DatasetWatcher> log)
+{
+    private static readonly TimeSpan Settled = TimeSpan.FromSeconds(5); // a file that was written to since may not be whole
+
+    public async Task<IReadOnlyList<WatchDocument>> List(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        ILookup<(string, string), string> refused = (await db.WatchedFiles.AsNoTracking().Where(f => f.Error != null).OrderBy(f => f.Name).ToListAsync(cancel)).ToLookup(f => (f.Dataset, f.Address), f => f.Error!);
+        return [.. (await Places(cancel)).Select(w => new WatchDocument(w.Dataset, w.Address, w.CreatedBy, w.Error, [.. refused[(w.Dataset, w.Address)]]))];
+    }
+
+    private async Task<List<WatchedPlace>> Places(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.WatchedPlaces.AsNoTracking().OrderBy(w => w.Dataset).ThenBy(w => w.Address).ToListAsync(cancel);
+    }
+
+    /// <summary>Watches a place from now on; what lies there already is taken too.</summary>
+    /// <exception cref="DatasetException">The address is none.</exception>
+    public async Task<WatchDocument> Watch(string dataset, string address, CancellationToken cancel)
+    {
+        if (!S3Bucket.IsAddress(address) && !Path.IsPathFullyQualified(address)) throw new DatasetException($"'{address}': expected an absolute path of a folder, or s3://bucket/prefix.");
+        if (!S3Bucket.IsAddress(address) && !Directory.Exists(address)) throw new DatasetException($"'{address}': no such folder where the server runs. Make it first.");
+        await datasets.Create(dataset, cancel);
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        if (!await db.WatchedPlaces.AnyAsync(w => w.Dataset == dataset && w.Address == address, cancel))
+        {
+            db.WatchedPlaces.Add(new WatchedPlace { Dataset = dataset, Address = address, CreatedBy = Caller.Current.Name, CreatedAt = time.GetUtcNow() });
+            db.Note("dataset.watched", $"dataset/{dataset}", after: new { address });
+            await db.SaveChangesAsync(cancel);
+        }
+        return (await List(cancel)).Single(w => w.Dataset == dataset && w.Address == address);
+    }
+
+    /// <exception cref="DatasetException">It is not watched.</exception>
+    public async Task Unwatch(string dataset, string address, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        WatchedPlace place = await db.WatchedPlaces.SingleOrDefaultAsync(w => w.Dataset == dataset && w.Address == address, cancel) ?? throw new DatasetException($"no watch of '{address}' for data set '{dataset}'. See: armoflow datasets watches.");
+        db.Remove(place);
+        db.WatchedFiles.RemoveRange(db.WatchedFiles.Where(f => f.Dataset == dataset && f.Address == address));
+        db.Note("dataset.unwatched", $"dataset/{dataset}", before: new { address });
+        await db.SaveChangesAsync(cancel);
+    }
+
+    /// <summary>Looks at every watched place once.</summary>
+    public async Task Look(CancellationToken cancel)
+    {
+        foreach (WatchedPlace place in await Places(cancel))
+        {
+            string? error = null;
+            try
+            {
+                using IDataPlace source = Open(place.Address);
+                await Take(place, source, cancel);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or AmazonServiceException or AmazonClientException or HttpRequestException) { error = e.Message; }
+            if (error == place.Error) continue;
+            if (error is not null) log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
+            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+            await db.WatchedPlaces.Where(w => w.Dataset == place.Dataset && w.Address == place.Address).ExecuteUpdateAsync(set => set.SetProperty(w => w.Error, error), cancel);
+        }
+    }
+
+    /// <summary>Adds one file, wherever it lies.</summary>
+    /// <exception cref="DatasetException">It is not there, or is none that can be read.</exception>
+    public async Task<DatasetAddition> Take(string dataset, string address, CancellationToken cancel)
+    {
+        int slash = address.LastIndexOf('/');
+        if (slash < 0 || slash == address.Length - 1) throw new DatasetException($"'{address}': expected the path of a file, or s3://bucket/name.");
+        using IDataPlace place = Open(address[..Math.Max(slash, 1)]);
+        try { return await place.Read(address[(slash + 1)..], content => datasets.Add(dataset, address[(slash + 1)..], content, cancel), cancel); }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException) { throw new DatasetException($"'{address}': no such file where the orchestrators run."); }
+    }
+
+    /// <summary>Adds what is new.</summary>
+    private async Task Take(WatchedPlace place, IDataPlace source, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        Dictionary<string, WatchedFile> seen = await db.WatchedFiles.Where(f => f.Dataset == place.Dataset && f.Address == place.Address).ToDictionaryAsync(f => f.Name, cancel);
+        foreach ((string name, string mark) in await source.List(time.GetUtcNow() - Settled, cancel))
+        {
+            if (!DatasetBooks.CanRead(name) || (seen.TryGetValue(name, out WatchedFile? known) && known.Mark == mark)) continue;
+            if (known is null) db.WatchedFiles.Add(known = new WatchedFile { Dataset = place.Dataset, Address = place.Address, Name = name });
+            (known.Mark, known.Error) = (mark, null);
+            try { await source.Read(name, content => datasets.Add(place.Dataset, name, content, cancel), cancel); }
+            catch (DatasetException e)
+            {
+                known.Error = e.Message;
+                log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, e.Message);
+            }
+            await db.SaveChangesAsync(cancel);
+        }
+    }
+
+    private static IDataPlace Open(string address) => S3Bucket.IsAddress(address) ? new BucketPlace(new S3Bucket(address)) : new FolderPlace(address);
+
+    private interface IDataPlace : IDisposable
+    {
+        /// <summary>Names and marks of what is whole: not written to since a time.</summary>
+        Task<IReadOnlyList<(string Name, string Mark)>> List(DateTimeOffset settled, CancellationToken cancel);
+        Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel);
+    }
+
+    private sealed class FolderPlace(string folder) : IDataPlace
+    {
+        public Task<IReadOnlyList<(string Name, string Mark)>> List(DateTimeOffset settled, CancellationToken cancel) => Task.FromResult<IReadOnlyList<(string, string)>>(
+            [.. new DirectoryInfo(folder).EnumerateFiles().Where(f => !f.Name.StartsWith('.') && f.LastWriteTimeUtc < settled.UtcDateTime).OrderBy(f => f.LastWriteTimeUtc).ThenBy(f => f.Name, StringComparer.Ordinal)
+                .Select(f => (f.Name, string.Create(CultureInfo.InvariantCulture, $"{f.Length} {f.LastWriteTimeUtc:O}")))]);
+
+        public async Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel)
+        {
+            await using FileStream stream = File.OpenRead(Path.Combine(folder, name));
+            return await read(stream);
+        }
+
+        public void Dispose() { }
+    }
+
+    private sealed class BucketPlace(S3Bucket bucket) : IDataPlace
+    {
+        public Task<IReadOnlyList<(string Name, string Mark)>> List(DateTimeOffset settled, CancellationToken cancel) => bucket.ListMarked("", cancel); // objects appear whole
+
+        public async Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel)
+        {
+            string file = Path.GetTempFileName();
+            try
+            {
+                if (!await bucket.Get(name, file, cancel)) throw new FileNotFoundException(name);
+                await using FileStream stream = File.OpenRead(file);
+                return await read(stream);
+            }
+            finally { File.Delete(file); }
+        }
+
+        public void Dispose() => bucket.Dispose();
+    }
+}
+
+/// <summary>A file has arrived, somebody says.</summary>
+public sealed class DatasetArrivedConsumer(DatasetWatcher watcher) : IConsumer<DatasetArrived>
+{
+    public async Task Consume(ConsumeContext<DatasetArrived> context) => await watcher.Take(context.Message.Dataset, context.Message.Address, context.CancellationToken);
+}
+
+/// <summary>The same bytes twice are one: it needs no inbox, which a message from elsewhere, without an id, could not enter. Plain JSON will do.</summary>
+public sealed class DatasetArrivedDefinition : ConsumerDefinition<DatasetArrivedConsumer>
+{
+    public DatasetArrivedDefinition() => EndpointName = DatasetArrived.Queue;
+
+    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<DatasetArrivedConsumer> consumerConfigurator, IRegistrationContext context)
+    {
+        endpointConfigurator.UseRawJsonDeserializer(RawSerializerOptions.AnyMessageType);
+        endpointConfigurator.UseMessageRetry(r =>
+        {
+            r.Ignore<DatasetException>(); // no other attempt mends it
+            r.Exponential(5, TimeSpan.FromMilliseconds(200), TimeSpan.FromSeconds(10), TimeSpan.FromMilliseconds(500));
+        });
+    }
+}

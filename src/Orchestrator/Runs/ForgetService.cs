@@ -1,0 +1,44 @@
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Retention;
+using ArmoFlow.Persistence.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace ArmoFlow.Orchestrator.Runs;
+
+/// <summary>What came of a request to forget something.</summary>
+/// <param name="Exclusion">What no run reads from now on.</param>
+/// <param name="UsedBy">Every version of a model that was made with it.</param>
+/// <param name="Retrains">The runs that make these models anew without it.</param>
+public sealed record Forgetting(Exclusion Exclusion, IReadOnlyList<UsedBy> UsedBy, IReadOnlyList<Guid> Retrains);
+
+/// <summary>Keeps conversations and sources out of runs, and has the models that used them made anew.</summary>
+public sealed class ForgetService(ForgettingBooks books, RunService runs, OutboxSignal signal, IDbContextFactory<ArmoFlowDbContext> contexts)
+{
+    /// <param name="kind">conversation or source.</param>
+    /// <param name="value">Its id or name.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="retrain">True to submit, for each model that used it, the newest such version's spec again.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="RetentionException">There is nothing of the kind, or no reason.</exception>
+    public async Task<Forgetting> Forget(string kind, string value, string reason, bool retrain, CancellationToken cancel)
+    {
+        Exclusion exclusion = await books.Exclude(kind, value, reason, cancel);
+        IReadOnlyList<UsedBy> users = await books.Users(kind, value, cancel);
+        List<Guid> retrains = [];
+        if (retrain && users.Count > 0)
+        {
+            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+            await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+            foreach (UsedBy newest in users.GroupBy(u => u.Model).Select(g => g.MaxBy(u => u.Version)!))
+            {
+                RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == newest.RunId, cancel);
+                retrains.Add(await runs.Submit(db, run.Spec, $"forget {kind} {value}", cancel));
+            }
+            await transaction.CommitAsync(cancel);
+            signal.Raise(); // what is sent is there to be seen only now
+        }
+        return new Forgetting(exclusion, users, retrains);
+    }
+}

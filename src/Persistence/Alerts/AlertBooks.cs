@@ -1,0 +1,97 @@
+using System.Globalization;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace ArmoFlow.Persistence.Alerts;
+
+/// <summary>Evaluations of stored models, the alerts that they raise, and the alerts' way to who is to know.</summary>
+public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+{
+    private static readonly TimeSpan Claim = TimeSpan.FromMinutes(1), FirstPause = TimeSpan.FromSeconds(5), LongestPause = TimeSpan.FromHours(1);
+
+    /// <summary>How long an alert is tried to be delivered.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromDays(3);
+
+    /// <summary>Enters that a run which evaluates a stored model has ended, in the transaction that ends it; what it found is judged afterwards.</summary>
+    public static async Task Open(ArmoFlowDbContext db, RunState run, DateTimeOffset now, CancellationToken cancel)
+    {
+        if (run.CurrentState == "Cancelled") return;
+        string[] model = run.Spec.Model!.Split('@');
+        ModelEvaluation? evaluation = await db.ModelEvaluations.SingleOrDefaultAsync(e => e.RunId == run.CorrelationId, cancel); // of a run that had failed before
+        if (evaluation is null) db.ModelEvaluations.Add(evaluation = new ModelEvaluation { RunId = run.CorrelationId, Model = model[0], Version = int.Parse(model[1], CultureInfo.InvariantCulture) });
+        (evaluation.At, evaluation.Holds, evaluation.Error) = (now, null, run.Error);
+    }
+
+    /// <summary>Evaluations that nobody has held against their gates yet.</summary>
+    public async Task<IReadOnlyList<Guid>> Pending(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.ModelEvaluations.Where(e => e.Holds == null).OrderBy(e => e.At).Select(e => e.RunId).ToListAsync(cancel);
+    }
+
+    /// <summary>Enters the verdict on an evaluation, once, and an alert if it does not hold.</summary>
+    public async Task Judge(ModelEvaluation judged, string? webhook, string text, CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        // Claimed by a condition on the row: of two orchestrators that judge the same, one enters it.
+        if (await db.ModelEvaluations.Where(e => e.RunId == judged.RunId && e.Holds == null).ExecuteUpdateAsync(set => set.SetProperty(e => e.Holds, judged.Holds).SetProperty(e => e.Verdicts, judged.Verdicts).SetProperty(e => e.Score, judged.Score).SetProperty(e => e.HeldOutAccuracy, judged.HeldOutAccuracy), cancel) == 0) return;
+        string subject = $"model/{judged.Model}";
+        db.Note("model.evaluated", subject, after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
+        if (judged.Holds == false)
+        {
+            db.Alerts.Add(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, RaisedAt = now, Text = text, Webhook = webhook, NextAttemptAt = webhook is null ? null : now });
+            db.Note("alert.raised", subject, after: new { version = judged.Version, run = judged.RunId, text });
+        }
+        await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
+    }
+
+    /// <summary>A model's evaluations, newest first.</summary>
+    public async Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, int limit, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.ModelEvaluations.AsNoTracking().Where(e => e.Model == model).OrderByDescending(e => e.At).Take(limit).ToListAsync(cancel);
+    }
+
+    /// <summary>Alerts, newest first; of all models if none is named.</summary>
+    public async Task<IReadOnlyList<Alert>> Alerts(string? model, int limit, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.Alerts.AsNoTracking().Where(a => model == null || a.Model == model).OrderByDescending(a => a.Id).Take(limit).ToListAsync(cancel);
+    }
+
+    /// <summary>An alert whose time has come, kept from other orchestrators for a minute; null if there is none.</summary>
+    public async Task<Alert?> TakeDue(CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow(), until = now + Claim;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && a.NextAttemptAt <= now).OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
+        return due is not null && await db.Alerts.Where(a => a.Id == due.Id && a.NextAttemptAt == due.NextAttemptAt).ExecuteUpdateAsync(set => set.SetProperty(a => a.NextAttemptAt, until), cancel) == 1 ? due : null;
+    }
+
+    /// <summary>When the next alert is due; null if none is.</summary>
+    public async Task<DateTimeOffset?> NextDue(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.Alerts.Where(a => a.NextAttemptAt != null).MinAsync(a => a.NextAttemptAt, cancel);
+    }
+
+    /// <summary>Enters that an alert has arrived (no error), or why not; it is tried again, ever more seldom, for three days.</summary>
+    public async Task Settle(Alert taken, string? error, CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        Alert alert = await db.Alerts.SingleAsync(a => a.Id == taken.Id, cancel);
+        alert.Attempts++;
+        alert.LastError = error;
+        TimeSpan pause = FirstPause * Math.Pow(2, Math.Min(alert.Attempts - 1, 10));
+        if (error is null) (alert.DeliveredAt, alert.NextAttemptAt) = (now, null);
+        else alert.NextAttemptAt = now - alert.RaisedAt > Patience ? null : now + (pause < LongestPause ? pause : LongestPause);
+        if (alert.NextAttemptAt is null) db.Note(error is null ? "alert.delivered" : "alert.given-up", $"model/{alert.Model}", after: new { run = alert.RunId, attempts = alert.Attempts, error });
+        await db.SaveChangesAsync(cancel);
+    }
+}

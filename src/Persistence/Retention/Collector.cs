@@ -1,0 +1,140 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
+
+namespace ArmoFlow.Persistence.Retention;
+
+/// <summary>What is kept besides what must be.</summary>
+/// <param name="OlderThan">Runs that ended since are kept.</param>
+/// <param name="KeepLast">So many newest versions of each model are kept.</param>
+public sealed record RetentionRules(TimeSpan OlderThan, int KeepLast);
+
+/// <summary>An artifact that goes, and why nothing keeps it.</summary>
+public sealed record Collected(string Sha256, long Bytes, string Why);
+
+/// <summary>What a collection would remove, or has removed.</summary>
+/// <param name="DryRun">True if nothing was removed.</param>
+/// <param name="Artifacts">What goes.</param>
+/// <param name="Bytes">Of all of it.</param>
+/// <param name="KeptRuns">How many runs keep their artifacts.</param>
+/// <param name="Kept">Why, and how many runs for each reason.</param>
+public sealed record Collection(bool DryRun, IReadOnlyList<Collected> Artifacts, long Bytes, int KeptRuns, IReadOnlyDictionary<string, int> Kept);
+
+/// <summary>
+/// Removes artifacts that nothing kept refers to. What is kept: runs in progress, recent runs, those behind the newest versions
+/// of a model and behind every version that an alias ever meant (an auditor may ask for them), evaluations of these, runs and
+/// models on legal hold, and every file of a data set. Rows stay; a tombstone says that the bytes are gone on purpose.
+/// </summary>
+public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
+{
+    private const int Batch = 200;
+    private const string FeatureShard = "features that no kept run reads";
+
+    /// <param name="rules">What is kept besides what must be.</param>
+    /// <param name="dryRun">True to say only what would go.</param>
+    /// <param name="cancel">Gives up between two batches.</param>
+    public async Task<Collection> Collect(RetentionRules rules, bool dryRun, CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow(), before = now - rules.OlderThan;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        Dictionary<Guid, string> keptRuns = await KeptRuns(db, rules, before, cancel);
+        HashSet<string> kept = [.. await db.DatasetFiles.Select(f => f.Sha256).ToListAsync(cancel), .. await db.StepLogs.Where(l => l.Sha256 != null && (l.EndedAt == null || l.EndedAt >= before)).Select(l => l.Sha256!).ToListAsync(cancel)];
+        Dictionary<string, string> candidates = [];
+        List<string> featureTables = [];
+        await foreach (RunState run in db.Runs.AsNoTracking().AsAsyncEnumerable().WithCancellation(cancel))
+        {
+            if (!keptRuns.ContainsKey(run.CorrelationId))
+            {
+                foreach (ArtifactRef artifact in run.Artifacts.Values) candidates.TryAdd(artifact.Sha256, $"of run {run.CorrelationId} ({run.Name}), which ended {run.EndedAt:yyyy-MM-dd}");
+                continue;
+            }
+            kept.UnionWith(run.Artifacts.Values.Select(a => a.Sha256));
+            if (run.Artifacts.TryGetValue(ArtifactNames.Features, out ArtifactRef? table)) featureTables.Add(table.Sha256);
+        }
+        await foreach (var log in db.StepLogs.Where(l => l.Sha256 != null && l.EndedAt < before).Select(l => new { l.RunId, l.Sha256 }).AsAsyncEnumerable().WithCancellation(cancel))
+            if (keptRuns.ContainsKey(log.RunId)) kept.Add(log.Sha256!);
+            else candidates.TryAdd(log.Sha256!, $"log of run {log.RunId}");
+        foreach (string table in featureTables.Distinct()) kept.UnionWith(await ShardsOf(table, cancel));
+        // Shards of runs in progress are in no table yet: nothing younger than the limit goes.
+        List<string> keptKeys = await db.StepResults.Where(r => r.CreatedAt >= before).Select(r => r.Key).ToListAsync(cancel);
+        kept.UnionWith(await db.StepArtifacts.Where(a => keptKeys.Contains(a.Key)).Select(a => a.Sha256).ToListAsync(cancel));
+        if (!await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel))
+            foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel)) candidates.TryAdd(shard, FeatureShard);
+
+        List<Collected> goes = [];
+        foreach ((string sha256, string why) in candidates.Where(c => !kept.Contains(c.Key)))
+            if (await artifacts.SizeOf(sha256, cancel) is { } bytes) goes.Add(new Collected(sha256, bytes, why));
+        if (!dryRun)
+        {
+            await FinishEarlier(db, kept, cancel);
+            foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, cancel);
+        }
+        return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count, keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
+    }
+
+    /// <summary>Runs whose artifacts stay, each with the first reason.</summary>
+    private static async Task<Dictionary<Guid, string>> KeptRuns(ArmoFlowDbContext db, RetentionRules rules, DateTimeOffset before, CancellationToken cancel)
+    {
+        Dictionary<Guid, string> kept = [];
+        HashSet<string> held = [.. await db.LegalHolds.Select(h => h.Subject).ToListAsync(cancel)];
+        foreach (var run in await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState) || r.EndedAt == null || r.EndedAt >= before).Select(r => new { r.CorrelationId, r.CurrentState }).ToListAsync(cancel))
+            kept.TryAdd(run.CorrelationId, RunState.Ended.Contains(run.CurrentState) ? "recent" : "in progress");
+        HashSet<(string, int)> aliased = [.. (await db.AliasPeriods.Select(p => new { p.Model, p.Version }).Distinct().ToListAsync(cancel)).Select(p => (p.Model, p.Version))];
+        HashSet<(string, int)> versions = [];
+        foreach (var model in (await db.ModelVersions.AsNoTracking().ToListAsync(cancel)).GroupBy(v => v.Model))
+            foreach (var (version, rank) in model.OrderByDescending(v => v.Version).Select((v, i) => (v, i)))
+            {
+                string? why = held.Contains($"model/{version.Model}") ? "legal hold" : aliased.Contains((version.Model, version.Version)) ? "an alias meant it" : rank < rules.KeepLast ? "newest versions" : null;
+                if (why is null) continue;
+                kept.TryAdd(version.RunId, why);
+                versions.Add((version.Model, version.Version));
+            }
+        foreach (var evaluation in await db.ModelEvaluations.Select(e => new { e.RunId, e.Model, e.Version }).ToListAsync(cancel))
+            if (aliased.Contains((evaluation.Model, evaluation.Version)) || held.Contains($"model/{evaluation.Model}")) kept.TryAdd(evaluation.RunId, "evaluation of a kept version");
+        foreach (string subject in held)
+            if (subject.StartsWith("run/", StringComparison.Ordinal) && Guid.TryParse(subject["run/".Length..], out Guid id)) kept[id] = "legal hold";
+        return kept;
+    }
+
+    private async Task<HashSet<string>> ShardsOf(string table, CancellationToken cancel) => await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "shard", cancel);
+
+    /// <summary>Tombstones first, then the bytes: cut short in between, the next collection goes on with them.</summary>
+    private async Task Remove(Collected[] batch, CancellationToken cancel)
+    {
+        string[] hashes = [.. batch.Select(b => b.Sha256)];
+        await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
+        {
+            await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+            HashSet<string> buried = [.. await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).Select(t => t.Sha256).ToListAsync(cancel)];
+            db.Tombstones.AddRange(batch.Where(b => !buried.Contains(b.Sha256)).Select(b => new Tombstone { Sha256 = b.Sha256, Bytes = b.Bytes, Why = b.Why, At = time.GetUtcNow() }));
+            await db.FeatureRows.Where(f => hashes.Contains(f.Shard)).ExecuteDeleteAsync(cancel); // else they would be looked for in vain
+            db.Note("gc.collected", "artifacts", after: new { count = batch.Length, bytes = batch.Sum(b => b.Bytes), sha256 = hashes });
+            await db.SaveChangesAsync(cancel);
+            await transaction.CommitAsync(cancel);
+        }
+        await Delete(hashes, cancel);
+    }
+
+    private async Task FinishEarlier(ArmoFlowDbContext db, HashSet<string> kept, CancellationToken cancel)
+    {
+        // What was made anew since, for a run that is kept, is no longer gone.
+        List<Tombstone> open = await db.Tombstones.AsNoTracking().Where(t => t.RemovedAt == null).ToListAsync(cancel);
+        foreach (string[] hashes in open.Where(t => !kept.Contains(t.Sha256)).Select(t => t.Sha256).Chunk(Batch)) await Delete(hashes, cancel);
+        foreach (Tombstone[] back in (await db.Tombstones.AsNoTracking().ToListAsync(cancel)).Where(t => kept.Contains(t.Sha256)).Chunk(Batch))
+        {
+            string[] hashes = [.. back.Select(t => t.Sha256)];
+            await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ExecuteDeleteAsync(cancel);
+        }
+    }
+
+    private async Task Delete(string[] hashes, CancellationToken cancel)
+    {
+        foreach (string sha256 in hashes) await artifacts.Delete(sha256, cancel);
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        DateTimeOffset now = time.GetUtcNow();
+        await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ExecuteUpdateAsync(set => set.SetProperty(t => t.RemovedAt, now), cancel);
+    }
+}

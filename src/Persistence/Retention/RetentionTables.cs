@@ -1,0 +1,40 @@
+namespace ArmoFlow.Persistence.Retention;
+
+/// <summary>That something is kept whatever the rules say.</summary>
+public sealed class LegalHold
+{
+    /// <summary>run/ID or model/NAME.</summary>
+    public string Subject { get; set; } = "";
+    public string Reason { get; set; } = "";
+    public string By { get; set; } = "";
+    public DateTimeOffset At { get; set; }
+}
+
+/// <summary>An artifact whose bytes were collected: what it was can still be said, and that it is gone on purpose.</summary>
+public sealed class Tombstone
+{
+    public string Sha256 { get; set; } = "";
+    public long Bytes { get; set; }
+    public string Why { get; set; } = "";
+
+    /// <summary>When it was decided; the bytes go afterwards.</summary>
+    public DateTimeOffset At { get; set; }
+
+    /// <summary>Null until the bytes are gone: a collection that was cut short goes on with these.</summary>
+    public DateTimeOffset? RemovedAt { get; set; }
+}
+
+/// <summary>A conversation or a source that no run reads from now on.</summary>
+public sealed class Exclusion
+{
+    public const string Conversation = "conversation", Source = "source";
+
+    /// <summary>conversation or source.</summary>
+    public string Kind { get; set; } = "";
+
+    /// <summary>A conversation's id, or a source's name.</summary>
+    public string Value { get; set; } = "";
+    public string Reason { get; set; } = "";
+    public string By { get; set; } = "";
+    public DateTimeOffset At { get; set; }
+}

@@ -1,0 +1,274 @@
+using System.Net;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Alerts;
+using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Alerts;
+using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Runs;
+using MassTransit;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Time.Testing;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.Orchestrator.Tests;
+
+/// <summary>Evaluations of stored models: what they are made of, how they are judged, and that who is to know is told.</summary>
+public sealed class AlertTests : IAsyncLifetime
+{
+    private const string Secret = "a secret between the two";
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-alerts-").FullName;
+    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 11, 2, 1, 0, 0, TimeSpan.Zero));
+    private ServiceProvider _services = null!;
+
+    private AlertBooks Books => _services.GetRequiredService<AlertBooks>();
+    private RunService Runs => _services.GetRequiredService<RunService>();
+
+    public async ValueTask InitializeAsync()
+    {
+        Workspace workspace = new(_folder);
+        workspace.TryLock().ShouldBeTrue();
+        ServiceCollection services = new();
+        services.AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).AddOrchestrator();
+        services.AddMassTransit(bus => bus.UsingInMemory()); // never started: what is sent stays in the outbox
+        _services = services.BuildServiceProvider();
+        await using ArmoFlowDbContext db = await Context();
+        await db.Database.MigrateAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _services.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task An_evaluation_has_the_model_s_parts_and_asks_only_for_what_it_needs()
+    {
+        Guid trained = await Train(score: 0.9);
+        RunState run = await Find(await Runs.Submit(Evaluation(), default));
+        run.Spec.Model.ShouldBe("m@1", "settled on a version");
+        run.Spec.Objectives.ShouldBe(["a", "v"]);
+        run.Spec.Backbone.ShouldBe(new BackboneSpec(Path.Combine(_folder, "backbone"), "bf16"), "the model's, with the type that its features had");
+        run.Steps.Where(s => s.Status == "Completed").Select(s => s.Name).ShouldBe([StepNames.Regression, StepNames.Decorrelation, StepNames.Gating]);
+        run.Steps.Where(s => s.Reused).ShouldAllBe(s => s.Detail!.Contains(trained.ToString()));
+        run.Artifacts[ArtifactNames.Gating].ShouldBe((await Find(trained)).Artifacts[ArtifactNames.Gating]);
+        run.Artifacts[ArtifactNames.ModelFeaturesReport].ShouldBe((await Find(trained)).Artifacts[ArtifactNames.FeaturesReport]);
+        (run.MayRemake(StepNames.Features), run.MayRemake(StepNames.Gating)).ShouldBe((true, false));
+        (await Should.ThrowAsync<RegistryException>(() => Runs.Submit(Evaluation() with { Model = "m@7" }, default))).Message.ShouldContain("newest is 1");
+    }
+
+    [Fact]
+    public async Task What_falls_below_its_gates_raises_one_alert_and_what_does_not_none()
+    {
+        await Train(score: 0.9);
+        Guid good = await Evaluate(0.85, new PromotionSpec { MinimumScore = 0.8 }), bad = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }), own = await Evaluate(0.4, null);
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => _services.GetRequiredService<EvaluationJudge>().JudgePending(default))));
+        IReadOnlyList<ModelEvaluation> evaluations = await Books.Evaluations("m", 10, default);
+        evaluations.ToDictionary(e => e.RunId, e => e.Holds).ShouldBe(new Dictionary<Guid, bool?> { [good] = true, [bad] = false, [own] = false }, ignoreOrder: true);
+        evaluations.Single(e => e.RunId == bad).Score.ShouldBe(0.7);
+        IReadOnlyList<Alert> alerts = await Books.Alerts("m", 10, default);
+        alerts.Select(a => a.RunId).ShouldBe([own, bad], ignoreOrder: true, "one for each, though four judged at once");
+        alerts.Single(a => a.RunId == bad).Text.ShouldBe("m@1 is below its gates: benchmark score 0.7, at least 0.8");
+        alerts.Single(a => a.RunId == own).Text.ShouldContain("at least 0.5", Case.Sensitive, "without gates of its own, those of the model's spec");
+        (await _services.GetRequiredService<AuditBooks>().Query("action = 'alert.raised'", null, 10, default)).Events.Count.ShouldBe(2);
+    }
+
+    [Fact]
+    public async Task A_webhook_that_is_away_is_told_when_it_is_back_and_can_tell_who_told_it()
+    {
+        List<(string Body, string Signature, string Timestamp, string Delivery)> received = [];
+        bool isDown = true;
+        await using WebApplication receiver = await Receiver(async context =>
+        {
+            using StreamReader reader = new(context.Request.Body);
+            string body = await reader.ReadToEndAsync();
+            if (!isDown) lock (received) received.Add((body, context.Request.Headers["X-ArmoFlow-Signature"]!, context.Request.Headers["X-ArmoFlow-Timestamp"]!, context.Request.Headers["X-ArmoFlow-Delivery"]!));
+            context.Response.StatusCode = isDown ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status204NoContent;
+        });
+        await Train(score: 0.9);
+        await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, receiver.Urls.Single() + "/hook");
+        using AlertDelivery delivery = new(Books, _services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: true), _time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        for (int i = 0; i < 3; i++)
+        {
+            await delivery.Round(default);
+            Alert waiting = (await Books.Alerts("m", 1, default)).Single();
+            (waiting.Attempts, waiting.LastError, waiting.DeliveredAt).ShouldBe((i + 1, "answered 503", null));
+            await delivery.Round(default); // not before its time
+            (await Books.Alerts("m", 1, default)).Single().Attempts.ShouldBe(i + 1);
+            _time.SetUtcNow(waiting.NextAttemptAt!.Value);
+        }
+        isDown = false;
+        await delivery.Round(default);
+        await delivery.Round(default);
+        (string body, string signature, string timestamp, string id) = received.ShouldHaveSingleItem();
+        signature.ShouldBe(AlertDelivery.Sign(Secret, timestamp, body));
+        signature.ShouldNotBe(AlertDelivery.Sign("another", timestamp, body));
+        id.ShouldBe("1");
+        JsonNode.Parse(body)!["text"]!.GetValue<string>().ShouldContain("benchmark score 0.7");
+        Alert told = (await Books.Alerts("m", 1, default)).Single();
+        (told.Attempts, told.NextAttemptAt, told.LastError).ShouldBe((4, null, null));
+        told.DeliveredAt.ShouldBe(_time.GetUtcNow());
+    }
+
+    [Fact]
+    public async Task A_webhook_that_never_answers_is_given_up_in_the_end()
+    {
+        await Train(score: 0.9);
+        await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, "http://127.0.0.1:9/hook");
+        using AlertDelivery delivery = new(Books, _services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: false), _time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        await delivery.Round(default);
+        (await Books.Alerts("m", 1, default)).Single().LastError!.ShouldContain("loopback or link-local");
+        _time.Advance(AlertBooks.Patience + TimeSpan.FromMinutes(1));
+        await delivery.Round(default);
+        (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
+        (await _services.GetRequiredService<AuditBooks>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1", false)]
+    [InlineData("127.8.9.1", false)]
+    [InlineData("0.0.0.0", false)]
+    [InlineData("169.254.169.254", false)]
+    [InlineData("224.0.0.1", false)]
+    [InlineData("::1", false)]
+    [InlineData("::", false)]
+    [InlineData("fe80::1", false)]
+    [InlineData("::ffff:127.0.0.1", false)]
+    [InlineData("::ffff:169.254.169.254", false)]
+    [InlineData("10.1.2.3", true)]
+    [InlineData("93.184.216.34", true)]
+    [InlineData("2606:2800:220:1:248:1893:25c8:1946", true)]
+    public void Webhooks_reach_no_address_of_this_machine_or_its_link(string address, bool isPublic) => WebhookGuard.IsPublic(IPAddress.Parse(address)).ShouldBe(isPublic);
+
+    [Fact]
+    public async Task A_name_or_a_redirect_that_leads_back_here_leads_nowhere()
+    {
+        int reached = 0;
+        await using WebApplication inside = await Receiver(context =>
+        {
+            Interlocked.Increment(ref reached);
+            return Task.CompletedTask;
+        });
+        int port = new Uri(inside.Urls.Single()).Port;
+        using HttpClient guarded = WebhookGuard.NewClient(allowsLocal: false);
+        foreach (string host in new[] { "localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433" })
+            await Should.ThrowAsync<HttpRequestException>(() => guarded.PostAsync(new Uri($"http://{host}:{port}/"), null, TestContext.Current.CancellationToken), host);
+        await using WebApplication redirecting = await Receiver(context =>
+        {
+            context.Response.Redirect(inside.Urls.Single());
+            return Task.CompletedTask;
+        });
+        using HttpClient open = WebhookGuard.NewClient(allowsLocal: true);
+        using HttpResponseMessage response = await open.PostAsync(new Uri(redirecting.Urls.Single()), null, TestContext.Current.CancellationToken);
+        response.StatusCode.ShouldBe(HttpStatusCode.Found);
+        reached.ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task A_promotion_that_two_must_ask_for_waits_for_the_second()
+    {
+        await Train(score: 0.9, new PromotionSpec { Approvals = 2, MinimumScore = 0.5 });
+        ModelService models = _services.GetRequiredService<ModelService>();
+        ModelRegistry registry = _services.GetRequiredService<ModelRegistry>();
+        Caller.Current = new Caller("ada");
+        (await models.Promote("m@1", "champion", force: false, "looks good", default)).Waiting.ShouldBe(["ada"]);
+        (await models.Promote("m@1", "champion", force: false, "still does", default)).Waiting.ShouldBe(["ada"], "one and the same is not two");
+        (await models.Promote("m@1", "champion", force: true, "in a hurry", default)).Promoted.ShouldBeFalse("nor is force");
+        (await registry.At("m", "champion", _time.GetUtcNow(), null, default)).ShouldBeNull();
+        Caller.Current = new Caller("grace");
+        (await models.Promote("m@1", "champion", force: false, null, default)).Promoted.ShouldBeTrue();
+        (await registry.At("m", "champion", _time.GetUtcNow(), null, default))!.DecidedBy.ShouldBe("ada, grace");
+        IReadOnlyList<AuditEvent> events = (await _services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
+        events.Select(e => (e.Actor, e.Action)).ShouldBe([("grace", "model.promoted"), ("grace", "model.approved"), ("ada", "model.approved")]);
+        events[0].After!.ShouldContain("\"approvedBy\":[\"ada\",\"grace\"]");
+    }
+
+    [Fact]
+    public async Task A_submission_asked_for_twice_under_one_key_is_one_run()
+    {
+        Caller.Current = new Caller("ada");
+        Guid[] runs = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => Task.Run(() => Runs.Submit(Spec(null), "tuesday", default))));
+        runs.Distinct().Count().ShouldBe(1);
+        (await Should.ThrowAsync<SubmissionKeyException>(() => Runs.Submit(Spec(null) with { Name = "other" }, "tuesday", default))).Message.ShouldContain(runs[0].ToString());
+        Caller.Current = new Caller("grace");
+        (await Runs.Submit(Spec(null), "tuesday", default)).ShouldNotBe(runs[0], "keys are the caller's own");
+        await using ArmoFlowDbContext db = await Context();
+        (await db.Runs.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(2);
+        (await db.OutboxMessages.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(2);
+    }
+
+    private RunSpec Spec(PromotionSpec? gates) => new() { Name = "m", Folder = _folder, Objectives = ["a", "v"], Backbone = new BackboneSpec("backbone"), Ratings = [], Preferences = [], Promotion = gates };
+
+    private static RunSpec Evaluation(PromotionSpec? gates = null, string? webhook = null) => new()
+    {
+        Name = "nightly",
+        Folder = "/elsewhere",
+        Model = "m",
+        Backbone = BackboneSpec.OfModel,
+        Ratings = [],
+        Preferences = [],
+        Benchmark = new BenchmarkSpec { Files = ["b.jsonl"], Format = "rewardbench", MaxDroppedShare = 0 },
+        Promotion = gates,
+        Alerts = webhook is null ? null : new AlertsSpec(webhook),
+    };
+
+    /// <summary>A run that has trained a model, as its saga leaves it.</summary>
+    private async Task<Guid> Train(double score, PromotionSpec? gates = null)
+    {
+        Guid id = await Runs.Submit(Spec(gates ?? new PromotionSpec { MinimumScore = 0.5 }), default);
+        ArtifactStore store = _services.GetRequiredService<ArtifactStore>();
+        await using ArmoFlowDbContext db = await Context();
+        RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id);
+        foreach (string name in ArtifactNames.ModelParts.Append(ArtifactNames.FeaturesReport)) run.Artifacts[name] = await store.PutText($"{name} of {id}");
+        foreach (RunStep step in run.Steps) (step.Status, step.Key) = ("Completed", $"key of {step.Name}");
+        run.Metrics = new JsonObject { ["features"] = new JsonObject { ["dtype"] = "bf16" }, ["evaluation"] = Figures(score) };
+        run.CurrentState = "Completed";
+        await ModelRegistry.Enter(db, run, _time.GetUtcNow(), default);
+        await db.SaveChangesAsync();
+        return id;
+    }
+
+    private async Task<Guid> Evaluate(double score, PromotionSpec? gates, string? webhook = null)
+    {
+        Guid id = await Runs.Submit(Evaluation(gates, webhook), default);
+        await using ArmoFlowDbContext db = await Context();
+        RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id);
+        run.Metrics["evaluation"] = Figures(score);
+        run.CurrentState = "Completed";
+        await AlertBooks.Open(db, run, _time.GetUtcNow(), default);
+        await db.SaveChangesAsync();
+        return id;
+    }
+
+    private static JsonObject Figures(double score) => new() { ["scorers"] = new JsonObject { ["gate"] = new JsonObject { ["benchmark"] = new JsonObject { ["score"] = score } } } };
+
+    private async Task<RunState> Find(Guid id)
+    {
+        await using ArmoFlowDbContext db = await Context();
+        return await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == id);
+    }
+
+    private static async Task<WebApplication> Receiver(RequestDelegate answer)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
+        WebApplication app = builder.Build();
+        app.Run(answer);
+        await app.StartAsync();
+        return app;
+    }
+
+    private Task<ArmoFlowDbContext> Context() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+}
