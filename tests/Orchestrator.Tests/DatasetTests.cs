@@ -169,6 +169,59 @@ public sealed class DatasetTests : IAsyncLifetime
 
     private async Task Arrive(int rows) => await Add("judge", $"file-{++_file}.jsonl", string.Concat(Enumerable.Repeat($"{{\"file\":{_file}}}\n", rows)));
 
+    [Fact]
+    public async Task What_arrives_in_a_watched_folder_is_added_once_it_is_whole_and_once()
+    {
+        DatasetWatcher watcher = _services.GetRequiredService<DatasetWatcher>();
+        string folder = Directory.CreateDirectory(Path.Combine(_folder, "arrivals")).FullName;
+        (await watcher.Watch("judge", folder, default)).Address.ShouldBe(folder);
+        (await Should.ThrowAsync<DatasetException>(() => watcher.Watch("judge", "arrivals", default))).Message.ShouldContain("absolute path");
+        (await Should.ThrowAsync<DatasetException>(() => watcher.Watch("judge", folder + "/none", default))).Message.ShouldContain("no such folder");
+        Arrive("a.jsonl", "{}\n", age: 60);
+        Arrive("b.jsonl", "{}\n{}\n", age: 1); // still being written, for all that one knows
+        Arrive("notes.txt", "not for us", age: 60);
+        Arrive(".hidden.jsonl", "{}\n", age: 60);
+        Arrive("empty.jsonl", "", age: 60);
+        await watcher.Look(default);
+        (await Files()).ShouldBe(["a.jsonl"]);
+        (await watcher.List(default)).Single().Refused.ShouldHaveSingleItem().ShouldContain("file 'empty.jsonl': it is empty");
+        _time.Advance(TimeSpan.FromSeconds(10));
+        await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => Task.Run(() => watcher.Look(default)))); // as several orchestrators would
+        (await Files()).ShouldBe(["a.jsonl", "b.jsonl"]);
+        Arrive("a.jsonl", "{\"changed\":1}\n", age: 30);
+        Arrive("empty.jsonl", "{\"mended\":1}\n", age: 30);
+        Arrive("copy-of-b.jsonl", "{}\n{}\n", age: 30);
+        await watcher.Look(default);
+        (await Files()).ShouldBe(["a.jsonl", "b.jsonl", "a.jsonl", "empty.jsonl"], ignoreOrder: true);
+        (await watcher.List(default)).Single().Refused.ShouldBeEmpty();
+        Directory.Delete(folder, recursive: true);
+        await watcher.Look(default);
+        (await watcher.List(default)).Single().Error!.ShouldContain("arrivals");
+        await watcher.Unwatch("judge", folder, default);
+        (await watcher.List(default)).ShouldBeEmpty();
+        (await Should.ThrowAsync<DatasetException>(() => watcher.Unwatch("judge", folder, default))).Message.ShouldContain("no watch");
+
+        void Arrive(string name, string text, double age)
+        {
+            File.WriteAllText(Path.Combine(folder, name), text);
+            File.SetLastWriteTimeUtc(Path.Combine(folder, name), _time.GetUtcNow().UtcDateTime.AddSeconds(-age));
+        }
+
+        async Task<IEnumerable<string>> Files() => (await Datasets.Files("judge", null, default)).Select(f => f.FileName);
+    }
+
+    [Fact]
+    public async Task A_file_that_a_message_tells_of_is_added_and_one_that_is_not_there_is_said_to_be()
+    {
+        DatasetWatcher watcher = _services.GetRequiredService<DatasetWatcher>();
+        string path = Path.Combine(_folder, "told.jsonl");
+        File.WriteAllText(path, "{}\n");
+        (await watcher.Take("judge", path, default)).IsNew.ShouldBeTrue();
+        (await watcher.Take("judge", path, default)).IsNew.ShouldBeFalse();
+        (await Should.ThrowAsync<DatasetException>(() => watcher.Take("judge", path + "x", default))).Message.ShouldContain("no such file");
+        (await Should.ThrowAsync<DatasetException>(() => watcher.Take("judge", "told.jsonl", default))).Message.ShouldContain("expected the path");
+    }
+
     private Task Look() => Runner.Look(default);
 
     private async Task Later(TimeSpan time)

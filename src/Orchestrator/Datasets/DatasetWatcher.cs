@@ -103,19 +103,19 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     private async Task Take(WatchedPlace place, IDataPlace source, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Dictionary<string, WatchedFile> seen = await db.WatchedFiles.Where(f => f.Dataset == place.Dataset && f.Address == place.Address).ToDictionaryAsync(f => f.Name, cancel);
+        Dictionary<string, string> seen = await db.WatchedFiles.Where(f => f.Dataset == place.Dataset && f.Address == place.Address).ToDictionaryAsync(f => f.Name, f => f.Mark, cancel);
         foreach ((string name, string mark) in await source.List(time.GetUtcNow() - Settled, cancel))
         {
-            if (!DatasetBooks.CanRead(name) || (seen.TryGetValue(name, out WatchedFile? known) && known.Mark == mark)) continue;
-            if (known is null) db.WatchedFiles.Add(known = new WatchedFile { Dataset = place.Dataset, Address = place.Address, Name = name });
-            (known.Mark, known.Error) = (mark, null);
+            if (!DatasetBooks.CanRead(name) || seen.GetValueOrDefault(name) == mark) continue;
+            string? error = null;
             try { await source.Read(name, content => datasets.Add(place.Dataset, name, content, cancel), cancel); }
             catch (DatasetException e)
             {
-                known.Error = e.Message;
-                log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, e.Message);
+                error = e.Message;
+                log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
             }
-            await db.SaveChangesAsync(cancel);
+            // Another orchestrator may have come to it at the same moment.
+            await db.Database.ExecuteSqlAsync($"insert into watched_files (dataset, address, name, mark, error) values ({place.Dataset}, {place.Address}, {name}, {mark}, {error}) on conflict (dataset, address, name) do update set mark = excluded.mark, error = excluded.error", cancel);
         }
     }
 
