@@ -24,7 +24,8 @@ internal static class ServerHost
     {
         logging.ClearProviders();
         logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("MassTransit", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None).AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
-        logging.AddSimpleConsole(console => console.SingleLine = true);
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_LOG") == "json") logging.AddJsonConsole(console => (console.IncludeScopes, console.UseUtcTimestamp, console.TimestampFormat) = (true, true, "O"));
+        else logging.AddSimpleConsole(console => console.SingleLine = true);
         services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         Uri rabbitMq = Address(settings.RabbitMq);
         services.AddServerPersistence(settings.Postgres, settings.Artifacts, settings.Cache);
@@ -149,6 +150,6 @@ internal static class ServerHost
             ? null : cause.Message.TrimEnd('.');
     }
 
-    private static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" ? address
+    public static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" ? address
         : throw new UsageException($"--rabbitmq {text}: not an address; expected amqp://user:password@host:port/vhost. Correct it.");
 }

@@ -27,7 +27,7 @@ public static class Telemetry
             .WithTracing(traces =>
             {
                 if (!Sends) return;
-                traces.AddAspNetCoreInstrumentation().AddSource("MassTransit").AddOtlpExporter();
+                traces.AddAspNetCoreInstrumentation().AddSource("MassTransit", Instruments.MeterName).AddOtlpExporter();
             });
         return services;
     }

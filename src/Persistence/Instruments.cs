@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
 
 namespace ArmoFlow.Persistence;
@@ -7,6 +8,9 @@ public static class Instruments
 {
     public const string MeterName = "ArmoFlow";
     private static readonly Meter Meter = new(MeterName);
+
+    /// <summary>Spans that MassTransit and the HTTP server do not make themselves.</summary>
+    public static ActivitySource Trace { get; } = new(MeterName);
 
     public static Histogram<double> OutboxLag { get; } = Meter.CreateHistogram<double>("armoflow.outbox.lag", "s", "Time from commit to send.");
     public static Counter<long> OutboxOrphans { get; } = Meter.CreateCounter<long>("armoflow.outbox.orphans", null, "Consumers' messages that only the upkeep sent.");

@@ -50,7 +50,9 @@ internal sealed class Cluster : IAsyncDisposable
         return cluster;
     }
 
-    public Task<Member> Orchestrator(string? url = null) => Start("orchestrator on ", null, null, ["orchestrator", "--urls", url ?? Url]);
+    /// <param name="url">Where it listens; the cluster's own address if null.</param>
+    /// <param name="name">What its connections to Postgres are called there.</param>
+    public Task<Member> Orchestrator(string? url = null, string? name = null) => Start("orchestrator on ", name is null ? null : $"{Postgres};Application Name={name}", null, ["orchestrator", "--urls", url ?? Url]);
 
     /// <summary>A worker, possibly behind proxies.</summary>
     public Task<Member> Worker(string? postgres = null, string? rabbitMq = null, params string[] more) => Start("worker for ", postgres, rabbitMq, ["worker", .. more]);

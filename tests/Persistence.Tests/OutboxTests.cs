@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
@@ -24,6 +25,7 @@ public sealed class OutboxTests : IAsyncLifetime
 
     public sealed class Notes
     {
+        public List<System.Diagnostics.ActivityTraceId> Traces { get; } = [];
         public List<string> Done { get; } = [];
         public int Tries { get; set; }
     }
@@ -54,7 +56,11 @@ public sealed class OutboxTests : IAsyncLifetime
         public async Task Consume(ConsumeContext<Done> context)
         {
             if (!await context.GetPayload<BooksTransaction>().TryBegin(context.CancellationToken)) return; // a second copy, between its commit and its being struck out
-            lock (notes.Done) notes.Done.Add(context.Message.Name);
+            lock (notes.Done)
+            {
+                notes.Done.Add(context.Message.Name);
+                notes.Traces.Add(System.Diagnostics.Activity.Current?.TraceId ?? default);
+            }
         }
     }
 
@@ -82,6 +88,22 @@ public sealed class OutboxTests : IAsyncLifetime
         await _host.StopAsync();
         _host.Dispose();
         Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task What_a_request_causes_is_one_trace_through_the_outbox_and_consumer_after_consumer()
+    {
+        using ActivityListener listener = new() { ShouldListenTo = source => source.Name is "MassTransit" or Instruments.MeterName, Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData };
+        ActivitySource.AddActivityListener(listener);
+        ActivityTraceId trace;
+        using (Activity request = new Activity("request").SetIdFormat(ActivityIdFormat.W3C).Start())
+        {
+            trace = request.TraceId;
+            await using ArmoFlowDbContext db = await Context();
+            await _host.Services.GetRequiredService<BusOutbox>().Save(db, new Order("traced", false, false), default);
+        }
+        await Eventually(() => _notes.Done.Count == 1);
+        _notes.Traces.ShouldBe([trace]);
     }
 
     [Fact]

@@ -7,6 +7,7 @@ using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Workers;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 
 namespace ArmoFlow.Cli.Commands;
@@ -27,7 +28,7 @@ internal static class ServerCommands
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
-            builder.Services.AddOrchestrator().AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
+            builder.Services.AddOrchestrator().AddHostedService(_ => new QueueDepths(ServerHost.Address(settings.RabbitMq))).AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             await ServerHost.RequireServers(app.Services, settings, cancel);
             app.MapRunsApi();

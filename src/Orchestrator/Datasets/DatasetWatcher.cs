@@ -1,7 +1,6 @@
 using System.Globalization;
 using Amazon.Runtime;
 using ArmoFlow.Contracts.Datasets;
-using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;

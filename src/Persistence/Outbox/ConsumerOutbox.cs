@@ -84,6 +84,7 @@ public static class ConsumerOutboxRegistration
     public static void UseBooks(this IBusRegistrationConfigurator bus) => bus.AddConfigureEndpointsCallback((context, name, endpoint) =>
     {
         if (name.StartsWith(BroadcastPrefix, StringComparison.Ordinal) || name == ScoreResponses.Queue) return;
+        endpoint.UseConsumeFilter(typeof(LogScopeFilter<>), context);
         endpoint.UseMessageRetry(retry =>
         {
             retry.Handle<Exception>(BooksFault.IsTransient);

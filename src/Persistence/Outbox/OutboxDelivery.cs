@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using MassTransit;
+using MassTransit.Logging;
 using MassTransit.Middleware;
 using MassTransit.Serialization;
 using Microsoft.EntityFrameworkCore;
@@ -81,7 +83,9 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
     private Task Send(IEnumerable<OutboxMessage> messages, CancellationToken cancel) => Task.WhenAll(messages.Select(async message =>
     {
         Uri address = message.DestinationAddress!;
-        await (await bus.GetSendEndpoint(address)).Send(new SerializedMessageBody(), new OutboxMessageSendPipe(message.Read(), address), cancel);
+        MessageContext context = message.Read();
+        using Activity? span = context.Headers.Get<string>(DiagnosticHeaders.ActivityId) is { } trace ? Instruments.Trace.StartActivity("outbox", ActivityKind.Internal, trace) : null; // in the trace of what caused it
+        await (await bus.GetSendEndpoint(address)).Send(new SerializedMessageBody(), new OutboxMessageSendPipe(message, address), cancel);
     }));
 
     private async Task Listen(CancellationToken cancel)

@@ -1,5 +1,7 @@
+using System.Diagnostics;
 using MassTransit;
 using MassTransit.Context;
+using MassTransit.Logging;
 using MassTransit.Metadata;
 using MassTransit.Middleware;
 using MassTransit.Serialization;
@@ -73,6 +75,8 @@ public sealed class OutboxMessage : OutboxMessageContext
     public static OutboxMessage Of<T>(SendContext<T> context, IObjectDeserializer serializer) where T : class
     {
         Dictionary<string, object> properties = new(StringComparer.OrdinalIgnoreCase);
+        List<KeyValuePair<string, object>> headers = [.. context.Headers.GetAll()];
+        if (Activity.Current?.Id is { } trace && !headers.Exists(h => h.Key == DiagnosticHeaders.ActivityId)) headers.Add(KeyValuePair.Create<string, object>(DiagnosticHeaders.ActivityId, trace)); // who reads it goes on with the trace
         if (context is TransportSendContext<T> transport) transport.WritePropertiesTo(properties);
         return new OutboxMessage
         {
@@ -89,7 +93,7 @@ public sealed class OutboxMessage : OutboxMessageContext
             ContentType = (context.ContentType ?? context.Serialization.DefaultContentType).ToString(),
             MessageType = string.Join(';', context.SupportedMessageTypes),
             Body = context.Serializer.GetMessageBody(context).GetString(),
-            Headers = serializer.SerializeDictionary(context.Headers.GetAll()),
+            Headers = serializer.SerializeDictionary(headers),
             Properties = serializer.SerializeDictionary(properties),
         };
     }
