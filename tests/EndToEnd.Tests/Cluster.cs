@@ -20,6 +20,7 @@ internal sealed class Cluster : IAsyncDisposable
 
     public IReadOnlyList<Member> Members => _members;
     public string Postgres { get; }
+    public string Store => _store;
     public string RabbitMq { get; }
     public string VirtualHost { get; }
     public string Url { get; } = $"http://127.0.0.1:{FreePort()}";
@@ -128,11 +129,11 @@ internal sealed class Cluster : IAsyncDisposable
     }
 
     /// <summary>Puts bytes into a queue as they are, past everything that would have made a message of them.</summary>
-    public async Task Put(string queue, string body)
+    public async Task Put(string queue, string body, string contentType = "application/vnd.masstransit+json")
     {
         await using IConnection connection = await new ConnectionFactory { Uri = new Uri(RabbitMq) }.CreateConnectionAsync();
         await using IChannel channel = await connection.CreateChannelAsync();
-        await channel.BasicPublishAsync("", queue, mandatory: true, new BasicProperties { ContentType = "application/vnd.masstransit+json" }, Encoding.UTF8.GetBytes(body));
+        await channel.BasicPublishAsync("", queue, mandatory: true, new BasicProperties { ContentType = contentType }, Encoding.UTF8.GetBytes(body));
     }
 
     public Task<string> Get(string path) => _http.GetStringAsync(Url + path);

@@ -47,7 +47,7 @@ internal static class EvidenceCommand
             ["run.json"] = Json(run),
             ["spec.json"] = Json(await client.FindSpec(version.RunId, cancel)),
         };
-        if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation)) files["lineage.json"] = Json(await books.GetRequiredService<Lineage>().Trace(evaluation.Sha256, up: true, cancel));
+        if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation)) files["lineage.json"] = Json(await books.GetRequiredService<Lineage>().Trace(evaluation.Sha256, up: true, version.RunId, cancel));
         foreach (string name in new[] { ArtifactNames.Report, ArtifactNames.Evaluation, ArtifactNames.BenchmarkOutcomes, ArtifactNames.IngestionReport })
             if (run.Artifacts.TryGetValue(name, out ArtifactDocument? artifact))
                 files[$"artifacts/{name}.{(name == ArtifactNames.Report ? "md" : "json")}"] = await File.ReadAllBytesAsync(await books.GetRequiredService<ArtifactStore>().Open(artifact.Sha256, cancel), cancel);

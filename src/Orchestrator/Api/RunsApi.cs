@@ -12,6 +12,7 @@ using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using Hangfire;
@@ -56,7 +57,8 @@ public static class RunsApi
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
             runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) => Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.");
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("An artifact's bytes.");
-        app.MapGet("/api/v1/lineage/{sha256}", Trace).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first.");
+        app.MapGet("/api/v1/lineage/{sha256}", Trace).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first; only those of a run, if one is named.");
+        app.MapGet("/api/v1/lineage/conversations/{id}", (string id, ForgettingBooks books, CancellationToken cancel) => books.Users(Exclusion.Conversation, id, cancel)).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The versions of models that were made with a conversation.");
         app.MapGet("/api/v1/workers", (WorkBooks work, CancellationToken cancel) => work.Workers(cancel)).Requires(Scope.Viewer).WithTags("workers").WithSummary("The workers that show signs of life.");
         RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults").Requires(Scope.Viewer);
         faults.MapGet("", (FaultBooks books, CancellationToken cancel) => books.Groups(cancel)).WithSummary("Messages that were set aside, alike ones grouped.");
@@ -138,10 +140,10 @@ public static class RunsApi
         catch (ArtifactLostException e) { return TypedResults.Problem($"{e.Message}. Run its spec again: the step that made it makes it anew.", title: "Not found.", statusCode: StatusCodes.Status404NotFound); }
     }
 
-    private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage, CancellationToken cancel, string direction = "up")
+    private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage, CancellationToken cancel, string direction = "up", Guid? run = null)
     {
         if (!Lineage.IsDigest(sha256)) return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
-        return direction is "up" or "down" ? TypedResults.Ok(await lineage.Trace(sha256, direction == "up", cancel))
+        return direction is "up" or "down" ? TypedResults.Ok(await lineage.Trace(sha256, direction == "up", run, cancel))
             : TypedResults.Problem($"direction '{direction}'; expected up or down", title: "Bad request.", statusCode: StatusCodes.Status400BadRequest);
     }
 

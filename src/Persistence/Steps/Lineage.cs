@@ -13,15 +13,20 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
     public static bool IsDigest(string text) => text.Length == 64 && text.All(char.IsAsciiHexDigitLower);
 
     /// <summary>Level by level, each step once, nearest first; a thousand steps at most.</summary>
-    public async Task<IReadOnlyList<LineageStep>> Trace(string sha256, bool up, CancellationToken cancel)
+    /// <param name="sha256">The artifact, or a file that was read.</param>
+    /// <param name="up">True for what it was made from, false for what was made from it.</param>
+    /// <param name="run">Only the steps that this run went by; all if null. Equal bytes may have been made by several.</param>
+    /// <param name="cancel">Gives up.</param>
+    public async Task<IReadOnlyList<LineageStep>> Trace(string sha256, bool up, Guid? run, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        HashSet<string?>? own = run is { } id ? [.. (await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Steps).SingleOrDefaultAsync(cancel) ?? []).Select(s => s.Key)] : null;
         List<LineageStep> found = [];
         HashSet<string> seen = [], front = [sha256];
         for (int distance = 0; front.Count > 0 && found.Count < MostSteps; distance++)
         {
             List<string> keys = await db.StepArtifacts.Where(a => a.IsOutput == up && front.Contains(a.Sha256)).Select(a => a.Key).Distinct().Take(MostSteps).ToListAsync(cancel);
-            keys.RemoveAll(k => !seen.Add(k));
+            keys.RemoveAll(k => own?.Contains(k) == false || !seen.Add(k));
             List<StepResult> steps = await db.StepResults.AsNoTracking().Include(r => r.Artifacts).Where(r => keys.Contains(r.Key)).OrderBy(r => r.CreatedAt).ToListAsync(cancel);
             found.AddRange(steps.Select(s => new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt, [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])));
             front = [.. steps.SelectMany(s => s.Artifacts).Where(a => a.IsOutput != up).Select(a => a.Sha256)];

@@ -1,0 +1,64 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Security.Cryptography;
+using ArmoFlow.Cli.Runs;
+using ArmoFlow.Persistence.Retention;
+using ArmoFlow.Persistence.Steps;
+using Microsoft.Extensions.DependencyInjection;
+using Spectre.Console;
+
+namespace ArmoFlow.Cli.Commands;
+
+/// <summary>What something was made from, and what was made from it.</summary>
+internal static class LineageCommand
+{
+    private const int ShortHash = 12;
+
+    public static Command Lineage()
+    {
+        Argument<string?> what = new("what") { Description = "An artifact's sha256, or a file (its bytes are hashed).", Arity = ArgumentArity.ZeroOrOne };
+        Option<string?> conversation = new("--conversation") { Description = "A conversation's id: lists the models that were made with it." };
+        Option<bool> down = new("--down") { Description = "What was made from it, instead of what it was made from." };
+        Option<Guid?> run = new("--run") { Description = "Only the steps that this run went by: equal bytes may have been made by several." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("lineage", "Lists the finished steps that an artifact or a file came from, or that used it (--down), nearest first.") { what, conversation, down, run, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            (string? url, string folder, bool asJson) = (parsed.GetValue(server), parsed.GetRequiredValue(workspace), parsed.GetValue(json));
+            if (parsed.GetValue(conversation) is { } id)
+            {
+                IReadOnlyList<UsedBy> users = await Books.Ask(url, folder, books => books.GetRequiredService<ForgettingBooks>().Users(Exclusion.Conversation, id, cancel), client => client.Get<IReadOnlyList<UsedBy>>($"api/v1/lineage/conversations/{Uri.EscapeDataString(id)}", cancel));
+                if (asJson) Terminal.PrintJson(users);
+                else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");
+                else foreach (UsedBy u in users) Console.Out.WriteLine($"{u.Model}@{u.Version}  run {u.RunId}");
+                return ExitCodes.Done;
+            }
+            string sha256 = await Digest(parsed.GetValue(what) ?? throw new UsageException("name an artifact's sha256 or a file, or give --conversation ID."), cancel);
+            bool up = !parsed.GetValue(down);
+            Guid? of = parsed.GetValue(run);
+            IReadOnlyList<LineageStep> steps = await Books.Ask(url, folder, books => books.GetRequiredService<Persistence.Steps.Lineage>().Trace(sha256, up, of, cancel), client => client.Get<IReadOnlyList<LineageStep>>($"api/v1/lineage/{sha256}?direction={(up ? "up" : "down")}{(of is { } r ? $"&run={r}" : "")}", cancel));
+            if (asJson) Terminal.PrintJson(steps);
+            else if (steps.Count == 0) Console.Error.WriteLine($"no step {(up ? "made" : "used")} {sha256}");
+            else
+            {
+                Table table = RunTables.New("", "step", "finished", "from", "made", "on");
+                foreach (LineageStep s in steps) table.AddRow($"{s.Distance}", $"{s.Step} v{s.Version}", s.CreatedAt.ToString("u", CultureInfo.InvariantCulture), List(s.Inputs), List(s.Outputs), Markup.Escape(s.Hardware));
+                Terminal.Out.Write(table);
+            }
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static async Task<string> Digest(string what, CancellationToken cancel)
+    {
+        if (Persistence.Steps.Lineage.IsDigest(what)) return what;
+        if (!File.Exists(what)) throw new UsageException($"'{what}': expected a sha256 of 64 lower-case hex digits, or a file. See: armoflow artifacts list RUN.");
+        await using FileStream stream = File.OpenRead(what);
+        return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel));
+    }
+
+    private static string List(IReadOnlyList<StepArtifact> artifacts) => Markup.Escape(string.Join("\n", artifacts.Select(a => $"{a.Name} {a.Sha256[..ShortHash]}")));
+}
