@@ -1,14 +1,8 @@
 using System.CommandLine.Parsing;
 using System.Text.Json;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Runs;
-using ArmoFlow.Orchestrator.Schedules;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
-using ArmoFlow.Persistence.Datasets;
-using ArmoFlow.Persistence.Faults;
-using ArmoFlow.Persistence.Filters;
-using ArmoFlow.Persistence.Models;
-using ArmoFlow.Persistence.Retention;
 using ArmoFlow.RewardModel;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
@@ -45,7 +39,7 @@ internal static class Terminal
     /// <summary>The message of an error that the user can mend, or null.</summary>
     public static string? AsUserError(Exception e) => e switch
     {
-        InvalidInputException or SpecException or UsageException or RunConflictException or WornOutException or FilterException or RegistryException or ScheduleException or DatasetException or RetentionException or SubmissionKeyException => e.Message,
+        InvalidInputException or SpecException or UsageException or RefusedException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => AsUserError(inner),
         DbUpdateException { InnerException: { } inner } => AsUserError(inner),

@@ -129,6 +129,70 @@ public class OperationsTests
     }
 
     [Fact]
+    public async Task A_stored_model_is_evaluated_with_the_figures_it_was_made_with_and_falls_below_gates_with_an_alert()
+    {
+        using SmallProject project = new();
+        string[] at = ["--workspace", project.Workspace];
+        JsonNode trained = (await project.Run()).Json;
+        string evaluation = Path.Combine(project.Folder, "evaluation.yaml");
+        File.WriteAllText(evaluation, "name: nightly\nmodel: sample\npreferences:\n  - { name: again, files: [data/pairs.jsonl] }\nbenchmark: { files: [data/benchmark.jsonl] }\nevaluation: { baselines: [mean] }\npromotion: { minimumScore: 0.1, minimumHeldOut: 0.1 }\n");
+        CommandResult held = await CommandLine.Succeed(["run", evaluation, "--json", .. at]);
+        held.Json["model"]!.GetValue<string>().ShouldBe("sample@1");
+        held.Json["steps"]!.AsArray().Where(s => s!["reused"]!.GetValue<bool>()).Select(s => s!["name"]!.GetValue<string>()).ShouldBe(["regression", "decorrelation", "gating"]);
+        foreach (string scorer in new[] { "gate", "mean" })
+            held.Json["metrics"]!["evaluation"]!["scorers"]![scorer]!.ToJsonString().ShouldBe(trained["metrics"]!["evaluation"]!["scorers"]![scorer]!.ToJsonString(), "the same pairs and the same model");
+        held.Error.ShouldNotContain("alert");
+        File.WriteAllText(evaluation, File.ReadAllText(evaluation).Replace("minimumScore: 0.1", "verbosityCorrelation: 0", StringComparison.Ordinal));
+        (await CommandLine.Succeed(["run", evaluation, .. at])).Error.ShouldContain("alert: sample@1 is below its gates: |correlation of the final score with verbosity|");
+        JsonNode shown = (await CommandLine.Succeed(["models", "show", "sample", "--json", .. at])).Json;
+        shown["evaluations"]!.AsArray().Select(e => e!["holds"]!.GetValue<bool>()).ShouldBe([false, true]);
+        shown["alerts"]!.AsArray().ShouldHaveSingleItem();
+        shown["versions"]!.AsArray().ShouldHaveSingleItem("an evaluation makes no version");
+        (await CommandLine.Succeed(["models", "show", "sample", .. at])).Output.ShouldContain("no webhook");
+
+        File.AppendAllText(evaluation, "gating: { steps: 3 }\n");
+        await CommandLine.Refused(["run", evaluation, .. at], "evaluation.yaml line 8", "'gating' beside 'model'");
+        File.WriteAllText(evaluation, "model: sample\n");
+        await CommandLine.Refused(["run", evaluation, .. at], "neither 'benchmark' nor 'preferences'");
+        File.WriteAllText(evaluation, "model: simple\nbenchmark: { files: [data/benchmark.jsonl] }\n");
+        await CommandLine.Refused(["run", evaluation, .. at], "no model 'simple'");
+    }
+
+    [Fact]
+    public async Task What_is_forgotten_is_left_out_and_what_nothing_keeps_is_collected()
+    {
+        using SmallProject project = new();
+        string[] at = ["--workspace", project.Workspace];
+        JsonNode first = (await project.Run()).Json;
+        JsonArray messages = JsonNode.Parse(File.ReadLines(project.Data("ratings.jsonl")).First())!["messages"]!.AsArray();
+        string prompt = messages[0]!["content"]!.GetValue<string>(), response = messages[1]!["content"]!.GetValue<string>();
+        JsonNode forgotten = (await CommandLine.Succeed(["forget", "conversation", "--prompt", prompt, "--response", response, "--reason", "asked to", "--json", .. at])).Json;
+        forgotten["usedBy"]![0]!["model"]!.GetValue<string>().ShouldBe("sample");
+        string id = forgotten["exclusion"]!["value"]!.GetValue<string>();
+        (await CommandLine.Succeed(["lineage", "--conversation", id, .. at])).Output.ShouldContain("sample@1");
+        JsonNode second = (await project.Run()).Json;
+        (Kept(second), Kept(first)).ShouldBe((Kept(first) - 1, Kept(first)));
+        second["steps"]![0]!["detail"]!.GetValue<string>().ShouldContain("1 forgotten");
+        (await CommandLine.Succeed(["lineage", "--conversation", id, "--json", .. at])).Json.AsArray().ShouldHaveSingleItem("the second version was made without it");
+        await CommandLine.Refused(["forget", "source", "judge", "--reason", "why not", "--retrain", .. at], "--retrain needs a server");
+        await CommandLine.Refused(["forget", "conversation", "x", "--reason", "why not", .. at], "hex digits");
+
+        string gone = first["artifacts"]!["regression"]!["sha256"]!.GetValue<string>();
+        await CommandLine.Succeed(["holds", "put", $"run/{first["runId"]}", "--reason", "a complaint", .. at]);
+        (await CommandLine.Succeed(["gc", "--dry-run", "--older-than", "0", "--keep-last", "1", "--json", .. at])).Json["artifacts"]!.AsArray().Count.ShouldBe(0);
+        (await CommandLine.Succeed(["holds", "list", .. at])).Output.ShouldContain("a complaint");
+        await CommandLine.Succeed(["holds", "release", $"run/{first["runId"]}", .. at]);
+        await CommandLine.Refused(["holds", "put", "run/nothing", "--reason", "x", .. at], "expected run/ID or model/NAME");
+        (await CommandLine.Succeed(["gc", "--dry-run", "--older-than", "0", "--keep-last", "1", .. at])).Output.ShouldContain("of run");
+        JsonNode collected = (await CommandLine.Succeed(["gc", "--older-than", "0", "--keep-last", "1", "--json", .. at])).Json;
+        collected["artifacts"]!.AsArray().Select(a => a!["sha256"]!.GetValue<string>()).ShouldContain(gone);
+        (await CommandLine.Succeed(["score", "--model", "sample@2", "--prompt", "please debug", "--response", "clear answer", .. at])).ExitCode.ShouldBe(0, "what is kept still works");
+        (await CommandLine.Succeed(["audit", "query", "--where", "action IN ('data.forgotten','hold.put','hold.released','gc.collected')", "--json", .. at])).Json["events"]!.AsArray().Count.ShouldBe(4);
+
+        static int Kept(JsonNode run) => run["metrics"]!["ingestion"]!["sources"]![0]!["kept"]!.GetValue<int>();
+    }
+
+    [Fact]
     public async Task A_run_is_reproduced_to_the_byte_or_the_first_step_that_differs_is_named()
     {
         using SmallProject project = new();

@@ -162,6 +162,28 @@ public sealed partial class AccessTests(AccessTests.Server server) : IClassFixtu
     }
 
     [Fact]
+    public async Task A_body_that_comes_in_drops_is_not_waited_for()
+    {
+        using System.Net.Sockets.TcpClient client = new();
+        await client.ConnectAsync(server.Http.BaseAddress!.Host, server.Http.BaseAddress.Port, TestContext.Current.CancellationToken);
+        System.Net.Sockets.NetworkStream stream = client.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.Keys["Admin"]}\r\nContent-Length: 100000\r\n\r\n"), TestContext.Current.CancellationToken);
+        using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
+        Task<string> answer = new StreamReader(stream).ReadToEndAsync(limit.Token); // ends when the server has had enough
+        while (!answer.IsCompleted)
+        {
+            try { await stream.WriteAsync("#"u8.ToArray(), limit.Token); }
+            catch (IOException) { break; }
+            await Task.WhenAny(answer, Task.Delay(200, limit.Token));
+        }
+        string said = "";
+        try { said = await answer; }
+        catch (IOException) { } // reset
+        (said.Length == 0 || said.StartsWith("HTTP/1.1 408", StringComparison.Ordinal)).ShouldBeTrue(said);
+        (await Ask("GET", "/health/live", null)).ShouldBe(HttpStatusCode.OK);
+    }
+
+    [Fact]
     public async Task A_key_is_also_taken_as_a_password_and_its_use_is_noted()
     {
         using HttpRequestMessage request = new(HttpMethod.Get, "/api/v1/runs");

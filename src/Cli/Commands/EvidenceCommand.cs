@@ -6,6 +6,7 @@ using System.Text.Json;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
@@ -44,6 +45,7 @@ internal static class EvidenceCommand
         Dictionary<string, byte[]> files = new()
         {
             ["model.json"] = Json(new { version, aliases = (await books.GetRequiredService<ModelRegistry>().History(version.Model, cancel)).Where(p => p.Version == version.Version) }),
+            ["evaluations.json"] = Json(new { evaluations = (await books.GetRequiredService<AlertBooks>().Evaluations(version.Model, int.MaxValue, cancel)).Where(e => e.Version == version.Version), alerts = (await books.GetRequiredService<AlertBooks>().Alerts(version.Model, int.MaxValue, cancel)).Where(a => a.Version == version.Version) }),
             ["run.json"] = Json(run),
             ["spec.json"] = Json(await client.FindSpec(version.RunId, cancel)),
         };

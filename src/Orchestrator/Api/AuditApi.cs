@@ -1,10 +1,8 @@
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Audit;
-using ArmoFlow.Persistence.Filters;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 
 namespace ArmoFlow.Orchestrator.Api;
@@ -15,14 +13,8 @@ internal static class AuditApi
     public static void MapAuditApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder audit = app.MapGroup("/api/v1/audit").WithTags("audit").Requires(Scope.Viewer);
-        audit.MapGet("", Query).WithSummary("Events, newest first. where: comparisons of action, actor, at, request, sequence and subject with 'text' or numbers, IN, AND, OR, NOT.");
+        audit.MapGet("", (AuditBooks books, CancellationToken cancel, string? where = null, string? cursor = null, int limit = 50) => books.Query(where, cursor, limit, cancel)).WithSummary("Events, newest first. where: comparisons of action, actor, at, request, sequence and subject with 'text' or numbers, IN, AND, OR, NOT.");
         audit.MapGet("verify", (AuditBooks books, CancellationToken cancel) => books.Verify(cancel)).WithSummary("Follows the chain of hashes to its head, and names the first event that is not as it was written.");
         audit.MapGet("head", (AuditBooks books, CancellationToken cancel) => books.Head(cancel)).WithSummary("The trail's end, to be kept elsewhere.");
-    }
-
-    private static async Task<Results<Ok<AuditPage>, ProblemHttpResult>> Query(AuditBooks books, CancellationToken cancel, string? where = null, string? cursor = null, int limit = 50)
-    {
-        try { return TypedResults.Ok(await books.Query(where, cursor, limit, cancel)); }
-        catch (FilterException e) { return TypedResults.Problem(e.Message, title: "The filter is not usable.", statusCode: StatusCodes.Status400BadRequest); }
     }
 }

@@ -35,7 +35,7 @@ internal static class DatasetsApi
 
     public static void MapDatasetsApi(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder datasets = app.MapGroup("/api/v1/datasets").WithTags("datasets").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatCannotBe);
+        RouteGroupBuilder datasets = app.MapGroup("/api/v1/datasets").WithTags("datasets").Requires(Scope.Viewer);
         datasets.MapGet("", (DatasetBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Named data sets.");
         datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
         datasets.MapGet("{name}/files", (string name, DatasetBooks books, CancellationToken cancel, int? version = null) => books.Files(name, version, cancel)).WithSummary("A data set's files, oldest first, as of a version.");
@@ -45,7 +45,7 @@ internal static class DatasetsApi
         datasets.MapPost("{name}/watches", (string name, WatchRequest request, DatasetWatcher watcher, CancellationToken cancel) => watcher.Watch(name, request.Address ?? "", cancel)).Requires(Scope.Operator).WithSummary("Watches a folder (an absolute path on the server) or s3://bucket/prefix for a data set.");
         datasets.MapDelete("{name}/watches", (string name, string address, DatasetWatcher watcher, CancellationToken cancel) => watcher.Unwatch(name, address, cancel)).Requires(Scope.Operator).WithSummary("Watches a place no more.");
 
-        RouteGroupBuilder policies = app.MapGroup("/api/v1/policies").WithTags("datasets").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatCannotBe);
+        RouteGroupBuilder policies = app.MapGroup("/api/v1/policies").WithTags("datasets").Requires(Scope.Viewer);
         policies.MapGet("", (PolicyService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Retrain policies.");
         policies.MapPost("", (PolicyRequest request, HttpRequest http, PolicyService service, CancellationToken cancel) => service.Put(request.Name, SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http)), cancel)).Requires(Scope.Operator).WithSummary("Adds a policy, or puts it in place of the one of its name.");
         policies.MapPost("{name}/pause", (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, true, cancel)).Requires(Scope.Operator).WithSummary("Pauses a policy.");
@@ -61,11 +61,4 @@ internal static class DatasetsApi
 
     private static async Task<IResult> Add(string name, string fileName, HttpRequest request, DatasetBooks books, CancellationToken cancel) =>
         TypedResults.Ok(await books.Add(name, fileName, request.Body, cancel));
-
-    private static async ValueTask<object?> RefuseWhatCannotBe(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
-    {
-        try { return await next(context); }
-        catch (DatasetException e) { return TypedResults.Problem(e.Message, title: "The data set does not allow this.", statusCode: e.Message.StartsWith("no ", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status400BadRequest); }
-        catch (SpecException e) { return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest); }
-    }
 }

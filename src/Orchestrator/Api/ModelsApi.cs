@@ -25,7 +25,7 @@ internal static class ModelsApi
 {
     public static void MapModelsApi(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder models = app.MapGroup("/api/v1/models").WithTags("models").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatTheRegistryRefuses);
+        RouteGroupBuilder models = app.MapGroup("/api/v1/models").WithTags("models").Requires(Scope.Viewer);
         models.MapGet("", (ModelRegistry registry, CancellationToken cancel) => registry.List(cancel)).WithSummary("Names of models, with what their aliases mean now.");
         models.MapGet("{name}/versions", (string name, ModelService service, CancellationToken cancel) => service.Versions(name, cancel)).WithSummary("A model's versions, newest first.");
         models.MapGet("{name}/history", (string name, ModelRegistry registry, CancellationToken cancel) => registry.History(name, cancel)).WithSummary("All that was ever known of a model's aliases, newest first.");
@@ -45,11 +45,5 @@ internal static class ModelsApi
     {
         Promotion promotion = await service.Promote($"{name}@{request.Version}", alias, request.Force, request.Reason, cancel);
         return promotion.Promoted ? TypedResults.Ok(promotion) : TypedResults.Json(promotion, statusCode: promotion.Waiting is null ? StatusCodes.Status409Conflict : StatusCodes.Status202Accepted);
-    }
-
-    private static async ValueTask<object?> RefuseWhatTheRegistryRefuses(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
-    {
-        try { return await next(context); }
-        catch (RegistryException e) { return TypedResults.Problem(e.Message, title: "The registry does not allow this.", statusCode: e.Message.StartsWith("no model", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status409Conflict); }
     }
 }

@@ -49,18 +49,12 @@ internal static class RetentionApi
 {
     public static void MapRetentionApi(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder retention = app.MapGroup("/api/v1").WithTags("retention").Requires(Scope.Admin).AddEndpointFilter(RefuseWhatCannotBe);
+        RouteGroupBuilder retention = app.MapGroup("/api/v1").WithTags("retention").Requires(Scope.Admin);
         retention.MapPost("gc", (CollectRequest request, Collector collector, CancellationToken cancel) => collector.Collect(request.ToRules(), request.DryRun, cancel)).WithSummary("Removes artifacts that nothing kept refers to; by default it only says what would go, and why.");
         retention.MapGet("holds", (HoldBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Legal holds.");
         retention.MapPost("holds", (HoldRequest request, HoldBooks books, CancellationToken cancel) => books.Hold(request.Subject ?? "", request.Reason ?? "", cancel)).WithSummary("Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.");
         retention.MapDelete("holds", (string subject, HoldBooks books, CancellationToken cancel) => books.Release(subject, cancel)).WithSummary("Ends a legal hold.");
         retention.MapGet("exclusions", (ForgettingBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Conversations and sources that no run reads any more.");
         retention.MapPost("exclusions", (ForgetRequest request, ForgetService service, CancellationToken cancel) => service.Forget(request.Kind ?? "", request.Value ?? "", request.Reason ?? "", request.Retrain, cancel)).WithSummary("Forgets a conversation or a source: lists every version that was made with it and, if asked, has their models made anew.");
-    }
-
-    private static async ValueTask<object?> RefuseWhatCannotBe(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
-    {
-        try { return await next(context); }
-        catch (RetentionException e) { return TypedResults.Problem(e.Message, title: "Retention does not allow this.", statusCode: e.Message.StartsWith("no ", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status400BadRequest); }
     }
 }

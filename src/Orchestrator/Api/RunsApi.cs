@@ -7,10 +7,7 @@ using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
-using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
-using ArmoFlow.Persistence.Filters;
-using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Steps;
@@ -40,7 +37,7 @@ public static class RunsApi
     private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
     public const string SpecFolderHeader = "X-Spec-Folder", IdempotencyKeyHeader = "Idempotency-Key";
 
-    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddOpenApi();
+    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddExceptionHandler<Problems>().AddOpenApi();
 
     public static void MapRunsApi(this WebApplication app)
     {
@@ -85,33 +82,26 @@ public static class RunsApi
         using StreamReader reader = new(request.Body);
         string text = await reader.ReadToEndAsync(cancel);
         string folder = SpecFolder(request);
+        RunSpec spec = SpecReader.Parse(text, "spec", folder);
         try
         {
-            RunSpec spec = SpecReader.Parse(text, "spec", folder);
             Guid id = request.Headers.TryGetValue(IdempotencyKeyHeader, out Microsoft.Extensions.Primitives.StringValues key) ? await service.Submit(spec, key.ToString(), cancel) : await service.Submit(spec, cancel);
             return TypedResults.Accepted($"/api/v1/runs/{id}", new RunAccepted(id));
         }
-        catch (Exception e) when (e is SpecException or DatasetException or RegistryException)
+        catch (RefusedException e) when (e.Refusal == Refusal.Missing)
         {
-            return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest);
+            return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest); // what it names is missing, not what the address names
         }
-        catch (SubmissionKeyException e) { return TypedResults.Problem(e.Message, title: "The key is taken.", statusCode: StatusCodes.Status409Conflict); }
     }
 
-    private static async Task<Results<Ok<RunPage>, ProblemHttpResult>> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null, string? cursor = null, int limit = 50)
-    {
-        try { return TypedResults.Ok(await service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Where = where, Cursor = cursor, Limit = limit }, cancel)); }
-        catch (FilterException e) { return TypedResults.Problem(e.Message, title: "The filter is not usable.", statusCode: StatusCodes.Status400BadRequest); }
-    }
+    private static Task<RunPage> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null, string? cursor = null, int limit = 50) =>
+        service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Where = where, Cursor = cursor, Limit = limit }, cancel);
 
     private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
 
-    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Control(Guid id, string action, RunService service, CancellationToken cancel)
-    {
-        try { return await service.Control(id, action, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id); }
-        catch (RunConflictException e) { return TypedResults.Problem(e.Message, title: "The run's state does not allow this.", statusCode: StatusCodes.Status409Conflict); }
-    }
+    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Control(Guid id, string action, RunService service, CancellationToken cancel) =>
+        await service.Control(id, action, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
 
     private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(Changes(id, service, cancel), "run");
@@ -147,15 +137,11 @@ public static class RunsApi
             : TypedResults.Problem($"direction '{direction}'; expected up or down", title: "Bad request.", statusCode: StatusCodes.Status400BadRequest);
     }
 
-    private static async Task<Results<Ok<FaultsDecided>, ProblemHttpResult>> Decide(string which, string action, FaultBooks faults, OutboxSignal signal, CancellationToken cancel)
+    private static async Task<FaultsDecided> Decide(string which, string action, FaultBooks faults, OutboxSignal signal, CancellationToken cancel)
     {
-        try
-        {
-            int count = await faults.Decide(which, action == "redeliver", cancel);
-            signal.Raise();
-            return TypedResults.Ok(new FaultsDecided(count));
-        }
-        catch (WornOutException e) { return TypedResults.Problem(e.Message, title: "Not redelivered.", statusCode: StatusCodes.Status409Conflict); }
+        int count = await faults.Decide(which, action == "redeliver", cancel);
+        signal.Raise();
+        return new FaultsDecided(count);
     }
 
     private static async Task<IResult> Ready(IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, CancellationToken cancel)

@@ -32,7 +32,7 @@ internal static class SchedulesApi
 {
     public static void MapSchedulesApi(this IEndpointRouteBuilder app)
     {
-        RouteGroupBuilder schedules = app.MapGroup("/api/v1/schedules").WithTags("schedules").Requires(Scope.Viewer).AddEndpointFilter(RefuseWhatCannotBe);
+        RouteGroupBuilder schedules = app.MapGroup("/api/v1/schedules").WithTags("schedules").Requires(Scope.Viewer);
         schedules.MapGet("", (ScheduleService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Schedules, with their next five firings.");
         schedules.MapGet("{name}/history", (string name, ScheduleService service, CancellationToken cancel, int limit = 100) => service.History(name, limit, cancel)).WithSummary("A schedule's firings, newest first.");
         schedules.MapPost("", (ScheduleRequest request, HttpRequest http, ScheduleService service, CancellationToken cancel) => service.Put(Read(request, RunsApi.SpecFolder(http)), cancel)).Requires(Scope.Operator).WithSummary("Adds a schedule, or puts it in place of the one of its name.");
@@ -52,11 +52,4 @@ internal static class SchedulesApi
         Overlap = r.Overlap,
         JitterSeconds = r.JitterSeconds,
     };
-
-    private static async ValueTask<object?> RefuseWhatCannotBe(EndpointFilterInvocationContext context, EndpointFilterDelegate next)
-    {
-        try { return await next(context); }
-        catch (ScheduleException e) { return TypedResults.Problem(e.Message, title: "The schedule cannot be so.", statusCode: e.Message.StartsWith("no schedule", StringComparison.Ordinal) ? StatusCodes.Status404NotFound : StatusCodes.Status400BadRequest); }
-        catch (SpecException e) { return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest); }
-    }
 }

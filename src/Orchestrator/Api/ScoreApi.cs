@@ -1,12 +1,11 @@
 using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Scoring;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
-using ArmoFlow.Persistence.Models;
 using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
-using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 
 namespace ArmoFlow.Orchestrator.Api;
@@ -68,7 +67,7 @@ internal static class ScoreApi
         app.MapPost("/get_reward", Reward).Requires(Scope.Viewer).WithTags("scoring").WithSummary("The reward endpoint of OpenRLHF's --remote_rm_url; the model stands in the query: ?model=NAME@ALIAS.");
     }
 
-    private static Task<Results<Ok<ScoreAnswer>, ProblemHttpResult>> Score(ScoreRequest request, ScoreService service, CancellationToken cancel) => Answer(async () =>
+    private static async Task<ScoreAnswer> Score(ScoreRequest request, ScoreService service, CancellationToken cancel)
     {
         List<ScoreItem> items = [.. request.Items.Select((item, i) => Item(item, $"items[{i}]")), .. request.Pairs.SelectMany(p => new[] { Item(p.Prompt, p.Chosen), Item(p.Prompt, p.Rejected) })];
         if (request.Response is not null) items.Insert(0, Item(new ScoreInput(null, request.Prompt, request.Response), "the request"));
@@ -76,9 +75,9 @@ internal static class ScoreApi
         (ScoringModel model, ScoredResponse[] scores) = await service.Score(request.Model, request.Run, Bounded(items), request.Steer, cancel);
         ScoreOutput[] outputs = [.. scores.Select((s, i) => new ScoreOutput(Require(s, i), request.Explain ? s.Objectives : null))];
         return new ScoreAnswer(model.Model, model.Version, model.RunId, outputs[..single], [.. outputs[single..].Chunk(2).Select(p => new PairOutput(p[0], p[1], p[0].Score > p[1].Score))]);
-    });
+    }
 
-    private static Task<Results<Ok<RewardAnswer>, ProblemHttpResult>> Reward(RewardRequest request, ScoreService service, CancellationToken cancel, string? model = null, string? run = null) => Answer(async () =>
+    private static async Task<RewardAnswer> Reward(RewardRequest request, ScoreService service, CancellationToken cancel, string? model = null, string? run = null)
     {
         Guid? id = run is null ? null : Guid.TryParse(run, out Guid parsed) ? parsed : throw new ScoreRequestException($"run '{run}' is not an id.");
         ScoreItem[] items = [.. (request.Query ?? throw new ScoreRequestException("no 'query'; expected a list of rendered conversations.")).Select(q => new ScoreItem(null, q))];
@@ -86,19 +85,6 @@ internal static class ScoreApi
         double[] rewards = [.. scores.Select(Require)];
         string[] objectives = scores.Length == 0 ? [] : [.. scores[0].Objectives.Select(o => o.Objective)];
         return new RewardAnswer { Rewards = rewards, Scores = rewards, ExtraLogs = objectives.Select((name, o) => (name, o)).ToDictionary(x => x.name, x => (IReadOnlyList<double>)[.. scores.Select(s => s.Objectives[x.o].Reward)]) };
-    });
-
-    private static async Task<Results<Ok<T>, ProblemHttpResult>> Answer<T>(Func<Task<T>> work)
-    {
-        try { return TypedResults.Ok(await work()); }
-        catch (ScoreRequestException e) { return TypedResults.Problem(e.Message, title: "This cannot be scored.", statusCode: StatusCodes.Status400BadRequest); }
-        catch (RegistryException e) { return TypedResults.Problem(e.Message, title: "No such model.", statusCode: StatusCodes.Status404NotFound); }
-        catch (Exception e) when (e is RequestFaultException or RequestTimeoutException)
-        {
-            string why = (e as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time";
-            return TypedResults.Problem($"{why}. See the workers' output, and: armoflow runs workers.", title: "The workers could not score.", statusCode: StatusCodes.Status503ServiceUnavailable);
-        }
-        catch (NobodyScoresException e) { return TypedResults.Problem(e.Message, title: "Nobody scores.", statusCode: StatusCodes.Status503ServiceUnavailable); }
     }
 
     private static ScoreItem Item(ScoreInput input, string place) => input is { Messages: { } messages, Prompt: null, Response: null } ? new ScoreItem(messages)
@@ -111,5 +97,5 @@ internal static class ScoreApi
 
     private static double Require(ScoredResponse response, int index) => response.Score ?? throw new ScoreRequestException($"item {index + 1}: {response.Error}");
 
-    private sealed class ScoreRequestException(string message) : Exception(message);
+    private sealed class ScoreRequestException(string message) : RefusedException(message, Refusal.Unusable);
 }

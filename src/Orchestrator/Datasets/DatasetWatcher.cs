@@ -61,7 +61,7 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     public async Task Unwatch(string dataset, string address, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        WatchedPlace place = await db.WatchedPlaces.SingleOrDefaultAsync(w => w.Dataset == dataset && w.Address == address, cancel) ?? throw new DatasetException($"no watch of '{address}' for data set '{dataset}'. See: armoflow datasets watches.");
+        WatchedPlace place = await db.WatchedPlaces.SingleOrDefaultAsync(w => w.Dataset == dataset && w.Address == address, cancel) ?? throw new DatasetException($"no watch of '{address}' for data set '{dataset}'. See: armoflow datasets watches.", Refusal.Missing);
         db.Remove(place);
         db.WatchedFiles.RemoveRange(db.WatchedFiles.Where(f => f.Dataset == dataset && f.Address == address));
         db.Note("dataset.unwatched", $"dataset/{dataset}", before: new { address });

@@ -29,7 +29,7 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
         Dictionary<string, int> versions = [];
         foreach (string dataset in read)
         {
-            if (!await db.Datasets.AnyAsync(d => d.Name == dataset, cancel)) throw new DatasetException($"no data set '{dataset}'. See: armoflow datasets list.");
+            if (!await db.Datasets.AnyAsync(d => d.Name == dataset, cancel)) throw new DatasetException($"no data set '{dataset}'. See: armoflow datasets list.", Refusal.Missing);
             versions[dataset] = await db.DatasetFiles.Where(f => f.Dataset == dataset).MaxAsync(f => (int?)f.Version, cancel) ?? 0;
         }
         RetrainPolicy? row = await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel);
@@ -64,7 +64,7 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
     }
 
     private static async Task<RetrainPolicy> Find(ArmoFlowDbContext db, string name, CancellationToken cancel) =>
-        await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel) ?? throw new DatasetException($"no policy '{name}'. See: armoflow policies list.");
+        await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel) ?? throw new DatasetException($"no policy '{name}'. See: armoflow policies list.", Refusal.Missing);
 
     private static PolicyDocument Document(RetrainPolicy p) => new(p.Name, p.Spec.Name, p.Spec.Retrain ?? new RetrainSpec(), p.Versions, p.PausedAt, p.CreatedBy, p.LastRunId, p.LastRunAt);
 

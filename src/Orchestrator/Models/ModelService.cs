@@ -3,6 +3,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
@@ -69,7 +70,7 @@ public sealed class ModelService(ModelRegistry registry, RunQueries runs, Artifa
     public async Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel)
     {
         IReadOnlyList<ModelVersion> versions = await registry.Versions(model, cancel);
-        if (versions.Count == 0) throw new RegistryException($"no model '{model}'. See: armoflow models list.");
+        if (versions.Count == 0) throw new RegistryException($"no model '{model}'. See: armoflow models list.", Refusal.Missing);
         ILookup<int, string> aliases = (await registry.History(model, cancel)).Where(p => p.KnownUntil is null && p.ValidUntil is null).ToLookup(p => p.Version, p => p.Alias);
         List<VersionDocument> documents = [];
         foreach (ModelVersion version in versions)

@@ -149,8 +149,8 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
 }
 
 /// <summary>A submission's key was given for another spec before.</summary>
-public sealed class SubmissionKeyException(string key, Guid run) : Exception($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.");
+public sealed class SubmissionKeyException(string key, Guid run) : RefusedException($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.", Refusal.Conflict);
 
 /// <summary>A run cannot be changed so in its state.</summary>
 public sealed class RunConflictException(RunDocument run, string action)
-    : Exception($"run {run.RunId}: it is {run.Status}; expected {(action == "retry" ? "Failed or Cancelled" : "a run in progress")} to {action} it. {(run.HasEnded && action != "retry" ? "Start it anew with: armoflow run." : "See: armoflow runs show.")}");
+    : RefusedException($"run {run.RunId}: it is {run.Status}; expected {(action == "retry" ? "Failed or Cancelled" : "a run in progress")} to {action} it. {(run.HasEnded && action != "retry" ? "Start it anew with: armoflow run." : "See: armoflow runs show.")}", Refusal.Conflict);

@@ -38,7 +38,7 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
     public async Task<Firing> RunNow(string name, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Schedule schedule = await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.");
+        Schedule schedule = await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
         return (await Enter(db, schedule, time.GetUtcNow(), isMissed: false, $"asked for by {Caller.Current.Name}", cancel))!;
     }
 

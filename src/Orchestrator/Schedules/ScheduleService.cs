@@ -76,7 +76,7 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
     }
 
     private static async Task<Schedule> Find(ArmoFlowDbContext db, string name, CancellationToken cancel) =>
-        await db.Schedules.SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.");
+        await db.Schedules.SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
 
     private ScheduleDocument Document(Schedule s) => new(s.Name, s.Cron, s.TimeZone, s.Spec.Name, s.Misfire, s.Overlap, s.JitterSeconds, s.PausedAt, s.CreatedBy,
         s.PausedAt is null ? new ScheduleTimes(s.Cron, s.TimeZone).After(time.GetUtcNow(), Preview) : []);

@@ -1,3 +1,4 @@
+using ArmoFlow.Persistence;
 using Cronos;
 
 namespace ArmoFlow.Orchestrator.Schedules;
@@ -39,4 +40,4 @@ public sealed class ScheduleTimes
 }
 
 /// <summary>A schedule cannot be so.</summary>
-public sealed class ScheduleException(string message) : Exception(message);
+public sealed class ScheduleException(string message, Refusal refusal = Refusal.Unusable) : RefusedException(message, refusal);

@@ -51,7 +51,7 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
     {
         if (_runs.TryGetValue(id, out ScoreResponses? known)) return known;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) ?? throw new RegistryException($"no run {id}. See: armoflow runs list.");
+        RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
         if (run.CurrentState != "Completed") throw new RegistryException($"run {id} is {run.CurrentState}; expected a completed one.");
         return _runs[id] = new ScoreResponses { Spec = run.Spec, Artifacts = run.Artifacts, Items = [] };
     }
@@ -66,4 +66,4 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
 }
 
 /// <summary>No worker serves scoring.</summary>
-public sealed class NobodyScoresException() : Exception("no worker serves scoring. Start one with: armoflow worker --steps scoring.");
+public sealed class NobodyScoresException() : RefusedException("no worker serves scoring. Start one with: armoflow worker --steps scoring.", Refusal.Unavailable);

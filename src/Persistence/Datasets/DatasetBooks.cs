@@ -105,7 +105,7 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
 
     private static async Task<int> Newest(ArmoFlowDbContext db, string name, CancellationToken cancel)
     {
-        if (!await db.Datasets.AnyAsync(d => d.Name == name, cancel)) throw new DatasetException($"no data set '{name}'. See: armoflow datasets list.");
+        if (!await db.Datasets.AnyAsync(d => d.Name == name, cancel)) throw new DatasetException($"no data set '{name}'. See: armoflow datasets list.", Refusal.Missing);
         return await db.DatasetFiles.Where(f => f.Dataset == name).MaxAsync(f => (int?)f.Version, cancel) ?? 0;
     }
 
@@ -129,4 +129,4 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
 }
 
 /// <summary>A data set is not there, or cannot be so.</summary>
-public sealed class DatasetException(string message) : Exception(message);
+public sealed class DatasetException(string message, Refusal refusal = Refusal.Unusable) : RefusedException(message, refusal);

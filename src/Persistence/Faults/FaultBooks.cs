@@ -62,4 +62,4 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
 }
 
 /// <summary>A message that has come back too often to be sent again.</summary>
-public sealed class WornOutException(string message) : Exception(message);
+public sealed class WornOutException(string message) : RefusedException(message, Refusal.Conflict);

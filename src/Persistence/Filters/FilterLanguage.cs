@@ -131,4 +131,4 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
 }
 
 /// <summary>A filter that a user wrote is not of the language.</summary>
-public sealed class FilterException(string message) : Exception(message);
+public sealed class FilterException(string message) : RefusedException(message, Refusal.Unusable);

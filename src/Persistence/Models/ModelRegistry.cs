@@ -50,11 +50,11 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     {
         string[] parts = reference.Split('@', 2);
         IReadOnlyList<ModelVersion> versions = await Versions(parts[0], cancel);
-        if (versions.Count == 0) throw new RegistryException($"no model '{parts[0]}'. See: armoflow models list.");
+        if (versions.Count == 0) throw new RegistryException($"no model '{parts[0]}'. See: armoflow models list.", Refusal.Missing);
         if (parts.Length == 2 && int.TryParse(parts[1].TrimStart('v'), out int number))
-            return versions.FirstOrDefault(v => v.Version == number) ?? throw new RegistryException($"model '{parts[0]}' has no version {number}; its newest is {versions[0].Version}. See: armoflow models show {parts[0]}.");
+            return versions.FirstOrDefault(v => v.Version == number) ?? throw new RegistryException($"model '{parts[0]}' has no version {number}; its newest is {versions[0].Version}. See: armoflow models show {parts[0]}.", Refusal.Missing);
         AliasPeriod? period = await At(parts[0], parts.Length == 2 ? parts[1] : Champion, time.GetUtcNow(), null, cancel);
-        if (period is null && parts.Length == 2) throw new RegistryException($"model '{parts[0]}' has no alias '{parts[1]}'. See: armoflow models show {parts[0]}.");
+        if (period is null && parts.Length == 2) throw new RegistryException($"model '{parts[0]}' has no alias '{parts[1]}'. See: armoflow models show {parts[0]}.", Refusal.Missing);
         return period is null ? versions[0] : versions.Single(v => v.Version == period.Version);
     }
 
@@ -113,7 +113,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <exception cref="RegistryException">It has not meant anything before.</exception>
     public async Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel)
     {
-        AliasPeriod now = await At(model, alias, time.GetUtcNow(), null, cancel) ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.");
+        AliasPeriod now = await At(model, alias, time.GetUtcNow(), null, cancel) ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
         AliasPeriod before = (await History(model, cancel)).Where(p => p.Alias == alias && p.KnownUntil == null && p.ValidUntil <= now.ValidFrom && p.Version != now.Version).OrderByDescending(p => p.ValidUntil).FirstOrDefault()
             ?? throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version}; there is nothing to roll back to.");
         return await Point((await Versions(model, cancel)).Single(v => v.Version == before.Version), alias, reason, JsonSerializer.Deserialize<JsonElement>(before.Evidence), "model.rolled-back", cancel);
@@ -153,4 +153,4 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
 }
 
 /// <summary>The registry has no such thing, or what is asked for makes no sense there.</summary>
-public sealed class RegistryException(string message) : Exception(message);
+public sealed class RegistryException(string message, Refusal refusal = Refusal.Conflict) : RefusedException(message, refusal);

@@ -21,7 +21,7 @@ public sealed class HoldBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Tim
         string[] parts = subject.Split('/', 2);
         bool isThere = parts is ["run", var run] && Guid.TryParse(run, out Guid id) ? await db.Runs.AnyAsync(r => r.CorrelationId == id, cancel)
             : parts is ["model", var model] && await db.ModelVersions.AnyAsync(v => v.Model == model, cancel);
-        if (!isThere) throw new RetentionException($"no '{subject}': expected run/ID or model/NAME. See: armoflow runs list, armoflow models list.");
+        if (!isThere) throw new RetentionException($"no '{subject}': expected run/ID or model/NAME. See: armoflow runs list, armoflow models list.", Refusal.Missing);
         LegalHold? hold = await db.LegalHolds.SingleOrDefaultAsync(h => h.Subject == subject, cancel);
         if (hold is null) db.LegalHolds.Add(hold = new LegalHold { Subject = subject });
         (hold.Reason, hold.By, hold.At) = (reason, Caller.Current.Name, time.GetUtcNow());
@@ -34,7 +34,7 @@ public sealed class HoldBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Tim
     public async Task Release(string subject, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        LegalHold hold = await db.LegalHolds.SingleOrDefaultAsync(h => h.Subject == subject, cancel) ?? throw new RetentionException($"no hold on '{subject}'. See: armoflow holds list.");
+        LegalHold hold = await db.LegalHolds.SingleOrDefaultAsync(h => h.Subject == subject, cancel) ?? throw new RetentionException($"no hold on '{subject}'. See: armoflow holds list.", Refusal.Missing);
         db.Remove(hold);
         db.Note("hold.released", subject, before: new { hold.Reason });
         await db.SaveChangesAsync(cancel);
@@ -42,4 +42,4 @@ public sealed class HoldBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Tim
 }
 
 /// <summary>What is asked of retention cannot be.</summary>
-public sealed class RetentionException(string message) : Exception(message);
+public sealed class RetentionException(string message, Refusal refusal = Refusal.Unusable) : RefusedException(message, refusal);

@@ -1,0 +1,34 @@
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence;
+using MassTransit;
+using Microsoft.AspNetCore.Diagnostics;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
+
+namespace ArmoFlow.Orchestrator.Api;
+
+/// <summary>Turns what a caller can mend into problem documents: the one place where an exception becomes a status.</summary>
+internal sealed class Problems(IProblemDetailsService documents) : IExceptionHandler
+{
+    public ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
+    {
+        if (Of(exception) is not { } problem) return ValueTask.FromResult(false); // a defect: 500, without a word of its inside
+        httpContext.Response.StatusCode = problem.Status!.Value;
+        return documents.TryWriteAsync(new ProblemDetailsContext { HttpContext = httpContext, ProblemDetails = problem });
+    }
+
+    private static ProblemDetails? Of(Exception exception) => exception switch
+    {
+        SpecException => Problem(StatusCodes.Status400BadRequest, "The spec is not usable.", exception.Message),
+        RefusedException { Refusal: Refusal.Unusable } => Problem(StatusCodes.Status400BadRequest, "Not usable.", exception.Message),
+        RefusedException { Refusal: Refusal.Missing } => Problem(StatusCodes.Status404NotFound, "Not found.", exception.Message),
+        RefusedException { Refusal: Refusal.Conflict } => Problem(StatusCodes.Status409Conflict, "Not possible as things are.", exception.Message),
+        RefusedException { Refusal: Refusal.Unavailable } => Problem(StatusCodes.Status503ServiceUnavailable, "Nobody is there to do it.", exception.Message),
+        RequestFaultException or RequestTimeoutException => Problem(StatusCodes.Status503ServiceUnavailable, "The workers could not do it.",
+            $"{(exception as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time"}. See the workers' output, and: armoflow runs workers."),
+        BadHttpRequestException bad => Problem(bad.StatusCode, "The request cannot be read.", bad.Message),
+        _ => null,
+    };
+
+    private static ProblemDetails Problem(int status, string title, string detail) => new() { Status = status, Title = title, Detail = detail };
+}

@@ -1,0 +1,23 @@
+namespace ArmoFlow.Persistence;
+
+/// <summary>Why something that was asked for is not done.</summary>
+public enum Refusal
+{
+    /// <summary>What was given is wrong in itself.</summary>
+    Unusable,
+
+    /// <summary>There is nothing of that name.</summary>
+    Missing,
+
+    /// <summary>The state of things does not allow it.</summary>
+    Conflict,
+
+    /// <summary>Nobody is there to do it.</summary>
+    Unavailable,
+}
+
+/// <summary>What was asked for is not done, for a reason that the asker can mend; the message says it in full.</summary>
+public abstract class RefusedException(string message, Refusal refusal) : Exception(message)
+{
+    public Refusal Refusal { get; } = refusal;
+}
