@@ -37,7 +37,12 @@ public static class RunsApi
     private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
     public const string SpecFolderHeader = "X-Spec-Folder", IdempotencyKeyHeader = "Idempotency-Key";
 
-    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddExceptionHandler<Problems>().AddOpenApi();
+    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddExceptionHandler<Problems>()
+        .AddOpenApi(document => document.AddOperationTransformer((operation, context, _) =>
+        {
+            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RequiredScope>().LastOrDefault()?.Scope is { } scope) operation.Description = $"Needs a key of scope {scope}.";
+            return Task.CompletedTask;
+        }));
 
     public static void MapRunsApi(this WebApplication app)
     {
