@@ -40,8 +40,8 @@ internal static class QueryBench
         await Time("list by tag and status", () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Status = "Failed" }, default));
         await Time("list by tag, name, status", () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Name = $"name-{random.Next(1000)}", Status = "Failed" }, default));
         await Time("list by time", () => queries.List(new RunFilter { From = middle, To = middle.AddDays(1) }, default));
-        await Time("lineage up", () => lineage.Trace(Digest(random.Next(runs / 10), 6), up: true, default));
-        await Time("lineage down", () => lineage.Trace(Digest(random.Next(runs / 10), 0), up: false, default));
+        await Time("lineage up", () => lineage.Trace(Digest(random.Next(runs / 10), 6), up: true, null, default));
+        await Time("lineage down", () => lineage.Trace(Digest(random.Next(runs / 10), 0), up: false, null, default));
 
         await using NpgsqlConnection connection = new(servers.Postgres);
         await connection.OpenAsync();
