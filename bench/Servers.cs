@@ -48,7 +48,7 @@ internal sealed class Servers : IAsyncDisposable
     public async Task<Process> Program(string sign, params string[] arguments)
     {
         ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "armoflow.dll"), .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts]) { RedirectStandardError = true };
-        start.Environment["DOTNET_TC_QuickJit"] = "0"; // as ./armoflow starts servers
+        start.Environment[arguments[0] == "worker" ? "DOTNET_TieredCompilation" : "DOTNET_TC_QuickJit"] = "0"; // as ./armoflow starts them
         Process process = Process.Start(start)!;
         _processes.Add(process);
         TaskCompletionSource announced = new();
