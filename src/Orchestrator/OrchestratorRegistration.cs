@@ -21,13 +21,18 @@ public static class OrchestratorRegistration
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
-    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<EvaluationJudge>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<DatasetWatcher>();
+    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<EvaluationJudge>().AddSingleton<EvidencePack>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<DatasetWatcher>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {
         bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().StoredInBooks();
         bus.AddConsumer<ProgressConsumer, ProgressConsumerDefinition>();
         bus.AddConsumer<DatasetArrivedConsumer, DatasetArrivedDefinition>();
+        if (OpenLineageClient.Configured is { } address)
+        {
+            bus.AddSingleton(new OpenLineageClient(address));
+            bus.AddConsumer<OpenLineageConsumer, OpenLineageDefinition>();
+        }
         bus.AddConsumer<EndedRunsConsumer, EndedRunsDefinition>();
     }
 }

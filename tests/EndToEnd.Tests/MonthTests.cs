@@ -145,6 +145,16 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         (await CommandLine.Succeed("audit", "verify", "--server", url)).Output.ShouldContain("whole");
         (await Events($"subject = 'run/{first}'")).Select(e => e["action"]!.GetValue<string>()).ShouldContain("run.submitted");
 
+        // And all of it for somebody who has neither server nor database, with a score that is asked about.
+        string table = Path.Combine(project.Folder, "trail.parquet"), archive = Path.Combine(project.Folder, "evidence.zip"), unpacked = Path.Combine(project.Folder, "evidence");
+        await CommandLine.Succeed("audit", "export", "--out", table, "--server", url);
+        (await CommandLine.Succeed("audit", "verify", "--export", table)).Output.ShouldContain("whole");
+        await CommandLine.Succeed("audit", "evidence", $"sample@{promotedVersion}", "--prompt", "please debug", "--response", "a clear answer", "--out", archive, "--server", url);
+        System.IO.Compression.ZipFile.ExtractToDirectory(archive, unpacked);
+        JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(unpacked, "score.json"), TestContext.Current.CancellationToken))!["model"]!.GetValue<string>().ShouldBe($"sample@{promotedVersion}");
+        JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(unpacked, "evaluations.json"), TestContext.Current.CancellationToken))!["evaluations"]!.AsArray().Count.ShouldBe(5);
+        (await CommandLine.Succeed("audit", "verify", "--export", Path.Combine(unpacked, "audit.jsonl"))).Output.ShouldContain("whole");
+
         string RowsOf(int day) => string.Concat(rows[(InitialRows + ((day - 1) * RowsADay))..(InitialRows + (day * RowsADay))].Select(r => r + "\n"));
         string Day(int day) => start.AddDays(day).AddHours(15).ToString("O", CultureInfo.InvariantCulture);
         async Task<JsonNode> Json(params string[] command) => (await CommandLine.Succeed([.. command, "--server", url, "--json"])).Json;

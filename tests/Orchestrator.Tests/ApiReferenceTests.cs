@@ -6,7 +6,8 @@ using Xunit;
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>docs/api.md is what the server's own OpenAPI document says, written out; ARMOFLOW_WRITE_DOCS=1 writes it anew.</summary>
-public sealed class ApiReferenceTests(AccessTests.Server server) : IClassFixture<AccessTests.Server>
+[Collection(ApiCollection.Name)]
+public sealed class ApiReferenceTests(AccessTests.Server server)
 {
     private static readonly string[] Methods = ["get", "post", "put", "patch", "delete"];
 

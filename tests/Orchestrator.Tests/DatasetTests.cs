@@ -125,6 +125,26 @@ public sealed class DatasetTests : IAsyncLifetime
         (await Runs()).Select(r => r.Trigger).ShouldBe(["policy retrain: 1 new rows in judge@2", "policy retrain: 3 new rows in judge@5"]);
     }
 
+    [Fact]
+    public async Task By_the_clock_a_policy_takes_what_has_arrived_before()
+    {
+        await Arrive(1);
+        await Policies.Put("retrain", Spec(new RetrainSpec { Cron = "0 4 * * *", DebounceSeconds = 0 }), default);
+        await Arrive(1);
+        await Later(TimeSpan.FromHours(2.5));
+        (await Runs()).ShouldBeEmpty("it is half past three");
+        _time.Advance(TimeSpan.FromHours(1));
+        await Arrive(1); // half past four: for tomorrow
+        await Look();
+        (await Runs()).Select(r => r.Trigger).ShouldBe(["policy retrain: 1 new rows in judge@2"]);
+        await End();
+        await Later(TimeSpan.FromHours(20));
+        (await Runs()).Count.ShouldBe(1);
+        await Later(TimeSpan.FromHours(4));
+        (await Runs()).Select(r => r.Trigger).ShouldContain("policy retrain: 1 new rows in judge@3");
+        (await Should.ThrowAsync<ArmoFlow.Orchestrator.Schedules.ScheduleException>(() => Policies.Put("other", Spec(new RetrainSpec { Cron = "at four" }), default))).Message.ShouldContain("five fields");
+    }
+
     [Theory]
     [InlineData(0.1, 9, 0)]
     [InlineData(0.1, 10, 1)]

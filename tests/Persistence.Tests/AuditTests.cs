@@ -140,7 +140,7 @@ public sealed class AuditTests : IAsyncLifetime
     {
         string path = Path.Combine(_folder, "export.jsonl");
         SignedHead head;
-        await using (FileStream stream = File.Create(path)) head = await Audit.Export(stream, default);
+        await using (FileStream stream = File.Create(path)) head = await Audit.Export(stream, asParquet: false, default);
         AuditHead end = new() { Sequence = head.Sequence, Hash = head.Hash };
         (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).IsWhole.ShouldBeTrue();
         string[] lines = await File.ReadAllLinesAsync(path, TestContext.Current.CancellationToken);
@@ -148,6 +148,10 @@ public sealed class AuditTests : IAsyncLifetime
         (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).BrokenAt.ShouldBe(10);
         await File.WriteAllLinesAsync(path, [lines[0].Replace("thing.changed", "thing.removed", StringComparison.Ordinal), .. lines[1..]], TestContext.Current.CancellationToken);
         (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).BrokenAt.ShouldBe(1);
+
+        string table = Path.Combine(_folder, "export.parquet");
+        await using (FileStream stream = File.Create(table)) (await Audit.Export(stream, asParquet: true, default)).Hash.ShouldBe(head.Hash);
+        (await AuditVerification.Verify(AuditBooks.ReadExport(table), end, default)).IsWhole.ShouldBeTrue("the table holds the same to the last digit of a time");
 
         using System.Security.Cryptography.ECDsa key = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256), other = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256);
         SignedHead signed = head.Sign(key);

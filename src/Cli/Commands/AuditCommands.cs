@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Security.Cryptography;
 using System.Text.Json;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Persistence.Audit;
@@ -13,8 +12,6 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>Who did what and when, and that nobody has changed it since.</summary>
 internal static class AuditCommands
 {
-    private const string KeyVariable = "ARMOFLOW_AUDIT_KEY";
-
     public static Command Audit() => new("audit", "Asks the trail of all changes, follows its chain of hashes, writes it out.") { Query(), Verify(), Export(), Head(), EvidenceCommand.Evidence() };
 
     private static Command Query()
@@ -82,20 +79,41 @@ internal static class AuditCommands
 
     private static Command Export()
     {
-        Option<string> output = new("--out", "-o") { Description = "The file to write (JSONL); FILE.head.json is written beside it.", Required = true };
+        Option<string> output = new("--out", "-o") { Description = "The file to write (JSONL, or Parquet where it ends in .parquet); FILE.head.json is written beside it.", Required = true };
         Option<string> workspace = Options.Workspace();
-        Command command = new("export", $"Writes all events to a file, with the head that they end with, signed where {KeyVariable} names a private key (PEM, ECDSA P-256).") { output, workspace };
+        Option<string?> server = Options.Server();
+        Command command = new("export", $"Writes all events to a file, with the head that they end with, signed where {AuditSigning.KeyVariable} names a private key (PEM, ECDSA P-256).") { output, workspace, server };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using ServiceProvider books = EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
             string path = parsed.GetRequiredValue(output);
-            SignedHead? head = null;
-            AtomicFile.Write(path, stream => head = books.GetRequiredService<AuditBooks>().Export(stream, cancel).GetAwaiter().GetResult());
-            await WriteHead(head!, HeadOf(path), cancel);
-            Console.Error.WriteLine($"{head!.Sequence:N0} events in {path}; verify with: armoflow audit verify --export {path}");
+            bool asParquet = AuditParquet.IsParquet(path);
+            SignedHead head;
+            if (parsed.GetValue(server) is { } url)
+            {
+                await using ServerClient client = new(url);
+                await client.Save(HttpMethod.Get, $"api/v1/audit/export?format={(asParquet ? "parquet" : "jsonl")}", null, path, cancel);
+                head = await EndOf(path);
+            }
+            else
+            {
+                await using ServiceProvider books = EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
+                SignedHead? written = null;
+                AtomicFile.Write(path, stream => written = books.GetRequiredService<AuditBooks>().Export(stream, asParquet, cancel).GetAwaiter().GetResult());
+                head = written!;
+            }
+            await WriteHead(head, HeadOf(path), cancel);
+            Console.Error.WriteLine($"{head.Sequence:N0} events in {path}; verify with: armoflow audit verify --export {path}");
             return ExitCodes.Done;
         });
         return command;
+    }
+
+    /// <summary>The head that an export ends with: its last event's.</summary>
+    private static async Task<SignedHead> EndOf(string export)
+    {
+        SignedHead head = new(0, AuditHead.Start, DateTimeOffset.UtcNow);
+        await foreach (AuditEvent e in AuditBooks.ReadExport(export)) head = head with { Sequence = e.Sequence, Hash = e.Hash };
+        return head;
     }
 
     private static Command Head()
@@ -103,13 +121,13 @@ internal static class AuditCommands
         Option<string?> output = new("--out", "-o") { Description = "The file to write; printed if left out. Keep it where nobody who owns the database can reach it." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
-        Command command = new("head", $"Takes down the trail's end as it is now, signed where {KeyVariable} names a private key.") { output, workspace, server };
+        Command command = new("head", $"Takes down the trail's end as it is now, signed where {AuditSigning.KeyVariable} names a private key.") { output, workspace, server };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IAuditSource source = IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             SignedHead head = await source.Head(cancel);
             if (parsed.GetValue(output) is { } path) await WriteHead(head, path, cancel);
-            else Terminal.PrintJson(Signed(head));
+            else Terminal.PrintJson(AuditSigning.Signed(head));
             return ExitCodes.Done;
         });
         return command;
@@ -119,7 +137,7 @@ internal static class AuditCommands
 
     private static async Task WriteHead(SignedHead head, string path, CancellationToken cancel)
     {
-        await File.WriteAllTextAsync(path + ".partial", JsonSerializer.Serialize(Signed(head), Terminal.Json) + "\n", cancel);
+        await File.WriteAllTextAsync(path + ".partial", JsonSerializer.Serialize(AuditSigning.Signed(head), Terminal.Json) + "\n", cancel);
         File.Move(path + ".partial", path, overwrite: true);
     }
 
@@ -127,15 +145,5 @@ internal static class AuditCommands
     {
         try { return JsonSerializer.Deserialize<SignedHead>(await File.ReadAllTextAsync(path, cancel), Terminal.Json)!; }
         catch (JsonException) { throw new UsageException($"{path}: not a head; expected a file of: armoflow audit head --out."); }
-    }
-
-    /// <summary>Signed where there is a key to sign with.</summary>
-    public static SignedHead Signed(SignedHead head)
-    {
-        if (Environment.GetEnvironmentVariable(KeyVariable) is not { Length: > 0 } path) return head;
-        using ECDsa key = ECDsa.Create();
-        try { key.ImportFromPem(File.ReadAllText(path)); }
-        catch (ArgumentException) { throw new UsageException($"{KeyVariable}: {path} holds no private key; expected PEM such as 'openssl ecparam -name prime256v1 -genkey -noout' writes."); }
-        return head.Sign(key);
     }
 }

@@ -111,6 +111,16 @@ internal sealed class ServerClient : IRunClient
         return await Read<T>(response, cancel);
     }
 
+    /// <summary>A call whose answer is a file.</summary>
+    public async Task Save(HttpMethod method, string path, object? body, string file, CancellationToken cancel)
+    {
+        using HttpRequestMessage request = new(method, path) { Content = body is null ? null : JsonContent.Create(body, options: Terminal.Json) };
+        using HttpResponseMessage response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+        if (!response.IsSuccessStatusCode) await Read<object>(response, cancel);
+        await using Stream stream = await response.Content.ReadAsStreamAsync(cancel);
+        AtomicFile.Write(file, stream.CopyTo);
+    }
+
     /// <summary>A call whose answer says nothing but that it was done.</summary>
     public async Task Do(HttpMethod method, string path, CancellationToken cancel)
     {

@@ -53,6 +53,10 @@ public sealed record RetrainSpec
     public double? NewShare { get; init; }
     public double AtMostEveryHours { get; init; }
 
+    /// <summary>Only at these times (five fields, UTC), for what has arrived before; null for at once.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Cron { get; init; }
+
     /// <summary>How long nothing more must have arrived.</summary>
     public double DebounceSeconds { get; init; } = 60;
 }

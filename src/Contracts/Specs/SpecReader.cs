@@ -52,11 +52,12 @@ public static class SpecReader
             Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation, model is not null) : model is not null ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec(),
             Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives", "approvals") is { } promotion ? Promotion(promotion) : null,
             Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
-            Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds") is { } retrain ? new RetrainSpec
+            Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain ? new RetrainSpec
             {
                 NewRows = retrain.Has("newRows") ? retrain.Integer("newRows", 0, 1, int.MaxValue) : null,
                 NewShare = retrain.Has("newShare") ? retrain.Number("newShare", 0, 0, 1e6, openMin: true) : null,
                 AtMostEveryHours = retrain.Number("atMostEveryHours", 0, 0, 1e5),
+                Cron = retrain.OptionalText("cron"),
                 DebounceSeconds = retrain.Number("debounceSeconds", 60, 0, 1e6),
             } : null,
         };

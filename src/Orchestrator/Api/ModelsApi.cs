@@ -1,5 +1,7 @@
+using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Orchestrator.Scoring;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
@@ -20,6 +22,17 @@ public sealed record ReasonRequest(string? Reason);
 
 public sealed record DescribeRequest(string? Notes, IReadOnlyList<string>? Tags);
 
+/// <summary>What evidence is wanted on.</summary>
+public sealed record EvidenceRequest
+{
+    /// <summary>NAME, NAME@ALIAS or NAME@VERSION.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>With the response: the score that is asked about.</summary>
+    public string? Prompt { get; init; }
+    public string? Response { get; init; }
+}
+
 /// <summary>The HTTP calls for the model registry.</summary>
 internal static class ModelsApi
 {
@@ -34,12 +47,22 @@ internal static class ModelsApi
         models.MapGet("{name}/aliases/{alias}", At).WithSummary("What an alias means, or meant at a time (at), as it was known at another (known).");
         models.MapPut("{name}/aliases/{alias}", Promote).Requires(Scope.Operator).WithSummary("Runs the version's gates and, if all hold or it is forced with a reason, lets the alias mean it; 202 while it waits for other people to ask too.");
         models.MapPost("{name}/aliases/{alias}/rollback", (string name, string alias, ReasonRequest? request, ModelRegistry registry, CancellationToken cancel) => registry.RollBack(name, alias, request?.Reason, cancel)).Requires(Scope.Operator).WithSummary("Lets an alias mean again what it meant before.");
+        models.MapPost("evidence", Evidence).WithSummary("One archive (zip) with what is known of a version, and of a score of it if one is asked about.");
         models.MapPatch("{name}/versions/{version:int}", async (string name, int version, DescribeRequest request, ModelRegistry registry, CancellationToken cancel) => await registry.Describe(await registry.Resolve($"{name}@{version}", cancel), request.Notes, request.Tags, cancel)).Requires(Scope.Operator).WithSummary("Sets a version's notes and tags.");
     }
 
     private static async Task<Results<Ok<AliasPeriod>, ProblemHttpResult>> At(string name, string alias, ModelRegistry registry, TimeProvider time, CancellationToken cancel, DateTimeOffset? at = null, DateTimeOffset? known = null) =>
         await registry.At(name, alias, at ?? time.GetUtcNow(), known, cancel) is { } period ? TypedResults.Ok(period)
             : TypedResults.Problem($"{name}@{alias} meant nothing then", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+
+    private static async Task<FileContentHttpResult> Evidence(EvidenceRequest request, ModelRegistry registry, EvidencePack pack, ScoreService scores, CancellationToken cancel)
+    {
+        ModelVersion version = await registry.Resolve(request.Model ?? "", cancel);
+        object? score = null;
+        if (request is { Prompt: { } prompt, Response: { } response })
+            score = new { model = $"{version.Model}@{version.Version}", prompt, response, explanation = (await scores.Score(null, version.RunId, [new ScoreItem([new ChatTurn("user", prompt), new ChatTurn("assistant", response)])], [], cancel)).Scores[0] };
+        return TypedResults.File(await pack.Pack(version, score, cancel), "application/zip", $"{version.Model}-{version.Version}-evidence.zip");
+    }
 
     private static async Task<Results<Ok<Promotion>, JsonHttpResult<Promotion>>> Promote(string name, string alias, AliasRequest request, ModelService service, CancellationToken cancel)
     {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
@@ -39,6 +40,12 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         if (policy.LastRunId is { } run && await db.Runs.AnyAsync(r => r.CorrelationId == run && !RunState.Ended.Contains(r.CurrentState), cancel)) return;
         string[] names = [.. policy.Versions.Keys];
         List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel), added = [.. files.Where(f => f.Version > policy.Versions[f.Dataset])];
+        if (when.Cron is { } cron && added.Count > 0)
+        {
+            // What has arrived before the newest of the policy's times; the rest waits for the next.
+            DateTimeOffset? due = new ScheduleTimes(cron, "UTC").Newest(added.Min(f => f.AddedAt), now).Due;
+            added.RemoveAll(f => due is null || f.AddedAt > due);
+        }
         if (added.Count == 0 || now - added.Max(f => f.AddedAt) < TimeSpan.FromSeconds(when.DebounceSeconds)) return;
         bool isCounted = added.All(f => f.Rows is not null);
         long rows = added.Sum(f => f.Rows ?? 0), before = files.Where(f => f.Version <= policy.Versions[f.Dataset]).Sum(f => f.Rows ?? 0);

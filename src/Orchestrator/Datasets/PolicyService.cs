@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
@@ -23,6 +24,7 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<PolicyDocument> Put(string name, RunSpec spec, CancellationToken cancel)
     {
         if (!DatasetReference.IsName(name)) throw new DatasetException($"policy '{name}': expected a name of letters, digits, '-', '_' and '.'.");
+        if (spec.Retrain?.Cron is { } cron) _ = new ScheduleTimes(cron, "UTC"); // refused here, not at its first time
         string[] read = [.. DatasetReference.FilesOf(spec).Select(DatasetReference.TryParse).OfType<DatasetReference>().Where(r => r.Version is null).Select(r => r.Name).Distinct()];
         if (read.Length == 0) throw new DatasetException($"policy '{name}': the spec reads no data set, so nothing would ever set it off. Name one among its files: dataset:NAME.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);

@@ -93,23 +93,31 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
     }
 
-    /// <summary>Writes all events, one JSON document a line, and returns the head that they end with.</summary>
-    public async Task<SignedHead> Export(Stream target, CancellationToken cancel)
+    /// <summary>Writes all events, one JSON document a line or as a Parquet table, and returns the head that they end with.</summary>
+    public async Task<SignedHead> Export(Stream target, bool asParquet, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction snapshot = await Snapshot(db, cancel);
         AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
-        await foreach (AuditEvent e in All(db).WithCancellation(cancel))
+        if (asParquet) await AuditParquet.Write(target, All(db), cancel);
+        else await WriteLines(target, All(db), cancel);
+        return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
+    }
+
+    public static async Task WriteLines(Stream target, IAsyncEnumerable<AuditEvent> events, CancellationToken cancel)
+    {
+        await foreach (AuditEvent e in events.WithCancellation(cancel))
         {
             await JsonSerializer.SerializeAsync(target, e, JsonSerializerOptions.Web, cancel);
-            target.WriteByte((byte)'\n');
+            await target.WriteAsync("\n"u8.ToArray(), cancel);
         }
-        return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
     }
 
     /// <summary>The events of an export, which needs no server and no database.</summary>
     /// <exception cref="JsonException">A line is no event.</exception>
-    public static async IAsyncEnumerable<AuditEvent> ReadExport(string path)
+    public static IAsyncEnumerable<AuditEvent> ReadExport(string path) => AuditParquet.IsParquet(path) ? AuditParquet.Read(path) : ReadLines(path);
+
+    private static async IAsyncEnumerable<AuditEvent> ReadLines(string path)
     {
         await foreach (string line in File.ReadLinesAsync(path))
             yield return JsonSerializer.Deserialize<AuditEvent>(line, JsonSerializerOptions.Web) ?? throw new JsonException("a line is null");

@@ -1,0 +1,73 @@
+using System.Net.Http.Json;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Steps;
+using MassTransit;
+using Microsoft.EntityFrameworkCore;
+
+namespace ArmoFlow.Orchestrator.Runs;
+
+/// <summary>
+/// Tells an OpenLineage server (ARMOFLOW_OPENLINEAGE_URL) of each run that ends: the files that it read and the artifacts that it
+/// made, by hash. A server that is away is tried again; what it never takes is set aside (runs faults).
+/// </summary>
+public sealed class OpenLineageConsumer(OpenLineageClient client, IDbContextFactory<ArmoFlowDbContext> contexts) : IConsumer<RunEnded>
+{
+    public async Task Consume(ConsumeContext<RunEnded> context)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(context.CancellationToken);
+        RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == context.Message.RunId, context.CancellationToken);
+        string?[] keys = [.. run.Steps.Select(s => s.Key)];
+        HashSet<string> made = [.. run.Artifacts.Values.Select(a => a.Sha256)];
+        List<StepArtifact> read = await db.StepArtifacts.AsNoTracking().Where(a => !a.IsOutput && keys.Contains(a.Key)).ToListAsync(context.CancellationToken);
+        var sources = read.Where(a => !made.Contains(a.Sha256)).DistinctBy(a => a.Sha256).Select(a => (a.Name, a.Sha256));
+        object Event(string type, DateTimeOffset at) => new
+        {
+            eventType = type,
+            eventTime = at,
+            producer = OpenLineageClient.Producer,
+            schemaURL = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+            run = new { runId = run.CorrelationId },
+            job = new { @namespace = "armoflow", name = run.Name },
+            inputs = sources.Select(s => Dataset(s.Name, s.Sha256)),
+            outputs = type == "START" ? [] : run.Artifacts.Select(a => Dataset($"{run.Name}/{a.Key}", a.Value.Sha256)),
+        };
+        await client.Send(Event("START", run.SubmittedAt), context.CancellationToken);
+        await client.Send(Event(run.CurrentState switch { "Completed" => "COMPLETE", "Cancelled" => "ABORT", _ => "FAIL" }, run.EndedAt ?? run.SubmittedAt), context.CancellationToken);
+    }
+
+    /// <summary>A version facet carries the hash: the same name with other bytes is another version.</summary>
+    private static object Dataset(string name, string sha256) => new
+    {
+        @namespace = "armoflow",
+        name,
+        facets = new { version = new { _producer = OpenLineageClient.Producer, _schemaURL = "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json", datasetVersion = sha256 } },
+    };
+}
+
+public sealed class OpenLineageDefinition : ConsumerDefinition<OpenLineageConsumer>
+{
+    public OpenLineageDefinition() => EndpointName = "openlineage";
+
+    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<OpenLineageConsumer> consumerConfigurator, IRegistrationContext context) =>
+        endpointConfigurator.UseMessageRetry(r => r.Exponential(8, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(2), TimeSpan.FromSeconds(2)));
+}
+
+/// <summary>Posts events; the address is the operator's, not a request's.</summary>
+public sealed class OpenLineageClient(Uri address) : IDisposable
+{
+    public const string Producer = "urn:armoflow";
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(15) };
+
+    /// <summary>Where events go; null for nowhere.</summary>
+    public static Uri? Configured => Uri.TryCreate(Environment.GetEnvironmentVariable("ARMOFLOW_OPENLINEAGE_URL"), UriKind.Absolute, out Uri? url) ? url : null;
+
+    public async Task Send(object lineageEvent, CancellationToken cancel)
+    {
+        using HttpResponseMessage response = await _http.PostAsJsonAsync(new Uri(address, "/api/v1/lineage"), lineageEvent, cancel);
+        response.EnsureSuccessStatusCode();
+    }
+
+    public void Dispose() => _http.Dispose();
+}
