@@ -98,6 +98,20 @@ public sealed class ScheduleTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_firing_whose_spec_cannot_be_run_says_why_and_the_next_is_tried_again()
+    {
+        await Schedules.Put(new Schedule { Name = "nightly", Cron = "0 2 * * *", Spec = new RunSpec { Name = "e", Folder = "/", Model = "gone@champion", Backbone = BackboneSpec.OfModel, Ratings = [], Preferences = [] } }, default);
+        for (int day = 1; day <= 2; day++)
+        {
+            _time.Advance(TimeSpan.FromDays(1));
+            await Runner.Fire("nightly", default);
+        }
+        IReadOnlyList<Firing> firings = await Firings();
+        firings.Select(f => (f.Outcome, f.RunId)).ShouldBe([(Firing.Skipped, null), (Firing.Skipped, null)]);
+        firings[0].Detail!.ShouldContain("no model 'gone'");
+    }
+
+    [Fact]
     public async Task While_a_run_is_in_progress_a_firing_is_skipped_or_waits_or_cancels_it()
     {
         await Add("0 * * * *", overlap: Overlap.Skip);

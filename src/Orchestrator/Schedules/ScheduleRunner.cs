@@ -51,7 +51,7 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         Firing? waiting = await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
         // Claimed by a condition on the row: of two that see the same end, one goes on.
         if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == Firing.Queued).ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, Firing.Submitted), cancel) == 0) return;
-        if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule) (waiting.Outcome, waiting.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, waiting.DueAt), cancel));
+        if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule) await Submit(db, schedule, waiting, cancel);
         else (waiting.Outcome, waiting.Detail) = (Firing.Skipped, "the schedule was removed while it waited");
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
@@ -73,18 +73,25 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
             (firing.Outcome, firing.Detail) = await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == Firing.Queued, cancel) ? (Firing.Skipped, "another firing waits already") : (Firing.Queued, $"waits for run {inProgress[0]}");
         else
         {
-            foreach (Guid run in inProgress)
+            await Submit(db, schedule, firing, cancel);
+            foreach (Guid run in firing.Outcome == Firing.Submitted ? inProgress : [])
             {
                 db.Note("run.cancel", $"run/{run}", after: new { reason = $"schedule {schedule.Name} fires again" });
                 await outbox.Save(db, new CancelRun(run), cancel);
             }
-            (firing.Outcome, firing.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, due), cancel));
         }
         db.Note("schedule.fired", $"schedule/{schedule.Name}", after: new { due, outcome = firing.Outcome, run = firing.RunId, detail = firing.Detail });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise(); // what is sent is there to be seen only now
         return firing;
+    }
+
+    /// <summary>Submits the spec, or enters why that cannot be, such as a model or data set that is no longer there.</summary>
+    private async Task Submit(ArmoFlowDbContext db, Schedule schedule, Firing firing, CancellationToken cancel)
+    {
+        try { (firing.Outcome, firing.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, firing.DueAt), cancel)); }
+        catch (RefusedException e) { (firing.Outcome, firing.Detail) = (Firing.Skipped, e.Message); }
     }
 
     private static object Column(ArmoFlowDbContext db, DateTimeOffset at) => db.Database.IsNpgsql() ? at : at.UtcDateTime.ToString("O", CultureInfo.InvariantCulture);

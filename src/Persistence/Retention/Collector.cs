@@ -31,6 +31,7 @@ public sealed record Collection(bool DryRun, IReadOnlyList<Collected> Artifacts,
 public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
     private const int Batch = 200;
+    private static readonly TimeSpan KeysKept = TimeSpan.FromDays(7); // of submissions; nobody asks again after so long
     private const string FeatureShard = "features that no kept run reads";
 
     /// <param name="rules">What is kept besides what must be.</param>
@@ -70,6 +71,8 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         if (!dryRun)
         {
             await FinishEarlier(db, kept, cancel);
+            DateTimeOffset old = now - KeysKept;
+            await db.SubmissionKeys.Where(s => s.At < old).ExecuteDeleteAsync(cancel);
             foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, cancel);
         }
         return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count, keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
