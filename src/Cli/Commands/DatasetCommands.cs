@@ -232,7 +232,7 @@ internal static class DatasetCommands
     }
 
     private static string When(RetrainSpec when) => string.Join(" or ", new[] { when.NewRows is { } rows ? $"{Number(rows)} new rows" : null, when.NewShare is { } share ? $"{share.ToString("p0", CultureInfo.InvariantCulture)} more rows" : null }.OfType<string>().DefaultIfEmpty("any new file"))
-        + (when.AtMostEveryHours > 0 ? string.Create(CultureInfo.InvariantCulture, $", at most every {when.AtMostEveryHours} h") : "");
+        + (when.AtMostEveryHours > 0 ? string.Create(CultureInfo.InvariantCulture, $", at most every {when.AtMostEveryHours} h") : "") + (when.Cron is { } cron ? $", by '{cron}' UTC" : "");
 
     private static Argument<string> Name() => new("name") { Description = "The data set's name." };
 
