@@ -30,7 +30,7 @@ public static class ArtifactNames
     {
         Conversations or Ratings or Preferences or Benchmark or IngestionReport => StepNames.Ingestion,
         Features or FeaturesReport => StepNames.Features,
-        Regression or RegressionReport => StepNames.Regression,
+        Regression or RegressionReport or ModelFeaturesReport => StepNames.Regression, // the last is another run's, as an evaluation's regression is
         Decorrelation or DecorrelationReport => StepNames.Decorrelation,
         Gating or GatingReport => StepNames.Gating,
         _ => StepNames.Evaluation,

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
@@ -10,6 +11,7 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Time.Testing;
 using Parquet.Serialization;
+using Parquet.Serialization.Attributes;
 using Shouldly;
 using Xunit;
 
@@ -104,6 +106,49 @@ public sealed class RetentionTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_a_run_has_come_to_refer_to_since_it_was_marked_stays_and_what_cannot_be_read_keeps_all_shards()
+    {
+        RunState old = await Complete("m", "1", "shard 1"), newest = await Complete("m", "2", "shard 2");
+        _time.Advance(TimeSpan.FromDays(60));
+        // Another run has reused the old one's regression between the marking and the removing.
+        RunState reusing = new() { CorrelationId = Guid.NewGuid() };
+        reusing.Open(Spec("o", "s"), _time.GetUtcNow());
+        (reusing.CurrentState, reusing.EndedAt) = ("Completed", _time.GetUtcNow().AddMinutes(1));
+        string reused = old.Artifacts[ArtifactNames.Regression].Sha256;
+        reusing.Artifacts[ArtifactNames.Regression] = old.Artifacts[ArtifactNames.Regression];
+        Collector collector = new(new HookedContexts(_services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), before: 2, async () =>
+        {
+            await using ArmoFlowDbContext db = await Context();
+            db.Runs.Add(reusing);
+            await db.SaveChangesAsync();
+        }), Store, _time);
+        (await collector.Collect(Rules, dryRun: false, default)).Artifacts.Select(a => a.Sha256).ShouldContain(reused, "it was marked");
+        (await Store.Has(reused, default)).ShouldBeTrue("and came to be referred to");
+        (await Store.Has(old.Artifacts[ArtifactNames.Gating].Sha256, default)).ShouldBeFalse();
+
+        RunState later = await Complete("m", "3", "shard 3");
+        _time.Advance(TimeSpan.FromDays(60));
+        await Store.Delete(later.Artifacts[ArtifactNames.Features].Sha256, default);
+        await Collector.Collect(Rules, dryRun: false, default);
+        (await Store.Has(Shard(later), default)).ShouldBeTrue("the table that would name it cannot be read");
+        (await Store.Has(Own(newest).First(), default)).ShouldBeFalse();
+    }
+
+    /// <summary>Lets something happen before one of the contexts that are asked for.</summary>
+    private sealed class HookedContexts(IDbContextFactory<ArmoFlowDbContext> contexts, int before, Func<Task> hook) : IDbContextFactory<ArmoFlowDbContext>
+    {
+        private int _asked;
+
+        public ArmoFlowDbContext CreateDbContext() => throw new NotSupportedException();
+
+        public async Task<ArmoFlowDbContext> CreateDbContextAsync(CancellationToken cancellationToken = default)
+        {
+            if (++_asked == before) await hook();
+            return await contexts.CreateDbContextAsync(cancellationToken);
+        }
+    }
+
+    [Fact]
     public async Task What_is_forgotten_is_in_no_later_run_and_the_models_that_used_it_are_known()
     {
         ForgettingBooks books = _services.GetRequiredService<ForgettingBooks>();
@@ -113,6 +158,9 @@ public sealed class RetentionTests : IAsyncLifetime
         await Complete("n", "3", "s3", conversations: [conversation], source: "spam");
         (await books.Users(Exclusion.Conversation, conversation, default)).Select(u => (u.Model, u.Version)).ShouldBe([("m", 1), ("n", 1)]);
         (await books.Users(Exclusion.Source, "spam", default)).Select(u => u.Model).ShouldBe(["n"]);
+        (await books.Users(Exclusion.Conversation, conversation, default)).ShouldAllBe(u => u.IsCertain);
+        await Store.Delete((await Find("m", 1)).Artifacts[ArtifactNames.Conversations].Sha256, default);
+        (await books.Users(Exclusion.Conversation, conversation, default)).Select(u => (u.Model, u.IsCertain)).ShouldBe([("m", false), ("n", true)], "what one read was collected: nobody can say");
         await books.Exclude(Exclusion.Conversation, conversation, "asked to", default);
         await books.Exclude(Exclusion.Conversation, conversation, "asked again", default);
         await books.Exclude(Exclusion.Source, "spam", "it is", default);
@@ -123,6 +171,13 @@ public sealed class RetentionTests : IAsyncLifetime
         spec.Forgotten.ShouldBe([conversation]);
         foreach ((string kind, string value, string reason, string said) in new[] { ("person", "x", "y", "expected conversation or source"), ("conversation", "x", "y", "hex digits"), ("source", "", "y", "a source's name"), ("source", "x", " ", "needs a reason") })
             (await Should.ThrowAsync<RetentionException>(() => books.Exclude(kind, value, reason, default))).Message.ShouldContain(said);
+    }
+
+    private async Task<RunState> Find(string model, int version)
+    {
+        await using ArmoFlowDbContext db = await Context();
+        Guid run = await db.ModelVersions.Where(v => v.Model == model && v.Version == version).Select(v => v.RunId).SingleAsync();
+        return await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == run);
     }
 
     private static RunSpec Spec(string name, params string[] sources) => new()
@@ -149,8 +204,8 @@ public sealed class RetentionTests : IAsyncLifetime
         if (state == "Completed") run.EndedAt = _time.GetUtcNow();
         foreach (string name in new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }) run.Artifacts[name] = await Store.PutText($"{name} {weights}");
         ArtifactRef features = await Store.PutText(shard);
-        run.Artifacts[ArtifactNames.Features] = await Store.Put(path => Write(path, [new ShardRow { shard = features.Sha256, id = weights }]));
-        if (conversations is not null) run.Artifacts[ArtifactNames.Conversations] = await Store.Put(path => Write(path, [.. conversations.Select(c => new ShardRow { id = c, shard = weights })]));
+        run.Artifacts[ArtifactNames.Features] = await Store.Put(path => Write(path, [new ShardRow { Shard = features.Sha256, Id = weights }]));
+        if (conversations is not null) run.Artifacts[ArtifactNames.Conversations] = await Store.Put(path => Write(path, [.. conversations.Select(c => new ShardRow { Id = c, Shard = weights })]));
         _shards[run.CorrelationId] = features.Sha256;
         await using ArmoFlowDbContext db = await Context();
         db.Runs.Add(run);
@@ -166,16 +221,14 @@ public sealed class RetentionTests : IAsyncLifetime
         await ParquetSerializer.SerializeAsync(rows, stream);
     }
 
-#pragma warning disable IDE1006, CA1812 // columns of the tables are named so
     private sealed class ShardRow
     {
-        [Parquet.Serialization.Attributes.ParquetRequired]
-        public string id { get; set; } = "";
+        [JsonPropertyName("id"), ParquetRequired]
+        public string Id { get; set; } = "";
 
-        [Parquet.Serialization.Attributes.ParquetRequired]
-        public string shard { get; set; } = "";
+        [JsonPropertyName("shard"), ParquetRequired]
+        public string Shard { get; set; } = "";
     }
-#pragma warning restore IDE1006, CA1812
 
     private Task<ArmoFlowDbContext> Context() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

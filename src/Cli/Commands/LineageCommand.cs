@@ -32,7 +32,7 @@ internal static class LineageCommand
                 IReadOnlyList<UsedBy> users = await Books.Ask(url, folder, books => books.GetRequiredService<ForgettingBooks>().Users(Exclusion.Conversation, id, cancel), client => client.Get<IReadOnlyList<UsedBy>>($"api/v1/lineage/conversations/{Uri.EscapeDataString(id)}", cancel));
                 if (asJson) Terminal.PrintJson(users);
                 else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");
-                else foreach (UsedBy u in users) Console.Out.WriteLine($"{u.Model}@{u.Version}  run {u.RunId}");
+                else RunTables.Users(users);
                 return ExitCodes.Done;
             }
             string sha256 = await Digest(parsed.GetValue(what) ?? throw new UsageException("name an artifact's sha256 or a file, or give --conversation ID."), cancel);

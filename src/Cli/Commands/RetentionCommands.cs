@@ -71,7 +71,7 @@ internal static class RetentionCommands
             else
             {
                 Console.Error.WriteLine($"{what} {which}: no run reads it from now on; {(forgotten.UsedBy.Count == 0 ? "no model was made with it" : "made with it:")}");
-                foreach (UsedBy u in forgotten.UsedBy) Console.Out.WriteLine($"{u.Model}@{u.Version}  run {u.RunId}");
+                RunTables.Users(forgotten.UsedBy);
                 foreach (Guid run in forgotten.Retrains) Console.Error.WriteLine($"retrain: run {run}");
             }
             return ExitCodes.Done;

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli.Commands;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Retention;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Runs;
@@ -92,4 +93,10 @@ internal static class RunTables
 
     private static string Number(JsonNode? node, string format) => node is JsonValue value ? value.GetValue<double>().ToString(format, CultureInfo.InvariantCulture) : "–";
     private static string Percent(JsonNode? node) => node is JsonValue value ? value.GetValue<double>().ToString("p1", CultureInfo.InvariantCulture) : "–";
+
+    /// <summary>Versions that were made with something, a line each.</summary>
+    public static void Users(IEnumerable<UsedBy> users)
+    {
+        foreach (UsedBy u in users) Console.Out.WriteLine($"{u.Model}@{u.Version}  run {u.RunId}{(u.IsCertain ? "" : "  not known: what it read was collected")}");
+    }
 }

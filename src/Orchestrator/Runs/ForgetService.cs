@@ -27,11 +27,11 @@ public sealed class ForgetService(ForgettingBooks books, RunService runs, Outbox
         Exclusion exclusion = await books.Exclude(kind, value, reason, cancel);
         IReadOnlyList<UsedBy> users = await books.Users(kind, value, cancel);
         List<Guid> retrains = [];
-        if (retrain && users.Count > 0)
+        if (retrain && users.Any(u => u.IsCertain))
         {
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
             await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-            foreach (UsedBy newest in users.GroupBy(u => u.Model).Select(g => g.MaxBy(u => u.Version)!))
+            foreach (UsedBy newest in users.Where(u => u.IsCertain).GroupBy(u => u.Model).Select(g => g.MaxBy(u => u.Version)!))
             {
                 RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == newest.RunId, cancel);
                 retrains.Add(await runs.Submit(db, run.Spec, $"forget {kind} {value}", cancel));

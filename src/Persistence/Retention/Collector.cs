@@ -58,12 +58,10 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         await foreach (var log in db.StepLogs.Where(l => l.Sha256 != null && l.EndedAt < before).Select(l => new { l.RunId, l.Sha256 }).AsAsyncEnumerable().WithCancellation(cancel))
             if (keptRuns.ContainsKey(log.RunId)) kept.Add(log.Sha256!);
             else candidates.TryAdd(log.Sha256!, $"log of run {log.RunId}");
-        foreach (string table in featureTables.Distinct()) kept.UnionWith(await ShardsOf(table, cancel));
-        // Shards of runs in progress are in no table yet: nothing younger than the limit goes.
-        List<string> keptKeys = await db.StepResults.Where(r => r.CreatedAt >= before).Select(r => r.Key).ToListAsync(cancel);
-        kept.UnionWith(await db.StepArtifacts.Where(a => keptKeys.Contains(a.Key)).Select(a => a.Sha256).ToListAsync(cancel));
-        if (!await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel))
-            foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel)) candidates.TryAdd(shard, FeatureShard);
+        kept.UnionWith(await db.StepArtifacts.Where(a => db.StepResults.Any(r => r.Key == a.Key && r.CreatedAt >= before)).Select(a => a.Sha256).ToListAsync(cancel)); // a run that begins may reuse these
+        if (await ShardsOf(featureTables, cancel) is { } read && !await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel)) // shards of a run in progress are in no table yet
+            foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel))
+                if (!read.Contains(shard)) candidates.TryAdd(shard, FeatureShard);
 
         List<Collected> goes = [];
         foreach ((string sha256, string why) in candidates.Where(c => !kept.Contains(c.Key)))
@@ -73,7 +71,7 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             await FinishEarlier(db, kept, cancel);
             DateTimeOffset old = now - KeysKept;
             await db.SubmissionKeys.Where(s => s.At < old).ExecuteDeleteAsync(cancel);
-            foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, cancel);
+            foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, now, cancel);
         }
         return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count, keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
     }
@@ -86,30 +84,45 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         foreach (var run in await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState) || r.EndedAt == null || r.EndedAt >= before).Select(r => new { r.CorrelationId, r.CurrentState }).ToListAsync(cancel))
             kept.TryAdd(run.CorrelationId, RunState.Ended.Contains(run.CurrentState) ? "recent" : "in progress");
         HashSet<(string, int)> aliased = [.. (await db.AliasPeriods.Select(p => new { p.Model, p.Version }).Distinct().ToListAsync(cancel)).Select(p => (p.Model, p.Version))];
-        HashSet<(string, int)> versions = [];
+        HashSet<(string, int)> keptVersions = [];
         foreach (var model in (await db.ModelVersions.AsNoTracking().ToListAsync(cancel)).GroupBy(v => v.Model))
             foreach (var (version, rank) in model.OrderByDescending(v => v.Version).Select((v, i) => (v, i)))
             {
                 string? why = held.Contains($"model/{version.Model}") ? "legal hold" : aliased.Contains((version.Model, version.Version)) ? "an alias meant it" : rank < rules.KeepLast ? "newest versions" : null;
                 if (why is null) continue;
                 kept.TryAdd(version.RunId, why);
-                versions.Add((version.Model, version.Version));
+                keptVersions.Add((version.Model, version.Version));
             }
         foreach (var evaluation in await db.ModelEvaluations.Select(e => new { e.RunId, e.Model, e.Version }).ToListAsync(cancel))
-            if (aliased.Contains((evaluation.Model, evaluation.Version)) || held.Contains($"model/{evaluation.Model}")) kept.TryAdd(evaluation.RunId, "evaluation of a kept version");
+            if (keptVersions.Contains((evaluation.Model, evaluation.Version))) kept.TryAdd(evaluation.RunId, "evaluation of a kept version");
         foreach (string subject in held)
             if (subject.StartsWith("run/", StringComparison.Ordinal) && Guid.TryParse(subject["run/".Length..], out Guid id)) kept[id] = "legal hold";
         return kept;
     }
 
-    private async Task<HashSet<string>> ShardsOf(string table, CancellationToken cancel) => await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "shard", cancel);
+    /// <summary>The shards that feature tables name; null where one of the tables cannot be read, and so nobody knows.</summary>
+    private async Task<HashSet<string>?> ShardsOf(IEnumerable<string> tables, CancellationToken cancel)
+    {
+        HashSet<string> shards = [];
+        try
+        {
+            foreach (string table in tables.Distinct()) shards.UnionWith(await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "shard", cancel));
+            return shards;
+        }
+        catch (ArtifactLostException) { return null; }
+    }
 
     /// <summary>Tombstones first, then the bytes: cut short in between, the next collection goes on with them.</summary>
-    private async Task Remove(Collected[] batch, CancellationToken cancel)
+    private async Task Remove(Collected[] marked, DateTimeOffset markedAt, CancellationToken cancel)
     {
-        string[] hashes = [.. batch.Select(b => b.Sha256)];
+        Collected[] batch;
+        string[] hashes;
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
         {
+            // What a run has come to refer to since it was marked, by reusing a step, stays.
+            HashSet<string> since = [.. (await db.Runs.AsNoTracking().Where(r => !RunState.Ended.Contains(r.CurrentState) || r.EndedAt >= markedAt).ToListAsync(cancel)).SelectMany(r => r.Artifacts.Values).Select(a => a.Sha256)];
+            batch = [.. marked.Where(m => !since.Contains(m.Sha256))];
+            hashes = [.. batch.Select(b => b.Sha256)];
             await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
             HashSet<string> buried = [.. await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).Select(t => t.Sha256).ToListAsync(cancel)];
             db.Tombstones.AddRange(batch.Where(b => !buried.Contains(b.Sha256)).Select(b => new Tombstone { Sha256 = b.Sha256, Bytes = b.Bytes, Why = b.Why, At = time.GetUtcNow() }));

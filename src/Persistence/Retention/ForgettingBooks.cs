@@ -9,7 +9,11 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Retention;
 
 /// <summary>A model's version that was made with something.</summary>
-public sealed record UsedBy(string Model, int Version, Guid RunId);
+/// <param name="Model">The model.</param>
+/// <param name="Version">Its version.</param>
+/// <param name="RunId">The run that made it.</param>
+/// <param name="IsCertain">False where the table of what the run read is gone (gc), and so nobody can say.</param>
+public sealed record UsedBy(string Model, int Version, Guid RunId, bool IsCertain = true);
 
 /// <summary>What no run is to read any more, and which models have.</summary>
 public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
@@ -41,19 +45,20 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<UsedBy> users = [];
-        Dictionary<string, bool> tables = [];
+        Dictionary<string, bool?> tables = [];
         foreach (ModelVersion version in await db.ModelVersions.AsNoTracking().OrderBy(v => v.Model).ThenBy(v => v.Version).ToListAsync(cancel))
         {
             RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == version.RunId, cancel);
-            if (kind == Exclusion.Source ? run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value) : run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table) && await Holds(table.Sha256))
-                users.Add(new UsedBy(version.Model, version.Version, version.RunId));
+            bool? isUsed = kind == Exclusion.Source ? run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value) : run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table) ? await Holds(table.Sha256) : false;
+            if (isUsed != false) users.Add(new UsedBy(version.Model, version.Version, version.RunId, isUsed is not null));
         }
         return users;
 
-        async Task<bool> Holds(string table)
+        async Task<bool?> Holds(string table)
         {
-            if (!tables.TryGetValue(table, out bool holds)) tables[table] = holds = (await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "id", cancel)).Contains(value);
-            return holds;
+            if (tables.TryGetValue(table, out bool? known)) return known;
+            try { return tables[table] = (await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "id", cancel)).Contains(value); }
+            catch (ArtifactLostException) { return tables[table] = null; }
         }
     }
 
