@@ -85,6 +85,22 @@ public sealed class AlertTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_evaluation_that_cannot_be_judged_yet_keeps_nobody_else_waiting()
+    {
+        await Train(score: 0.9);
+        Guid stuck = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }), other = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 });
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == stuck, TestContext.Current.CancellationToken);
+            run.Artifacts[ArtifactNames.BenchmarkOutcomes] = new ArtifactRef(new string('0', 64), 1);
+            await db.SaveChangesAsync(TestContext.Current.CancellationToken);
+        }
+        await _services.GetRequiredService<EvaluationJudge>().JudgePending(default);
+        (await Books.Alerts("m", 10, default)).Select(a => a.RunId).ShouldBe([other]);
+        (await Books.Pending(default)).ShouldBe([stuck], "it is tried again");
+    }
+
+    [Fact]
     public async Task A_webhook_that_is_away_is_told_when_it_is_back_and_can_tell_who_told_it()
     {
         List<(string Body, string Signature, string Timestamp, string Delivery)> received = [];

@@ -21,8 +21,9 @@ public sealed record WebhookOptions(string? Secret, bool AllowsLocal)
 }
 
 /// <summary>
-/// Has evaluations judged that have ended, and posts their alerts to webhooks until these answer with success: at once, and then ever more seldom. The receiver sees an alert
-/// at least once; the header X-ArmoFlow-Delivery tells copies apart, and X-ArmoFlow-Signature is the HMAC-SHA256 of time and body.
+/// Has evaluations judged that have ended, and posts their alerts to webhooks until these answer with success: at once, and then
+/// ever more seldom. The receiver sees an alert at least once; the header X-ArmoFlow-Delivery tells copies apart, and
+/// X-ArmoFlow-Signature is the HMAC-SHA256 of time and body.
 /// </summary>
 public sealed class AlertDelivery(AlertBooks books, EvaluationJudge judge, AlertSignal signal, WebhookOptions options, TimeProvider time, ILogger<AlertDelivery> log) : BackgroundService
 {

@@ -14,7 +14,11 @@ public sealed class EvaluationJudge(IDbContextFactory<ArmoFlowDbContext> context
 {
     public async Task JudgePending(CancellationToken cancel)
     {
-        foreach (Guid run in await books.Pending(cancel)) await Judge(run, cancel);
+        foreach (Guid run in await books.Pending(cancel))
+        {
+            try { await Judge(run, cancel); }
+            catch (Exception e) when (e is RefusedException or IOException) { log.LogWarning("evaluation {Run} cannot be judged: {Message}; trying again", run, e.Message); } // the others, and their alerts, do not wait for it
+        }
     }
 
     private async Task Judge(Guid id, CancellationToken cancel)

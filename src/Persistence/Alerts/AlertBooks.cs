@@ -57,11 +57,11 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         return await db.ModelEvaluations.AsNoTracking().Where(e => e.Model == model).OrderByDescending(e => e.At).Take(limit).ToListAsync(cancel);
     }
 
-    /// <summary>Alerts, newest first; of all models if none is named.</summary>
-    public async Task<IReadOnlyList<Alert>> Alerts(string? model, int limit, CancellationToken cancel)
+    /// <summary>A model's alerts, newest first.</summary>
+    public async Task<IReadOnlyList<Alert>> Alerts(string model, int limit, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Alerts.AsNoTracking().Where(a => model == null || a.Model == model).OrderByDescending(a => a.Id).Take(limit).ToListAsync(cancel);
+        return await db.Alerts.AsNoTracking().Where(a => a.Model == model).OrderByDescending(a => a.Id).Take(limit).ToListAsync(cancel);
     }
 
     /// <summary>An alert whose time has come, kept from other orchestrators for a minute; null if there is none.</summary>
