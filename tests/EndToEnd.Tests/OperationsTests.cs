@@ -4,7 +4,10 @@ using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.Workers.Evaluation;
 using Shouldly;
 using Xunit;
 
@@ -99,6 +102,8 @@ public class OperationsTests
         answer["pairs"]![0]!["chosenWins"]!.GetValue<bool>().ShouldBe(expected[0] > expected[1]);
         (await Post("/api/v1/score", new { run, prompt = texts[0].Prompt, response = texts[0].Response, steer = new[] { "safety=1" }, explain = false }))["scores"]![0]!["score"]!.GetValue<double>().ShouldBe(steered, 1e-6 * Math.Max(1, Math.Abs(steered)));
 
+        await ScoresAreThoseOfTheSteps();
+
         // As OpenRLHF's trainers do: prompt and response in the model's template, the address in --remote_rm_url.
         string[] query = [.. texts.Select(t => ChatTemplate.Render([new Message("user", t.Prompt), new Message("assistant", t.Response)], first: true))];
         JsonNode reward = await Post("/get_reward?model=sample", new { query, prompts = query, labels = query });
@@ -118,6 +123,30 @@ public class OperationsTests
         (await http.GetStringAsync(new Uri("/api/v1/audit?where=actor%3D'key ada'", UriKind.Relative), TestContext.Current.CancellationToken)).ShouldContain("model.promoted");
         server.Kill();
         await server.WaitForExitAsync(TestContext.Current.CancellationToken);
+
+        // From the features that 'step features' writes, and the run's weights; and as many pairs right as 'step evaluation' counts.
+        async Task ScoresAreThoseOfTheSteps()
+        {
+            string F(string name) => Path.Combine(project.Folder, name);
+            foreach (string part in new[] { "regression", "decorrelation", "gating" }) await CommandLine.Succeed(["artifacts", "get", run, part, "--out", F($"{part}.safetensors"), .. at]);
+            await CommandLine.Succeed("step", "features", "--backbone", F("backbone"), "--input", project.Data("benchmark.jsonl"), "--kind", "pairs", "--out", F("b.safetensors"));
+            JsonNode[] rows = [.. File.ReadLines(project.Data("benchmark.jsonl")).Select(l => JsonNode.Parse(l)!)];
+            File.WriteAllLines(F("subsets.txt"), rows.Select(_ => "llmbar-natural"));
+            await CommandLine.Succeed("step", "evaluation", "--features", F("b.safetensors"), "--subsets", F("subsets.txt"), "--regression", F("regression.safetensors"), "--transform", F("decorrelation.safetensors"), "--gating", F("gating.safetensors"), "--out", F("e.json"));
+            JsonArray served = (await Post("/api/v1/score", new { model = "sample@champion", pairs = rows.Select(r => new { prompt = r["prompt"]!.GetValue<string>(), chosen = r["chosen"]!.GetValue<string>(), rejected = r["rejected"]!.GetValue<string>() }) }))["pairs"]!.AsArray();
+            served.Count(p => p!["chosenWins"]!.GetValue<bool>()).ShouldBe(JsonNode.Parse(File.ReadAllText(F("e.json")))!["subsets"]!["llmbar-natural"]!["correct"]!.GetValue<int>());
+
+            TrainedModel model = EvaluationConsumer.Model(["helpfulness", "safety", "clarity", "verbosity"], F("regression.safetensors"), F("decorrelation.safetensors"), F("gating.safetensors"));
+            using SafetensorsFile features = new(F("b.safetensors"));
+            float[] embeddings = features.LoadFloats("embeddings"), prompts = features.LoadFloats("prompt_embeddings");
+            int d = (int)features.Entry("embeddings").Shape[2];
+            for (int i = 0; i < rows.Length; i++)
+                foreach ((string side, int at) in new[] { ("chosen", 2 * i), ("rejected", (2 * i) + 1) })
+                {
+                    double step = model.Explain(embeddings[(at * d)..((at + 1) * d)], prompts[(at * d)..((at + 1) * d)]).Score;
+                    served[i]![side]!["score"]!.GetValue<double>().ShouldBe(step, 1e-4 * Math.Max(1, Math.Abs(step)), "features differ by 1e-5 at most, times β");
+                }
+        }
 
         async Task<JsonNode> Post(string path, object body)
         {

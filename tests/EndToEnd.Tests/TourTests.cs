@@ -39,7 +39,7 @@ public partial class TourTests
 
     private static async Task Take(string page, string before, int blocks)
     {
-        string text = await File.ReadAllTextAsync(Path.Combine(Root(), "docs", page), TestContext.Current.CancellationToken), folder = Directory.CreateTempSubdirectory("armoflow-tour-").FullName;
+        string text = await File.ReadAllTextAsync(Path.Combine(HouseTests.Root(), "docs", page), TestContext.Current.CancellationToken), folder = Directory.CreateTempSubdirectory("armoflow-tour-").FullName;
         Block().Count(text).ShouldBeGreaterThanOrEqualTo(blocks);
         string address = $"localhost:{Cluster.FreePort()}";
         string script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT\n" + (before + string.Join('\n', Block().Matches(text).Select(m => m.Groups[1].Value))).Replace("armoflow serve &", $"armoflow serve --urls http://{address} &", StringComparison.Ordinal).Replace("localhost:5080", address, StringComparison.Ordinal);
@@ -59,13 +59,6 @@ public partial class TourTests
             shell.ExitCode.ShouldBe(0, $"{await output}\n{await error}");
         }
         finally { Directory.Delete(folder, recursive: true); }
-    }
-
-    private static string Root()
-    {
-        string? folder = AppContext.BaseDirectory;
-        while (folder is not null && !File.Exists(Path.Combine(folder, "ArmoFlow.sln"))) folder = Path.GetDirectoryName(folder);
-        return folder ?? throw new InvalidOperationException("the tests run outside of the repository");
     }
 
     [GeneratedRegex("^```bash\n(.*?)^```$", RegexOptions.Singleline | RegexOptions.Multiline)]

@@ -120,6 +120,12 @@ public sealed partial class AccessTests(AccessTests.Server server)
     [InlineData("GET", "/api/v1/faults/'%20or%201%3D1")]
     [InlineData("POST", "/api/v1/faults/%2e%2e/redeliver")]
     [InlineData("GET", "/api/v1/runs?tag=a%0d%0aSet-Cookie:%20b")]
+    [InlineData("GET", "/api/v1/lineage/conversations/'%20or%201%3D1%20--")]
+    [InlineData("GET", "/api/v1/audit/export?format=..%2f..%2fetc%2fpasswd")]
+    [InlineData("GET", "/api/v1/models/'%3B%20drop%20table%20runs/evaluations?limit=-1")]
+    [InlineData("GET", "/api/v1/models/..%2f..%2fetc/alerts")]
+    [InlineData("DELETE", "/api/v1/holds?subject='%20or%201%3D1")]
+    [InlineData("DELETE", "/api/v1/datasets/judge/watches?address=..%2f..%2fetc")]
     public async Task Paths_and_filters_that_mean_something_elsewhere_mean_nothing_here(string method, string path)
     {
         using HttpRequestMessage request = Request(method, path, server.Keys["Admin"]);
