@@ -21,3 +21,6 @@ public abstract class RefusedException(string message, Refusal refusal) : Except
 {
     public Refusal Refusal { get; } = refusal;
 }
+
+/// <summary>A setting of the environment is not what it should be.</summary>
+public sealed class SettingException(string message) : RefusedException(message, Refusal.Unusable);

@@ -27,7 +27,7 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         foreach (RetrainPolicy policy in policies)
         {
             try { await Look(policy, cancel); }
-            catch (DatasetException e) { log.LogWarning("policy {Policy}: {Message}", policy.Name, e.Message); } // the others have their turn all the same
+            catch (RefusedException e) { log.LogWarning("policy {Policy}: {Message}", policy.Name, e.Message); } // the others have their turn all the same
         }
     }
 

@@ -58,10 +58,13 @@ public sealed class OpenLineageDefinition : ConsumerDefinition<OpenLineageConsum
 public sealed class OpenLineageClient(Uri address) : IDisposable
 {
     public const string Producer = "urn:armoflow";
+    private const string Variable = "ARMOFLOW_OPENLINEAGE_URL";
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(15) };
 
     /// <summary>Where events go; null for nowhere.</summary>
-    public static Uri? Configured => Uri.TryCreate(Environment.GetEnvironmentVariable("ARMOFLOW_OPENLINEAGE_URL"), UriKind.Absolute, out Uri? url) ? url : null;
+    /// <exception cref="SettingException">The address is none.</exception>
+    public static Uri? Configured => Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } text ? null
+        : Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https" ? url : throw new SettingException($"{Variable}: '{text}'; expected an address such as http://host:5000.");
 
     public async Task Send(object lineageEvent, CancellationToken cancel)
     {

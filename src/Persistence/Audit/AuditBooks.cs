@@ -104,7 +104,7 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
     }
 
-    public static async Task WriteLines(Stream target, IAsyncEnumerable<AuditEvent> events, CancellationToken cancel)
+    private static async Task WriteLines(Stream target, IAsyncEnumerable<AuditEvent> events, CancellationToken cancel)
     {
         await foreach (AuditEvent e in events.WithCancellation(cancel))
         {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Serialization;
 using Parquet;
 using Parquet.Serialization;
 using Parquet.Serialization.Attributes;
@@ -27,35 +28,40 @@ public static class AuditParquet
         }
     }
 
-#pragma warning disable IDE1006, CA1812 // the table's columns are named so
     private sealed class Row
     {
-        public long sequence { get; set; }
+        [JsonPropertyName("sequence")]
+        public long Sequence { get; set; }
 
-        [ParquetRequired]
-        public string at { get; set; } = "";
+        [JsonPropertyName("at"), ParquetRequired]
+        public string At { get; set; } = "";
 
-        [ParquetRequired]
-        public string actor { get; set; } = "";
+        [JsonPropertyName("actor"), ParquetRequired]
+        public string Actor { get; set; } = "";
 
-        [ParquetRequired]
-        public string action { get; set; } = "";
+        [JsonPropertyName("action"), ParquetRequired]
+        public string Action { get; set; } = "";
 
-        [ParquetRequired]
-        public string subject { get; set; } = "";
-        public string? before { get; set; }
-        public string? after { get; set; }
-        public string? request_id { get; set; }
+        [JsonPropertyName("subject"), ParquetRequired]
+        public string Subject { get; set; } = "";
 
-        [ParquetRequired]
-        public string previous_hash { get; set; } = "";
+        [JsonPropertyName("before")]
+        public string? Before { get; set; }
 
-        [ParquetRequired]
-        public string hash { get; set; } = "";
+        [JsonPropertyName("after")]
+        public string? After { get; set; }
 
-        public static Row Of(AuditEvent e) => new() { sequence = e.Sequence, at = e.At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture), actor = e.Actor, action = e.Action, subject = e.Subject, before = e.Before, after = e.After, request_id = e.RequestId, previous_hash = e.PreviousHash, hash = e.Hash };
+        [JsonPropertyName("request_id")]
+        public string? RequestId { get; set; }
 
-        public AuditEvent ToEvent() => new() { Sequence = sequence, At = DateTimeOffset.Parse(at, CultureInfo.InvariantCulture), Actor = actor, Action = action, Subject = subject, Before = before, After = after, RequestId = request_id, PreviousHash = previous_hash, Hash = hash };
+        [JsonPropertyName("previous_hash"), ParquetRequired]
+        public string PreviousHash { get; set; } = "";
+
+        [JsonPropertyName("hash"), ParquetRequired]
+        public string Hash { get; set; } = "";
+
+        public static Row Of(AuditEvent e) => new() { Sequence = e.Sequence, At = e.At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture), Actor = e.Actor, Action = e.Action, Subject = e.Subject, Before = e.Before, After = e.After, RequestId = e.RequestId, PreviousHash = e.PreviousHash, Hash = e.Hash };
+
+        public AuditEvent ToEvent() => new() { Sequence = Sequence, At = DateTimeOffset.Parse(At, CultureInfo.InvariantCulture), Actor = Actor, Action = Action, Subject = Subject, Before = Before, After = After, RequestId = RequestId, PreviousHash = PreviousHash, Hash = Hash };
     }
-#pragma warning restore IDE1006, CA1812
 }

@@ -7,16 +7,13 @@ public static class AuditSigning
 {
     public const string KeyVariable = "ARMOFLOW_AUDIT_KEY";
 
-    /// <exception cref="AuditKeyException">The file holds no private key.</exception>
+    /// <exception cref="SettingException">The file holds no private key.</exception>
     public static SignedHead Signed(SignedHead head)
     {
         if (Environment.GetEnvironmentVariable(KeyVariable) is not { Length: > 0 } path) return head;
         using ECDsa key = ECDsa.Create();
         try { key.ImportFromPem(File.ReadAllText(path)); }
-        catch (Exception e) when (e is ArgumentException or IOException) { throw new AuditKeyException($"{KeyVariable}: {path} holds no private key; expected PEM such as 'openssl ecparam -name prime256v1 -genkey -noout' writes."); }
+        catch (Exception e) when (e is ArgumentException or IOException) { throw new SettingException($"{KeyVariable}: {path} holds no private key; expected PEM such as 'openssl ecparam -name prime256v1 -genkey -noout' writes."); }
         return head.Sign(key);
     }
 }
-
-/// <summary>There is no key to sign with where there should be one.</summary>
-public sealed class AuditKeyException(string message) : RefusedException(message, Refusal.Unusable);

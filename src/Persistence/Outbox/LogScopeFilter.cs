@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Persistence.Outbox;
 
-/// <summary>What is logged while a message of a run is dealt with carries the run's id and, for a step's message, the step's name.</summary>
+/// <summary>What is logged while a message of a run is dealt with carries the run's id, the queue, which names the step, and the message's kind.</summary>
 public sealed class LogScopeFilter<T>(ILogger<LogScopeFilter<T>> log) : IFilter<ConsumeContext<T>>
     where T : class
 {
