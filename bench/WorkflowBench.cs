@@ -9,8 +9,10 @@ using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Regression;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Workers;
 using MassTransit;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Npgsql;
 using RabbitMQ.Client;
@@ -74,6 +76,8 @@ internal static class WorkflowBench
         (double median, double p99) = await Latencies(servers.Postgres, "load-%");
         long results = await Count(servers.Postgres, "select count(*) from step_results where parameters like '%load-%'"), asked = await Count(servers.Postgres, "select count(*) from runs where name like 'load-%' and attempt = 6"), faults = await Count(servers.Postgres, "select count(*) from faults");
         await Task.Delay(2000);
+        await using ServiceProvider books = servers.Books();
+        AuditVerdict trail = await books.GetRequiredService<AuditBooks>().Verify(default);
         long unsent = await Count(servers.Postgres, "select count(*) from outbox_message");
 
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""
@@ -84,10 +88,11 @@ internal static class WorkflowBench
               command → event       {quietMedian * 1000,10:f0} ms median, {quiet99 * 1000:f0} ms p99, one run at a time
                                     {median,10:f1} s median, {p99:f1} s p99, with all {runs:N0} in the queues
               each step's effects   {results,10:N0} results of {6 * runs:N0} steps, {asked:N0} runs asked for each step once, {faults} faults, {unsent} messages unsent
+              audit trail           {trail.Events,10:N0} events, {(trail.IsWhole ? "whole" : $"broken at {trail.BrokenAt}: {trail.What}")}
               orchestrator memory   {string.Join(" ", memory.Where((_, i) => i % Math.Max(1, memory.Count / 8) == 0))} MiB
             """));
         await worker.StopAsync();
-        return results == 6L * runs && asked == runs && faults == 0 && unsent == 0 ? 0 : 1;
+        return results == 6L * runs && asked == runs && faults == 0 && unsent == 0 && trail.IsWhole ? 0 : 1;
     }
 
     private static async Task<IHost> StartWorker(Servers servers)

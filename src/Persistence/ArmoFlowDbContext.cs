@@ -242,14 +242,15 @@ public class ArmoFlowDbContext : DbContext
             if (events.Count == 0) return await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
             await using IDbContextTransaction? own = Database.CurrentTransaction is null ? await Database.BeginTransactionAsync(cancellationToken) : null;
             int saved = await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
-            AuditHead head = await AuditTrail.Bind(this, events, cancellationToken);
-            await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
-            Entry(head).State = EntityState.Detached; // the next to bind reads it anew
+            await AuditTrail.Bind(this, events, cancellationToken);
             if (own is not null) await own.CommitAsync(cancellationToken);
             return saved;
         }
         finally { ChangeTracker.AutoDetectChangesEnabled = true; }
     }
+
+    /// <summary>Saves events that are bound, and the head that they are bound to.</summary>
+    internal Task<int> SaveBound(CancellationToken cancel) => base.SaveChangesAsync(true, cancel);
 
     /// <summary>SQLite has no time stamps with offset: they are kept as ISO text in UTC, which sorts by time.</summary>
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
@@ -272,7 +273,11 @@ internal sealed class UtcTextConverter() : Microsoft.EntityFrameworkCore.Storage
     v => DateTimeOffset.Parse(v, System.Globalization.CultureInfo.InvariantCulture));
 
 /// <summary>The same books on Postgres: a type of its own, since migrations belong to a context type.</summary>
-public sealed class PostgresDbContext(DbContextOptions<PostgresDbContext> options) : ArmoFlowDbContext(options);
+public sealed class PostgresDbContext : ArmoFlowDbContext
+{
+    // After a failed save nothing goes on with its transaction; a savepoint would be two round trips for each save, under locks.
+    public PostgresDbContext(DbContextOptions<PostgresDbContext> options) : base(options) => Database.AutoSavepointsEnabled = false;
+}
 
 /// <summary>For the migrations tool.</summary>
 internal sealed class PostgresDesignTimeFactory : IDesignTimeDbContextFactory<PostgresDbContext>

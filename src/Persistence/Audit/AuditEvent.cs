@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 
 namespace ArmoFlow.Persistence.Audit;
@@ -25,8 +27,10 @@ public sealed class AuditEvent
     public string Hash { get; set; } = "";
 
     /// <summary>Lower-case hex sha256 of a JSON array of all other members, in this order; times in UTC with seven decimals.</summary>
-    public string ComputeHash() => Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(
-        new string?[] { Sequence.ToString(System.Globalization.CultureInfo.InvariantCulture), At.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture), Actor, Action, Subject, Before, After, RequestId, PreviousHash })));
+    public string ComputeHash() => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"[\"{Sequence}\",{Told()},\"{PreviousHash}\"]"))));
+
+    /// <summary>The part of what is hashed that is known before its place in the trail is: all but the first and last elements of the array.</summary>
+    internal string Told() => JsonSerializer.Serialize(new string?[] { At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture), Actor, Action, Subject, Before, After, RequestId })[1..^1];
 }
 
 /// <summary>The newest event's number and hash: what a cut-off end of the trail is found by.</summary>

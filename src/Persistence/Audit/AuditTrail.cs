@@ -46,10 +46,28 @@ public static class AuditTrail
     }
 
     /// <summary>Binds events to the trail's head, whose row stays locked until the transaction ends: the last lock that it takes.</summary>
-    internal static async Task<AuditHead> Bind(ArmoFlowDbContext db, IReadOnlyList<AuditEvent> events, CancellationToken cancel)
+    internal static Task Bind(ArmoFlowDbContext db, IReadOnlyList<AuditEvent> events, CancellationToken cancel) =>
+        db.Database.IsNpgsql() ? BindByStatement(db, events, cancel) : BindByRows(db, events, cancel);
+
+    /// <summary>All transactions wait for one another from here on: each event is bound, hash included, in one round trip.</summary>
+    private static async Task BindByStatement(ArmoFlowDbContext db, IReadOnlyList<AuditEvent> events, CancellationToken cancel)
     {
-        IQueryable<AuditHead> heads = db.Database.IsNpgsql() ? db.AuditHeads.FromSql($"select * from audit_heads for update") : db.AuditHeads;
-        AuditHead head = await heads.AsNoTracking().SingleAsync(cancel);
+        foreach (AuditEvent e in events)
+        {
+            await db.Database.ExecuteSqlAsync($"""
+                with head as (select id, sequence + 1 as sequence, hash as previous_hash from audit_heads for update),
+                bound as (select *, encode(sha256(convert_to('["' || sequence || '",' || {e.Told()}::text || ',"' || previous_hash || '"]', 'UTF8')), 'hex') as hash from head),
+                written as (
+                    insert into audit_events (sequence, at, actor, action, subject, before, after, request_id, previous_hash, hash)
+                    select sequence, {e.At}, {e.Actor}::text, {e.Action}::text, {e.Subject}::text, {e.Before}::text, {e.After}::text, {e.RequestId}::text, previous_hash, hash from bound)
+                update audit_heads set sequence = bound.sequence, hash = bound.hash from bound where audit_heads.id = bound.id
+                """, cancel);
+        }
+    }
+
+    private static async Task BindByRows(ArmoFlowDbContext db, IReadOnlyList<AuditEvent> events, CancellationToken cancel)
+    {
+        AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
         foreach (AuditEvent e in events)
         {
             (e.Sequence, e.PreviousHash) = (head.Sequence + 1, head.Hash);
@@ -58,7 +76,8 @@ public static class AuditTrail
             db.AuditEvents.Add(e);
         }
         db.AuditHeads.Update(head);
-        return head;
+        await db.SaveBound(cancel);
+        db.Entry(head).State = EntityState.Detached; // the next to bind reads it anew
     }
 
     private static DateTimeOffset Now(ArmoFlowDbContext db)
