@@ -81,13 +81,23 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         await Prepare(services, cancel);
     }
 
-    /// <summary>The books of a workspace for reading, whoever holds it.</summary>
-    /// <exception cref="UsageException">There is no workspace.</exception>
+    /// <summary>The books of a workspace for reading, whoever holds it; those of an older version are brought up to date.</summary>
+    /// <exception cref="UsageException">There is no workspace, or it is of another version and cannot be brought to this one.</exception>
     public static ServiceProvider OpenBooks(string folder)
     {
         Workspace workspace = new(folder);
         if (!File.Exists(workspace.Database)) throw new UsageException($"no workspace at {workspace.Folder}. Give --workspace, or start with: armoflow run SPEC.yaml.");
-        return new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).AddRunQueries().BuildServiceProvider();
+        ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).AddRunQueries().BuildServiceProvider();
+        using ArmoFlowDbContext db = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContext();
+        HashSet<string> applied = [.. db.Database.GetAppliedMigrations()], known = [.. db.Database.GetMigrations()];
+        if (applied.SetEquals(known)) return services;
+        if (!applied.IsSubsetOf(known)) throw new UsageException($"workspace {workspace.Folder} was made by a newer armoflow. Use that one, or another --workspace.");
+        using (workspace)
+        {
+            if (!workspace.TryLock()) throw new UsageException($"workspace {workspace.Folder} is of an older armoflow, and in use by another process. End that one first, then ask again: the workspace is brought up to date.");
+            db.Database.Migrate();
+        }
+        return services;
     }
 
     public async ValueTask DisposeAsync()

@@ -1,11 +1,13 @@
 using System.Diagnostics;
 using System.Net;
+using System.Net.Http.Json;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
 using Npgsql;
 using RabbitMQ.Client;
+using Shouldly;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
@@ -137,6 +139,12 @@ internal sealed class Cluster : IAsyncDisposable
     }
 
     public Task<string> Get(string path) => _http.GetStringAsync(Url + path);
+
+    public async Task Post(string path, object? body = null)
+    {
+        using HttpResponseMessage response = await _http.PostAsJsonAsync(Url + path, body);
+        response.IsSuccessStatusCode.ShouldBeTrue(await response.Content.ReadAsStringAsync());
+    }
 
     public static int FreePort()
     {

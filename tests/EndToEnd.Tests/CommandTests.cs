@@ -1,7 +1,12 @@
 using System.Diagnostics;
 using System.Net;
 using System.Text.Json.Nodes;
+using ArmoFlow.Persistence;
 using ArmoFlow.RewardModel.Tensors;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Infrastructure;
+using Microsoft.EntityFrameworkCore.Migrations;
+using Microsoft.Extensions.DependencyInjection;
 using Shouldly;
 using Xunit;
 
@@ -52,6 +57,26 @@ public class CommandTests
 
         File.Copy(Path.Combine(project.Folder, "backbone", "config.json"), Path.Combine(exported, "config.json"), overwrite: true);
         await CommandLine.Refused(["score", "--path", exported, "--prompt", "a", "--response", "b"], "num_objectives");
+    }
+
+    [Fact]
+    public async Task A_workspace_of_an_older_version_is_brought_up_to_date_and_one_of_a_newer_is_refused()
+    {
+        using SmallProject project = new();
+        string id = (await project.Run()).Json["runId"]!.GetValue<string>();
+        using Workspace workspace = new(project.Workspace);
+        await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        await using ArmoFlowDbContext db = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContext();
+        await db.GetService<IMigrator>().MigrateAsync("Oversight", TestContext.Current.CancellationToken);
+        string[] asked = ["runs", "list", "--where", "score >= 0 AND heldout > 0.2", "--json", "--workspace", project.Workspace];
+        workspace.TryLock().ShouldBeTrue();
+        await CommandLine.Refused(asked, "of an older armoflow, and in use by another process");
+        workspace.Dispose();
+        (await CommandLine.Succeed(asked)).Json["runs"]!.AsArray().Single()!["runId"]!.GetValue<string>().ShouldBe(id);
+        await CommandLine.Succeed("audit", "verify", "--workspace", project.Workspace);
+
+        await db.Database.ExecuteSqlAsync($"insert into __EFMigrationsHistory (migration_id, product_version) values ('29990101000000_Later', '99.0')", TestContext.Current.CancellationToken);
+        await CommandLine.Refused(asked, "made by a newer armoflow");
     }
 
     [Fact]

@@ -269,12 +269,12 @@ public class OperationsTests
         second["trigger"]!.GetValue<string>().ShouldBe("policy retrain: 100 new rows in judge@2");
         second["metrics"]!["ingestion"]!["sources"]![0]!["rowsRead"]!.GetValue<int>().ShouldBe(600);
         second["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "features")!["detail"]!.GetValue<string>().ShouldStartWith("100 conversations extracted");
-        // What the dashboard draws is there, but for what tells of trouble and of scoring, of which there was none.
+        // What the dashboard draws is there, but for what tells of trouble and of scoring, of which there was none, and of RabbitMQ's queues.
         using HttpClient http = new() { BaseAddress = new Uri(url) };
         string metrics = await http.GetStringAsync(new Uri("/metrics", UriKind.Relative), TestContext.Current.CancellationToken);
         string[] drawn = [.. Regex.Matches(File.ReadAllText(Path.Combine(HouseTests.Root(), "deploy", "grafana-dashboard.json")), "(armoflow|http_server)_[a-z_]+").Select(m => m.Value).Distinct()];
         drawn.Length.ShouldBeGreaterThan(8);
-        foreach (string metric in drawn.Except(["armoflow_faults_total", "armoflow_work_lost_total", "armoflow_outbox_orphans_total", "armoflow_scores_total"])) metrics.ShouldContain(metric + "{");
+        foreach (string metric in drawn.Except(["armoflow_faults_total", "armoflow_work_lost_total", "armoflow_outbox_orphans_total", "armoflow_scores_total", "armoflow_queue_depth"])) metrics.ShouldContain(metric + "{");
         (await CommandLine.Succeed("audit", "query", "--where", "action IN ('policy.fired', 'dataset.added')", "--server", url)).Output.ShouldContain("judge");
         server.Kill();
         await server.WaitForExitAsync(TestContext.Current.CancellationToken);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Npgsql;
 using Shouldly;
 using Xunit;
@@ -68,8 +69,9 @@ public class ServersTests(FaultBench bench)
         await cluster.Orchestrator();
         Member second = await cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}", "second");
         // No worker is there: a run waits until the next firing cancels it.
-        string[] names = [.. Enumerable.Range(1, 20).Select(i => $"clock-{i:d2}")];
-        foreach (string name in names) await CommandLine.Succeed("schedules", "add", name, bench.Spec, "--cron", "* * * * * *", "--overlap", "Cancel", "--server", cluster.Url);
+        string[] names = [.. Enumerable.Range(1, 40).Select(i => $"clock-{i:d2}")];
+        string spec = await File.ReadAllTextAsync(bench.Spec, TestContext.Current.CancellationToken);
+        foreach (string name in names) await cluster.Post("/api/v1/schedules", new { name, spec, cron = "* * * * * *", overlap = "Cancel" });
         for (int kill = 1; kill <= 3; kill++)
         {
             await Eventually(async () => await cluster.Count("select count(*) from firings") >= 100 * kill);
@@ -85,7 +87,9 @@ public class ServersTests(FaultBench bench)
             second = await cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}", "second");
         }
         await Eventually(async () => await cluster.Count("select count(*) from firings") >= 1000);
-        foreach (string name in names) await CommandLine.Succeed("schedules", "pause", name, "--server", cluster.Url);
+        // The queues' depths are counted beside it: nobody takes from that of ingestion.
+        await Eventually(async () => Regex.IsMatch(await cluster.Get("/metrics"), "armoflow_queue_depth\\{[^}]*queue=\"ingestion\"[^}]*\\} [1-9]"));
+        foreach (string name in names) await cluster.Post($"/api/v1/schedules/{name}/pause");
         // Each firing has a run of its own, and no run is without its firing, whoever was killed in between.
         await Eventually(async () => await cluster.Count("select count(*) from firings where run_id is null") == 0);
         long firings = await cluster.Count("select count(*) from firings");

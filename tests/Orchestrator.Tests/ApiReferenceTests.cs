@@ -66,7 +66,7 @@ public sealed class ApiReferenceTests(AccessTests.Server server)
         if (schema is null) return "any";
         if (schema["$ref"] is { } reference) return Link(reference.GetValue<string>().Split('/')[^1]);
         if ((schema["oneOf"] ?? schema["anyOf"]) is JsonArray choices) return string.Join(" or ", choices.Select(c => c!["type"]?.ToString() == "null" ? "null" : Type(c)).Distinct());
-        if (schema["type"] is JsonArray types) return string.Join(" or ", types.Select(t => Named(t!.GetValue<string>(), schema)));
+        if (schema["type"] is JsonArray types) return string.Join(" or ", types.Select(t => Named(t!.GetValue<string>(), schema)).Distinct());
         return schema["type"] is { } type ? Named(type.GetValue<string>(), schema) : "any";
     }
 

@@ -1,3 +1,5 @@
+using ArmoFlow.Persistence.Audit;
+using Parquet.Serialization;
 using System.Text;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Datasets;
@@ -50,17 +52,74 @@ public sealed class DatasetTests : IAsyncLifetime
         (await Add("judge", "a.jsonl", "{}\n{}\n\n")).ShouldBe(("a.jsonl", 1, 2, true));
         (await Add("judge", "renamed.jsonl", "{}\n{}\n\n")).ShouldBe(("a.jsonl", 1, 2, false));
         (await Add("judge", "../../b.jsonl", "{}\n")).ShouldBe(("b.jsonl", 2, 1, true));
-        (await Add("judge", "c.parquet", "PAR1")).ShouldBe(("c.parquet", 3, null, true));
+        (await Add("judge", "c.json", "\n[{}, {},\n{}]")).ShouldBe(("c.json", 3, 3, true));
         (await Datasets.Files("judge", 2, default)).Select(f => f.FileName).ShouldBe(["a.jsonl", "b.jsonl"]);
         (await Datasets.Files("judge", null, default)).Count.ShouldBe(3);
         DatasetDocument listed = (await Datasets.List(default)).Single();
-        (listed.Version, listed.Files, listed.Rows).ShouldBe((3, 3, null));
+        (listed.Version, listed.Files, listed.Rows).ShouldBe((3, 3, 6));
+    }
+
+    [Fact]
+    public async Task The_rows_of_a_table_are_counted()
+    {
+        using MemoryStream table = new();
+        await ParquetSerializer.SerializeAsync(Enumerable.Range(0, 70).Select(i => new Rating(i)), table, cancellationToken: TestContext.Current.CancellationToken);
+        table.Position = 0;
+        (await Datasets.Add("judge", "a.parquet", table, default)).Rows.ShouldBe(70);
+    }
+
+    private sealed record Rating(double Value);
+
+    [Fact]
+    public async Task What_is_withdrawn_is_in_the_versions_before_and_in_none_after()
+    {
+        await Add("judge", "a.jsonl", "{}");
+        await Add("judge", "b.jsonl", "{\"bad\":1}");
+        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", "c.jsonl", "why", default))).Message.ShouldContain("no file 'c.jsonl'");
+        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", "b.jsonl", " ", default))).Message.ShouldContain("needs a reason");
+        DatasetFile withdrawn = await Datasets.Withdraw("judge", "b.jsonl", "wrong judge", default);
+        withdrawn.WithdrawnIn.ShouldBe(3);
+        (await Datasets.Files("judge", 2, default)).Select(f => f.FileName).ShouldBe(["a.jsonl", "b.jsonl"]);
+        (await Datasets.Files("judge", 3, default)).Select(f => f.FileName).ShouldBe(["a.jsonl"]);
+        DatasetDocument listed = (await Datasets.List(default)).Single();
+        (listed.Version, listed.Files, listed.Rows).ShouldBe((3, 1, 1));
+        (await Should.ThrowAsync<DatasetException>(() => Add("judge", "b.jsonl", "{\"bad\":1}"))).Message.ShouldContain("withdrawn from 'judge' in version 3");
+        (await Add("judge", "b.jsonl", "{\"good\":1}")).ShouldBe(("b.jsonl", 4, 1, true));
+        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", withdrawn.Sha256, "again", default))).Message.ShouldContain("no file");
+        await Add("judge", "a.jsonl", "{\"other\":1}");
+        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", "a.jsonl", "which?", default))).Message.ShouldContain("2 files 'a.jsonl'");
+        AuditEvent told = (await _services.GetRequiredService<AuditBooks>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
+        told.After!.ShouldContain("wrong judge");
+    }
+
+    [Fact]
+    public async Task A_policy_reads_no_file_that_was_withdrawn_while_it_waited()
+    {
+        await Arrive(100);
+        await Policies.Put("retrain", Spec(new RetrainSpec { NewRows = 30, DebounceSeconds = 60 }), default);
+        await Arrive(25);
+        await Arrive(30);
+        await Datasets.Withdraw("judge", (await Datasets.Files("judge", null, default))[1].Sha256, "wrong judge", default);
+        await Later(TimeSpan.FromMinutes(2));
+        RunState run = (await Runs()).Single();
+        run.Trigger.ShouldBe("policy retrain: 30 new rows in judge@3");
+        (await Files(run.CorrelationId)).ShouldBe(["dataset:judge@4"]);
+        (await Datasets.Files("judge", 4, default)).Select(f => f.Rows).ShouldBe([100, 30]);
+        await End();
+        await Arrive(30);
+        await Later(TimeSpan.FromMinutes(2));
+        (await Files((await Runs()).Single(r => r.CorrelationId != run.CorrelationId).CorrelationId)).ShouldBe(["dataset:judge@5"]);
     }
 
     [Theory]
     [InlineData("judge", "a.exe", "x", "expected .json")]
     [InlineData("judge", "a.jsonl", "", "empty")]
     [InlineData("judge", "a.jsonl.gz", "no gzip", "damaged")]
+    [InlineData("judge", "a.parquet", "PAR1", "damaged")]
+    [InlineData("judge", "a.jsonl", "{}\n\n{\"a\":", "line 3: '{\"a\":' is no JSON object")]
+    [InlineData("judge", "a.jsonl", "{}\n7", "line 2: '7' is no JSON object")]
+    [InlineData("judge", "a.json", "[{}, 7]", "item 2: a JSON Number")]
+    [InlineData("judge", "a.json", "[{},", "damaged")]
     [InlineData("../judge", "a.jsonl", "{}", "expected a name")]
     [InlineData("..", "a.jsonl", "{}", "expected a name")]
     public async Task What_is_no_data_set_is_refused_and_nothing_is_entered(string name, string file, string content, string words)

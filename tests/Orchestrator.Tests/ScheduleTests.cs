@@ -176,6 +176,32 @@ public sealed class ScheduleTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_is_asked_for_by_hand_takes_no_period_s_place()
+    {
+        await Add("0 * * * *", overlap: Overlap.Cancel, jitter: 600);
+        _time.Advance(TimeSpan.FromHours(1));
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Runner.RunNow("nightly", default)))); // while the period waits for its jitter
+        await End();
+        _time.Advance(TimeSpan.FromMinutes(11));
+        await Runner.Fire("nightly", default);
+        IReadOnlyList<Firing> firings = await Firings();
+        firings.Count(f => f.IsByHand).ShouldBe(4);
+        firings.Single(f => !f.IsByHand).ShouldSatisfyAllConditions(f => f.DueAt.Minute.ShouldBe(0), f => f.Outcome.ShouldBe(Firing.Submitted));
+    }
+
+    [Fact]
+    public async Task A_firing_that_began_to_wait_as_the_run_before_it_ended_is_found_at_the_next_look()
+    {
+        await Add("0 * * * *", overlap: Overlap.Queue);
+        await Hours(2);
+        await Runner.Fire("nightly", default);
+        (await Firings())[0].Outcome.ShouldBe(Firing.Queued, "the run before it is in progress");
+        await End(); // and nobody tells
+        await Runner.Fire("nightly", default);
+        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(Firing.Submitted), f => f.RunId.ShouldNotBeNull());
+    }
+
+    [Fact]
     public async Task What_cannot_be_is_refused_in_words()
     {
         (await Should.ThrowAsync<ScheduleException>(() => Add("61 * * * *"))).Message.ShouldContain("cron '61 * * * *'");

@@ -12,15 +12,10 @@ using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
 
-/// <summary>Named data sets, and the policies that run specs anew when they grow.</summary>
+/// <summary>Named data sets in versions.</summary>
 internal static class DatasetCommands
 {
-    public static Command Datasets() => new("datasets", "Named data sets in versions; a spec reads one as dataset:NAME, or dataset:NAME@VERSION.") { List(), Show(), Add(), Watch(), Unwatch(), Watches() };
-
-    public static Command Policies() => new("policies", "Run specs anew when their data sets have grown enough (section 'retrain' of the spec); a server must run.")
-    {
-        ListPolicies(), AddPolicy(), Change("pause", "Pauses a policy."), Change("resume", "Goes on with a policy; what has arrived in between counts."), Change("remove", "Removes a policy."),
-    };
+    public static Command Datasets() => new("datasets", "Named data sets in versions; a spec reads one as dataset:NAME, or dataset:NAME@VERSION.") { List(), Show(), Add(), Withdraw(), Watch(), Unwatch(), Watches() };
 
     private static Command List()
     {
@@ -73,23 +68,49 @@ internal static class DatasetCommands
     private static Command Add()
     {
         Argument<string> name = Name();
-        Argument<string[]> files = new("files") { Description = "Paths and patterns: .json, .jsonl, also .gz, .parquet.", Arity = ArgumentArity.OneOrMore };
+        Argument<string[]> files = new("files") { Description = "Paths and patterns: .json, .jsonl, also .gz, .parquet; '-' for rows from standard input.", Arity = ArgumentArity.OneOrMore };
+        Option<string> fileName = new("--file-name") { Description = "What the rows of standard input are called.", DefaultValueFactory = _ => "rows.jsonl" };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("add", "Adds files to a data set, each new one as a version; the same bytes twice are one.") { name, files, workspace, server, json };
+        Command command = new("add", "Adds files to a data set, each new one as a version; the same bytes twice are one.") { name, files, fileName, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name);
+            string[] given = parsed.GetRequiredValue(files);
             List<DatasetAddition> added = [];
-            foreach ((string path, _) in FilePatterns.Resolve(Directory.GetCurrentDirectory(), parsed.GetRequiredValue(files)))
-            {
-                await using FileStream content = File.OpenRead(path);
-                added.Add(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Add(which, Path.GetFileName(path), content, cancel),
-                    client => client.Upload<DatasetAddition>($"api/v1/datasets/{Uri.EscapeDataString(which)}/files?fileName={Uri.EscapeDataString(Path.GetFileName(path))}", content, cancel), cancel));
-                if (!parsed.GetValue(json)) Console.Error.WriteLine(added[^1].IsNew ? $"{added[^1].FileName}: version {added[^1].Version} of {which}" : $"{Path.GetFileName(path)}: its bytes are there already, since version {added[^1].Version}");
-            }
+            if (given.Contains("-")) await Enter(parsed.GetRequiredValue(fileName), Console.OpenStandardInput());
+            foreach ((string path, _) in FilePatterns.Resolve(Directory.GetCurrentDirectory(), [.. given.Where(f => f != "-")]))
+                await Enter(Path.GetFileName(path), File.OpenRead(path));
             if (parsed.GetValue(json)) Terminal.PrintJson(added);
+            return ExitCodes.Done;
+
+            async Task Enter(string file, Stream stream)
+            {
+                await using Stream content = stream;
+                added.Add(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Add(which, file, content, cancel),
+                    client => client.Upload<DatasetAddition>($"api/v1/datasets/{Uri.EscapeDataString(which)}/files?fileName={Uri.EscapeDataString(file)}", content, cancel), cancel));
+                if (!parsed.GetValue(json)) Console.Error.WriteLine(added[^1].IsNew ? $"{added[^1].FileName}: version {added[^1].Version} of {which}" : $"{file}: its bytes are there already, since version {added[^1].Version}");
+            }
+        });
+        return command;
+    }
+
+    private static Command Withdraw()
+    {
+        Argument<string> name = Name(), file = new("file") { Description = "The file's sha256, or its name where one file alone has it." };
+        Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("withdraw", "Makes a version without a file; earlier versions keep it.") { name, file, reason, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string which = parsed.GetRequiredValue(name), gone = parsed.GetRequiredValue(file), why = parsed.GetRequiredValue(reason);
+            DatasetFile withdrawn = await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Withdraw(which, gone, why, cancel),
+                client => client.Send<DatasetFile>(HttpMethod.Delete, $"api/v1/datasets/{Uri.EscapeDataString(which)}/files/{Uri.EscapeDataString(gone)}?reason={Uri.EscapeDataString(why)}", null, cancel), cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(withdrawn);
+            else Console.Error.WriteLine($"{withdrawn.FileName}: not in {which} any more from version {withdrawn.WithdrawnIn} on");
             return ExitCodes.Done;
         });
         return command;
@@ -162,77 +183,6 @@ internal static class DatasetCommands
     private static Argument<string> Place() => new("place") { Description = "A folder where the server runs, or s3://bucket/prefix." };
 
     private static string Address(string place) => S3Bucket.IsAddress(place) ? place : Path.GetFullPath(place);
-
-    private static Command ListPolicies()
-    {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists retrain policies.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            IReadOnlyList<PolicyDocument> policies = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<PolicyService>().List(cancel), client => client.Get<IReadOnlyList<PolicyDocument>>("api/v1/policies", cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(policies);
-            else if (policies.Count == 0) Console.Error.WriteLine("no policy yet; add one with: armoflow policies add NAME SPEC.yaml");
-            else
-            {
-                Table table = RunTables.New("policy", "spec", "when", "read up to", "last run", "");
-                foreach (PolicyDocument p in policies)
-                    table.AddRow(Markup.Escape(p.Name), Markup.Escape(p.Spec), Markup.Escape(When(p.When)), Markup.Escape(string.Join(", ", p.Versions.Select(v => $"{v.Key}@{v.Value}"))), p.LastRunAt is { } at ? $"{Time(at)} {p.LastRunId}" : "", p.PausedAt is null ? "" : "paused");
-                Terminal.Out.Write(table);
-            }
-            return ExitCodes.Done;
-        });
-        return command;
-    }
-
-    private static Command AddPolicy()
-    {
-        Argument<string> name = new("name") { Description = "The policy's name." }, spec = new("spec") { Description = "The spec's path; it reads data sets, and its section 'retrain' says when." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("add", "Adds a policy, or puts it in place of the one of its name; what the data sets hold now counts as read.") { name, spec, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            string which = parsed.GetRequiredValue(name), path = parsed.GetRequiredValue(spec);
-            RunSpec read = SpecReader.Load(path);
-            PolicyRequest request = new() { Name = which, Spec = await File.ReadAllTextAsync(path, cancel) };
-            PolicyDocument added = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<PolicyService>().Put(which, read, cancel), client => client.Send<PolicyDocument>(HttpMethod.Post, "api/v1/policies", request, cancel, read.Folder));
-            if (parsed.GetValue(json)) Terminal.PrintJson(added);
-            else Console.Error.WriteLine($"{which}: runs {added.Spec} anew with {When(added.When)} in {string.Join(", ", added.Versions.Keys)}");
-            return ExitCodes.Done;
-        });
-        return command;
-    }
-
-    private static Command Change(string action, string description)
-    {
-        Argument<string> name = new("name") { Description = "The policy's name." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new(action, description) { name, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            string which = parsed.GetRequiredValue(name), path = $"api/v1/policies/{Uri.EscapeDataString(which)}";
-            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
-            {
-                PolicyService service = books.GetRequiredService<PolicyService>();
-                if (action == "remove") await service.Remove(which, cancel);
-                else await service.Pause(which, action == "pause", cancel);
-                return null;
-            }, async client =>
-            {
-                await client.Do(action == "remove" ? HttpMethod.Delete : HttpMethod.Post, action == "remove" ? path : $"{path}/{action}", cancel);
-                return null;
-            });
-            return ExitCodes.Done;
-        });
-        return command;
-    }
-
-    private static string When(RetrainSpec when) => string.Join(" or ", new[] { when.NewRows is { } rows ? $"{Number(rows)} new rows" : null, when.NewShare is { } share ? $"{share.ToString("p0", CultureInfo.InvariantCulture)} more rows" : null }.OfType<string>().DefaultIfEmpty("any new file"))
-        + (when.AtMostEveryHours > 0 ? string.Create(CultureInfo.InvariantCulture, $", at most every {when.AtMostEveryHours} h") : "") + (when.Cron is { } cron ? $", by '{cron}' UTC" : "");
 
     private static Argument<string> Name() => new("name") { Description = "The data set's name." };
 

@@ -98,7 +98,7 @@ internal static class RunCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server(), status = new("--status") { Description = "Only runs in this state." }, name = new("--name") { Description = "Only runs of this name." };
         Option<string?> tag = new("--tag") { Description = "Only runs with this tag." }, q = new("--query", "-q") { Description = "Only runs whose name, id or error holds this text." };
-        Option<string?> where = new("--where") { Description = "Such as: tag = 'nightly' AND submitted > '2026-11-01' AND NOT status IN ('Failed'). Fields: ended, error, id, name, spec, status, submitted, tag." };
+        Option<string?> where = new("--where") { Description = "Such as: tag = 'nightly' AND submitted > '2026-11-01' AND NOT status IN ('Failed'). Fields: ended, error, heldout, id, name, score, spec, status, submitted, tag, trigger." };
         Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
         Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 20 };
         Option<bool> json = Options.Json();

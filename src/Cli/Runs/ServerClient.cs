@@ -93,10 +93,10 @@ internal sealed class ServerClient : IRunClient
         return await Read<T>(response, cancel);
     }
 
-    /// <summary>A call with a JSON body; an answer of the kind that is asked for is an answer also where it says no.</summary>
-    public async Task<T> Send<T>(HttpMethod method, string path, object body, CancellationToken cancel, string? specFolder = null)
+    /// <summary>A call with a JSON body, or none; an answer of the kind that is asked for is an answer also where it says no.</summary>
+    public async Task<T> Send<T>(HttpMethod method, string path, object? body, CancellationToken cancel, string? specFolder = null)
     {
-        using HttpRequestMessage request = new(method, path) { Content = JsonContent.Create(body, options: Terminal.Json) };
+        using HttpRequestMessage request = new(method, path) { Content = body is null ? null : JsonContent.Create(body, options: Terminal.Json) };
         if (specFolder is not null) request.Headers.Add(RunsApi.SpecFolderHeader, specFolder);
         using HttpResponseMessage response = await _http.SendAsync(request, cancel);
         return response.StatusCode == HttpStatusCode.Conflict && response.Content.Headers.ContentType?.MediaType == "application/json"

@@ -40,6 +40,7 @@ internal static class DatasetsApi
         datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
         datasets.MapGet("{name}/files", (string name, DatasetBooks books, CancellationToken cancel, int? version = null) => books.Files(name, version, cancel)).WithSummary("A data set's files, oldest first, as of a version.");
         datasets.MapPost("{name}/files", Add).Requires(Scope.Operator).WithMetadata(new RequestSizeLimitAttribute(LargestFile)).WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
+        datasets.MapDelete("{name}/files/{file}", (string name, string file, string reason, DatasetBooks books, CancellationToken cancel) => books.Withdraw(name, file, reason, cancel)).Requires(Scope.Operator).WithSummary("Makes a version without a file, named by its sha256, or by its name where one file alone has it; earlier versions keep it.");
 
         datasets.MapGet("watches", (DatasetWatcher watcher, CancellationToken cancel) => watcher.List(cancel)).WithSummary("Folders and prefixes of buckets whose files are added as they arrive.");
         datasets.MapPost("{name}/watches", (string name, WatchRequest request, DatasetWatcher watcher, CancellationToken cancel) => watcher.Watch(name, request.Address ?? "", cancel)).Requires(Scope.Operator).WithSummary("Watches a folder (an absolute path on the server) or s3://bucket/prefix for a data set.");
@@ -53,12 +54,11 @@ internal static class DatasetsApi
         policies.MapDelete("{name}", (string name, PolicyService service, CancellationToken cancel) => service.Remove(name, cancel)).Requires(Scope.Operator).WithSummary("Removes a policy.");
     }
 
-    private static async Task<IResult> Create(DatasetRequest request, DatasetBooks books, CancellationToken cancel)
+    private static async Task<DatasetDocument> Create(DatasetRequest request, DatasetBooks books, CancellationToken cancel)
     {
         await books.Create(request.Name, cancel);
-        return TypedResults.Ok((await books.List(cancel)).Single(d => d.Name == request.Name));
+        return (await books.List(cancel)).Single(d => d.Name == request.Name);
     }
 
-    private static async Task<IResult> Add(string name, string fileName, HttpRequest request, DatasetBooks books, CancellationToken cancel) =>
-        TypedResults.Ok(await books.Add(name, fileName, request.Body, cancel));
+    private static Task<DatasetAddition> Add(string name, string fileName, HttpRequest request, DatasetBooks books, CancellationToken cancel) => books.Add(name, fileName, request.Body, cancel);
 }

@@ -39,7 +39,7 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (policy.LastRunId is { } run && await db.Runs.AnyAsync(r => r.CorrelationId == run && !RunState.Ended.Contains(r.CurrentState), cancel)) return;
         string[] names = [.. policy.Versions.Keys];
-        List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel), added = [.. files.Where(f => f.Version > policy.Versions[f.Dataset])];
+        List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel), added = [.. files.Where(f => f.WithdrawnIn is null && f.Version > policy.Versions[f.Dataset])];
         if (when.Cron is { } cron && added.Count > 0)
         {
             // What has arrived before the newest of the policy's times; the rest waits for the next.
@@ -48,25 +48,32 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         }
         if (added.Count == 0 || now - added.Max(f => f.AddedAt) < TimeSpan.FromSeconds(when.DebounceSeconds)) return;
         bool isCounted = added.All(f => f.Rows is not null);
-        long rows = added.Sum(f => f.Rows ?? 0), before = files.Where(f => f.Version <= policy.Versions[f.Dataset]).Sum(f => f.Rows ?? 0);
+        long rows = added.Sum(f => f.Rows ?? 0), before = files.Where(f => f.WithdrawnIn is null && f.Version <= policy.Versions[f.Dataset]).Sum(f => f.Rows ?? 0);
         bool isEnough = !isCounted || (when.NewRows is null && when.NewShare is null) || rows >= when.NewRows || (when.NewShare is { } share && rows >= share * before);
-        if (isEnough) await Run(db, policy, added, isCounted ? $"{rows.ToString("N0", CultureInfo.InvariantCulture)} new rows" : $"{added.Count} new files", now, cancel);
+        if (isEnough) await Run(db, policy, files, added, isCounted ? $"{rows.ToString("N0", CultureInfo.InvariantCulture)} new rows" : $"{added.Count} new files", now, cancel);
     }
 
-    private async Task Run(ArmoFlowDbContext db, RetrainPolicy policy, List<DatasetFile> added, string brought, DateTimeOffset now, CancellationToken cancel)
+    private async Task Run(ArmoFlowDbContext db, RetrainPolicy policy, List<DatasetFile> files, List<DatasetFile> added, string brought, DateTimeOffset now, CancellationToken cancel)
     {
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         if (await db.RetrainPolicies.Where(p => p.Name == policy.Name && p.Turn == policy.Turn && p.PausedAt == null).ExecuteUpdateAsync(set => set.SetProperty(p => p.Turn, policy.Turn + 1), cancel) == 0) return; // another orchestrator's turn
         RetrainPolicy row = await db.RetrainPolicies.SingleAsync(p => p.Name == policy.Name, cancel);
         string from = string.Join(", ", added.GroupBy(f => f.Dataset).Select(g => $"{g.Key}@{g.Max(f => f.Version)}"));
         // Settled here, so that what arrives from now on is not taken for read.
-        row.Versions = policy.Versions.ToDictionary(v => v.Key, v => added.Where(f => f.Dataset == v.Key).Select(f => f.Version).DefaultIfEmpty(v.Value).Max());
+        row.Versions = policy.Versions.ToDictionary(v => v.Key, v => Settled(v.Value, [.. files.Where(f => f.Dataset == v.Key)], [.. added.Where(f => f.Dataset == v.Key)]));
         RunSpec settled = DatasetReference.Replace(policy.Spec, f => DatasetReference.TryParse(f) is { Version: null } r ? (r with { Version = row.Versions[r.Name] }).ToString() : f);
         (row.LastRunAt, row.LastRunId) = (now, await runs.Submit(db, settled, $"policy {policy.Name}: {brought} in {from}", cancel));
         db.Note("policy.fired", $"policy/{policy.Name}", new { versions = policy.Versions }, new { versions = row.Versions, run = row.LastRunId, brought });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise();
+    }
+
+    /// <summary>The newest version that brings nothing which is to wait: what was withdrawn up to there is left out.</summary>
+    private static int Settled(int before, List<DatasetFile> files, List<DatasetFile> added)
+    {
+        int waits = files.Where(f => f.WithdrawnIn is null && f.Version > before).Except(added).Select(f => f.Version).DefaultIfEmpty(int.MaxValue).Min();
+        return added.Select(f => f.Version).Concat(files.Select(f => f.WithdrawnIn ?? 0)).Where(v => v < waits).Append(before).Max();
     }
 }
 

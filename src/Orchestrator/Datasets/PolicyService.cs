@@ -30,10 +30,7 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<string, int> versions = [];
         foreach (string dataset in read)
-        {
-            if (!await db.Datasets.AnyAsync(d => d.Name == dataset, cancel)) throw new DatasetException($"no data set '{dataset}'. See: armoflow datasets list.", Refusal.Missing);
-            versions[dataset] = await db.DatasetFiles.Where(f => f.Dataset == dataset).MaxAsync(f => (int?)f.Version, cancel) ?? 0;
-        }
+            versions[dataset] = await DatasetBooks.Newest(db, dataset, cancel);
         RetrainPolicy? row = await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel);
         object? before = row is null ? null : Told(row);
         if (row is null) db.RetrainPolicies.Add(row = new RetrainPolicy { Name = name });

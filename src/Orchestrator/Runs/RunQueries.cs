@@ -23,7 +23,7 @@ public sealed record RunFilter
     /// <summary>Text to find in the name, the error or the id.</summary>
     public string? Q { get; init; }
 
-    /// <summary>Of the filter language; its fields are ended, error, id, name, spec, status, submitted and tag.</summary>
+    /// <summary>Of the filter language; its fields are ended, error, heldout, id, name, score, spec, status, submitted, tag and trigger.</summary>
     public string? Where { get; init; }
 
     /// <summary>Where the page before ended.</summary>
@@ -106,6 +106,9 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         ["spec"] = (Expression<Func<RunState, string>>)(r => r.SpecDigest),
         ["error"] = (Expression<Func<RunState, string?>>)(r => r.Error),
         ["submitted"] = (Expression<Func<RunState, DateTimeOffset>>)(r => r.SubmittedAt),
+        ["trigger"] = (Expression<Func<RunState, string?>>)(r => r.Trigger),
+        ["score"] = (Expression<Func<RunState, double?>>)(r => r.Score),
+        ["heldout"] = (Expression<Func<RunState, double?>>)(r => r.HeldOutAccuracy),
         ["ended"] = (Expression<Func<RunState, DateTimeOffset?>>)(r => r.EndedAt),
         ["status"] = (Expression<Func<RunState, string, bool>>)((r, value) => r.CurrentState == (value == "Submitted" ? "Initial" : value)),
         ["tag"] = (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),

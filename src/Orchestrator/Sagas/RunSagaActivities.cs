@@ -40,7 +40,7 @@ internal static class RunSagaActivities
         Instruments.Steps.Add(1, Instruments.Tag("step", step.Name), Instruments.Tag("reused", step.Reused));
         if (!step.Reused) Instruments.StepDuration.Record(step.SecondsAt(time.GetUtcNow()), Instruments.Tag("step", step.Name));
         foreach ((string name, ArtifactRef artifact) in context.Message.Outputs) context.Saga.Artifacts[name] = artifact;
-        context.Saga.Metrics[step.Name] = JsonNode.Parse(context.Message.Metrics.GetRawText());
+        context.Saga.Record(step.Name, JsonNode.Parse(context.Message.Metrics.GetRawText()));
     });
 
     /// <summary>What the run made becomes a version in the registry, in the transaction that completes the run.</summary>

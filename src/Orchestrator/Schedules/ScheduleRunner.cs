@@ -26,11 +26,12 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is not { PausedAt: null } schedule) return;
-        DateTimeOffset now = time.GetUtcNow(), since = await db.Firings.Where(f => f.Schedule == name).MaxAsync(f => (DateTimeOffset?)f.DueAt, cancel) is { } last && last > schedule.ActiveSince ? last : schedule.ActiveSince;
+        await ReleaseWaiting(db, name, cancel); // whose run ended in the very moment in which it began to wait
+        DateTimeOffset now = time.GetUtcNow(), since = await db.Firings.Where(f => f.Schedule == name && !f.IsByHand).MaxAsync(f => (DateTimeOffset?)f.DueAt, cancel) is { } last && last > schedule.ActiveSince ? last : schedule.ActiveSince;
         (DateTimeOffset? newest, int count) = new ScheduleTimes(schedule.Cron, schedule.TimeZone).Newest(since, now);
         if (newest is not { } due || now < due + Jitter(schedule, due)) return;
         bool isMissed = now - due - Jitter(schedule, due) > OnTime && schedule.Misfire == Misfire.Skip;
-        await Enter(db, schedule, due, isMissed, count > 1 ? $"one firing for {count} periods" : null, cancel);
+        await Enter(db, schedule, due, isByHand: false, isMissed, count > 1 ? $"one firing for {count} periods" : null, cancel);
     }
 
     /// <summary>Runs a schedule's spec now, whatever the clock says.</summary>
@@ -39,14 +40,20 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Schedule schedule = await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
-        return (await Enter(db, schedule, time.GetUtcNow(), isMissed: false, $"asked for by {Caller.Current.Name}", cancel))!;
+        for (DateTimeOffset at = time.GetUtcNow(); ; at = at.AddMilliseconds(1)) // a moment of its own: whole seconds are the periods', others' are taken
+            if (at.Millisecond != 0 && await Enter(db, schedule, at, isByHand: true, isMissed: false, $"asked for by {Caller.Current.Name}", cancel) is { } firing) return firing;
     }
 
     /// <summary>What waited for a run that has ended.</summary>
     public async Task Release(Guid ended, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (await db.Firings.AsNoTracking().Where(f => f.RunId == ended).Select(f => f.Schedule).FirstOrDefaultAsync(cancel) is not { } name) return;
+        if (await db.Firings.AsNoTracking().Where(f => f.RunId == ended).Select(f => f.Schedule).FirstOrDefaultAsync(cancel) is { } name) await ReleaseWaiting(db, name, cancel);
+    }
+
+    private async Task ReleaseWaiting(ArmoFlowDbContext db, string name, CancellationToken cancel)
+    {
+        if (!await db.Firings.AnyAsync(f => f.Schedule == name && f.Outcome == Firing.Queued, cancel) || await InProgress(db, name).AnyAsync(cancel)) return;
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         Firing? waiting = await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
         // Claimed by a condition on the row: of two that see the same end, one goes on.
@@ -58,15 +65,15 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         signal.Raise();
     }
 
-    private async Task<Firing?> Enter(ArmoFlowDbContext db, Schedule schedule, DateTimeOffset due, bool isMissed, string? detail, CancellationToken cancel)
+    private async Task<Firing?> Enter(ArmoFlowDbContext db, Schedule schedule, DateTimeOffset due, bool isByHand, bool isMissed, string? detail, CancellationToken cancel)
     {
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         DateTimeOffset at = new(due.UtcTicks - (due.UtcTicks % TimeSpan.TicksPerMillisecond), TimeSpan.Zero);
-        int entered = await db.Database.ExecuteSqlAsync($"insert into firings (schedule, due_at, fired_at, outcome) values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, '') on conflict (schedule, due_at) do nothing", cancel);
+        int entered = await db.Database.ExecuteSqlAsync($"insert into firings (schedule, due_at, fired_at, outcome, is_by_hand) values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, '', {isByHand}) on conflict (schedule, due_at) do nothing", cancel);
         if (entered == 0) return null; // somebody else was first
         Firing firing = await db.Firings.SingleAsync(f => f.Schedule == schedule.Name && f.DueAt == at, cancel);
         firing.Detail = detail;
-        List<Guid> inProgress = await db.Firings.Where(f => f.Schedule == schedule.Name && f.RunId != null).Join(db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState)), f => f.RunId, r => r.CorrelationId, (f, r) => r.CorrelationId).ToListAsync(cancel);
+        List<Guid> inProgress = await InProgress(db, schedule.Name).ToListAsync(cancel);
         if (isMissed) firing.Outcome = Firing.Missed;
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Skip) (firing.Outcome, firing.Detail) = (Firing.Skipped, $"run {inProgress[0]} is in progress");
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Queue)
@@ -86,6 +93,9 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         signal.Raise(); // what is sent is there to be seen only now
         return firing;
     }
+
+    private static IQueryable<Guid> InProgress(ArmoFlowDbContext db, string schedule) =>
+        db.Firings.Where(f => f.Schedule == schedule && f.RunId != null).Join(db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState)), f => f.RunId, r => r.CorrelationId, (f, r) => r.CorrelationId);
 
     /// <summary>Submits the spec, or enters why that cannot be, such as a model or data set that is no longer there.</summary>
     private async Task Submit(ArmoFlowDbContext db, Schedule schedule, Firing firing, CancellationToken cancel)

@@ -6,6 +6,13 @@ namespace ArmoFlow.Persistence.Artifacts;
 /// <summary>Reads single columns of the tables that steps make, where the books follow what refers to what.</summary>
 internal static class ParquetColumn
 {
+    /// <summary>How many rows a table has.</summary>
+    public static async Task<long> Rows(string path, CancellationToken cancel)
+    {
+        await using ParquetReader reader = await ParquetReader.CreateAsync(path, cancellationToken: cancel);
+        return reader.Metadata!.NumRows;
+    }
+
     /// <summary>The different texts of a column.</summary>
     public static async Task<HashSet<string>> Distinct(string path, string column, CancellationToken cancel)
     {

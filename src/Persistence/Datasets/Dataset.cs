@@ -21,10 +21,13 @@ public sealed class DatasetFile
     public string FileName { get; set; } = "";
     public long Bytes { get; set; }
 
-    /// <summary>Lines that are not blank, for JSONL; null for what is not counted so.</summary>
+    /// <summary>Rows that it brings; null for what was added before they were counted.</summary>
     public long? Rows { get; set; }
     public DateTimeOffset AddedAt { get; set; }
     public string AddedBy { get; set; } = "";
+
+    /// <summary>The version from which on it is not read any more; null while it is.</summary>
+    public int? WithdrawnIn { get; set; }
 }
 
 /// <summary>Runs a spec anew when enough has been added to the data sets that it reads; what is enough stands in the spec.</summary>

@@ -1,4 +1,3 @@
-using System.IO.Compression;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
@@ -23,8 +22,7 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         ILookup<string, DatasetFile> files = (await db.DatasetFiles.AsNoTracking().ToListAsync(cancel)).ToLookup(f => f.Dataset);
-        return [.. (await db.Datasets.AsNoTracking().OrderBy(d => d.Name).ToListAsync(cancel)).Select(d => new DatasetDocument(d.Name, files[d.Name].Select(f => f.Version).DefaultIfEmpty().Max(), files[d.Name].Count(), files[d.Name].Sum(f => f.Bytes),
-            files[d.Name].All(f => f.Rows is not null) ? files[d.Name].Sum(f => f.Rows) : null, d.CreatedAt, files[d.Name].Any() ? files[d.Name].Max(f => f.AddedAt) : null))];
+        return [.. (await db.Datasets.AsNoTracking().OrderBy(d => d.Name).ToListAsync(cancel)).Select(d => Document(d, [.. files[d.Name]]))];
     }
 
     /// <summary>The files of a version, oldest first; of the newest if none is given.</summary>
@@ -33,8 +31,9 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         int newest = await Newest(db, name, cancel);
-        if (version > newest) throw new DatasetException($"data set '{name}' has no version {version}; its newest is {newest}.");
-        return await db.DatasetFiles.AsNoTracking().Where(f => f.Dataset == name && (version == null || f.Version <= version)).OrderBy(f => f.Version).ThenBy(f => f.FileName).ThenBy(f => f.Sha256).ToListAsync(cancel);
+        int which = version ?? newest;
+        if (which > newest) throw new DatasetException($"data set '{name}' has no version {version}; its newest is {newest}.");
+        return await db.DatasetFiles.AsNoTracking().Where(f => f.Dataset == name && f.Version <= which && (f.WithdrawnIn == null || f.WithdrawnIn > which)).OrderBy(f => f.Version).ThenBy(f => f.FileName).ThenBy(f => f.Sha256).ToListAsync(cancel);
     }
 
     /// <summary>Makes an empty data set; one that is there stays as it is.</summary>
@@ -74,18 +73,55 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
             await content.CopyToAsync(target, cancel);
         }, cancel);
         if (artifact.Bytes == 0) throw new DatasetException($"file '{file}': it is empty; expected rows.");
-        long? rows = await CountRows(await artifacts.Open(artifact.Sha256, cancel), file, cancel);
+        long rows = await RowCount.Of(await artifacts.Open(artifact.Sha256, cancel), file, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        if (db.Database.IsNpgsql()) await db.Database.ExecuteSqlAsync($"select 1 from datasets where name = {name} for update", cancel); // versions one after the other
+        await OneAtATime(db, name, cancel); // versions one after the other
         if (await db.DatasetFiles.AsNoTracking().SingleOrDefaultAsync(f => f.Dataset == name && f.Sha256 == artifact.Sha256, cancel) is { } known)
+        {
+            if (known.WithdrawnIn is { } since) throw new DatasetException($"file '{file}': its bytes were withdrawn from '{name}' in version {since}. See why: armoflow audit query --where \"subject = 'dataset/{name}'\". To add it all the same, change it: a blank line at its end is enough.");
             return new DatasetAddition(name, known.Version, known.FileName, known.Sha256, known.Bytes, known.Rows, IsNew: false);
-        int version = (await db.DatasetFiles.Where(f => f.Dataset == name).MaxAsync(f => (int?)f.Version, cancel) ?? 0) + 1;
+        }
+        int version = await Newest(db, name, cancel) + 1;
         db.DatasetFiles.Add(new DatasetFile { Dataset = name, Sha256 = artifact.Sha256, Version = version, FileName = file, Bytes = artifact.Bytes, Rows = rows, AddedAt = time.GetUtcNow(), AddedBy = Caller.Current.Name });
         db.Note("dataset.added", $"dataset/{name}", after: new { version, file, artifact.Sha256, artifact.Bytes, rows });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         return new DatasetAddition(name, version, file, artifact.Sha256, artifact.Bytes, rows, IsNew: true);
+    }
+
+    /// <summary>Makes a version without a file; earlier versions keep it, and so do the runs that read them.</summary>
+    /// <param name="name">The data set.</param>
+    /// <param name="file">The file's sha256, or its name where one file alone has it.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="DatasetException">There is no such data set or file, or no reason.</exception>
+    public async Task<DatasetFile> Withdraw(string name, string file, string reason, CancellationToken cancel)
+    {
+        if (string.IsNullOrWhiteSpace(reason)) throw new DatasetException("withdrawing a file needs a reason: --reason TEXT.");
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        await OneAtATime(db, name, cancel);
+        int newest = await Newest(db, name, cancel);
+        List<DatasetFile> found = await db.DatasetFiles.Where(f => f.Dataset == name && f.WithdrawnIn == null && (f.Sha256 == file || f.FileName == file)).ToListAsync(cancel);
+        if (found.Count != 1) throw new DatasetException(found.Count == 0 ? $"data set '{name}' has no file '{file}'. See: armoflow datasets show {name}." : $"data set '{name}' has {found.Count} files '{file}'. Give the sha256 of one: {string.Join(", ", found.Select(f => f.Sha256))}.", found.Count == 0 ? Refusal.Missing : Refusal.Unusable);
+        found[0].WithdrawnIn = newest + 1;
+        db.Note("dataset.withdrawn", $"dataset/{name}", new { version = newest }, new { version = newest + 1, file = found[0].FileName, found[0].Sha256, reason });
+        await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
+        return found[0];
+    }
+
+    private static async Task OneAtATime(ArmoFlowDbContext db, string name, CancellationToken cancel)
+    {
+        if (db.Database.IsNpgsql()) await db.Database.ExecuteSqlAsync($"select 1 from datasets where name = {name} for update", cancel);
+    }
+
+    private static DatasetDocument Document(Dataset set, IReadOnlyList<DatasetFile> all)
+    {
+        DatasetFile[] files = [.. all.Where(f => f.WithdrawnIn is null)];
+        return new DatasetDocument(set.Name, all.Select(f => f.WithdrawnIn ?? f.Version).DefaultIfEmpty().Max(), files.Length, files.Sum(f => f.Bytes), files.All(f => f.Rows is not null) ? files.Sum(f => f.Rows) : null,
+            set.CreatedAt, all.Count > 0 ? all.Max(f => f.AddedAt) : null);
     }
 
     /// <summary>A spec whose data sets are settled on the versions that are newest now, so that the run can be made again.</summary>
@@ -103,28 +139,12 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         return pinned.Count == 0 ? spec : DatasetReference.Replace(spec, f => pinned.GetValueOrDefault(f, f));
     }
 
-    private static async Task<int> Newest(ArmoFlowDbContext db, string name, CancellationToken cancel)
+    /// <summary>A data set's newest version; 0 while it is empty.</summary>
+    /// <exception cref="DatasetException">There is no such data set.</exception>
+    public static async Task<int> Newest(ArmoFlowDbContext db, string name, CancellationToken cancel)
     {
         if (!await db.Datasets.AnyAsync(d => d.Name == name, cancel)) throw new DatasetException($"no data set '{name}'. See: armoflow datasets list.", Refusal.Missing);
-        return await db.DatasetFiles.Where(f => f.Dataset == name).MaxAsync(f => (int?)f.Version, cancel) ?? 0;
-    }
-
-    /// <summary>For policies: what a file brings. JSONL alone is counted; the rows themselves are checked when a run reads them.</summary>
-    private static async Task<long?> CountRows(string path, string name, CancellationToken cancel)
-    {
-        bool isZipped = name.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
-        string bare = isZipped ? name[..^3] : name;
-        if (!bare.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase) && !bare.EndsWith(".ndjson", StringComparison.OrdinalIgnoreCase)) return null;
-        try
-        {
-            await using FileStream file = File.OpenRead(path);
-            using StreamReader reader = new(isZipped ? new GZipStream(file, CompressionMode.Decompress) : file);
-            long rows = 0;
-            while (await reader.ReadLineAsync(cancel) is { } line)
-                if (!string.IsNullOrWhiteSpace(line)) rows++;
-            return rows;
-        }
-        catch (InvalidDataException) { throw new DatasetException($"file '{name}': its gzip is damaged. Fetch it again."); }
+        return await db.DatasetFiles.Where(f => f.Dataset == name).MaxAsync(f => f.WithdrawnIn ?? (int?)f.Version, cancel) ?? 0;
     }
 }
 

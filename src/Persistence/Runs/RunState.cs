@@ -30,6 +30,12 @@ public sealed class RunState : SagaStateMachineInstance
     public List<RunStep> Steps { get; set; } = [];
     public Dictionary<string, ArtifactRef> Artifacts { get; set; } = [];
     public JsonObject Metrics { get; set; } = [];
+
+    /// <summary>The gate's benchmark score, of the metrics; beside them so that lists can ask for it.</summary>
+    public double? Score { get; set; }
+
+    /// <summary>The gate's accuracy on held-out pairs, of the metrics.</summary>
+    public double? HeldOutAccuracy { get; set; }
     public string? Error { get; set; }
     public bool BadInput { get; set; }
 
@@ -51,6 +57,13 @@ public sealed class RunState : SagaStateMachineInstance
 
     public void Open(RunSpec spec, DateTimeOffset now) => (Name, Spec, SpecDigest, Tags, SubmittedAt, Steps) =
         (spec.Name, spec, SpecReader.Digest(spec), [.. spec.Tags], now, [.. StepNames.All.Select(name => new RunStep { Name = name })]);
+
+    /// <summary>Takes in what a step has measured.</summary>
+    public void Record(string step, JsonNode? metrics)
+    {
+        Metrics[step] = metrics;
+        if (step == StepNames.Evaluation && metrics?["scorers"]?["gate"] is { } gate) (Score, HeldOutAccuracy) = ((double?)gate["benchmark"]?["score"], (double?)gate["heldOutAccuracy"]);
+    }
 
     /// <summary>True for a run that evaluates a stored model instead of training one.</summary>
     public bool IsEvaluation => Spec.Model is not null;

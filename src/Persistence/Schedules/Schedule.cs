@@ -64,5 +64,8 @@ public sealed class Firing
     public string? Detail { get; set; }
     public Guid? RunId { get; set; }
 
+    /// <summary>Asked for by somebody, not by the clock: it takes no period's place.</summary>
+    public bool IsByHand { get; set; }
+
     public const string Submitted = "Submitted", Queued = "Queued", Skipped = "Skipped", Missed = "Missed";
 }

@@ -20,7 +20,7 @@ public static class RowReader
     /// <exception cref="InvalidInputException">The file is missing, damaged, or of another kind.</exception>
     public static IAsyncEnumerable<SourceRow> Read(string path, string shownAs, CancellationToken cancel = default)
     {
-        if (!File.Exists(path)) throw new InvalidInputException(shownAs, "no such file", "a data file", "Check the path; it is relative to the spec.");
+        if (!File.Exists(path)) throw new InvalidInputException(shownAs, "no such file", "a data file", "Check the path (a spec's are relative to the spec).");
         string name = shownAs.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? shownAs[..^3] : shownAs;
         return Path.GetExtension(name).ToLowerInvariant() switch
         {

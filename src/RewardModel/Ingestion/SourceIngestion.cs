@@ -99,13 +99,13 @@ public static class FilePatterns
             string full = Path.GetFullPath(Path.Combine(folder, pattern));
             if (!pattern.Contains('*', StringComparison.Ordinal) && !pattern.Contains('?', StringComparison.Ordinal))
             {
-                if (!File.Exists(full)) throw new InvalidInputException(pattern, $"no such file in {folder}", "a data file", "Check the path; it is relative to the spec.");
+                if (!File.Exists(full)) throw new InvalidInputException(pattern, $"no such file in {folder}", "a data file", "Check the path (a spec's are relative to the spec).");
                 files.Add((full, pattern));
                 continue;
             }
             string parent = Path.GetDirectoryName(full)!;
             string[] found = Directory.Exists(parent) ? [.. Directory.EnumerateFiles(parent, Path.GetFileName(full)).Order(StringComparer.Ordinal)] : [];
-            if (found.Length == 0) throw new InvalidInputException(pattern, $"the pattern matches no file in {folder}", "at least one file", "Check the pattern; it is relative to the spec.");
+            if (found.Length == 0) throw new InvalidInputException(pattern, $"the pattern matches no file in {folder}", "at least one file", "Check the pattern (a spec's are relative to the spec).");
             files.AddRange(found.Select(f => (f, Path.Combine(Path.GetDirectoryName(pattern) ?? "", Path.GetFileName(f)))));
         }
         return files;

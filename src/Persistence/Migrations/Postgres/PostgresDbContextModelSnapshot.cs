@@ -341,6 +341,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("integer")
                         .HasColumnName("version");
 
+                    b.Property<int?>("WithdrawnIn")
+                        .HasColumnType("integer")
+                        .HasColumnName("withdrawn_in");
+
                     b.HasKey("Dataset", "Sha256")
                         .HasName("pk_dataset_files");
 
@@ -1053,6 +1057,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("text")
                         .HasColumnName("error");
 
+                    b.Property<double?>("HeldOutAccuracy")
+                        .HasColumnType("double precision")
+                        .HasColumnName("held_out_accuracy");
+
                     b.Property<string>("Metrics")
                         .IsRequired()
                         .HasColumnType("text")
@@ -1062,6 +1070,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .IsRequired()
                         .HasColumnType("text")
                         .HasColumnName("name");
+
+                    b.Property<double?>("Score")
+                        .HasColumnType("double precision")
+                        .HasColumnName("score");
 
                     b.Property<string>("Spec")
                         .IsRequired()
@@ -1195,6 +1207,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.Property<DateTimeOffset>("FiredAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("fired_at");
+
+                    b.Property<bool>("IsByHand")
+                        .HasColumnType("boolean")
+                        .HasColumnName("is_by_hand");
 
                     b.Property<string>("Outcome")
                         .IsRequired()

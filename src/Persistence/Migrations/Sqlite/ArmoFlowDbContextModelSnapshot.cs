@@ -340,6 +340,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("INTEGER")
                         .HasColumnName("version");
 
+                    b.Property<int?>("WithdrawnIn")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("withdrawn_in");
+
                     b.HasKey("Dataset", "Sha256")
                         .HasName("pk_dataset_files");
 
@@ -1052,6 +1056,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("TEXT")
                         .HasColumnName("error");
 
+                    b.Property<double?>("HeldOutAccuracy")
+                        .HasColumnType("REAL")
+                        .HasColumnName("held_out_accuracy");
+
                     b.Property<string>("Metrics")
                         .IsRequired()
                         .HasColumnType("TEXT")
@@ -1061,6 +1069,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .IsRequired()
                         .HasColumnType("TEXT")
                         .HasColumnName("name");
+
+                    b.Property<double?>("Score")
+                        .HasColumnType("REAL")
+                        .HasColumnName("score");
 
                     b.Property<string>("Spec")
                         .IsRequired()
@@ -1198,6 +1210,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .IsRequired()
                         .HasColumnType("TEXT")
                         .HasColumnName("fired_at");
+
+                    b.Property<bool>("IsByHand")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("is_by_hand");
 
                     b.Property<string>("Outcome")
                         .IsRequired()
