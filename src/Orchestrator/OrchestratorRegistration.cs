@@ -1,6 +1,7 @@
 using ArmoFlow.Orchestrator.Alerts;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Orchestrator.Retention;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Sagas;
 using ArmoFlow.Orchestrator.Schedules;
@@ -16,12 +17,12 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ForgetService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddSingleton<PolicyRunner>().AddHostedService<PolicyEngine>().AddHostedService<OutboxDelivery>()
+        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ForgetService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddSingleton<PolicyRunner>().AddHostedService<PolicyEngine>().AddHostedService<CollectionEngine>().AddHostedService<OutboxDelivery>()
         .AddSingleton<AlertSignal>().AddSingleton(WebhookOptions.FromEnvironment()).AddHostedService<AlertDelivery>()
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
-    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<EvaluationJudge>().AddSingleton<EvidencePack>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<DatasetWatcher>();
+    public static IServiceCollection AddRunQueries(this IServiceCollection services) => services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<EvaluationJudge>().AddSingleton<EvidencePack>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<RetentionPolicyService>().AddSingleton<DatasetWatcher>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {

@@ -61,6 +61,7 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<Alert> Alerts => Set<Alert>();
     public DbSet<AliasPeriod> AliasPeriods => Set<AliasPeriod>();
     public DbSet<LegalHold> LegalHolds => Set<LegalHold>();
+    public DbSet<RetentionPolicy> RetentionPolicies => Set<RetentionPolicy>();
     public DbSet<Tombstone> Tombstones => Set<Tombstone>();
     public DbSet<Exclusion> Exclusions => Set<Exclusion>();
     public DbSet<InboxState> InboxStates => Set<InboxState>();
@@ -133,6 +134,7 @@ public class ArmoFlowDbContext : DbContext
             e.HasIndex(a => new { a.Actor, a.Sequence });
             e.HasIndex(a => a.At);
         });
+        modelBuilder.Entity<RetentionPolicy>().Property(p => p.Id).ValueGeneratedNever();
         modelBuilder.Entity<AuditHead>(head =>
         {
             head.Property(h => h.Id).ValueGeneratedNever();

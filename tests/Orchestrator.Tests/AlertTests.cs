@@ -17,40 +17,18 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Time.Testing;
 using Shouldly;
 using Xunit;
 
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Evaluations of stored models: what they are made of, how they are judged, and that who is to know is told.</summary>
-public sealed class AlertTests : IAsyncLifetime
+public sealed class AlertTests : ClockedBooks
 {
     private const string Secret = "a secret between the two";
-    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-alerts-").FullName;
-    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 11, 2, 1, 0, 0, TimeSpan.Zero));
-    private ServiceProvider _services = null!;
 
-    private AlertBooks Books => _services.GetRequiredService<AlertBooks>();
-    private RunService Runs => _services.GetRequiredService<RunService>();
-
-    public async ValueTask InitializeAsync()
-    {
-        Workspace workspace = new(_folder);
-        workspace.TryLock().ShouldBeTrue();
-        ServiceCollection services = new();
-        services.AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).AddOrchestrator();
-        services.AddMassTransit(bus => bus.UsingInMemory()); // never started: what is sent stays in the outbox
-        _services = services.BuildServiceProvider();
-        await using ArmoFlowDbContext db = await Context();
-        await db.Database.MigrateAsync();
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _services.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    private AlertBooks Books => Services.GetRequiredService<AlertBooks>();
+    private RunService Runs => Services.GetRequiredService<RunService>();
 
     [Fact]
     public async Task An_evaluation_has_the_model_s_parts_and_asks_only_for_what_it_needs()
@@ -59,7 +37,7 @@ public sealed class AlertTests : IAsyncLifetime
         RunState run = await Find(await Runs.Submit(Evaluation(), default));
         run.Spec.Model.ShouldBe("m@1", "settled on a version");
         run.Spec.Objectives.ShouldBe(["a", "v"]);
-        run.Spec.Backbone.ShouldBe(new BackboneSpec(Path.Combine(_folder, "backbone"), "bf16"), "the model's, with the type that its features had");
+        run.Spec.Backbone.ShouldBe(new BackboneSpec(Path.Combine(Folder, "backbone"), "bf16"), "the model's, with the type that its features had");
         run.Steps.Where(s => s.Status == "Completed").Select(s => s.Name).ShouldBe([StepNames.Regression, StepNames.Decorrelation, StepNames.Gating]);
         run.Steps.Where(s => s.Reused).ShouldAllBe(s => s.Detail!.Contains(trained.ToString()));
         run.Artifacts[ArtifactNames.Gating].ShouldBe((await Find(trained)).Artifacts[ArtifactNames.Gating]);
@@ -73,7 +51,7 @@ public sealed class AlertTests : IAsyncLifetime
     {
         await Train(score: 0.9);
         Guid good = await Evaluate(0.85, new PromotionSpec { MinimumScore = 0.8 }), bad = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }), own = await Evaluate(0.4, null);
-        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => _services.GetRequiredService<EvaluationJudge>().JudgePending(default))));
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Services.GetRequiredService<EvaluationJudge>().JudgePending(default))));
         IReadOnlyList<ModelEvaluation> evaluations = await Books.Evaluations("m", 10, default);
         evaluations.ToDictionary(e => e.RunId, e => e.Holds).ShouldBe(new Dictionary<Guid, bool?> { [good] = true, [bad] = false, [own] = false }, ignoreOrder: true);
         evaluations.Single(e => e.RunId == bad).Score.ShouldBe(0.7);
@@ -81,7 +59,7 @@ public sealed class AlertTests : IAsyncLifetime
         alerts.Select(a => a.RunId).ShouldBe([own, bad], ignoreOrder: true, "one for each, though four judged at once");
         alerts.Single(a => a.RunId == bad).Text.ShouldBe("m@1 is below its gates: benchmark score 0.7, at least 0.8");
         alerts.Single(a => a.RunId == own).Text.ShouldContain("at least 0.5", Case.Sensitive, "without gates of its own, those of the model's spec");
-        (await _services.GetRequiredService<AuditBooks>().Query("action = 'alert.raised'", null, 10, default)).Events.Count.ShouldBe(2);
+        (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.raised'", null, 10, default)).Events.Count.ShouldBe(2);
     }
 
     [Fact]
@@ -95,7 +73,7 @@ public sealed class AlertTests : IAsyncLifetime
             run.Artifacts[ArtifactNames.BenchmarkOutcomes] = new ArtifactRef(new string('0', 64), 1);
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
-        await _services.GetRequiredService<EvaluationJudge>().JudgePending(default);
+        await Services.GetRequiredService<EvaluationJudge>().JudgePending(default);
         (await Books.Alerts("m", 10, default)).Select(a => a.RunId).ShouldBe([other]);
         (await Books.Pending(default)).ShouldBe([stuck], "it is tried again");
     }
@@ -114,7 +92,7 @@ public sealed class AlertTests : IAsyncLifetime
         });
         await Train(score: 0.9);
         await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, receiver.Urls.Single() + "/hook");
-        using AlertDelivery delivery = new(Books, _services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: true), _time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: true), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
         for (int i = 0; i < 3; i++)
         {
             await delivery.Round(default);
@@ -122,7 +100,7 @@ public sealed class AlertTests : IAsyncLifetime
             (waiting.Attempts, waiting.LastError, waiting.DeliveredAt).ShouldBe((i + 1, "answered 503", null));
             await delivery.Round(default); // not before its time
             (await Books.Alerts("m", 1, default)).Single().Attempts.ShouldBe(i + 1);
-            _time.SetUtcNow(waiting.NextAttemptAt!.Value);
+            Time.SetUtcNow(waiting.NextAttemptAt!.Value);
         }
         isDown = false;
         await delivery.Round(default);
@@ -134,7 +112,7 @@ public sealed class AlertTests : IAsyncLifetime
         JsonNode.Parse(body)!["text"]!.GetValue<string>().ShouldContain("benchmark score 0.7");
         Alert told = (await Books.Alerts("m", 1, default)).Single();
         (told.Attempts, told.NextAttemptAt, told.LastError).ShouldBe((4, null, null));
-        told.DeliveredAt.ShouldBe(_time.GetUtcNow());
+        told.DeliveredAt.ShouldBe(Time.GetUtcNow());
     }
 
     [Fact]
@@ -142,13 +120,13 @@ public sealed class AlertTests : IAsyncLifetime
     {
         await Train(score: 0.9);
         await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, "http://127.0.0.1:9/hook");
-        using AlertDelivery delivery = new(Books, _services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: false), _time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: false), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
         await delivery.Round(default);
         (await Books.Alerts("m", 1, default)).Single().LastError!.ShouldContain("loopback or link-local");
-        _time.Advance(AlertBooks.Patience + TimeSpan.FromMinutes(1));
+        Time.Advance(AlertBooks.Patience + TimeSpan.FromMinutes(1));
         await delivery.Round(default);
         (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
-        (await _services.GetRequiredService<AuditBooks>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
+        (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
     }
 
     [Theory]
@@ -195,17 +173,17 @@ public sealed class AlertTests : IAsyncLifetime
     public async Task A_promotion_that_two_must_ask_for_waits_for_the_second()
     {
         await Train(score: 0.9, new PromotionSpec { Approvals = 2, MinimumScore = 0.5 });
-        ModelService models = _services.GetRequiredService<ModelService>();
-        ModelRegistry registry = _services.GetRequiredService<ModelRegistry>();
+        ModelService models = Services.GetRequiredService<ModelService>();
+        ModelRegistry registry = Services.GetRequiredService<ModelRegistry>();
         Caller.Current = new Caller("ada");
         (await models.Promote("m@1", "champion", force: false, "looks good", default)).Waiting.ShouldBe(["ada"]);
         (await models.Promote("m@1", "champion", force: false, "still does", default)).Waiting.ShouldBe(["ada"], "one and the same is not two");
         (await models.Promote("m@1", "champion", force: true, "in a hurry", default)).Promoted.ShouldBeFalse("nor is force");
-        (await registry.At("m", "champion", _time.GetUtcNow(), null, default)).ShouldBeNull();
+        (await registry.At("m", "champion", Time.GetUtcNow(), null, default)).ShouldBeNull();
         Caller.Current = new Caller("grace");
         (await models.Promote("m@1", "champion", force: false, null, default)).Promoted.ShouldBeTrue();
-        (await registry.At("m", "champion", _time.GetUtcNow(), null, default))!.DecidedBy.ShouldBe("ada, grace");
-        IReadOnlyList<AuditEvent> events = (await _services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
+        (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.DecidedBy.ShouldBe("ada, grace");
+        IReadOnlyList<AuditEvent> events = (await Services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
         events.Select(e => (e.Actor, e.Action)).ShouldBe([("grace", "model.promoted"), ("grace", "model.approved"), ("ada", "model.approved")]);
         events[0].After!.ShouldContain("\"approvedBy\":[\"ada\",\"grace\"]");
     }
@@ -224,7 +202,7 @@ public sealed class AlertTests : IAsyncLifetime
         (await db.OutboxMessages.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(2);
     }
 
-    private RunSpec Spec(PromotionSpec? gates) => new() { Name = "m", Folder = _folder, Objectives = ["a", "v"], Backbone = new BackboneSpec("backbone"), Ratings = [], Preferences = [], Promotion = gates };
+    private RunSpec Spec(PromotionSpec? gates) => new() { Name = "m", Folder = Folder, Objectives = ["a", "v"], Backbone = new BackboneSpec("backbone"), Ratings = [], Preferences = [], Promotion = gates };
 
     private static RunSpec Evaluation(PromotionSpec? gates = null, string? webhook = null) => new()
     {
@@ -243,14 +221,14 @@ public sealed class AlertTests : IAsyncLifetime
     private async Task<Guid> Train(double score, PromotionSpec? gates = null)
     {
         Guid id = await Runs.Submit(Spec(gates ?? new PromotionSpec { MinimumScore = 0.5 }), default);
-        ArtifactStore store = _services.GetRequiredService<ArtifactStore>();
+        ArtifactStore store = Services.GetRequiredService<ArtifactStore>();
         await using ArmoFlowDbContext db = await Context();
         RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id);
         foreach (string name in ArtifactNames.ModelParts.Append(ArtifactNames.FeaturesReport)) run.Artifacts[name] = await store.PutText($"{name} of {id}");
         foreach (RunStep step in run.Steps) (step.Status, step.Key) = ("Completed", $"key of {step.Name}");
         run.Metrics = new JsonObject { ["features"] = new JsonObject { ["dtype"] = "bf16" }, ["evaluation"] = Figures(score) };
         run.CurrentState = "Completed";
-        await ModelRegistry.Enter(db, run, _time.GetUtcNow(), default);
+        await ModelRegistry.Enter(db, run, Time.GetUtcNow(), default);
         await db.SaveChangesAsync();
         return id;
     }
@@ -262,7 +240,7 @@ public sealed class AlertTests : IAsyncLifetime
         RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id);
         run.Metrics["evaluation"] = Figures(score);
         run.CurrentState = "Completed";
-        await AlertBooks.Open(db, run, _time.GetUtcNow(), default);
+        await AlertBooks.Open(db, run, Time.GetUtcNow(), default);
         await db.SaveChangesAsync();
         return id;
     }
@@ -284,6 +262,4 @@ public sealed class AlertTests : IAsyncLifetime
         await app.StartAsync();
         return app;
     }
-
-    private Task<ArmoFlowDbContext> Context() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

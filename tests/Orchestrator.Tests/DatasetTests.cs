@@ -1,50 +1,27 @@
-using ArmoFlow.Persistence.Audit;
-using Parquet.Serialization;
 using System.Text;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Runs;
-using MassTransit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Time.Testing;
+using Parquet.Serialization;
 using Shouldly;
 using Xunit;
 
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Data sets by their bytes, and policies that run specs when they grow, by a clock that the tests turn.</summary>
-public sealed class DatasetTests : IAsyncLifetime
+public sealed class DatasetTests : ClockedBooks
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-datasets-").FullName;
-    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 11, 2, 1, 0, 0, TimeSpan.Zero));
-    private ServiceProvider _services = null!;
     private int _file;
 
-    private DatasetBooks Datasets => _services.GetRequiredService<DatasetBooks>();
-    private PolicyService Policies => _services.GetRequiredService<PolicyService>();
-    private PolicyRunner Runner => _services.GetRequiredService<PolicyRunner>();
-
-    public async ValueTask InitializeAsync()
-    {
-        Workspace workspace = new(_folder);
-        workspace.TryLock().ShouldBeTrue();
-        ServiceCollection services = new();
-        services.AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).AddOrchestrator();
-        services.AddMassTransit(bus => bus.UsingInMemory()); // never started: what is sent stays in the outbox
-        _services = services.BuildServiceProvider();
-        await using ArmoFlowDbContext db = await Context();
-        await db.Database.MigrateAsync();
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _services.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    private DatasetBooks Datasets => Services.GetRequiredService<DatasetBooks>();
+    private PolicyService Policies => Services.GetRequiredService<PolicyService>();
+    private PolicyRunner Runner => Services.GetRequiredService<PolicyRunner>();
 
     [Fact]
     public async Task The_same_bytes_are_one_file_and_a_version_holds_those_before_it()
@@ -88,7 +65,7 @@ public sealed class DatasetTests : IAsyncLifetime
         (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", withdrawn.Sha256, "again", default))).Message.ShouldContain("no file");
         await Add("judge", "a.jsonl", "{\"other\":1}");
         (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", "a.jsonl", "which?", default))).Message.ShouldContain("2 files 'a.jsonl'");
-        AuditEvent told = (await _services.GetRequiredService<AuditBooks>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
+        AuditEvent told = (await Services.GetRequiredService<AuditBooks>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
         told.After!.ShouldContain("wrong judge");
     }
 
@@ -132,7 +109,7 @@ public sealed class DatasetTests : IAsyncLifetime
     [Fact]
     public async Task A_run_settles_on_the_versions_that_are_there_when_it_is_submitted()
     {
-        RunService runs = _services.GetRequiredService<RunService>();
+        RunService runs = Services.GetRequiredService<RunService>();
         (await Should.ThrowAsync<DatasetException>(() => runs.Submit(Spec(), default))).Message.ShouldContain("no data set 'judge'");
         await Datasets.Create("judge", default);
         (await Should.ThrowAsync<DatasetException>(() => runs.Submit(Spec(), default))).Message.ShouldContain("no file yet");
@@ -142,7 +119,7 @@ public sealed class DatasetTests : IAsyncLifetime
         Guid second = await runs.Submit(Spec(), default);
         (await Files(first)).ShouldBe(["dataset:judge@1"]);
         (await Files(second)).ShouldBe(["dataset:judge@2"]);
-        (await _services.GetRequiredService<RunQueries>().FindUnfinished(Spec(), default)).ShouldBe(second, "the one on the data that is there now");
+        (await Services.GetRequiredService<RunQueries>().FindUnfinished(Spec(), default)).ShouldBe(second, "the one on the data that is there now");
     }
 
     [Fact]
@@ -158,7 +135,7 @@ public sealed class DatasetTests : IAsyncLifetime
         await Arrive(30);
         await Later(TimeSpan.FromSeconds(30));
         (await Runs()).ShouldBeEmpty("more may come at once");
-        _time.Advance(TimeSpan.FromSeconds(40));
+        Time.Advance(TimeSpan.FromSeconds(40));
         await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => Runner.Look(default))));
         RunState run = (await Runs()).Single();
         run.Trigger.ShouldBe("policy retrain: 60 new rows in judge@3");
@@ -192,7 +169,7 @@ public sealed class DatasetTests : IAsyncLifetime
         await Arrive(1);
         await Later(TimeSpan.FromHours(2.5));
         (await Runs()).ShouldBeEmpty("it is half past three");
-        _time.Advance(TimeSpan.FromHours(1));
+        Time.Advance(TimeSpan.FromHours(1));
         await Arrive(1); // half past four: for tomorrow
         await Look();
         (await Runs()).Select(r => r.Trigger).ShouldBe(["policy retrain: 1 new rows in judge@2"]);
@@ -251,8 +228,8 @@ public sealed class DatasetTests : IAsyncLifetime
     [Fact]
     public async Task What_arrives_in_a_watched_folder_is_added_once_it_is_whole_and_once()
     {
-        DatasetWatcher watcher = _services.GetRequiredService<DatasetWatcher>();
-        string folder = Directory.CreateDirectory(Path.Combine(_folder, "arrivals")).FullName;
+        DatasetWatcher watcher = Services.GetRequiredService<DatasetWatcher>();
+        string folder = Directory.CreateDirectory(Path.Combine(Folder, "arrivals")).FullName;
         (await watcher.Watch("judge", folder, default)).Address.ShouldBe(folder);
         (await Should.ThrowAsync<DatasetException>(() => watcher.Watch("judge", "arrivals", default))).Message.ShouldContain("absolute path");
         (await Should.ThrowAsync<DatasetException>(() => watcher.Watch("judge", folder + "/none", default))).Message.ShouldContain("no such folder");
@@ -264,7 +241,7 @@ public sealed class DatasetTests : IAsyncLifetime
         await watcher.Look(default);
         (await Files()).ShouldBe(["a.jsonl"]);
         (await watcher.List(default)).Single().Refused.ShouldHaveSingleItem().ShouldContain("file 'empty.jsonl': it is empty");
-        _time.Advance(TimeSpan.FromSeconds(10));
+        Time.Advance(TimeSpan.FromSeconds(10));
         await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => Task.Run(() => watcher.Look(default)))); // as several orchestrators would
         (await Files()).ShouldBe(["a.jsonl", "b.jsonl"]);
         Arrive("a.jsonl", "{\"changed\":1}\n", age: 30);
@@ -283,7 +260,7 @@ public sealed class DatasetTests : IAsyncLifetime
         void Arrive(string name, string text, double age)
         {
             File.WriteAllText(Path.Combine(folder, name), text);
-            File.SetLastWriteTimeUtc(Path.Combine(folder, name), _time.GetUtcNow().UtcDateTime.AddSeconds(-age));
+            File.SetLastWriteTimeUtc(Path.Combine(folder, name), Time.GetUtcNow().UtcDateTime.AddSeconds(-age));
         }
 
         async Task<IEnumerable<string>> Files() => (await Datasets.Files("judge", null, default)).Select(f => f.FileName);
@@ -292,8 +269,8 @@ public sealed class DatasetTests : IAsyncLifetime
     [Fact]
     public async Task A_file_that_a_message_tells_of_is_added_and_one_that_is_not_there_is_said_to_be()
     {
-        DatasetWatcher watcher = _services.GetRequiredService<DatasetWatcher>();
-        string path = Path.Combine(_folder, "told.jsonl");
+        DatasetWatcher watcher = Services.GetRequiredService<DatasetWatcher>();
+        string path = Path.Combine(Folder, "told.jsonl");
         File.WriteAllText(path, "{}\n");
         (await watcher.Take("judge", path, default)).IsNew.ShouldBeTrue();
         (await watcher.Take("judge", path, default)).IsNew.ShouldBeFalse();
@@ -305,7 +282,7 @@ public sealed class DatasetTests : IAsyncLifetime
 
     private async Task Later(TimeSpan time)
     {
-        _time.Advance(time);
+        Time.Advance(time);
         await Look();
     }
 
@@ -330,13 +307,4 @@ public sealed class DatasetTests : IAsyncLifetime
         await using ArmoFlowDbContext db = await Context();
         return await db.Runs.AsNoTracking().OrderBy(r => r.SubmittedAt).ThenBy(r => r.Trigger).ToListAsync();
     }
-
-    private async Task End()
-    {
-        await using ArmoFlowDbContext db = await Context();
-        foreach (RunState run in await db.Runs.ToListAsync()) run.CurrentState = "Completed";
-        await db.SaveChangesAsync();
-    }
-
-    private async Task<ArmoFlowDbContext> Context() => await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

@@ -4,42 +4,18 @@ using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Schedules;
-using MassTransit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Time.Testing;
 using Shouldly;
 using Xunit;
 
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Schedules by a clock that the tests turn: what is due, once, by the rules that it was added with.</summary>
-public sealed class ScheduleTests : IAsyncLifetime
+public sealed class ScheduleTests : ClockedBooks
 {
-    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-schedules-").FullName;
-    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 11, 2, 1, 0, 0, TimeSpan.Zero));
-    private ServiceProvider _services = null!;
-
-    private ScheduleService Schedules => _services.GetRequiredService<ScheduleService>();
-    private ScheduleRunner Runner => _services.GetRequiredService<ScheduleRunner>();
-
-    public async ValueTask InitializeAsync()
-    {
-        Workspace workspace = new(_folder);
-        workspace.TryLock().ShouldBeTrue();
-        ServiceCollection services = new();
-        services.AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).AddOrchestrator();
-        services.AddMassTransit(bus => bus.UsingInMemory()); // never started: what is sent stays in the outbox
-        _services = services.BuildServiceProvider();
-        await using ArmoFlowDbContext db = await Context();
-        await db.Database.MigrateAsync();
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await _services.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
-    }
+    private ScheduleService Schedules => Services.GetRequiredService<ScheduleService>();
+    private ScheduleRunner Runner => Services.GetRequiredService<ScheduleRunner>();
 
     [Theory]
     // Clocks go forward on 29 March 2026, 02:00 → 03:00: half past two does not come, and fires at the end of the gap.
@@ -64,7 +40,7 @@ public sealed class ScheduleTests : IAsyncLifetime
         (await Firings()).ShouldBeEmpty("not due yet");
         for (int day = 1; day <= 3; day++)
         {
-            _time.Advance(TimeSpan.FromDays(1));
+            Time.Advance(TimeSpan.FromDays(1));
             await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => Runner.Fire("nightly", default))));
             await End();
         }
@@ -76,7 +52,7 @@ public sealed class ScheduleTests : IAsyncLifetime
         runs.Select(r => r.CorrelationId).ShouldBe(firings.Select(f => f.RunId!.Value), ignoreOrder: true);
         runs.ShouldAllBe(r => r.Trigger!.StartsWith("schedule nightly, due 2026-11-0"));
         (await db.OutboxMessages.CountAsync(m => m.MessageType.Contains("SubmitRun"), TestContext.Current.CancellationToken)).ShouldBe(3);
-        (await _services.GetRequiredService<AuditBooks>().Query("action = 'schedule.fired'", null, 10, default)).Events.Count.ShouldBe(3);
+        (await Services.GetRequiredService<AuditBooks>().Query("action = 'schedule.fired'", null, 10, default)).Events.Count.ShouldBe(3);
     }
 
     [Theory]
@@ -85,14 +61,14 @@ public sealed class ScheduleTests : IAsyncLifetime
     public async Task Periods_that_passed_while_no_server_ran_go_by_their_rule(Misfire rule, string outcome)
     {
         await Add("0 2 * * *", misfire: rule);
-        _time.Advance(TimeSpan.FromDays(5.5));
+        Time.Advance(TimeSpan.FromDays(5.5));
         await Runner.Fire("nightly", default);
         await Runner.Fire("nightly", default);
         Firing firing = (await Firings()).Single();
         firing.Outcome.ShouldBe(outcome);
         firing.Detail.ShouldBe("one firing for 6 periods");
         await End();
-        _time.Advance(TimeSpan.FromHours(13.5)); // the next one was half an hour ago
+        Time.Advance(TimeSpan.FromHours(13.5)); // the next one was half an hour ago
         await Runner.Fire("nightly", default);
         (await Firings()).Count.ShouldBe(2);
     }
@@ -103,7 +79,7 @@ public sealed class ScheduleTests : IAsyncLifetime
         await Schedules.Put(new Schedule { Name = "nightly", Cron = "0 2 * * *", Spec = new RunSpec { Name = "e", Folder = "/", Model = "gone@champion", Backbone = BackboneSpec.OfModel, Ratings = [], Preferences = [] } }, default);
         for (int day = 1; day <= 2; day++)
         {
-            _time.Advance(TimeSpan.FromDays(1));
+            Time.Advance(TimeSpan.FromDays(1));
             await Runner.Fire("nightly", default);
         }
         IReadOnlyList<Firing> firings = await Firings();
@@ -164,12 +140,12 @@ public sealed class ScheduleTests : IAsyncLifetime
     public async Task Jitter_is_the_same_for_everybody_and_keeps_within_its_bound()
     {
         await Add("0 * * * *", jitter: 600);
-        _time.Advance(TimeSpan.FromHours(1));
+        Time.Advance(TimeSpan.FromHours(1));
         int minutes = 0;
         for (; (await Firings()).Count == 0 && minutes < 30; minutes++)
         {
             await Runner.Fire("nightly", default);
-            _time.Advance(TimeSpan.FromMinutes(1));
+            Time.Advance(TimeSpan.FromMinutes(1));
         }
         minutes.ShouldBeInRange(1, 12);
         (await Firings()).Single().DueAt.Minute.ShouldBe(0);
@@ -179,10 +155,10 @@ public sealed class ScheduleTests : IAsyncLifetime
     public async Task What_is_asked_for_by_hand_takes_no_period_s_place()
     {
         await Add("0 * * * *", overlap: Overlap.Cancel, jitter: 600);
-        _time.Advance(TimeSpan.FromHours(1));
+        Time.Advance(TimeSpan.FromHours(1));
         await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Runner.RunNow("nightly", default)))); // while the period waits for its jitter
         await End();
-        _time.Advance(TimeSpan.FromMinutes(11));
+        Time.Advance(TimeSpan.FromMinutes(11));
         await Runner.Fire("nightly", default);
         IReadOnlyList<Firing> firings = await Firings();
         firings.Count(f => f.IsByHand).ShouldBe(4);
@@ -216,7 +192,7 @@ public sealed class ScheduleTests : IAsyncLifetime
     {
         for (int i = 0; i < count; i++)
         {
-            _time.Advance(TimeSpan.FromHours(1));
+            Time.Advance(TimeSpan.FromHours(1));
             await Runner.Fire("nightly", default);
         }
     }
@@ -233,13 +209,4 @@ public sealed class ScheduleTests : IAsyncLifetime
     }, default);
 
     private Task<IReadOnlyList<Firing>> Firings() => Schedules.History("nightly", 100, default);
-
-    private async Task End()
-    {
-        await using ArmoFlowDbContext db = await Context();
-        foreach (RunState run in await db.Runs.ToListAsync()) run.CurrentState = "Completed";
-        await db.SaveChangesAsync();
-    }
-
-    private async Task<ArmoFlowDbContext> Context() => await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

@@ -1,7 +1,5 @@
 using System.CommandLine;
-using System.Globalization;
 using ArmoFlow.Cli.Runs;
-using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Persistence.Artifacts;
@@ -31,7 +29,7 @@ internal static class DatasetCommands
             else
             {
                 Table table = RunTables.New("data set", "version", "files", "bytes", "rows", "last added");
-                foreach (DatasetDocument d in datasets) table.AddRow(Markup.Escape(d.Name), $"{d.Version}", $"{d.Files}", Number(d.Bytes), d.Rows is { } rows ? Number(rows) : "", d.LastAddedAt is { } at ? Time(at) : "");
+                foreach (DatasetDocument d in datasets) table.AddRow(Markup.Escape(d.Name), $"{d.Version}", $"{d.Files}", Format.Number(d.Bytes), d.Rows is { } rows ? Format.Number(rows) : "", d.LastAddedAt is { } at ? Format.Time(at) : "");
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -57,7 +55,7 @@ internal static class DatasetCommands
             else
             {
                 Table table = RunTables.New("version", "file", "bytes", "rows", "added", "by", "sha256");
-                foreach (DatasetFile f in files) table.AddRow($"{f.Version}", Markup.Escape(f.FileName), Number(f.Bytes), f.Rows is { } rows ? Number(rows) : "", Time(f.AddedAt), Markup.Escape(f.AddedBy), f.Sha256);
+                foreach (DatasetFile f in files) table.AddRow($"{f.Version}", Markup.Escape(f.FileName), Format.Number(f.Bytes), f.Rows is { } rows ? Format.Number(rows) : "", Format.Time(f.AddedAt), Markup.Escape(f.AddedBy), f.Sha256);
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -185,8 +183,4 @@ internal static class DatasetCommands
     private static string Address(string place) => S3Bucket.IsAddress(place) ? place : Path.GetFullPath(place);
 
     private static Argument<string> Name() => new("name") { Description = "The data set's name." };
-
-    private static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
-
-    private static string Time(DateTimeOffset time) => time.ToString("u", CultureInfo.InvariantCulture);
 }

@@ -32,7 +32,7 @@ internal static class PolicyCommands
             {
                 Table table = RunTables.New("policy", "spec", "when", "read up to", "last run", "");
                 foreach (PolicyDocument p in policies)
-                    table.AddRow(Markup.Escape(p.Name), Markup.Escape(p.Spec), Markup.Escape(When(p.When)), Markup.Escape(string.Join(", ", p.Versions.Select(v => $"{v.Key}@{v.Value}"))), p.LastRunAt is { } at ? $"{Time(at)} {p.LastRunId}" : "", p.PausedAt is null ? "" : "paused");
+                    table.AddRow(Markup.Escape(p.Name), Markup.Escape(p.Spec), Markup.Escape(When(p.When)), Markup.Escape(string.Join(", ", p.Versions.Select(v => $"{v.Key}@{v.Value}"))), p.LastRunAt is { } at ? $"{Format.Time(at)} {p.LastRunId}" : "", p.PausedAt is null ? "" : "paused");
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -85,10 +85,6 @@ internal static class PolicyCommands
         return command;
     }
 
-    private static string When(RetrainSpec when) => string.Join(" or ", new[] { when.NewRows is { } rows ? $"{Number(rows)} new rows" : null, when.NewShare is { } share ? $"{share.ToString("p0", CultureInfo.InvariantCulture)} more rows" : null }.OfType<string>().DefaultIfEmpty("any new file"))
+    private static string When(RetrainSpec when) => string.Join(" or ", new[] { when.NewRows is { } rows ? $"{Format.Number(rows)} new rows" : null, when.NewShare is { } share ? $"{share.ToString("p0", CultureInfo.InvariantCulture)} more rows" : null }.OfType<string>().DefaultIfEmpty("any new file"))
         + (when.AtMostEveryHours > 0 ? string.Create(CultureInfo.InvariantCulture, $", at most every {when.AtMostEveryHours} h") : "") + (when.Cron is { } cron ? $", by '{cron}' UTC" : "");
-
-    private static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
-
-    private static string Time(DateTimeOffset time) => time.ToString("u", CultureInfo.InvariantCulture);
 }

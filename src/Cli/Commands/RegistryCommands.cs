@@ -26,7 +26,7 @@ internal static class RegistryCommands
             else
             {
                 Table table = RunTables.New("model", "versions", "newest", "made", "aliases");
-                foreach (ModelSummary m in models) table.AddRow(Markup.Escape(m.Model), $"{m.Versions}", $"{m.Newest}", Time(m.CreatedAt), string.Join(", ", m.Aliases.Select(a => $"{a.Key} → {a.Value}")));
+                foreach (ModelSummary m in models) table.AddRow(Markup.Escape(m.Model), $"{m.Versions}", $"{m.Newest}", Format.Time(m.CreatedAt), string.Join(", ", m.Aliases.Select(a => $"{a.Key} → {a.Value}")));
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -56,12 +56,12 @@ internal static class RegistryCommands
             }
             Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "notes");
             foreach (VersionDocument v in versions)
-                table.AddRow($"{v.Version.Version}", Time(v.Version.CreatedAt), v.Version.RunId.ToString(), Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), Markup.Escape(v.Version.Notes ?? ""));
+                table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(), Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), Markup.Escape(v.Version.Notes ?? ""));
             Terminal.Out.Write(table);
             ShowEvaluations(evaluations, alerts);
             if (history.Count == 0) return ExitCodes.Done;
             Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
-            foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null)) periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Time(p.ValidFrom), p.ValidUntil is { } until ? Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
+            foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null)) periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom), p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
             Terminal.Out.Write(periods);
             return ExitCodes.Done;
         });
@@ -75,8 +75,8 @@ internal static class RegistryCommands
         foreach (ModelEvaluation e in evaluations)
         {
             Alert? alert = alerts.FirstOrDefault(a => a.RunId == e.RunId);
-            string told = alert is null ? "" : alert.Webhook is null ? "no webhook" : alert.DeliveredAt is { } at ? $"told {Time(at)}" : alert.NextAttemptAt is null ? $"given up after {alert.Attempts}: {alert.LastError}" : $"attempt {alert.Attempts + 1}{(alert.LastError is null ? "" : $": {alert.LastError}")}";
-            table.AddRow(Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score), e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" }, Markup.Escape(told));
+            string told = alert is null ? "" : alert.Webhook is null ? "no webhook" : alert.DeliveredAt is { } at ? $"told {Format.Time(at)}" : alert.NextAttemptAt is null ? $"given up after {alert.Attempts}: {alert.LastError}" : $"attempt {alert.Attempts + 1}{(alert.LastError is null ? "" : $": {alert.LastError}")}";
+            table.AddRow(Format.Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score), e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" }, Markup.Escape(told));
         }
         Terminal.Out.Write(table);
     }
@@ -151,7 +151,7 @@ internal static class RegistryCommands
             else
             {
                 Table table = RunTables.New("model", "version", "from", "until", "by", "reason", "evidence");
-                foreach (AliasPeriod p in periods) table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Time(p.ValidFrom), p.ValidUntil is { } until ? Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""), Markup.Escape(p.Evidence));
+                foreach (AliasPeriod p in periods) table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Format.Time(p.ValidFrom), p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""), Markup.Escape(p.Evidence));
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -185,8 +185,6 @@ internal static class RegistryCommands
 
     private static (string Name, int Version) Version(string text) => text.Split('@') is [{ Length: > 0 } name, var number] && int.TryParse(number.TrimStart('v'), out int version) ? (name, version)
         : throw new UsageException($"'{text}': expected NAME@VERSION, such as real-mini@3. See: armoflow models list.");
-
-    private static string Time(DateTimeOffset time) => time.ToString("u", CultureInfo.InvariantCulture);
 
     private static string Percent(double? share) => share?.ToString("p1", CultureInfo.InvariantCulture) ?? "–";
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Retention;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.RewardModel.Text;
@@ -18,13 +19,13 @@ internal static class RetentionCommands
     public static Command Gc()
     {
         CollectRequest defaults = new();
-        Option<double> older = new("--older-than") { Description = "Days: runs that ended since are kept.", DefaultValueFactory = _ => defaults.OlderThanDays };
-        Option<int> last = new("--keep-last") { Description = "So many newest versions of each model are kept.", DefaultValueFactory = _ => defaults.KeepLast };
+        Option<double> older = OlderThan(defaults);
+        Option<int> last = KeepLast(defaults);
         Option<bool> dryRun = new("--dry-run") { Description = "Only say what would go, and why." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("gc", "Removes artifacts that nothing kept refers to. Kept are runs in progress, recent ones, those behind the newest versions and behind every version that an alias ever meant, what is on legal hold, and data sets.") { older, last, dryRun, workspace, server, json };
+        Command command = new("gc", "Removes artifacts that nothing kept refers to. Kept are runs in progress, recent ones, those behind the newest versions and behind every version that an alias ever meant, what is on legal hold, and data sets.") { older, last, dryRun, workspace, server, json, Schedule(), Policy(), Unschedule() };
         command.SetAction(async (parsed, cancel) =>
         {
             CollectRequest request = new() { OlderThanDays = parsed.GetValue(older), KeepLast = parsed.GetValue(last), DryRun = parsed.GetValue(dryRun) };
@@ -35,14 +36,88 @@ internal static class RetentionCommands
                 return ExitCodes.Done;
             }
             Table table = RunTables.New("artifact", "bytes", "why it goes");
-            foreach (Collected c in collection.Artifacts.OrderByDescending(a => a.Bytes).Take(Shown)) table.AddRow(c.Sha256[..12], Number(c.Bytes), Markup.Escape(c.Why));
+            foreach (Collected c in collection.Artifacts.OrderByDescending(a => a.Bytes).Take(Shown)) table.AddRow(c.Sha256[..12], Format.Number(c.Bytes), Markup.Escape(c.Why));
             if (collection.Artifacts.Count > 0) Terminal.Out.Write(table);
             if (collection.Artifacts.Count > Shown) Console.Error.WriteLine($"… and {collection.Artifacts.Count - Shown} more (--json lists all)");
-            Console.Error.WriteLine($"{Number(collection.Artifacts.Count)} artifacts of {Number(collection.Bytes)} bytes {(collection.DryRun ? "would go" : "are gone")}; {Number(collection.KeptRuns)} runs keep theirs{(collection.Kept.Count > 0 ? $" ({string.Join(", ", collection.Kept.Select(k => $"{k.Value} {k.Key}"))})" : "")}");
+            Console.Error.WriteLine($"{Format.Number(collection.Artifacts.Count)} artifacts of {Format.Number(collection.Bytes)} bytes {(collection.DryRun ? "would go" : "are gone")}; {Format.Number(collection.KeptRuns)} runs keep theirs{(collection.Kept.Count > 0 ? $" ({string.Join(", ", collection.Kept.Select(k => $"{k.Value} {k.Key}"))})" : "")}");
             return ExitCodes.Done;
         });
         return command;
     }
+
+    private static Command Schedule()
+    {
+        CollectRequest defaults = new();
+        Option<string> cron = new("--cron") { Description = "When: five cron fields, or six with seconds first.", Required = true }, zone = new("--time-zone") { Description = "IANA name of the zone whose wall clock counts.", DefaultValueFactory = _ => "UTC" };
+        Option<double> older = OlderThan(defaults);
+        Option<int> last = KeepLast(defaults);
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("schedule", "Has servers collect by the clock; a server must run.") { cron, zone, older, last, workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            RetentionPolicyRequest request = new() { Cron = parsed.GetRequiredValue(cron), TimeZone = parsed.GetRequiredValue(zone), OlderThanDays = parsed.GetValue(older), KeepLast = parsed.GetValue(last) };
+            Show(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<RetentionPolicyService>().Put(request.ToRules(), request.Cron, request.TimeZone, cancel),
+                client => client.Send<RetentionPolicyDocument>(HttpMethod.Put, "api/v1/gc/policy", request, cancel), cancel), parsed.GetValue(json));
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Policy()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("policy", "Shows when servers collect, by which rules, and what became of the last collection.") { workspace, server, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            Show(await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<RetentionPolicyService>().Get(cancel), client => client.Get<RetentionPolicyDocument>("api/v1/gc/policy", cancel)), parsed.GetValue(json));
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static Command Unschedule()
+    {
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Command command = new("unschedule", "Collects by the clock no more.") { workspace, server };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
+            {
+                await books.GetRequiredService<RetentionPolicyService>().Remove(cancel);
+                return null;
+            }, async client =>
+            {
+                await client.Do(HttpMethod.Delete, "api/v1/gc/policy", cancel);
+                return null;
+            });
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    private static void Show(RetentionPolicyDocument policy, bool asJson)
+    {
+        if (asJson)
+        {
+            Terminal.PrintJson(policy);
+            return;
+        }
+        Table table = RunTables.New("what", "");
+        table.AddRow("collects", Markup.Escape($"'{policy.Cron}' {policy.TimeZone}, set by {policy.SetBy}"));
+        table.AddRow("keeps", string.Create(CultureInfo.InvariantCulture, $"runs that ended in the last {policy.OlderThanDays} days, the newest {policy.KeepLast} versions of each model, and what must be kept"));
+        table.AddRow("last", policy.LastAt is { } at ? Markup.Escape($"{Format.Time(at)}: {policy.LastOutcome}") : "never");
+        table.AddRow("next", string.Join(", ", policy.Next.Select(Format.Time)));
+        Terminal.Out.Write(table);
+    }
+
+    private static Option<double> OlderThan(CollectRequest defaults) => new("--older-than") { Description = "Days: runs that ended since are kept.", DefaultValueFactory = _ => defaults.OlderThanDays };
+
+    private static Option<int> KeepLast(CollectRequest defaults) => new("--keep-last") { Description = "So many newest versions of each model are kept.", DefaultValueFactory = _ => defaults.KeepLast };
 
     public static Command Holds() => new("holds", "Legal holds: what is kept whatever the rules of gc say.") { ListHolds(), Put(), Release() };
 
@@ -143,6 +218,4 @@ internal static class RetentionCommands
     }
 
     private static Argument<string> Subject() => new("subject") { Description = "run/ID or model/NAME." };
-
-    private static string Number(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
 }

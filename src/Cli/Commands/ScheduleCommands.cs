@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
@@ -35,7 +34,7 @@ internal static class ScheduleCommands
             {
                 Table table = RunTables.New("schedule", "cron", "time zone", "spec", "missed", "overlap", "next");
                 foreach (ScheduleDocument s in schedules)
-                    table.AddRow(Markup.Escape(s.Name), Markup.Escape(s.Cron), Markup.Escape(s.TimeZone), Markup.Escape(s.Spec), s.Misfire.ToString(), s.Overlap.ToString(), s.PausedAt is { } paused ? $"paused since {Time(paused)}" : string.Join('\n', s.Next.Select(Time)));
+                    table.AddRow(Markup.Escape(s.Name), Markup.Escape(s.Cron), Markup.Escape(s.TimeZone), Markup.Escape(s.Spec), s.Misfire.ToString(), s.Overlap.ToString(), s.PausedAt is { } paused ? $"paused since {Format.Time(paused)}" : string.Join('\n', s.Next.Select(Format.Time)));
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -72,7 +71,7 @@ internal static class ScheduleCommands
             Schedule schedule = new() { Name = request.Name, Cron = request.Cron, TimeZone = request.TimeZone, Spec = read, Misfire = request.Misfire, Overlap = request.Overlap, JitterSeconds = request.JitterSeconds };
             ScheduleDocument added = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), service => service.Put(schedule, cancel), client => client.Send<ScheduleDocument>(HttpMethod.Post, "api/v1/schedules", request, cancel, read.Folder));
             if (parsed.GetValue(json)) Terminal.PrintJson(added);
-            else Console.Error.WriteLine($"{added.Name}: next {string.Join(", ", added.Next.Select(Time))}");
+            else Console.Error.WriteLine($"{added.Name}: next {string.Join(", ", added.Next.Select(Format.Time))}");
             return ExitCodes.Done;
         });
         return command;
@@ -144,7 +143,7 @@ internal static class ScheduleCommands
             else
             {
                 Table table = RunTables.New("due", "fired", "outcome", "run", "detail");
-                foreach (Firing f in firings) table.AddRow(Time(f.DueAt), Time(f.FiredAt), f.Outcome, f.RunId?.ToString() ?? "", Markup.Escape(f.Detail ?? ""));
+                foreach (Firing f in firings) table.AddRow(Format.Time(f.DueAt), Format.Time(f.FiredAt), f.Outcome, f.RunId?.ToString() ?? "", Markup.Escape(f.Detail ?? ""));
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -155,6 +154,4 @@ internal static class ScheduleCommands
     private static Argument<string> Name() => new("name") { Description = "The schedule's name." };
 
     private static Task<T> Ask<T>(string? server, string workspace, Func<ScheduleService, Task<T>> here, Func<ServerClient, Task<T>> there) => Books.Ask(server, workspace, books => here(books.GetRequiredService<ScheduleService>()), there);
-
-    private static string Time(DateTimeOffset time) => time.ToString("u", CultureInfo.InvariantCulture);
 }

@@ -1,4 +1,5 @@
 using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Retention;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Retention;
@@ -31,6 +32,25 @@ public sealed record CollectRequest
         : throw new RetentionException($"older than {OlderThanDays} days, keep last {KeepLast}: expected days from 0 to 36500, and a count of at least 0.");
 }
 
+/// <summary>When servers collect, and by which rules.</summary>
+public sealed record RetentionPolicyRequest
+{
+    /// <summary>Five fields, or six with seconds first.</summary>
+    public required string Cron { get; init; }
+
+    /// <summary>IANA name.</summary>
+    public string TimeZone { get; init; } = "UTC";
+
+    /// <summary>Runs that ended since are kept.</summary>
+    public double OlderThanDays { get; init; } = 90;
+
+    /// <summary>So many newest versions of each model are kept.</summary>
+    public int KeepLast { get; init; } = 5;
+
+    /// <exception cref="RetentionException">The figures are none.</exception>
+    public RetentionRules ToRules() => new CollectRequest { OlderThanDays = OlderThanDays, KeepLast = KeepLast }.ToRules();
+}
+
 public sealed record ForgetRequest
 {
     /// <summary>conversation or source.</summary>
@@ -51,6 +71,9 @@ internal static class RetentionApi
     {
         RouteGroupBuilder retention = app.MapGroup("/api/v1").WithTags("retention").Requires(Scope.Admin);
         retention.MapPost("gc", (CollectRequest request, Collector collector, CancellationToken cancel) => collector.Collect(request.ToRules(), request.DryRun, cancel)).WithSummary("Removes artifacts that nothing kept refers to; by default it only says what would go, and why.");
+        retention.MapGet("gc/policy", (RetentionPolicyService service, CancellationToken cancel) => service.Get(cancel)).WithSummary("When servers collect, by which rules, and what became of the last collection.");
+        retention.MapPut("gc/policy", (RetentionPolicyRequest request, RetentionPolicyService service, CancellationToken cancel) => service.Put(request.ToRules(), request.Cron ?? "", request.TimeZone ?? "", cancel)).WithSummary("Has servers collect by the clock.");
+        retention.MapDelete("gc/policy", (RetentionPolicyService service, CancellationToken cancel) => service.Remove(cancel)).WithSummary("Collects by the clock no more.");
         retention.MapGet("holds", (HoldBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Legal holds.");
         retention.MapPost("holds", (HoldRequest request, HoldBooks books, CancellationToken cancel) => books.Hold(request.Subject ?? "", request.Reason ?? "", cancel)).WithSummary("Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.");
         retention.MapDelete("holds", (string subject, HoldBooks books, CancellationToken cancel) => books.Release(subject, cancel)).WithSummary("Ends a legal hold.");

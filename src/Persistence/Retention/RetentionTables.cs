@@ -10,6 +10,29 @@ public sealed class LegalHold
     public DateTimeOffset At { get; set; }
 }
 
+/// <summary>Collections by the clock: the rules that they follow, and what became of the last. There is one row, or none.</summary>
+public sealed class RetentionPolicy
+{
+    /// <summary>1: there is one row.</summary>
+    public int Id { get; set; } = 1;
+    public double OlderThanDays { get; set; }
+    public int KeepLast { get; set; }
+
+    /// <summary>Five fields, or six with seconds first.</summary>
+    public string Cron { get; set; } = "";
+
+    /// <summary>IANA name.</summary>
+    public string TimeZone { get; set; } = "UTC";
+    public string SetBy { get; set; } = "";
+    public DateTimeOffset ActiveSince { get; set; }
+
+    /// <summary>When the last collection began; of two orchestrators that see a time come, the one that enters it collects.</summary>
+    public DateTimeOffset? LastAt { get; set; }
+
+    /// <summary>What it removed, or why it did not.</summary>
+    public string? LastOutcome { get; set; }
+}
+
 /// <summary>An artifact whose bytes were collected: what it was can still be said, and that it is gone on purpose.</summary>
 public sealed class Tombstone
 {

@@ -951,6 +951,54 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.ToTable("legal_holds", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Retention.RetentionPolicy", b =>
+                {
+                    b.Property<int>("Id")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("id");
+
+                    b.Property<string>("ActiveSince")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("active_since");
+
+                    b.Property<string>("Cron")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("cron");
+
+                    b.Property<int>("KeepLast")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("keep_last");
+
+                    b.Property<string>("LastAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("last_at");
+
+                    b.Property<string>("LastOutcome")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("last_outcome");
+
+                    b.Property<double>("OlderThanDays")
+                        .HasColumnType("REAL")
+                        .HasColumnName("older_than_days");
+
+                    b.Property<string>("SetBy")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("set_by");
+
+                    b.Property<string>("TimeZone")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("time_zone");
+
+                    b.HasKey("Id")
+                        .HasName("pk_retention_policies");
+
+                    b.ToTable("retention_policies", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Retention.Tombstone", b =>
                 {
                     b.Property<string>("Sha256")

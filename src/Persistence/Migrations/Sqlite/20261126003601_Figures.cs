@@ -2,7 +2,7 @@
 
 #nullable disable
 
-namespace ArmoFlow.Persistence.Migrations.Postgres
+namespace ArmoFlow.Persistence.Migrations.Sqlite
 {
     /// <inheritdoc />
     public partial class Figures : Migration
@@ -13,32 +13,51 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
             migrationBuilder.AddColumn<double>(
                 name: "held_out_accuracy",
                 table: "runs",
-                type: "double precision",
+                type: "REAL",
                 nullable: true);
 
             migrationBuilder.AddColumn<double>(
                 name: "score",
                 table: "runs",
-                type: "double precision",
+                type: "REAL",
                 nullable: true);
 
             migrationBuilder.AddColumn<bool>(
                 name: "is_by_hand",
                 table: "firings",
-                type: "boolean",
+                type: "INTEGER",
                 nullable: false,
                 defaultValue: false);
 
             migrationBuilder.AddColumn<int>(
                 name: "withdrawn_in",
                 table: "dataset_files",
-                type: "integer",
+                type: "INTEGER",
                 nullable: true);
+
+            migrationBuilder.CreateTable(
+                name: "retention_policies",
+                columns: table => new
+                {
+                    id = table.Column<int>(type: "INTEGER", nullable: false),
+                    older_than_days = table.Column<double>(type: "REAL", nullable: false),
+                    keep_last = table.Column<int>(type: "INTEGER", nullable: false),
+                    cron = table.Column<string>(type: "TEXT", nullable: false),
+                    time_zone = table.Column<string>(type: "TEXT", nullable: false),
+                    set_by = table.Column<string>(type: "TEXT", nullable: false),
+                    active_since = table.Column<string>(type: "TEXT", nullable: false),
+                    last_at = table.Column<string>(type: "TEXT", nullable: true),
+                    last_outcome = table.Column<string>(type: "TEXT", nullable: true)
+                },
+                constraints: table =>
+                {
+                    table.PrimaryKey("pk_retention_policies", x => x.id);
+                });
 
             // What was measured before stands in the metrics.
             migrationBuilder.Sql("""
-                update runs set score = (metrics::jsonb #>> '{evaluation,scorers,gate,benchmark,score}')::double precision,
-                    held_out_accuracy = (metrics::jsonb #>> '{evaluation,scorers,gate,heldOutAccuracy}')::double precision
+                update runs set score = json_extract(metrics, '$.evaluation.scorers.gate.benchmark.score'),
+                    held_out_accuracy = json_extract(metrics, '$.evaluation.scorers.gate.heldOutAccuracy')
                 where metrics like '%"evaluation"%'
                 """);
         }
@@ -46,6 +65,9 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
         /// <inheritdoc />
         protected override void Down(MigrationBuilder migrationBuilder)
         {
+            migrationBuilder.DropTable(
+                name: "retention_policies");
+
             migrationBuilder.DropColumn(
                 name: "held_out_accuracy",
                 table: "runs");

@@ -1,0 +1,56 @@
+using System.Globalization;
+using ArmoFlow.Orchestrator.Schedules;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Retention;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Orchestrator.Retention;
+
+/// <summary>Collects when the retention policy's time has come; of several orchestrators one does. A time that passed while none ran is made up for once.</summary>
+public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contexts, Collector collector, TimeProvider time, ILogger<CollectionEngine> log) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using PeriodicTimer timer = new(Interval);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                try { await Look(stoppingToken); }
+                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("retention: {Message}; trying again", e.Message); }
+            }
+        }
+        catch (OperationCanceledException) { }
+    }
+
+    /// <summary>Collects, if it is time and nobody else does.</summary>
+    public async Task Look(CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        if (await db.RetentionPolicies.AsNoTracking().SingleOrDefaultAsync(cancel) is not { } policy) return;
+        DateTimeOffset since = policy.LastAt > policy.ActiveSince ? policy.LastAt.Value : policy.ActiveSince;
+        if (new ScheduleTimes(policy.Cron, policy.TimeZone).Newest(since, now).Due is null) return;
+        if (await db.RetentionPolicies.Where(p => p.LastAt == policy.LastAt).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastAt, now).SetProperty(p => p.LastOutcome, "in progress"), cancel) == 0) return; // another orchestrator's turn
+        string outcome = await Collect(new RetentionRules(TimeSpan.FromDays(policy.OlderThanDays), policy.KeepLast), cancel);
+        await db.RetentionPolicies.Where(p => p.LastAt == now).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastOutcome, outcome), cancel);
+    }
+
+    private async Task<string> Collect(RetentionRules rules, CancellationToken cancel)
+    {
+        try
+        {
+            Collection collection = await collector.Collect(rules, dryRun: false, cancel);
+            return string.Create(CultureInfo.InvariantCulture, $"{collection.Artifacts.Count:N0} artifacts of {collection.Bytes:N0} bytes removed");
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            log.LogWarning("retention: the collection ended early: {Message}; the next goes on", e.Message);
+            return $"ended early: {e.Message}";
+        }
+    }
+}

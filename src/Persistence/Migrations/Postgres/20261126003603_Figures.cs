@@ -1,0 +1,89 @@
+﻿using System;
+using Microsoft.EntityFrameworkCore.Migrations;
+
+#nullable disable
+
+namespace ArmoFlow.Persistence.Migrations.Postgres
+{
+    /// <inheritdoc />
+    public partial class Figures : Migration
+    {
+        /// <inheritdoc />
+        protected override void Up(MigrationBuilder migrationBuilder)
+        {
+            migrationBuilder.AddColumn<double>(
+                name: "held_out_accuracy",
+                table: "runs",
+                type: "double precision",
+                nullable: true);
+
+            migrationBuilder.AddColumn<double>(
+                name: "score",
+                table: "runs",
+                type: "double precision",
+                nullable: true);
+
+            migrationBuilder.AddColumn<bool>(
+                name: "is_by_hand",
+                table: "firings",
+                type: "boolean",
+                nullable: false,
+                defaultValue: false);
+
+            migrationBuilder.AddColumn<int>(
+                name: "withdrawn_in",
+                table: "dataset_files",
+                type: "integer",
+                nullable: true);
+
+            migrationBuilder.CreateTable(
+                name: "retention_policies",
+                columns: table => new
+                {
+                    id = table.Column<int>(type: "integer", nullable: false),
+                    older_than_days = table.Column<double>(type: "double precision", nullable: false),
+                    keep_last = table.Column<int>(type: "integer", nullable: false),
+                    cron = table.Column<string>(type: "text", nullable: false),
+                    time_zone = table.Column<string>(type: "text", nullable: false),
+                    set_by = table.Column<string>(type: "text", nullable: false),
+                    active_since = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: false),
+                    last_at = table.Column<DateTimeOffset>(type: "timestamp with time zone", nullable: true),
+                    last_outcome = table.Column<string>(type: "text", nullable: true)
+                },
+                constraints: table =>
+                {
+                    table.PrimaryKey("pk_retention_policies", x => x.id);
+                });
+
+            // What was measured before stands in the metrics.
+            migrationBuilder.Sql("""
+                update runs set score = (metrics::jsonb #>> '{evaluation,scorers,gate,benchmark,score}')::double precision,
+                    held_out_accuracy = (metrics::jsonb #>> '{evaluation,scorers,gate,heldOutAccuracy}')::double precision
+                where metrics like '%"evaluation"%'
+                """);
+        }
+
+        /// <inheritdoc />
+        protected override void Down(MigrationBuilder migrationBuilder)
+        {
+            migrationBuilder.DropTable(
+                name: "retention_policies");
+
+            migrationBuilder.DropColumn(
+                name: "held_out_accuracy",
+                table: "runs");
+
+            migrationBuilder.DropColumn(
+                name: "score",
+                table: "runs");
+
+            migrationBuilder.DropColumn(
+                name: "is_by_hand",
+                table: "firings");
+
+            migrationBuilder.DropColumn(
+                name: "withdrawn_in",
+                table: "dataset_files");
+        }
+    }
+}
