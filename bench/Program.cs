@@ -9,6 +9,9 @@ switch (what)
     case "gating":
         GatingBench.Run(prompts: 700, dimension: 96, batch: 1024);
         return 0;
+    case "prompts":
+        PromptBench.Run();
+        return 0;
     case "features" when args.Length == 3:
         FeaturesBench.Run(backbone: args[1], pairs: args[2]);
         return 0;
@@ -25,6 +28,6 @@ switch (what)
     case "serving":
         return await ServingBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS]");
+        Console.Error.WriteLine("usage: bench regression | gating | prompts | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS]");
         return 2;
 }

@@ -135,6 +135,28 @@ public class ScoringTests
         Should.Throw<InvalidInputException>(() => new ConversationScorer(folder.Path, Model(d: 8), "f32", 200)).Message.ShouldContain("hidden size 16");
     }
 
+    [Fact]
+    public void A_conversation_on_which_the_backbone_overflows_is_refused_by_itself()
+    {
+        using TemporaryFolder folder = new();
+        // One token's embedding is no number: what it is part of has no features.
+        string backbone = TinyCheckpoint.Write(folder.Path, weights: (name, weight) =>
+        {
+            if (name == "model.embed_tokens.weight") weight.select(0, LlamaTokenizer.Load(folder.File("tokenizer.json")).Encode("#").Single()).fill_(float.NaN);
+        });
+        using ConversationScorer scorer = new(backbone, Model(), "f32", 200);
+        EncodedConversation[] conversations = [.. new[] { "fine", "not # fine", "fine too" }.Select((r, i) => scorer.Encode(Conversation.Create("prompt", r, "here"), $"{i}"))];
+        List<int> refused = [];
+        Explanation?[] scores = scorer.Score(conversations, null, (i, e) =>
+        {
+            e.Message.ShouldContain("not a finite number");
+            refused.Add(i);
+        }, TestContext.Current.CancellationToken);
+        refused.ShouldBe([1]);
+        (scores[0], scores[1], scores[2]).ShouldSatisfyAllConditions(s => s.Item1.ShouldNotBeNull(), s => s.Item2.ShouldBeNull(), s => s.Item3.ShouldNotBeNull());
+        Should.Throw<InvalidInputException>(() => scorer.Score(conversations));
+    }
+
     private static IEnumerable<Conversation> Conversations => Enumerable.Range(0, 6).Select(i => Conversation.Create($"prompt {i % 2}", new string((char)('a' + i), 1 + 9 * i), "here"));
 
     private static Explanation[] Export(string backbone, string folder)

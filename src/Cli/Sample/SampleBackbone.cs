@@ -16,13 +16,16 @@ namespace ArmoFlow.Cli.Sample;
 internal static class SampleBackbone
 {
     private const ulong Seed = 8;
-    private const int Hidden = 96, Layers = 2, Heads = 4, KeyValueHeads = 2, Intermediate = 192;
+    private const int HeadSize = 24;
     private const double AttentionScale = 0.02, MixScale = 4, FeedForwardScale = 0.3;
 
     // Llama-3's own split: contractions, words with one leading character, numbers, punctuation, blanks.
     private const string Split = @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-    public static void Write(string folder)
+    /// <param name="folder">Where to.</param>
+    /// <param name="hidden">Its hidden size; heads have 24 dimensions.</param>
+    /// <param name="layers">How many layers.</param>
+    public static void Write(string folder, int hidden = 96, int layers = 2)
     {
         List<string> special = [ChatTemplate.BeginOfText, ChatTemplate.StartHeader, ChatTemplate.EndHeader, ChatTemplate.EndOfTurn, "<|end_of_text|>"];
         List<string> vocabulary = [.. Enumerable.Range(0, 256).Select(b => ByteAlphabet.Encode([(byte)b]))];
@@ -30,11 +33,11 @@ internal static class SampleBackbone
         LlamaConfig config = new()
         {
             ModelType = "llama",
-            HiddenSize = Hidden,
-            IntermediateSize = Intermediate,
-            NumHiddenLayers = Layers,
-            NumAttentionHeads = Heads,
-            NumKeyValueHeads = KeyValueHeads,
+            HiddenSize = hidden,
+            IntermediateSize = 2 * hidden,
+            NumHiddenLayers = layers,
+            NumAttentionHeads = hidden / HeadSize,
+            NumKeyValueHeads = hidden / HeadSize / 2,
             VocabSize = vocabulary.Count + special.Count,
             MaxPositionEmbeddings = 2048,
             RmsNormEps = 1e-5,

@@ -85,47 +85,73 @@ public sealed class LlamaModel : IDisposable
     /// <param name="readAt">[batch, n] int64 positions; the last layer computes queries and its feed-forward there only.</param>
     /// <param name="cancel">Looked at between layers.</param>
     /// <returns>[batch, n, hiddenSize] float32 (float64 if that is the compute type), on the CPU.</returns>
-    public Tensor Forward(Tensor tokens, Tensor readAt, CancellationToken cancel = default)
+    public Tensor Forward(Tensor tokens, Tensor readAt, CancellationToken cancel = default) => Forward(null, tokens, readAt, null, cancel);
+
+    /// <summary>Hidden states of what follows a prefix, for which alone there is work to do.</summary>
+    /// <param name="prefix">What comes before in every row.</param>
+    /// <param name="tokens">[batch, length] int64 after the prefix, padded on the right.</param>
+    /// <param name="readAt">[batch, n] int64 positions, counted from the end of the prefix.</param>
+    /// <param name="cancel">Looked at between layers.</param>
+    /// <returns>As of the whole, but for the last digits.</returns>
+    public Tensor Forward(LlamaPrefix prefix, Tensor tokens, Tensor readAt, CancellationToken cancel = default) => Forward(prefix, tokens, readAt, null, cancel);
+
+    /// <summary>Reads a prefix, to be followed by others any number of times.</summary>
+    /// <param name="tokens">[1, length] int64.</param>
+    /// <param name="cancel">Looked at between layers.</param>
+    public LlamaPrefix Read(Tensor tokens, CancellationToken cancel = default)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        List<(Tensor K, Tensor V)> layers = [];
+        Tensor hidden = Forward(null, tokens, tensor(tokens.shape[1] - 1, ScalarType.Int64).view(1, 1), layers, cancel);
+        return new LlamaPrefix(tokens.shape[1], [.. layers.Select(l => (l.K.DetachFromDisposeScope(), l.V.DetachFromDisposeScope()))], hidden.DetachFromDisposeScope());
+    }
+
+    private Tensor Forward(LlamaPrefix? prefix, Tensor tokens, Tensor readAt, List<(Tensor K, Tensor V)>? kept, CancellationToken cancel)
     {
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();
         long batch = tokens.shape[0], length = tokens.shape[1];
-        (Tensor cos, Tensor sin) = Rotary(length);
+        (Tensor cos, Tensor sin) = Rotary(prefix?.Length ?? 0, length);
         Tensor x = To(_embedding).index_select(0, tokens.to(Device).flatten()).reshape(batch, length, Config.HiddenSize); // [batch, length, d]
         Tensor at = readAt.to(Device);
         for (int i = 0; i < _layers.Length; i++)
         {
             cancel.ThrowIfCancellationRequested();
             using DisposeScope layer = NewDisposeScope();
-            x = Block(_layers[i], x, cos, sin, i == _layers.Length - 1 ? at : null).MoveToOuterDisposeScope();
+            (Tensor next, Tensor k, Tensor v) = Block(_layers[i], x, cos, sin, i == _layers.Length - 1 ? at : null, prefix?.Layers[i]);
+            x = next.MoveToOuterDisposeScope();
+            kept?.Add((k.MoveToOuterDisposeScope().MoveToOuterDisposeScope(), v.MoveToOuterDisposeScope().MoveToOuterDisposeScope()));
         }
         Tensor hidden = RmsNorm(x, _finalNorm);
         return hidden.to(_compute == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32).cpu().MoveToOuterDisposeScope();
     }
 
-    private Tensor Block(Layer w, Tensor x, Tensor cos, Tensor sin, Tensor? readAt)
+    /// <returns>The layer's output, and the keys and values of its own tokens.</returns>
+    private (Tensor X, Tensor K, Tensor V) Block(Layer w, Tensor x, Tensor cos, Tensor sin, Tensor? readAt, (Tensor K, Tensor V)? before)
     {
         Tensor normed = RmsNorm(x, w.InputNorm);
         Tensor queries = readAt is null ? normed : Gather(normed, readAt);
-        Tensor k = Rotate(Heads(linear(normed, To(w.K)), Config.KeyValueHeads), cos, sin); // [batch, kvHeads, length, headDim]
-        Tensor v = Heads(linear(normed, To(w.V)), Config.KeyValueHeads);
+        Tensor ownK = Rotate(Heads(linear(normed, To(w.K)), Config.KeyValueHeads), cos, sin), k = After(before?.K, ownK); // [batch, kvHeads, prefix + length, headDim]
+        Tensor ownV = Heads(linear(normed, To(w.V)), Config.KeyValueHeads), v = After(before?.V, ownV);
         Tensor q = Heads(linear(queries, To(w.Q)), Config.NumAttentionHeads); // [batch, heads, queries, headDim]
+        q = readAt is null ? Rotate(q, cos, sin) : Rotate(q, cos[readAt].unsqueeze(1), sin[readAt].unsqueeze(1));
         Tensor attended;
-        if (readAt is null)
-        {
-            attended = scaled_dot_product_attention(Rotate(q, cos, sin), Repeat(k), Repeat(v), is_casual: true);
-        }
+        if (readAt is null && before is null) attended = scaled_dot_product_attention(q, Repeat(k), Repeat(v), is_casual: true);
         else
         {
-            Tensor mask = arange(x.shape[1], device: Device).view(1, 1, 1, -1).le(readAt.unsqueeze(1).unsqueeze(-1)); // [batch, 1, queries, length]
-            q = Rotate(q, cos[readAt].unsqueeze(1), sin[readAt].unsqueeze(1));
+            long prefix = k.shape[2] - x.shape[1];
+            Tensor at = readAt ?? arange(x.shape[1], ScalarType.Int64, Device).unsqueeze(0);
+            Tensor mask = arange(k.shape[2], ScalarType.Int64, Device).view(1, 1, 1, -1).le((at + prefix).unsqueeze(1).unsqueeze(-1)); // [batch or 1, 1, queries, prefix + length]
             attended = scaled_dot_product_attention(q, Repeat(k), Repeat(v), attn_mask: mask);
-            x = Gather(x, readAt);
         }
+        if (readAt is not null) x = Gather(x, readAt);
         x = x + linear(attended.transpose(1, 2).flatten(2), To(w.O));
         Tensor inner = RmsNorm(x, w.PostNorm);
-        return x + linear(silu(linear(inner, To(w.Gate))) * linear(inner, To(w.Up)), To(w.Down));
+        return (x + linear(silu(linear(inner, To(w.Gate))) * linear(inner, To(w.Up)), To(w.Down)), ownK, ownV);
     }
+
+    /// <summary>A prefix's keys or values before those of each row.</summary>
+    private static Tensor After(Tensor? before, Tensor own) => before is null ? own : cat([before.expand(own.shape[0], -1, -1, -1), own], 2);
 
     private Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, Config.HeadSize).transpose(1, 2);
 
@@ -148,10 +174,10 @@ public sealed class LlamaModel : IDisposable
         return x * cos + turned * sin;
     }
 
-    private (Tensor Cos, Tensor Sin) Rotary(long length)
+    private (Tensor Cos, Tensor Sin) Rotary(long from, long length)
     {
         Tensor frequencies = tensor(_inverseFrequencies, ScalarType.Float64);
-        Tensor angles = arange(length, ScalarType.Float64).unsqueeze(1) * frequencies.unsqueeze(0); // [length, headDim/2]
+        Tensor angles = arange(from, from + length, ScalarType.Float64).unsqueeze(1) * frequencies.unsqueeze(0); // [length, headDim/2]
         angles = cat([angles, angles], -1); // [length, headDim]
         return (angles.cos().to(_compute, Device), angles.sin().to(_compute, Device));
     }

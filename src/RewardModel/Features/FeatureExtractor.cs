@@ -6,7 +6,12 @@ using static TorchSharp.torch;
 namespace ArmoFlow.RewardModel.Features;
 
 /// <summary>f(x⊕y) and f(x) of one conversation, [d] float32 each.</summary>
-public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbedding);
+public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbedding)
+{
+    /// <exception cref="InvalidInputException">One is not a finite number.</exception>
+    public ConversationFeatures RequireFinite(string conversation) => Embedding.All(float.IsFinite) && PromptEmbedding.All(float.IsFinite) ? this
+        : throw new InvalidInputException($"conversation {conversation}", "a feature that is not a finite number", "finite hidden states", "The backbone overflows in this dtype; set backbone.dtype to f32.");
+}
 
 /// <summary>
 /// Hidden states of the frozen backbone at the two positions of the method: the last token of the templated conversation,
@@ -33,7 +38,14 @@ public sealed class FeatureExtractor : IDisposable
     /// <param name="progress">Told the number of conversations finished, after each batch.</param>
     /// <param name="cancel">Looked at between layers.</param>
     /// <returns>Features, item i for conversation i.</returns>
-    public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<int>? progress = null, CancellationToken cancel = default)
+    /// <exception cref="InvalidInputException">The backbone overflows on one.</exception>
+    public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<int>? progress = null, CancellationToken cancel = default) =>
+        Extract(conversations, (c, features) => features.RequireFinite(c.Id), progress, cancel);
+
+    /// <summary>The same, with features that may not be finite numbers.</summary>
+    public ConversationFeatures[] ExtractUnchecked(IReadOnlyList<EncodedConversation> conversations, CancellationToken cancel) => Extract(conversations, (_, _) => { }, null, cancel);
+
+    private ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<EncodedConversation, ConversationFeatures> check, Action<int>? progress, CancellationToken cancel)
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
         int done = 0;
@@ -41,8 +53,32 @@ public sealed class FeatureExtractor : IDisposable
         {
             cancel.ThrowIfCancellationRequested();
             ExtractBatch(conversations, batch, results, cancel);
+            foreach (int i in batch) check(conversations[i], results[i]);
             done += batch.Length;
             progress?.Invoke(done);
+        }
+        return results;
+    }
+
+    /// <summary>Reads a conversation's prompt, for <see cref="ExtractAfter"/>.</summary>
+    public LlamaPrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default)
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return _model.Read(tensor([.. conversation.Tokens.Take(conversation.PromptPosition + 1).Select(t => (long)t)], [1, conversation.PromptPosition + 1]), cancel);
+    }
+
+    /// <summary>As <see cref="ExtractUnchecked"/>, for conversations of one prompt that has been read.</summary>
+    public ConversationFeatures[] ExtractAfter(LlamaPrefix prompt, IReadOnlyList<EncodedConversation> conversations, CancellationToken cancel = default)
+    {
+        ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
+        float[] promptEmbedding = prompt.Hidden.data<float>().ToArray();
+        foreach (int[] batch in BatchesByLength(conversations, _tokensPerBatch))
+        {
+            cancel.ThrowIfCancellationRequested();
+            using DisposeScope scope = NewDisposeScope();
+            long[] last = [.. batch.Select(i => conversations[i].Tokens.Length - prompt.Length - 1)];
+            float[] values = _model.Forward(prompt, Padded(conversations, batch, (int)prompt.Length), tensor(last, [batch.Length, 1]), cancel).data<float>().ToArray(); // [batch, 1, d]
+            for (int b = 0; b < batch.Length; b++) results[batch[b]] = new ConversationFeatures(values[(b * Dimension)..((b + 1) * Dimension)], promptEmbedding);
         }
         return results;
     }
@@ -50,25 +86,23 @@ public sealed class FeatureExtractor : IDisposable
     private void ExtractBatch(IReadOnlyList<EncodedConversation> conversations, int[] batch, ConversationFeatures[] results, CancellationToken cancel)
     {
         using DisposeScope scope = NewDisposeScope();
-        int length = batch.Max(i => conversations[i].Tokens.Length);
-        long[] tokens = new long[batch.Length * length], readAt = new long[batch.Length * 2];
-        for (int b = 0; b < batch.Length; b++)
-        {
-            EncodedConversation c = conversations[batch[b]];
-            for (int t = 0; t < c.Tokens.Length; t++) tokens[b * length + t] = c.Tokens[t];
-            readAt[2 * b] = c.Tokens.Length - 1;
-            readAt[2 * b + 1] = c.PromptPosition;
-        }
-        Tensor hidden = _model.Forward(tensor(tokens, [batch.Length, length]), tensor(readAt, [batch.Length, 2]), cancel); // [batch, 2, d]
-        float[] values = hidden.data<float>().ToArray();
+        long[] readAt = [.. batch.SelectMany(i => new long[] { conversations[i].Tokens.Length - 1, conversations[i].PromptPosition })];
+        float[] values = _model.Forward(Padded(conversations, batch, 0), tensor(readAt, [batch.Length, 2]), cancel).data<float>().ToArray(); // [batch, 2, d]
         int d = Dimension;
+        for (int b = 0; b < batch.Length; b++) results[batch[b]] = new ConversationFeatures(values[(2 * b * d)..((2 * b + 1) * d)], values[((2 * b + 1) * d)..((2 * b + 2) * d)]);
+    }
+
+    /// <summary>[batch, length] tokens from a position on, padded on the right.</summary>
+    private static Tensor Padded(IReadOnlyList<EncodedConversation> conversations, int[] batch, int from)
+    {
+        int length = batch.Max(i => conversations[i].Tokens.Length) - from;
+        long[] tokens = new long[batch.Length * length];
         for (int b = 0; b < batch.Length; b++)
         {
-            float[] embedding = values[(2 * b * d)..((2 * b + 1) * d)], prompt = values[((2 * b + 1) * d)..((2 * b + 2) * d)];
-            if (!embedding.All(float.IsFinite) || !prompt.All(float.IsFinite))
-                throw new InvalidInputException($"conversation {conversations[batch[b]].Id}", "a feature that is not a finite number", "finite hidden states", "The backbone overflows in this dtype; set backbone.dtype to f32.");
-            results[batch[b]] = new ConversationFeatures(embedding, prompt);
+            int[] all = conversations[batch[b]].Tokens;
+            for (int t = from; t < all.Length; t++) tokens[b * length + t - from] = all[t];
         }
+        return tensor(tokens, [batch.Length, length]);
     }
 
     /// <summary>Groups of indices of like length whose padded size stays within the budget; ties keep their order, so the cut is a function of the input alone.</summary>

@@ -7,6 +7,7 @@ namespace ArmoFlow.RewardModel.Scoring;
 public sealed class ConversationScorer : IDisposable
 {
     private readonly FeatureExtractor _extractor;
+    private readonly PromptCache _features;
     private readonly LlamaTokenizer _tokenizer;
     private readonly int _maxTokens;
 
@@ -19,7 +20,7 @@ public sealed class ConversationScorer : IDisposable
         _extractor = new FeatureExtractor(backbone, ComputeType.Parse(dtype), ComputeType.BestDevice);
         if (_extractor.Dimension != model.Gate.Inputs)
             throw new InvalidInputException(backbone, $"a backbone of hidden size {_extractor.Dimension}", $"{model.Gate.Inputs}, as the model was trained on", "Use the backbone of this model.");
-        (Model, _maxTokens) = (model, maxTokens);
+        (Model, _maxTokens, _features) = (model, maxTokens, new PromptCache(_extractor));
     }
 
     /// <summary>A conversation's tokens.</summary>
@@ -37,8 +38,31 @@ public sealed class ConversationScorer : IDisposable
         Score([.. conversations.Select((c, i) => Encode(c, $"conversation {i + 1}"))], steering, cancel);
 
     /// <summary>Scores conversations that were encoded before.</summary>
+    /// <exception cref="InvalidInputException">The backbone overflows on one.</exception>
     public IReadOnlyList<Explanation> Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering = null, CancellationToken cancel = default) =>
-        [.. _extractor.Extract(conversations, cancel: cancel).Select(f => Model.Explain(f.Embedding, f.PromptEmbedding, steering))];
+        [.. Score(conversations, steering, (_, e) => throw e, cancel).OfType<Explanation>()];
 
-    public void Dispose() => _extractor.Dispose();
+    /// <summary>The same, where what is wrong with one is told, and the others are scored.</summary>
+    /// <param name="conversations">Encoded conversations.</param>
+    /// <param name="steering">Coefficients to fix or scale.</param>
+    /// <param name="refused">Told a conversation's index and why it has no score.</param>
+    /// <param name="cancel">Looked at between layers.</param>
+    /// <returns>Item i for conversation i; null where it was refused.</returns>
+    public Explanation?[] Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering, Action<int, InvalidInputException> refused, CancellationToken cancel = default)
+    {
+        ConversationFeatures[] features = _features.Extract(conversations, cancel);
+        Explanation?[] scores = new Explanation?[features.Length];
+        for (int i = 0; i < scores.Length; i++)
+        {
+            try { scores[i] = Model.Explain(features[i].RequireFinite(conversations[i].Id).Embedding, features[i].PromptEmbedding, steering); }
+            catch (InvalidInputException e) { refused(i, e); }
+        }
+        return scores;
+    }
+
+    public void Dispose()
+    {
+        _features.Dispose();
+        _extractor.Dispose();
+    }
 }

@@ -1,0 +1,30 @@
+using static TorchSharp.torch;
+
+namespace ArmoFlow.RewardModel.Backbone;
+
+/// <summary>What a backbone keeps of tokens that many texts begin with: each layer's keys and values, [1, kvHeads, length, headDim], and the last token's hidden state.</summary>
+public sealed class LlamaPrefix : IDisposable
+{
+    internal IReadOnlyList<(Tensor K, Tensor V)> Layers { get; }
+
+    /// <summary>In tokens.</summary>
+    public long Length { get; }
+
+    /// <summary>[1, 1, hiddenSize], on the CPU.</summary>
+    public Tensor Hidden { get; }
+
+    /// <summary>Of memory.</summary>
+    public long Bytes => Layers.Sum(l => l.K.NumberOfElements * l.K.ElementSize + l.V.NumberOfElements * l.V.ElementSize);
+
+    internal LlamaPrefix(long length, IReadOnlyList<(Tensor K, Tensor V)> layers, Tensor hidden) => (Length, Layers, Hidden) = (length, layers, hidden);
+
+    public void Dispose()
+    {
+        foreach ((Tensor k, Tensor v) in Layers)
+        {
+            k.Dispose();
+            v.Dispose();
+        }
+        Hidden.Dispose();
+    }
+}
