@@ -181,6 +181,7 @@ public class ArmoFlowDbContext : DbContext
             version.HasKey(v => new { v.Model, v.Version });
             version.HasIndex(v => new { v.Model, v.Digest }).IsUnique();
             version.HasIndex(v => v.RunId);
+            version.HasIndex(v => v.AwaitsAlias).HasFilter("awaits_alias is not null");
             AsJson<List<string>>(version.Property(v => v.Tags), isReplacedWhole: true);
         });
         modelBuilder.Entity<AliasPeriod>(period =>
@@ -211,7 +212,7 @@ public class ArmoFlowDbContext : DbContext
         });
         modelBuilder.Entity<Alert>(alert =>
         {
-            alert.HasOne<ModelEvaluation>().WithMany().HasForeignKey(a => a.RunId);
+            alert.HasOne<RunState>().WithMany().HasForeignKey(a => a.RunId);
             alert.HasIndex(a => a.NextAttemptAt).HasFilter("next_attempt_at is not null");
         });
         modelBuilder.Entity<InboxState>(inbox =>

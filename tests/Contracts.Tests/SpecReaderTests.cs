@@ -24,7 +24,7 @@ public class SpecReaderTests
         decorrelation: { verbosity: verbosity, reference: pairs, metric: pearson }
         gating: { steps: 5, batchSize: 6, learningRate: 1e-3, beta: 7, temperature: 2, hidden: [8, 9], seed: 10 }
         evaluation: { baselines: [mean] }
-        promotion: { minimumScore: 0.8, sectionLoss: 0.02, objectives: { helpful: 0.1 } }
+        promotion: { automatic: champion, minimumScore: 0.8, sectionLoss: 0.02, objectives: { helpful: 0.1 } }
         retrain: { newRows: 50, atMostEveryHours: 6 }
         """;
 
@@ -39,6 +39,7 @@ public class SpecReaderTests
             s => s.Regression.Alphas.ShouldBe([0.01, 1, 100]), s => s.Decorrelation.ShouldBe(new DecorrelationSpec { Verbosity = "verbosity", Reference = "pairs", Metric = "pearson" }),
             s => s.Gating.Hidden.ShouldBe([8, 9]), s => s.Gating.LearningRate.ShouldBe(1e-3), s => s.Gating.Seed.ShouldBe(10), s => s.Evaluation.Baselines.ShouldBe(["mean"]),
             s => (s.Promotion!.MinimumScore, s.Promotion.SectionLoss, s.Promotion.MinimumHeldOut, s.Promotion.Objectives["helpful"]).ShouldBe((0.8, 0.02, null, 0.1)),
+            s => s.Promotion!.Automatic.ShouldBe("champion"),
             s => s.Retrain.ShouldBe(new RetrainSpec { NewRows = 50, AtMostEveryHours = 6 }));
     }
 
@@ -74,6 +75,8 @@ public class SpecReaderTests
     [InlineData("files: [p.jsonl]", "files: ['dataset:pairs@latest']", 12, "'dataset:pairs@latest'", "dataset:NAME@VERSION")]
     [InlineData("files: [p.jsonl]", "files: ['dataset:../pairs']", 12, "'dataset:../pairs'", "dataset:NAME")]
     [InlineData("minimumScore: 0.8", "minimumScore: 80", 18, "promotion.minimumScore: 80", "at most 1")]
+    [InlineData("automatic: champion", "automatic: v2", 18, "'v2'", "no version number")]
+    [InlineData("minimumScore: 0.8", "approvals: 2", 18, "'automatic' beside 'approvals'", "one of them")]
     [InlineData("objectives: { helpful: 0.1 }", "objectives: { helpfull: 0.1 }", 18, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]
     [InlineData("newRows: 50", "newrows: 50", 19, "unknown key 'retrain.newrows'", "Did you mean 'newRows'?")]
     [InlineData("columns: { helpful:", "columns: { helpfull:", 0, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]

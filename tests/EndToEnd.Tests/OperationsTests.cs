@@ -177,7 +177,7 @@ public class OperationsTests
         shown["evaluations"]!.AsArray().Select(e => e!["holds"]!.GetValue<bool>()).ShouldBe([false, true]);
         shown["alerts"]!.AsArray().ShouldHaveSingleItem();
         shown["versions"]!.AsArray().ShouldHaveSingleItem("an evaluation makes no version");
-        (await CommandLine.Succeed(["models", "show", "sample", .. at])).Output.ShouldContain("no webhook");
+        (await CommandLine.Succeed(["models", "show", "sample", .. at])).Output.ShouldContain("is below its gates");
 
         File.AppendAllText(evaluation, "gating: { steps: 3 }\n");
         await CommandLine.Refused(["run", evaluation, .. at], "evaluation.yaml line 8", "'gating' beside 'model'");
@@ -244,7 +244,7 @@ public class OperationsTests
         File.WriteAllLines(project.Data("first.jsonl"), lines[..500]);
         File.WriteAllLines(project.Data("later.jsonl"), lines[500..]);
         project.Edit("files: [data/ratings.jsonl]", "files: ['dataset:judge']");
-        project.Edit("objectives: [", "retrain: { newRows: 50, debounceSeconds: 0 }\nobjectives: [");
+        project.Edit("objectives: [", "retrain: { newRows: 50, debounceSeconds: 0 }\npromotion: { automatic: champion, minimumHeldOut: 0.2 }\nobjectives: [");
         await CommandLine.Refused(["run", project.Spec, .. at], "no data set 'judge'");
         (await CommandLine.Succeed(["datasets", "add", "judge", project.Data("first.jsonl"), .. at])).Error.ShouldContain("version 1 of judge");
         (await CommandLine.Succeed(["datasets", "add", "judge", project.Data("first.jsonl"), .. at])).Error.ShouldContain("there already");
@@ -269,6 +269,14 @@ public class OperationsTests
         second["trigger"]!.GetValue<string>().ShouldBe("policy retrain: 100 new rows in judge@2");
         second["metrics"]!["ingestion"]!["sources"]![0]!["rowsRead"]!.GetValue<int>().ShouldBe(600);
         second["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "features")!["detail"]!.GetValue<string>().ShouldStartWith("100 conversations extracted");
+        // Each of the two was promoted by its spec's rule as it was made.
+        JsonArray decided = [];
+        for (long start = Stopwatch.GetTimestamp(); decided.Count < 2; await Task.Delay(200, TestContext.Current.CancellationToken))
+        {
+            Stopwatch.GetElapsedTime(start).ShouldBeLessThan(TimeSpan.FromMinutes(1));
+            decided = (await CommandLine.Succeed("audit", "query", "--where", "action = 'model.promoted' AND actor = 'armoflow'", "--server", url, "--json")).Json["events"]!.AsArray();
+        }
+        (await CommandLine.Succeed("models", "list", "--server", url, "--json")).Json.AsArray().Single()!["aliases"]!["champion"]!.GetValue<int>().ShouldBe(2);
         // What the dashboard draws is there, but for what tells of trouble and of scoring, of which there was none, and of RabbitMQ's queues.
         using HttpClient http = new() { BaseAddress = new Uri(url) };
         string metrics = await http.GetStringAsync(new Uri("/metrics", UriKind.Relative), TestContext.Current.CancellationToken);

@@ -92,7 +92,7 @@ public sealed class AlertTests : ClockedBooks
         });
         await Train(score: 0.9);
         await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, receiver.Urls.Single() + "/hook");
-        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: true), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), Services.GetRequiredService<PromotionRules>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: true), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
         for (int i = 0; i < 3; i++)
         {
             await delivery.Round(default);
@@ -120,7 +120,7 @@ public sealed class AlertTests : ClockedBooks
     {
         await Train(score: 0.9);
         await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, "http://127.0.0.1:9/hook");
-        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: false), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), Services.GetRequiredService<PromotionRules>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: false), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
         await delivery.Round(default);
         (await Books.Alerts("m", 1, default)).Single().LastError!.ShouldContain("loopback or link-local");
         Time.Advance(AlertBooks.Patience + TimeSpan.FromMinutes(1));
@@ -186,6 +186,53 @@ public sealed class AlertTests : ClockedBooks
         IReadOnlyList<AuditEvent> events = (await Services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
         events.Select(e => (e.Actor, e.Action)).ShouldBe([("grace", "model.promoted"), ("grace", "model.approved"), ("ada", "model.approved")]);
         events[0].After!.ShouldContain("\"approvedBy\":[\"ada\",\"grace\"]");
+    }
+
+    [Fact]
+    public async Task A_version_is_promoted_by_the_rule_of_its_spec_or_refused_with_an_alert_and_once()
+    {
+        PromotionSpec rule = new() { Automatic = "champion", MinimumScore = 0.5 };
+        ModelRegistry registry = Services.GetRequiredService<ModelRegistry>();
+        Caller.Current = new Caller("ada");
+        await Train(score: 0.9, rule);
+        await Apply();
+        AliasPeriod first = (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!;
+        (first.Version, first.DecidedBy, first.Reason).ShouldBe((1, "armoflow", "the rule of its spec (promotion.automatic)"));
+        first.Evidence.ShouldContain("benchmark score 0.9, at least 0.5");
+
+        Time.Advance(TimeSpan.FromDays(1));
+        Guid worse = await Train(score: 0.4, rule);
+        await Apply();
+        (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1);
+        Alert alert = (await Books.Alerts("m", 10, default)).ShouldHaveSingleItem();
+        (alert.Kind, alert.RunId, alert.Text).ShouldBe((Alert.PromotionRefused, worse, "m@2 was not promoted to champion: benchmark score 0.4, at least 0.5"));
+
+        Time.Advance(TimeSpan.FromDays(1));
+        await Train(score: 0.95, rule);
+        await Apply();
+        (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(3);
+        await registry.RollBack("m", "champion", "something else is wrong with it", default);
+        await Apply();
+        (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1, "what somebody decides stays");
+        (await Services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.promoted','model.refused')", null, 10, default)).Events.Select(e => (e.Actor, e.Action))
+            .ShouldBe([("armoflow", "model.promoted"), ("armoflow", "model.refused"), ("armoflow", "model.promoted")]);
+
+        Task Apply() => Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Services.GetRequiredService<PromotionRules>().ApplyPending(default))));
+    }
+
+    [Fact]
+    public async Task A_version_whose_promotion_was_cut_short_is_not_promoted_twice()
+    {
+        PromotionSpec rule = new() { Automatic = "champion" };
+        ModelRegistry registry = Services.GetRequiredService<ModelRegistry>();
+        await Train(score: 0.9, rule);
+        await Train(score: 0.9, rule);
+        ModelVersion second = await registry.Resolve("m@2", default);
+        await registry.Point(second, "champion", "by the rule, before its process was killed", Array.Empty<GateVerdict>(), "model.promoted", default);
+        await registry.Point(await registry.Resolve("m@1", default), "champion", "rolled back since", Array.Empty<GateVerdict>(), "model.rolled-back", default);
+        await Services.GetRequiredService<PromotionRules>().ApplyPending(default);
+        (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1);
+        (await registry.Awaiting(default)).ShouldBeEmpty();
     }
 
     [Fact]

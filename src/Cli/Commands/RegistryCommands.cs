@@ -58,7 +58,8 @@ internal static class RegistryCommands
             foreach (VersionDocument v in versions)
                 table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(), Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), Markup.Escape(v.Version.Notes ?? ""));
             Terminal.Out.Write(table);
-            ShowEvaluations(evaluations, alerts);
+            ShowEvaluations(evaluations);
+            ShowAlerts(alerts);
             if (history.Count == 0) return ExitCodes.Done;
             Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
             foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null)) periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom), p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
@@ -68,15 +69,23 @@ internal static class RegistryCommands
         return command;
     }
 
-    private static void ShowEvaluations(IReadOnlyList<ModelEvaluation> evaluations, IReadOnlyList<Alert> alerts)
+    private static void ShowEvaluations(IReadOnlyList<ModelEvaluation> evaluations)
     {
         if (evaluations.Count == 0) return;
-        Table table = RunTables.New("evaluated", "version", "run", "held-out", "benchmark", "gates", "alert");
+        Table table = RunTables.New("evaluated", "version", "run", "held-out", "benchmark", "gates");
         foreach (ModelEvaluation e in evaluations)
+            table.AddRow(Format.Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score), e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" });
+        Terminal.Out.Write(table);
+    }
+
+    private static void ShowAlerts(IReadOnlyList<Alert> alerts)
+    {
+        if (alerts.Count == 0) return;
+        Table table = RunTables.New("raised", "version", "alert", "webhook");
+        foreach (Alert a in alerts)
         {
-            Alert? alert = alerts.FirstOrDefault(a => a.RunId == e.RunId);
-            string told = alert is null ? "" : alert.Webhook is null ? "no webhook" : alert.DeliveredAt is { } at ? $"told {Format.Time(at)}" : alert.NextAttemptAt is null ? $"given up after {alert.Attempts}: {alert.LastError}" : $"attempt {alert.Attempts + 1}{(alert.LastError is null ? "" : $": {alert.LastError}")}";
-            table.AddRow(Format.Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score), e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" }, Markup.Escape(told));
+            string told = a.Webhook is null ? "none" : a.DeliveredAt is { } at ? $"told {Format.Time(at)}" : a.NextAttemptAt is null ? $"given up after {a.Attempts}: {a.LastError}" : $"attempt {a.Attempts + 1}{(a.LastError is null ? "" : $": {a.LastError}")}";
+            table.AddRow(Format.Time(a.RaisedAt), $"{a.Version}", Markup.Escape(a.Text), Markup.Escape(told));
         }
         Terminal.Out.Write(table);
     }

@@ -7,8 +7,10 @@ using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Alerts;
 using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Alerts;
+using ArmoFlow.Persistence.Models;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
@@ -56,6 +58,7 @@ internal static class RunCommands
         }
         RunDocument run = await RunView.Follow(RunsApi.Changes(id, queries, cancel));
         if (run.Model is { } model && run.HasEnded) await Judge(host.Services, model, id, cancel);
+        else if (run.HasEnded && spec.Promotion?.Automatic is { } alias) await ApplyRule(host.Services, spec.Name, alias, id, cancel);
         return run;
     }
 
@@ -63,7 +66,21 @@ internal static class RunCommands
     private static async Task Judge(IServiceProvider services, string model, Guid run, CancellationToken cancel)
     {
         await services.GetRequiredService<EvaluationJudge>().JudgePending(cancel);
-        if ((await services.GetRequiredService<AlertBooks>().Alerts(model.Split('@')[0], 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert) Console.Error.WriteLine($"alert: {alert.Text}");
+        await ShowAlert(services, model.Split('@')[0], run, cancel);
+    }
+
+    /// <summary>Says what the rule of the spec makes of the new version, in the same way.</summary>
+    private static async Task ApplyRule(IServiceProvider services, string model, string alias, Guid run, CancellationToken cancel)
+    {
+        await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
+        ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
+        if (await registry.At(model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now && (await registry.Versions(model, cancel)).Any(v => v.Version == now.Version && v.RunId == run)) Console.Error.WriteLine($"{model}@{alias} is version {now.Version} now, by the rule of its spec");
+        await ShowAlert(services, model, run, cancel);
+    }
+
+    private static async Task ShowAlert(IServiceProvider services, string model, Guid run, CancellationToken cancel)
+    {
+        if ((await services.GetRequiredService<AlertBooks>().Alerts(model, 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert) Console.Error.WriteLine($"alert: {alert.Text}");
         services.GetRequiredService<AlertSignal>().Raise();
     }
 

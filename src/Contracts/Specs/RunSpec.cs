@@ -71,6 +71,13 @@ public sealed record PromotionSpec
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int? Approvals { get; init; }
 
+    /// <summary>The alias that a version means from its making on, if all gates hold and nobody need ask; null where somebody asks.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Automatic { get; init; }
+
+    /// <summary>True for a name that an alias can have; a number is a version.</summary>
+    public static bool IsAlias(string text) => text.Length is > 0 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_') && !int.TryParse(text.TrimStart('v'), out _);
+
     /// <summary>Lowest benchmark score.</summary>
     public double? MinimumScore { get; init; }
 

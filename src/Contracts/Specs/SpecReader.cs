@@ -50,7 +50,7 @@ public static class SpecReader
             Gating = root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating ? Gating(gating) : new GatingSpec(),
             Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits ? new LimitsSpec { StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true), RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true) } : new LimitsSpec(),
             Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation, model is not null) : model is not null ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec(),
-            Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives", "approvals") is { } promotion ? Promotion(promotion) : null,
+            Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives", "approvals", "automatic") is { } promotion ? Promotion(promotion, model is not null) : null,
             Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
             Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain ? new RetrainSpec
             {
@@ -153,15 +153,24 @@ public static class SpecReader
         return new EvaluationSpec { Baselines = node.Texts("baselines") };
     }
 
-    private static PromotionSpec Promotion(SpecNode node) => new()
+    private static PromotionSpec Promotion(SpecNode node, bool isOfStoredModel) => new()
     {
         Approvals = node.Has("approvals") && node.Integer("approvals", 1, 1, 10) is var people and > 1 ? people : null,
+        Automatic = node.Has("automatic") ? Automatic(node, isOfStoredModel) : null,
         MinimumScore = Share(node, "minimumScore"),
         MinimumHeldOut = Share(node, "minimumHeldOut"),
         SectionLoss = Share(node, "sectionLoss"),
         VerbosityCorrelation = Share(node, "verbosityCorrelation"),
         Objectives = node.OptionalChild("objectives") is { } floors ? floors.Keys.ToDictionary(o => o, o => floors.Number(o, 0, double.MinValue, 1)) : [],
     };
+
+    private static string Automatic(SpecNode node, bool isOfStoredModel)
+    {
+        string alias = node.Text("automatic");
+        if (isOfStoredModel) throw node.Wrong("automatic", "'automatic' beside 'model'", "gates alone", "Remove it: an evaluation makes no version that could be promoted.");
+        if (node.Has("approvals")) throw node.Wrong("automatic", "'automatic' beside 'approvals'", "one of them", "Remove 'approvals' for promotions that nobody asks for, or 'automatic' for those that people ask for.");
+        return PromotionSpec.IsAlias(alias) ? alias : throw node.Wrong("automatic", $"'{alias}'", "an alias such as champion: letters, digits, '-' and '_', and no version number", "Correct the name.");
+    }
 
     private static double? Share(SpecNode node, string key) => node.Has(key) ? node.Number(key, 0, 0, 1) : null;
 

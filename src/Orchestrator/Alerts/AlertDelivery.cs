@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Outbox;
 using Microsoft.Extensions.Hosting;
@@ -21,11 +22,11 @@ public sealed record WebhookOptions(string? Secret, bool AllowsLocal)
 }
 
 /// <summary>
-/// Has evaluations judged that have ended, and posts their alerts to webhooks until these answer with success: at once, and then
+/// Has evaluations and new versions judged whose runs have ended, and posts their alerts to webhooks until these answer with success: at once, and then
 /// ever more seldom. The receiver sees an alert at least once; the header X-ArmoFlow-Delivery tells copies apart, and
 /// X-ArmoFlow-Signature is the HMAC-SHA256 of time and body.
 /// </summary>
-public sealed class AlertDelivery(AlertBooks books, EvaluationJudge judge, AlertSignal signal, WebhookOptions options, TimeProvider time, ILogger<AlertDelivery> log) : BackgroundService
+public sealed class AlertDelivery(AlertBooks books, EvaluationJudge judge, PromotionRules rules, AlertSignal signal, WebhookOptions options, TimeProvider time, ILogger<AlertDelivery> log) : BackgroundService
 {
     private static readonly TimeSpan Longest = TimeSpan.FromMinutes(1), Shortest = TimeSpan.FromMilliseconds(200);
     private readonly HttpClient _http = WebhookGuard.NewClient(options.AllowsLocal);
@@ -53,6 +54,7 @@ public sealed class AlertDelivery(AlertBooks books, EvaluationJudge judge, Alert
     public async Task Round(CancellationToken cancel)
     {
         await judge.JudgePending(cancel);
+        await rules.ApplyPending(cancel);
         while (await books.TakeDue(cancel) is { } alert) await Deliver(alert, cancel);
     }
 
@@ -72,7 +74,7 @@ public sealed class AlertDelivery(AlertBooks books, EvaluationJudge judge, Alert
 
     private HttpRequestMessage Request(Alert alert)
     {
-        string body = JsonSerializer.Serialize(new { kind = "evaluation-below-gate", alert.Id, alert.Model, alert.Version, alert.RunId, alert.RaisedAt, alert.Text }, JsonSerializerOptions.Web), at = time.GetUtcNow().ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
+        string body = JsonSerializer.Serialize(new { alert.Kind, alert.Id, alert.Model, alert.Version, alert.RunId, alert.RaisedAt, alert.Text }, JsonSerializerOptions.Web), at = time.GetUtcNow().ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
         HttpRequestMessage request = new(HttpMethod.Post, alert.Webhook) { Content = new StringContent(body, Encoding.UTF8, "application/json") };
         request.Headers.Add("X-ArmoFlow-Delivery", alert.Id.ToString(CultureInfo.InvariantCulture));
         request.Headers.Add("X-ArmoFlow-Timestamp", at);

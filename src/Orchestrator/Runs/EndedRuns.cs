@@ -10,7 +10,7 @@ public sealed class EndedRunsConsumer(ScheduleRunner schedules, AlertSignal aler
 {
     public async Task Consume(ConsumeContext<RunEnded> context)
     {
-        if (context.Message.IsEvaluation) alerts.Raise();
+        alerts.Raise(); // an evaluation, or a new version, may wait to be judged
         await schedules.Release(context.Message.RunId, context.CancellationToken);
     }
 }

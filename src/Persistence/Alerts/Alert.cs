@@ -18,12 +18,17 @@ public sealed class ModelEvaluation
     public string? Error { get; set; }
 }
 
-/// <summary>That a stored model fell below its gates, and whether who is to know has been told.</summary>
+/// <summary>That a stored model fell below its gates, or a new version was refused by the rule of its spec, and whether who is to know has been told.</summary>
 public sealed class Alert
 {
+    public const string BelowGate = "evaluation-below-gate", PromotionRefused = "promotion-refused";
+
     public long Id { get; set; }
 
-    /// <summary>The evaluation.</summary>
+    /// <summary>One of the constants above.</summary>
+    public string Kind { get; set; } = BelowGate;
+
+    /// <summary>The evaluation, or the run that made the version.</summary>
     public Guid RunId { get; set; }
     public string Model { get; set; } = "";
     public int Version { get; set; }

@@ -41,11 +41,7 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         if (await db.ModelEvaluations.Where(e => e.RunId == judged.RunId && e.Holds == null).ExecuteUpdateAsync(set => set.SetProperty(e => e.Holds, judged.Holds).SetProperty(e => e.Verdicts, judged.Verdicts).SetProperty(e => e.Score, judged.Score).SetProperty(e => e.HeldOutAccuracy, judged.HeldOutAccuracy), cancel) == 0) return;
         string subject = $"model/{judged.Model}";
         db.Note("model.evaluated", subject, after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
-        if (judged.Holds == false)
-        {
-            db.Alerts.Add(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, RaisedAt = now, Text = text, Webhook = webhook, NextAttemptAt = webhook is null ? null : now });
-            db.Note("alert.raised", subject, after: new { version = judged.Version, run = judged.RunId, text });
-        }
+        if (judged.Holds == false) db.Raise(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook }, now);
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
     }
@@ -93,5 +89,16 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         else alert.NextAttemptAt = now - alert.RaisedAt > Patience ? null : now + (pause < LongestPause ? pause : LongestPause);
         if (alert.NextAttemptAt is null) db.Note(error is null ? "alert.delivered" : "alert.given-up", $"model/{alert.Model}", after: new { run = alert.RunId, attempts = alert.Attempts, error });
         await db.SaveChangesAsync(cancel);
+    }
+}
+
+internal static class Alerts
+{
+    /// <summary>Enters an alert, due at once where somebody is to be told.</summary>
+    public static void Raise(this ArmoFlowDbContext db, Alert alert, DateTimeOffset now)
+    {
+        (alert.RaisedAt, alert.NextAttemptAt) = (now, alert.Webhook is null ? null : now);
+        db.Alerts.Add(alert);
+        db.Note("alert.raised", $"model/{alert.Model}", after: new { version = alert.Version, run = alert.RunId, alert.Text });
     }
 }

@@ -2,6 +2,8 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
@@ -25,7 +27,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         string digest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', Parts.Select(p => run.Artifacts[p].Sha256)))));
         if (await db.ModelVersions.AnyAsync(v => v.Model == run.Name && v.Digest == digest, cancel)) return;
         int newest = await db.ModelVersions.Where(v => v.Model == run.Name).MaxAsync(v => (int?)v.Version, cancel) ?? 0; // another run's at the same time collides, and its message is tried again
-        db.ModelVersions.Add(new ModelVersion { Model = run.Name, Version = newest + 1, RunId = run.CorrelationId, Digest = digest, CreatedAt = now, Tags = [.. run.Tags] });
+        db.ModelVersions.Add(new ModelVersion { Model = run.Name, Version = newest + 1, RunId = run.CorrelationId, Digest = digest, CreatedAt = now, Tags = [.. run.Tags], AwaitsAlias = run.Spec.Promotion?.Automatic });
         db.Note("model.version", $"model/{run.Name}", after: new { version = newest + 1, run = run.CorrelationId, digest });
     }
 
@@ -84,7 +86,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <exception cref="RegistryException">The alias cannot be one, or means this version already.</exception>
     public async Task<AliasPeriod> Point(ModelVersion version, string alias, string? reason, object evidence, string action, CancellationToken cancel)
     {
-        if (alias.Length is 0 or > 64 || !alias.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_') || int.TryParse(alias.TrimStart('v'), out _))
+        if (!PromotionSpec.IsAlias(alias))
             throw new RegistryException($"alias '{alias}': expected letters, digits, '-' and '_', and no version number.");
         DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
@@ -107,6 +109,33 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         catch (DbUpdateException) { throw new RegistryException($"{version.Model}@{alias} was changed by somebody else at the same moment. See: armoflow models show {version.Model}; then ask again."); }
         await transaction.CommitAsync(cancel);
         return period;
+    }
+
+    /// <summary>Versions whose spec's rule is still to be held against them, oldest first.</summary>
+    public async Task<IReadOnlyList<ModelVersion>> Awaiting(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.ModelVersions.AsNoTracking().Where(v => v.AwaitsAlias != null).OrderBy(v => v.Model).ThenBy(v => v.Version).ToListAsync(cancel);
+    }
+
+    /// <summary>The rule was held against the version: it is promoted, or was before.</summary>
+    public async Task SettleRule(ModelVersion version, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await db.ModelVersions.Where(v => v.Model == version.Model && v.Version == version.Version).ExecuteUpdateAsync(set => set.SetProperty(v => v.AwaitsAlias, (string?)null), cancel);
+    }
+
+    /// <summary>The rule was held against the version, and its gates refuse it: once, though several look, with an alert.</summary>
+    public async Task RefuseByRule(ModelVersion version, string alias, object evidence, string text, string? webhook, CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        if (await db.ModelVersions.Where(v => v.Model == version.Model && v.Version == version.Version && v.AwaitsAlias != null).ExecuteUpdateAsync(set => set.SetProperty(v => v.AwaitsAlias, (string?)null), cancel) == 0) return;
+        db.Note("model.refused", $"model/{version.Model}", after: new { alias, version = version.Version, evidence });
+        db.Raise(new Alert { Kind = Alert.PromotionRefused, RunId = version.RunId, Model = version.Model, Version = version.Version, Text = text, Webhook = webhook }, now);
+        await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
     }
 
     /// <summary>Lets an alias mean again what it meant before.</summary>

@@ -16,6 +16,9 @@ public sealed class ModelVersion
     public DateTimeOffset CreatedAt { get; set; }
     public string? Notes { get; set; }
     public List<string> Tags { get; set; } = [];
+
+    /// <summary>The alias that its spec's rule (promotion.automatic) is still to be held against; null where there is no rule, or it was.</summary>
+    public string? AwaitsAlias { get; set; }
 }
 
 /// <summary>That somebody asked for a promotion which needs more people than one.</summary>

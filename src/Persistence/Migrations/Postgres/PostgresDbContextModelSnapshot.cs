@@ -87,6 +87,11 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("delivered_at");
 
+                    b.Property<string>("Kind")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("kind");
+
                     b.Property<string>("LastError")
                         .HasColumnType("text")
                         .HasColumnName("last_error");
@@ -620,6 +625,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("integer")
                         .HasColumnName("version");
 
+                    b.Property<string>("AwaitsAlias")
+                        .HasColumnType("text")
+                        .HasColumnName("awaits_alias");
+
                     b.Property<DateTimeOffset>("CreatedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("created_at");
@@ -644,6 +653,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
 
                     b.HasKey("Model", "Version")
                         .HasName("pk_model_versions");
+
+                    b.HasIndex("AwaitsAlias")
+                        .HasDatabaseName("ix_model_versions_awaits_alias")
+                        .HasFilter("awaits_alias is not null");
 
                     b.HasIndex("RunId")
                         .HasDatabaseName("ix_model_versions_run_id");
@@ -1659,12 +1672,12 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
 
             modelBuilder.Entity("ArmoFlow.Persistence.Alerts.Alert", b =>
                 {
-                    b.HasOne("ArmoFlow.Persistence.Alerts.ModelEvaluation", null)
+                    b.HasOne("ArmoFlow.Persistence.Runs.RunState", null)
                         .WithMany()
                         .HasForeignKey("RunId")
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
-                        .HasConstraintName("fk_alerts_model_evaluations_run_id");
+                        .HasConstraintName("fk_alerts_runs_run_id");
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Alerts.ModelEvaluation", b =>

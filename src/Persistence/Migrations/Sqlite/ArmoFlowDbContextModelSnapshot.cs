@@ -81,6 +81,11 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("TEXT")
                         .HasColumnName("delivered_at");
 
+                    b.Property<string>("Kind")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("kind");
+
                     b.Property<string>("LastError")
                         .HasColumnType("TEXT")
                         .HasColumnName("last_error");
@@ -619,6 +624,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("INTEGER")
                         .HasColumnName("version");
 
+                    b.Property<string>("AwaitsAlias")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("awaits_alias");
+
                     b.Property<string>("CreatedAt")
                         .IsRequired()
                         .HasColumnType("TEXT")
@@ -644,6 +653,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
 
                     b.HasKey("Model", "Version")
                         .HasName("pk_model_versions");
+
+                    b.HasIndex("AwaitsAlias")
+                        .HasDatabaseName("ix_model_versions_awaits_alias")
+                        .HasFilter("awaits_alias is not null");
 
                     b.HasIndex("RunId")
                         .HasDatabaseName("ix_model_versions_run_id");
@@ -1670,12 +1683,12 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
 
             modelBuilder.Entity("ArmoFlow.Persistence.Alerts.Alert", b =>
                 {
-                    b.HasOne("ArmoFlow.Persistence.Alerts.ModelEvaluation", null)
+                    b.HasOne("ArmoFlow.Persistence.Runs.RunState", null)
                         .WithMany()
                         .HasForeignKey("RunId")
                         .OnDelete(DeleteBehavior.Cascade)
                         .IsRequired()
-                        .HasConstraintName("fk_alerts_model_evaluations_run_id");
+                        .HasConstraintName("fk_alerts_runs_run_id");
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Alerts.ModelEvaluation", b =>

@@ -11,6 +11,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
         /// <inheritdoc />
         protected override void Up(MigrationBuilder migrationBuilder)
         {
+            migrationBuilder.DropForeignKey(
+                name: "fk_alerts_model_evaluations_run_id",
+                table: "alerts");
+
             migrationBuilder.AddColumn<double>(
                 name: "held_out_accuracy",
                 table: "runs",
@@ -21,6 +25,12 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                 name: "score",
                 table: "runs",
                 type: "double precision",
+                nullable: true);
+
+            migrationBuilder.AddColumn<string>(
+                name: "awaits_alias",
+                table: "model_versions",
+                type: "text",
                 nullable: true);
 
             migrationBuilder.AddColumn<bool>(
@@ -35,6 +45,13 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                 table: "dataset_files",
                 type: "integer",
                 nullable: true);
+
+            migrationBuilder.AddColumn<string>(
+                name: "kind",
+                table: "alerts",
+                type: "text",
+                nullable: false,
+                defaultValue: "evaluation-below-gate");
 
             migrationBuilder.CreateTable(
                 name: "retention_policies",
@@ -55,6 +72,20 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     table.PrimaryKey("pk_retention_policies", x => x.id);
                 });
 
+            migrationBuilder.CreateIndex(
+                name: "ix_model_versions_awaits_alias",
+                table: "model_versions",
+                column: "awaits_alias",
+                filter: "awaits_alias is not null");
+
+            migrationBuilder.AddForeignKey(
+                name: "fk_alerts_runs_run_id",
+                table: "alerts",
+                column: "run_id",
+                principalTable: "runs",
+                principalColumn: "correlation_id",
+                onDelete: ReferentialAction.Cascade);
+
             // What was measured before stands in the metrics.
             migrationBuilder.Sql("""
                 update runs set score = (metrics::jsonb #>> '{evaluation,scorers,gate,benchmark,score}')::double precision,
@@ -66,8 +97,16 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
         /// <inheritdoc />
         protected override void Down(MigrationBuilder migrationBuilder)
         {
+            migrationBuilder.DropForeignKey(
+                name: "fk_alerts_runs_run_id",
+                table: "alerts");
+
             migrationBuilder.DropTable(
                 name: "retention_policies");
+
+            migrationBuilder.DropIndex(
+                name: "ix_model_versions_awaits_alias",
+                table: "model_versions");
 
             migrationBuilder.DropColumn(
                 name: "held_out_accuracy",
@@ -78,12 +117,28 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                 table: "runs");
 
             migrationBuilder.DropColumn(
+                name: "awaits_alias",
+                table: "model_versions");
+
+            migrationBuilder.DropColumn(
                 name: "is_by_hand",
                 table: "firings");
 
             migrationBuilder.DropColumn(
                 name: "withdrawn_in",
                 table: "dataset_files");
+
+            migrationBuilder.DropColumn(
+                name: "kind",
+                table: "alerts");
+
+            migrationBuilder.AddForeignKey(
+                name: "fk_alerts_model_evaluations_run_id",
+                table: "alerts",
+                column: "run_id",
+                principalTable: "model_evaluations",
+                principalColumn: "run_id",
+                onDelete: ReferentialAction.Cascade);
         }
     }
 }

@@ -1,0 +1,41 @@
+using ArmoFlow.Contracts.Specs;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Models;
+using Microsoft.Extensions.Logging;
+
+namespace ArmoFlow.Orchestrator.Models;
+
+/// <summary>
+/// Promotes new versions whose spec says so (promotion.automatic) and whose gates all hold; of one that is refused somebody is told. It
+/// may be called at any time and by several: a version that an alias has ever meant is not promoted again, whoever rolled it back.
+/// </summary>
+public sealed class PromotionRules(ModelService models, ModelRegistry registry, RunQueries runs, ILogger<PromotionRules> log)
+{
+    /// <summary>Holds the rules against the versions that wait for it.</summary>
+    public async Task ApplyPending(CancellationToken cancel)
+    {
+        Caller.Current = Caller.System; // the rule's doing, whoever had the run made
+        foreach (ModelVersion version in await registry.Awaiting(cancel))
+        {
+            try { await Apply(version, version.AwaitsAlias!, cancel); }
+            catch (Exception e) when (e is RefusedException or IOException) { log.LogWarning("{Model}@{Version} cannot be judged: {Message}; trying again", version.Model, version.Version, e.Message); } // the others do not wait for it
+        }
+    }
+
+    private async Task Apply(ModelVersion version, string alias, CancellationToken cancel)
+    {
+        IReadOnlyList<GateVerdict> verdicts = await models.Judge(version, alias, cancel);
+        if (verdicts.All(v => v.Holds))
+        {
+            if (!(await registry.History(version.Model, cancel)).Any(p => p.Alias == alias && p.Version == version.Version)) await registry.Point(version, alias, "the rule of its spec (promotion.automatic)", verdicts, "model.promoted", cancel);
+            await registry.SettleRule(version, cancel);
+            return;
+        }
+        RunSpec? spec = await runs.FindSpec(version.RunId, cancel);
+        string text = $"{version.Model}@{version.Version} was not promoted to {alias}: {string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail))}";
+        log.LogWarning("alert: {Text}", text);
+        await registry.RefuseByRule(version, alias, verdicts, text, spec?.Alerts?.Webhook, cancel);
+    }
+}
