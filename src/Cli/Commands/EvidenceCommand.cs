@@ -31,18 +31,14 @@ internal static class EvidenceCommand
                 await using ServerClient client = new(url);
                 await client.Save(HttpMethod.Post, "api/v1/models/evidence", request, path, cancel);
             }
-            else
-            {
-                byte[] archive = await FromWorkspace(parsed.GetRequiredValue(workspace), request, cancel);
-                AtomicFile.Write(path, stream => stream.Write(archive));
-            }
+            else await FromWorkspace(parsed.GetRequiredValue(workspace), request, path, cancel);
             Console.Error.WriteLine($"evidence on {reference} in {path}; its README.md says how to check it");
             return ExitCodes.Done;
         });
         return command;
     }
 
-    private static async Task<byte[]> FromWorkspace(string folder, EvidenceRequest request, CancellationToken cancel)
+    private static async Task FromWorkspace(string folder, EvidenceRequest request, string path, CancellationToken cancel)
     {
         await using ServiceProvider books = EmbeddedHost.OpenBooks(folder);
         ModelVersion version = await books.GetRequiredService<ModelRegistry>().Resolve(request.Model, cancel);
@@ -53,6 +49,6 @@ internal static class EvidenceCommand
             using ConversationScorer scorer = (await RunModel.Load(client, version.RunId, cancel)).Scorer();
             score = new { model = $"{version.Model}@{version.Version}", prompt, response, explanation = scorer.Score([Conversation.Create(prompt, response, "--response")], null, cancel)[0] };
         }
-        return await books.GetRequiredService<EvidencePack>().Pack(version, score, cancel);
+        AtomicFile.Write(path, stream => books.GetRequiredService<EvidencePack>().Pack(version, score, stream, cancel).GetAwaiter().GetResult());
     }
 }

@@ -23,8 +23,7 @@ internal static class AuditApi
     {
         if (format is not ("jsonl" or "parquet")) return TypedResults.Problem($"format '{format}'; expected jsonl or parquet", title: "Bad request.", statusCode: StatusCodes.Status400BadRequest);
         // Beside and then sent: a table is written with its end first known at its end.
-        FileStream file = new(Path.GetTempFileName(), FileMode.Open, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.DeleteOnClose);
-        context.Response.RegisterForDispose(file); // also where the export fails
+        FileStream file = TemporaryFile.For(context);
         await books.Export(file, format == "parquet", cancel);
         file.Position = 0;
         return TypedResults.Stream(file, format == "parquet" ? "application/vnd.apache.parquet" : "application/x-ndjson");

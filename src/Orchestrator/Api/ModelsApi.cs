@@ -55,13 +55,16 @@ internal static class ModelsApi
         await registry.At(name, alias, at ?? time.GetUtcNow(), known, cancel) is { } period ? TypedResults.Ok(period)
             : TypedResults.Problem($"{name}@{alias} meant nothing then", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
 
-    private static async Task<FileContentHttpResult> Evidence(EvidenceRequest request, ModelRegistry registry, EvidencePack pack, ScoreService scores, CancellationToken cancel)
+    private static async Task<FileStreamHttpResult> Evidence(EvidenceRequest request, HttpContext context, ModelRegistry registry, EvidencePack pack, ScoreService scores, CancellationToken cancel)
     {
         ModelVersion version = await registry.Resolve(request.Model ?? "", cancel);
         object? score = null;
         if (request is { Prompt: { } prompt, Response: { } response })
             score = new { model = $"{version.Model}@{version.Version}", prompt, response, explanation = (await scores.Score(null, version.RunId, [new ScoreItem([new ChatTurn("user", prompt), new ChatTurn("assistant", response)])], [], cancel)).Scores[0] };
-        return TypedResults.File(await pack.Pack(version, score, cancel), "application/zip", $"{version.Model}-{version.Version}-evidence.zip");
+        FileStream file = TemporaryFile.For(context);
+        await pack.Pack(version, score, file, cancel);
+        file.Position = 0;
+        return TypedResults.File(file, "application/zip", $"{version.Model}-{version.Version}-evidence.zip");
     }
 
     private static async Task<Results<Ok<Promotion>, JsonHttpResult<Promotion>>> Promote(string name, string alias, AliasRequest request, ModelService service, CancellationToken cancel)

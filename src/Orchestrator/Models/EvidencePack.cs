@@ -19,36 +19,50 @@ public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertB
 {
     private static readonly JsonSerializerOptions Format = new(JsonSerializerDefaults.Web) { WriteIndented = true };
 
-    /// <summary>Packs a version.</summary>
+    /// <summary>Packs a version; memory does not grow with the audit trail.</summary>
     /// <param name="version">The version.</param>
     /// <param name="score">A score of it that is asked about; null for the model alone.</param>
+    /// <param name="target">Where the archive (zip) goes.</param>
     /// <param name="cancel">Gives up.</param>
-    public async Task<byte[]> Pack(ModelVersion version, object? score, CancellationToken cancel)
+    public async Task Pack(ModelVersion version, object? score, Stream target, CancellationToken cancel)
     {
         RunDocument run = await runs.Find(version.RunId, cancel) ?? throw new RegistryException($"version {version.Version} of {version.Model}: its run {version.RunId} is not in the books.");
-        Dictionary<string, byte[]> files = new()
-        {
-            ["model.json"] = Json(new { version, aliases = (await registry.History(version.Model, cancel)).Where(p => p.Version == version.Version) }),
-            ["evaluations.json"] = Json(new { evaluations = (await alerts.Evaluations(version.Model, int.MaxValue, cancel)).Where(e => e.Version == version.Version), alerts = (await alerts.Alerts(version.Model, int.MaxValue, cancel)).Where(a => a.Version == version.Version) }),
-            ["run.json"] = Json(run),
-            ["spec.json"] = Json(await runs.FindSpec(version.RunId, cancel)),
-        };
-        if (score is not null) files["score.json"] = Json(score);
-        if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation)) files["lineage.json"] = Json(await lineage.Trace(evaluation.Sha256, up: true, version.RunId, cancel));
+        using ZipArchive archive = new(target, ZipArchiveMode.Create, leaveOpen: true);
+        SortedDictionary<string, string> sums = new(StringComparer.Ordinal);
+        await AddText("README.md", Instructions(version, run));
+        await AddJson("model.json", new { version, aliases = (await registry.History(version.Model, cancel)).Where(p => p.Version == version.Version) });
+        await AddJson("evaluations.json", new { evaluations = (await alerts.Evaluations(version.Model, int.MaxValue, cancel)).Where(e => e.Version == version.Version), alerts = (await alerts.Alerts(version.Model, int.MaxValue, cancel)).Where(a => a.Version == version.Version) });
+        await AddJson("run.json", run);
+        await AddJson("spec.json", await runs.FindSpec(version.RunId, cancel));
+        if (score is not null) await AddJson("score.json", score);
+        if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation)) await AddJson("lineage.json", await lineage.Trace(evaluation.Sha256, up: true, version.RunId, cancel));
         foreach (string name in new[] { ArtifactNames.Report, ArtifactNames.Evaluation, ArtifactNames.BenchmarkOutcomes, ArtifactNames.IngestionReport })
             if (run.Artifacts.TryGetValue(name, out ArtifactDocument? artifact))
-                files[$"artifacts/{name}.{(name == ArtifactNames.Report ? "md" : "json")}"] = await File.ReadAllBytesAsync(await artifacts.Open(artifact.Sha256, cancel), cancel);
-        StringBuilder text = new();
-        foreach (StepLog log in await logs.Of(version.RunId, null, cancel)) text.AppendLine(await logs.TextOf(log, cancel));
-        files["logs.txt"] = Encoding.UTF8.GetBytes(text.ToString());
-        using MemoryStream trail = new();
-        SignedHead head = AuditSigning.Signed(await audit.Export(trail, asParquet: false, cancel));
-        (files["audit.jsonl"], files["audit.jsonl.head.json"]) = (trail.ToArray(), Json(head));
-        files["README.md"] = Encoding.UTF8.GetBytes(Instructions(version, run));
-        files["SHA256SUMS"] = Encoding.UTF8.GetBytes(string.Concat(files.OrderBy(f => f.Key, StringComparer.Ordinal).Select(f => $"{Convert.ToHexStringLower(SHA256.HashData(f.Value))}  {f.Key}\n")));
-        using MemoryStream archive = new();
-        Write(files, archive);
-        return archive.ToArray();
+                await Add($"artifacts/{name}.{(name == ArtifactNames.Report ? "md" : "json")}", async entry =>
+                {
+                    await using FileStream content = File.OpenRead(await artifacts.Open(artifact.Sha256, cancel));
+                    await content.CopyToAsync(entry, cancel);
+                });
+        await Add("logs.txt", async entry =>
+        {
+            foreach (StepLog log in await logs.Of(version.RunId, null, cancel)) await entry.WriteAsync(Encoding.UTF8.GetBytes(await logs.TextOf(log, cancel) + "\n"), cancel);
+        });
+        SignedHead? head = null;
+        await Add("audit.jsonl", async entry => head = AuditSigning.Signed(await audit.Export(entry, asParquet: false, cancel)));
+        await AddJson("audit.jsonl.head.json", head);
+        await AddText("SHA256SUMS", string.Concat(sums.Select(f => $"{f.Value}  {f.Key}\n")));
+
+        Task AddText(string name, string text) => Add(name, entry => entry.WriteAsync(Encoding.UTF8.GetBytes(text), cancel).AsTask());
+
+        Task AddJson(string name, object? value) => Add(name, entry => JsonSerializer.SerializeAsync(entry, value, Format, cancel));
+
+        async Task Add(string name, Func<Stream, Task> write)
+        {
+            using SHA256 sum = SHA256.Create();
+            await using (Stream entry = archive.CreateEntry(name).Open())
+            await using (CryptoStream summed = new(entry, sum, CryptoStreamMode.Write)) await write(summed); // what passes is summed
+            sums[name] = Convert.ToHexStringLower(sum.Hash!);
+        }
     }
 
     private static string Instructions(ModelVersion version, RunDocument run) => $"""
@@ -79,16 +93,4 @@ public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertB
         5. `armoflow runs reproduce {run.RunId}` where the books are: the same bytes again, from the same sources.
 
         """;
-
-    private static void Write(Dictionary<string, byte[]> files, Stream stream)
-    {
-        using ZipArchive archive = new(stream, ZipArchiveMode.Create, leaveOpen: true);
-        foreach ((string name, byte[] content) in files)
-        {
-            using Stream entry = archive.CreateEntry(name).Open();
-            entry.Write(content);
-        }
-    }
-
-    private static byte[] Json(object? value) => JsonSerializer.SerializeToUtf8Bytes(value, Format);
 }
