@@ -15,7 +15,9 @@ public sealed class LogKeeper(StepLogBooks books, RunningWork running, ILogger<L
     public async Task<bool> EnterEnded(CancellationToken cancel)
     {
         List<WorkLog> ended = running.TakeEnded(EndedAtOnce);
-        if (!await Enter(ended, cancel)) running.PutBack(ended);
+        bool isEntered = false;
+        try { isEntered = await Enter(ended, cancel); }
+        finally { if (!isEntered) running.PutBack(ended); } // also where this process is asked to end meanwhile: what ended is entered as it leaves
         return ended.Count == EndedAtOnce;
     }
 
@@ -23,16 +25,20 @@ public sealed class LogKeeper(StepLogBooks books, RunningWork running, ILogger<L
     {
         List<(WorkLog Log, StepLog Row)> grown = [.. logs.Select(l => (l, l.TakeIfGrown())).Where(l => l.Item2 is not null).Select(l => (l.l, l.Item2!))];
         if (grown.Count == 0) return true;
+        bool isEntered = false;
         try
         {
             await books.Enter([.. grown.Select(g => g.Row)], cancel);
-            return true;
+            return isEntered = true;
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
             log.LogWarning("logs of work: {Message}; trying again", e.Message);
-            foreach ((WorkLog taken, _) in grown) taken.PutBack();
             return false;
+        }
+        finally
+        {
+            if (!isEntered) foreach ((WorkLog taken, _) in grown) taken.PutBack();
         }
     }
 }
