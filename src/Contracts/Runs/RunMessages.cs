@@ -33,4 +33,4 @@ public sealed record WorkLost
 public sealed record RunTimedOut(Guid RunId, int Attempt);
 
 /// <summary>A run reached its end: Completed, Failed or Cancelled.</summary>
-public sealed record RunEnded(Guid RunId, string Status, bool IsEvaluation = false);
+public sealed record RunEnded(Guid RunId, string Status, bool IsEvaluation = false, bool AwaitsRule = false);

@@ -5,12 +5,12 @@ using MassTransit;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
-/// <summary>A run has ended: what waited for it may begin, and an evaluation is held against its gates.</summary>
+/// <summary>A run has ended: what waited for it may begin, and an evaluation, or a version that a rule may promote, is held against its gates.</summary>
 public sealed class EndedRunsConsumer(ScheduleRunner schedules, AlertSignal alerts) : IConsumer<RunEnded>
 {
     public async Task Consume(ConsumeContext<RunEnded> context)
     {
-        alerts.Raise(); // an evaluation, or a new version, may wait to be judged
+        if (context.Message.IsEvaluation || context.Message.AwaitsRule) alerts.Raise();
         await schedules.Release(context.Message.RunId, context.CancellationToken);
     }
 }

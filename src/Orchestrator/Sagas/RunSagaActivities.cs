@@ -94,7 +94,7 @@ internal static class RunSagaActivities
             Instruments.Runs.Add(1, Instruments.Tag("status", context.Saga.CurrentState));
             if (context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction)) await AlertBooks.Open(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
         })
-        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation));
+        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation, context.Saga.Spec.Promotion?.Automatic is not null));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
         where T : class => binder.Then(context => (context.Saga.Error, context.Saga.BadInput, context.Saga.EndedAt) = (null, false, null));
