@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
@@ -93,7 +94,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
     private async Task Complete(string weights)
     {
         await using ArmoFlowDbContext db = await Context();
-        RunState run = new() { CorrelationId = Guid.NewGuid(), Name = "m" };
+        RunState run = new() { CorrelationId = Guid.NewGuid(), Name = "m", Spec = new RunSpec { Name = "m", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } };
         foreach (string name in new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }) run.Artifacts[name] = new ArtifactRef(weights + name, 1);
         await ModelRegistry.Enter(db, run, _time.GetUtcNow(), default);
         await db.SaveChangesAsync();
