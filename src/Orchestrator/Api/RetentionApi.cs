@@ -16,7 +16,8 @@ public sealed record HoldRequest
     public required string Reason { get; init; }
 }
 
-public sealed record CollectRequest
+/// <summary>What a collection keeps besides what must be.</summary>
+public abstract record RulesRequest
 {
     /// <summary>Runs that ended since are kept.</summary>
     public double OlderThanDays { get; init; } = 90;
@@ -24,31 +25,25 @@ public sealed record CollectRequest
     /// <summary>So many newest versions of each model are kept.</summary>
     public int KeepLast { get; init; } = 5;
 
-    /// <summary>Only say what would go.</summary>
-    public bool DryRun { get; init; } = true;
-
     /// <exception cref="RetentionException">The figures are none.</exception>
     public RetentionRules ToRules() => OlderThanDays is >= 0 and <= 36500 && KeepLast >= 0 ? new RetentionRules(TimeSpan.FromDays(OlderThanDays), KeepLast)
         : throw new RetentionException($"older than {OlderThanDays} days, keep last {KeepLast}: expected days from 0 to 36500, and a count of at least 0.");
 }
 
+public sealed record CollectRequest : RulesRequest
+{
+    /// <summary>Only say what would go.</summary>
+    public bool DryRun { get; init; } = true;
+}
+
 /// <summary>When servers collect, and by which rules.</summary>
-public sealed record RetentionPolicyRequest
+public sealed record RetentionPolicyRequest : RulesRequest
 {
     /// <summary>Five fields, or six with seconds first.</summary>
     public required string Cron { get; init; }
 
     /// <summary>IANA name.</summary>
     public string TimeZone { get; init; } = "UTC";
-
-    /// <summary>Runs that ended since are kept.</summary>
-    public double OlderThanDays { get; init; } = 90;
-
-    /// <summary>So many newest versions of each model are kept.</summary>
-    public int KeepLast { get; init; } = 5;
-
-    /// <exception cref="RetentionException">The figures are none.</exception>
-    public RetentionRules ToRules() => new CollectRequest { OlderThanDays = OlderThanDays, KeepLast = KeepLast }.ToRules();
 }
 
 public sealed record ForgetRequest
