@@ -120,6 +120,7 @@ public sealed class LlamaModel : IDisposable
             using DisposeScope layer = NewDisposeScope();
             (Tensor next, Tensor k, Tensor v) = Block(_layers[i], x, cos, sin, i == _layers.Length - 1 ? at : null, prefix?.Layers[i]);
             x = next.MoveToOuterDisposeScope();
+            // Out of this layer's scope and out of this call's: they are the caller's.
             kept?.Add((k.MoveToOuterDisposeScope().MoveToOuterDisposeScope(), v.MoveToOuterDisposeScope().MoveToOuterDisposeScope()));
         }
         Tensor hidden = RmsNorm(x, _finalNorm);
