@@ -70,6 +70,17 @@ public sealed class DatasetTests : ClockedBooks
     }
 
     [Fact]
+    public async Task A_run_on_a_data_set_whose_files_were_all_withdrawn_is_refused()
+    {
+        await Add("judge", "a.jsonl", "{}");
+        await Datasets.Withdraw("judge", "a.jsonl", "wrong judge", default);
+        RunService runs = Services.GetRequiredService<RunService>();
+        (await Should.ThrowAsync<DatasetException>(() => runs.Submit(Spec(), default))).Message.ShouldContain("all files of version 2 of the data set were withdrawn");
+        await Add("judge", "b.jsonl", "{\"a\":1}");
+        (await Files(await runs.Submit(Spec(), default))).ShouldBe(["dataset:judge@3"]);
+    }
+
+    [Fact]
     public async Task A_policy_reads_no_file_that_was_withdrawn_while_it_waited()
     {
         await Arrive(100);
@@ -104,6 +115,8 @@ public sealed class DatasetTests : ClockedBooks
         (await Should.ThrowAsync<DatasetException>(() => Add(name, file, content))).Message.ShouldContain(words);
         await using ArmoFlowDbContext db = await Context();
         (await db.DatasetFiles.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+        string store = Services.GetRequiredService<ArmoFlow.Persistence.Artifacts.ArtifactStore>().Folder;
+        (Directory.Exists(store) ? Directory.GetFiles(store, "*", SearchOption.AllDirectories) : []).ShouldBeEmpty("nor are its bytes kept");
     }
 
     [Fact]

@@ -105,8 +105,8 @@ internal static class DatasetCommands
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), gone = parsed.GetRequiredValue(file), why = parsed.GetRequiredValue(reason);
-            DatasetFile withdrawn = await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Withdraw(which, gone, why, cancel),
-                client => client.Send<DatasetFile>(HttpMethod.Delete, $"api/v1/datasets/{Uri.EscapeDataString(which)}/files/{Uri.EscapeDataString(gone)}?reason={Uri.EscapeDataString(why)}", null, cancel), cancel);
+            DatasetFile withdrawn = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Withdraw(which, gone, why, cancel),
+                client => client.Send<DatasetFile>(HttpMethod.Delete, $"api/v1/datasets/{Uri.EscapeDataString(which)}/files/{Uri.EscapeDataString(gone)}?reason={Uri.EscapeDataString(why)}", null, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(withdrawn);
             else Console.Error.WriteLine($"{withdrawn.FileName}: not in {which} any more from version {withdrawn.WithdrawnIn} on");
             return ExitCodes.Done;

@@ -67,13 +67,13 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         string file = Path.GetFileName(fileName.Replace('\\', '/'));
         if (!CanRead(file) || file.Length > 200) throw new DatasetException($"file '{file}': expected .json, .jsonl, .json.gz, .jsonl.gz or .parquet.");
         await Create(name, cancel);
+        long rows = 0;
         ArtifactRef artifact = await artifacts.Put(async path =>
         {
-            await using FileStream target = File.Create(path);
-            await content.CopyToAsync(target, cancel);
+            await using (FileStream target = File.Create(path)) await content.CopyToAsync(target, cancel);
+            if (new FileInfo(path).Length == 0) throw new DatasetException($"file '{file}': it is empty; expected rows.");
+            rows = await RowCount.Of(path, file, cancel); // before it is in the store: what is refused leaves nothing there
         }, cancel);
-        if (artifact.Bytes == 0) throw new DatasetException($"file '{file}': it is empty; expected rows.");
-        long rows = await RowCount.Of(await artifacts.Open(artifact.Sha256, cancel), file, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, name, cancel); // versions one after the other
@@ -132,7 +132,8 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         foreach (string file in DatasetReference.FilesOf(spec))
             if (DatasetReference.TryParse(file) is { } reference)
             {
-                int newest = await Newest(db, reference.Name, cancel);
+                int newest = await Newest(db, reference.Name, cancel), which = reference.Version ?? newest;
+                if (which <= newest && newest > 0 && !await db.DatasetFiles.AnyAsync(f => f.Dataset == reference.Name && f.Version <= which && (f.WithdrawnIn == null || f.WithdrawnIn > which), cancel)) throw new DatasetException($"'{file}': all files of version {which} of the data set were withdrawn. Add files with: armoflow datasets add {reference.Name} FILE.");
                 if (newest == 0 || reference.Version > newest) throw new DatasetException($"'{file}': the data set has {(newest == 0 ? "no file yet" : $"{newest} versions")}. Add files with: armoflow datasets add {reference.Name} FILE.");
                 pinned[file] = (reference with { Version = reference.Version ?? newest }).ToString();
             }

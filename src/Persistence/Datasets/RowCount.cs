@@ -28,7 +28,7 @@ internal static class RowCount
         }
         catch (Exception e) when (e is InvalidDataException or EndOfStreamException or JsonException || (e is IOException && name.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase)))
         {
-            string kind = isZipped ? "gzip" : name.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase) ? "Parquet table" : "JSON array";
+            string kind = e is JsonException ? "JSON array" : isZipped ? "gzip" : "Parquet table";
             throw new DatasetException($"file '{name}': its {kind} is damaged ({e.Message.Split('\n')[0].TrimEnd('.')}). Fetch it again.");
         }
     }
