@@ -69,6 +69,8 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         await db.Database.MigrateAsync(cancel);
         await db.Workers.ExecuteDeleteAsync(cancel); // whose workspace this was before is no more
+        await db.StepClaims.ExecuteDeleteAsync(cancel); // nor does it do what others would wait for
+        services.GetRequiredService<ScratchSpace>().RemoveAbandoned(new HashSet<Guid>());
         while (await services.GetRequiredService<StepLogBooks>().EndOrphans(cancel)) { }
     }
 

@@ -69,6 +69,11 @@ public sealed record ArtifactLost
     public required string Error { get; init; }
 }
 
+/// <summary>The work that a run waited for was finished, or given up by the run that did it: it is to ask for its step again.</summary>
+/// <param name="RunId">The run that waited.</param>
+/// <param name="Attempt">The asking that waited.</param>
+public sealed record StepReleased(Guid RunId, int Attempt);
+
 /// <summary>How far a step is. Loss of one of these harms nothing.</summary>
 public sealed record StepProgressed
 {

@@ -41,6 +41,7 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<Setting> Settings => Set<Setting>();
     public DbSet<WorkLease> WorkLeases => Set<WorkLease>();
     public DbSet<WorkerRow> Workers => Set<WorkerRow>();
+    public DbSet<StepClaim> StepClaims => Set<StepClaim>();
     public DbSet<ShardedStep> ShardedSteps => Set<ShardedStep>();
     public DbSet<FinishedShard> FinishedShards => Set<FinishedShard>();
     public DbSet<StepLog> StepLogs => Set<StepLog>();
@@ -112,6 +113,12 @@ public class ArmoFlowDbContext : DbContext
         {
             lease.HasKey(l => new { l.RunId, l.Step, l.Slot });
             lease.HasIndex(l => l.Worker);
+        });
+        modelBuilder.Entity<StepClaim>(claim =>
+        {
+            claim.HasKey(c => new { c.Key, c.RunId });
+            claim.HasIndex(c => c.Key).IsUnique().HasFilter("holds").HasDatabaseName("ix_step_claims_holder");
+            claim.HasIndex(c => c.RunId);
         });
         modelBuilder.Entity<ShardedStep>().HasKey(s => s.Key);
         modelBuilder.Entity<FinishedShard>().HasKey(s => new { s.Key, s.Shard });

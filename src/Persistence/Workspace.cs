@@ -86,7 +86,7 @@ public static class PersistenceRegistration
     {
         services.TryAddSingleton(TimeProvider.System);
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes)).AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
-            .AddSingleton<StepBooks>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>().AddSingleton<AlertBooks>().AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<DatasetBooks>()
+            .AddSingleton<StepBooks>().AddSingleton<StepClaims>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>().AddSingleton<AlertBooks>().AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<DatasetBooks>()
             .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 

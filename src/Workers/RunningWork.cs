@@ -25,6 +25,7 @@ public sealed class RunningWork(ThisWorker worker)
 {
     private readonly ConcurrentDictionary<WorkInHand, byte> _work = new(ReferenceEqualityComparer.Instance);
     private readonly ConcurrentQueue<WorkLog> _ended = [];
+    private readonly ConcurrentDictionary<string, long> _lastActive = new(worker.Steps.Select(s => KeyValuePair.Create(s, Stopwatch.GetTimestamp())));
 
     public IEnumerable<WorkInHand> InHand => _work.Keys;
 
@@ -35,6 +36,7 @@ public sealed class RunningWork(ThisWorker worker)
     {
         WorkInHand work = new(run, step, slot, attempt, CancellationTokenSource.CreateLinkedTokenSource(outer), new WorkLog(run, step, slot, attempt, worker.Id));
         _work.TryAdd(work, 0);
+        _lastActive[step] = Stopwatch.GetTimestamp();
         if (IsEnding) work.Stop.Cancel();
         return work;
     }
@@ -42,8 +44,16 @@ public sealed class RunningWork(ThisWorker worker)
     public void End(WorkInHand work)
     {
         _ended.Enqueue(work.Log);
+        _lastActive[work.Step] = Stopwatch.GetTimestamp();
         _work.TryRemove(work, out _);
         work.Stop.Dispose();
+    }
+
+    /// <summary>The steps that this process serves, and for which no message has come for a while.</summary>
+    public IReadOnlyList<string> IdleFor(TimeSpan time)
+    {
+        HashSet<string> busy = [.. InHand.Select(w => w.Step)];
+        return [.. _lastActive.Where(s => !busy.Contains(s.Key) && Stopwatch.GetElapsedTime(s.Value) >= time).Select(s => s.Key)];
     }
 
     /// <summary>The logs of work that ended since they were last taken.</summary>

@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Reflection;
+using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Features;
+using MassTransit;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
@@ -19,9 +21,17 @@ public sealed record ThisWorker(IReadOnlyCollection<string> Steps)
 /// Announces this process in the books, holds leases for work that lasts longer than a second, and renews them as long as it
 /// lives. When the process is asked to end, its work goes back to the queues at once.
 /// </summary>
-public sealed class SignsOfLife(WorkBooks books, RunningWork running, LogKeeper logs, ThisWorker self, ILogger<SignsOfLife> log, IHostApplicationLifetime? lifetime = null) : BackgroundService
+public sealed class SignsOfLife(
+    WorkBooks books,
+    ScratchSpace scratch,
+    RunningWork running,
+    LogKeeper logs,
+    ThisWorker self,
+    ILogger<SignsOfLife> log,
+    IHostApplicationLifetime? lifetime = null,
+    IBusControl? bus = null) : BackgroundService
 {
-    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10), LeaveLimit = TimeSpan.FromSeconds(5), LogLimit = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10), LeaveLimit = TimeSpan.FromSeconds(5), LogLimit = TimeSpan.FromSeconds(4), IdleAfter = TimeSpan.FromSeconds(15);
     private readonly Dictionary<WorkInHand, WorkLease> _leases = new(ReferenceEqualityComparer.Instance);
     private readonly WorkerRow _worker = new()
     {
@@ -48,7 +58,8 @@ public sealed class SignsOfLife(WorkBooks books, RunningWork running, LogKeeper 
             {
                 try
                 {
-                    if (ticks++ % beat == 0) await books.Beat(_worker, string.Join(", ", running.InHand.Select(w => $"{w.Step} of {w.RunId}")), stoppingToken);
+                    if (ticks == 1) await ClearScratch(stoppingToken);
+                    if (ticks++ % beat == 0) await books.Beat(_worker, InHand(), IdleSteps(), stoppingToken);
                     await logs.EnterGrown(Tick / 2, stoppingToken); // before its lease: work that can be lost has a log
                     await ExchangeLeases(stoppingToken);
                     long start = Stopwatch.GetTimestamp();
@@ -61,6 +72,14 @@ public sealed class SignsOfLife(WorkBooks books, RunningWork running, LogKeeper 
         catch (OperationCanceledException) { }
         await Leave();
     }
+
+    /// <summary>What workers that are no more left half-written.</summary>
+    private async Task ClearScratch(CancellationToken cancel) => scratch.RemoveAbandoned((await books.Workers(cancel)).Select(w => w.Id).ToHashSet());
+
+    private string InHand() => string.Join(", ", running.InHand.Select(w => $"{w.Step} of {w.RunId}"));
+
+    /// <summary>A process that does not hear the broker is not idle, though nothing comes.</summary>
+    private string IdleSteps() => bus is not null && bus.CheckHealth().Status != BusHealthStatus.Healthy ? "" : string.Join(',', running.IdleFor(IdleAfter));
 
     private async Task ExchangeLeases(CancellationToken cancel)
     {

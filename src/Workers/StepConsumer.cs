@@ -2,6 +2,7 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Features;
 using MassTransit;
 
@@ -24,11 +25,12 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         StepPlan plan = await Plan(run);
         run.Key = StepRun.KeyOf(Step, version, plan.Parameters, plan.Inputs);
         if (command.Slice == 0) run.Log.Write($"step key {run.Key.Value}, version {version}, parameters {JsonSerializer.Serialize(plan.Parameters, JsonSerializerOptions.Web)}");
-        if (await Services.Books.Find(run.Key, run.Cancel) is { } known)
+        if (await FindOrClaim(run) is not { } found) return;
+        if (found.Result is { } known)
         {
             // Found at a later slice, it is this run's own work, finished just before a crash.
             run.Log.Write("found finished in the books");
-            await context.Publish(Completed(command, known, reused: command.Slice == 0));
+            await Complete(context, run, known, reused: command.Slice == 0);
             return;
         }
         StepOutcome? outcome = await Work(run, context);
@@ -44,10 +46,39 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         foreach ((string name, ArtifactRef artifact) in outcome.Outputs) run.Log.Write($"made {name}: {artifact.Sha256}, {artifact.Bytes} bytes");
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
-        await Services.Books.Enter(transaction.Books, result, run.Cancel);
-        await context.Publish(Completed(command, result, reused: false));
+        StepResult standing = await Services.Books.Enter(transaction.Books, result, run.Cancel);
+        await Complete(context, run, standing, reused: false);
+    }
+
+    /// <summary>The step's result, if it is in the books, or nothing, if this run is to do the work; null if there is nothing to do now.</summary>
+    private async Task<Finding?> FindOrClaim(StepRun run)
+    {
+        if (await Services.Books.Find(run.Key, run.Cancel) is { } known) return new Finding(known);
+        switch (await Services.Claims.Take(run.Key, run.Id, run.Attempt, run.Cancel))
+        {
+            case ClaimOutcome.Superseded:
+                run.Log.Write("the run has gone on without this asking");
+                return null;
+            case ClaimOutcome.Waits:
+                run.Log.Write("another run does the same work; this one is asked again when that has ended");
+                return null;
+            default:
+                return new Finding(await Services.Books.Find(run.Key, run.Cancel)); // finished by another, just before the claim
+        }
+    }
+
+    /// <summary>Tells the saga, and every other run that waits for the same work, in the transaction that ends the claims on it.</summary>
+    private async Task Complete(ConsumeContext<TCommand> context, StepRun run, StepResult result, bool reused)
+    {
+        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        if (!await transaction.TryBegin(run.Cancel)) return;
+        foreach (StepClaim other in await StepClaims.Finish(transaction.Books, run.Key, run.Id, run.Attempt, run.Cancel))
+            await context.Publish(new StepReleased(other.RunId, other.Attempt));
+        await context.Publish(Completed(context.Message, result, reused));
         transaction.AfterCommit = () => Services.Scratch.Forget(run.Key, CancellationToken.None);
     }
+
+    private sealed record Finding(StepResult? Result);
 
     private StepResult Result(StepRun run, StepPlan plan, StepOutcome outcome) => new()
     {

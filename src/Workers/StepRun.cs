@@ -8,12 +8,22 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Tensors;
 using MassTransit;
+using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers;
 
 /// <summary>What every step's consumer is given.</summary>
-public sealed record StepServices(ArtifactStore Artifacts, StepBooks Books, WorkBooks Work, ScratchSpace Scratch, RunningWork Running, ThisWorker Worker, IBus Bus);
+public sealed record StepServices(
+    ArtifactStore Artifacts,
+    StepBooks Books,
+    StepClaims Claims,
+    WorkBooks Work,
+    ScratchSpace Scratch,
+    RunningWork Running,
+    ThisWorker Worker,
+    IBus Bus);
 
 /// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
 public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);
@@ -54,20 +64,70 @@ public sealed class StepRun(string step, StepCommand command, StepServices servi
     /// <summary>Makes a file of the scratch folder known to other workers.</summary>
     public Task Keep(string name) => services.Scratch.Keep(Key, name, cancel);
 
-    /// <summary>A local file with an input's bytes.</summary>
-    public string Open(string artifact) => services.Artifacts.Open(command.Inputs[artifact].Sha256, cancel).GetAwaiter().GetResult();
+    /// <summary>A new folder of this piece of work alone: whoever else does the same step, dead or alive, writes elsewhere.</summary>
+    public OwnFolder MakeOwnFolder() => services.Scratch.MakeOwnFolder(services.Worker.Id);
 
-    public async Task<T> OpenJson<T>(string artifact)
+    /// <summary>A local file with an input's bytes.</summary>
+    public Task<string> Open(string artifact) => services.Artifacts.Open(command.Inputs[artifact].Sha256, cancel);
+
+    /// <summary>Reads an input. One that cannot be read, though its bytes are those that were entered, is made anew.</summary>
+    /// <exception cref="ArtifactLostException">It is missing, altered, or of no use.</exception>
+    public async Task<T> Read<T>(string artifact, Func<string, Task<T>> read)
     {
-        await using FileStream stream = File.OpenRead(Open(artifact));
-        return (await JsonSerializer.DeserializeAsync<T>(stream, Json, cancel))!;
+        string path = await Open(artifact);
+        try { return await read(path); }
+        catch (Exception e) when (IsOfContent(e)) { throw Unreadable(artifact, e); }
     }
+
+    /// <summary>The same for an input that is read item by item.</summary>
+    /// <exception cref="ArtifactLostException">It is missing, altered, or of no use.</exception>
+    public async IAsyncEnumerable<T> ReadEach<T>(string artifact, Func<string, IAsyncEnumerable<T>> read)
+    {
+        await using IAsyncEnumerator<T> items = read(await Open(artifact)).GetAsyncEnumerator(cancel);
+        while (true)
+        {
+            try
+            {
+                if (!await items.MoveNextAsync()) yield break;
+            }
+            catch (Exception e) when (IsOfContent(e)) { throw Unreadable(artifact, e); }
+            yield return items.Current;
+        }
+    }
+
+    public Task<T> OpenJson<T>(string artifact) => Read(artifact, async path =>
+    {
+        await using FileStream stream = File.OpenRead(path);
+        return (await JsonSerializer.DeserializeAsync<T>(stream, Json, cancel))!;
+    });
+
+    /// <summary>An input that holds tensors, open.</summary>
+    public Task<SafetensorsFile> OpenTensors(string artifact) => Read(artifact, path => Task.FromResult(new SafetensorsFile(path)));
+
+    /// <summary>An input that is not what it should be.</summary>
+    public ArtifactLostException Unreadable(string artifact, string what) => new(command.Inputs[artifact].Sha256, $"'{artifact}' cannot be used: {what}");
+
+    private ArtifactLostException Unreadable(string artifact, Exception e) => Unreadable(artifact, $"{e.GetType().Name}: {e.Message}");
+
+    /// <summary>True for what the content is at fault for, as against the disk, the memory, or who asks to stop.</summary>
+    private static bool IsOfContent(Exception e) => e is EndOfStreamException or not (IOException or UnauthorizedAccessException or OutOfMemoryException or OperationCanceledException);
 
     public Task<ArtifactRef> Put(Action<string> write) => services.Artifacts.Put(path =>
     {
         write(path);
         return Task.CompletedTask;
     }, cancel);
+
+    /// <summary>Puts tensors, once the file that holds them has been read back.</summary>
+    public Task<ArtifactRef> PutTensors(IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string>? metadata = null) => Put(path =>
+    {
+        SafetensorsFile.Write(path, tensors, metadata);
+        using SafetensorsFile written = new(path);
+        foreach ((string name, Tensor value) in tensors)
+        {
+            if (!written.Entry(name).Shape.SequenceEqual(value.shape)) throw new IOException($"{path}: tensor '{name}' was not written whole");
+        }
+    });
 
     public Task<ArtifactRef> PutJson(object value) => services.Artifacts.PutText(JsonSerializer.Serialize(value, Json) + "\n", cancel);
 

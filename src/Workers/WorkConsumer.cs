@@ -2,6 +2,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Features;
@@ -46,6 +47,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         catch (OperationCanceledException) when (work.Stop.IsCancellationRequested)
         {
             work.Log.End(Services.Running.IsEnding ? StepLog.HandedBack : StepLog.Stopped, Services.Running.IsEnding ? "this process was asked to end; the work goes back to its queue" : "the run was stopped");
+            await StartOver(context);
             if (!Services.Running.IsEnding) return;
             await Task.Delay(BusStops, CancellationToken.None); // or this process would take it up again
             await context.Send(context.ReceiveContext.InputAddress, command);
@@ -53,18 +55,22 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         catch (Exception e) when (AsBadInput(e) is { } bad)
         {
             work.Log.End(StepLog.Failed, bad.Message);
+            await StartOver(context);
             await context.Publish(Failed(command, bad.Message, badInput: true));
         }
         catch (Exception e) when (AsLost(e) is { } lost)
         {
             work.Log.End(StepLog.Failed, lost.Message);
-            await context.Publish(new ArtifactLost { RunId = command.RunId, Attempt = command.Attempt, MadeBy = MakerOf(lost.Sha256, command), Error = lost.Message });
+            await StartOver(context);
+            if (await TryDistrust(context, lost.Sha256, command))
+                await context.Publish(new ArtifactLost { RunId = command.RunId, Attempt = command.Attempt, MadeBy = MakerOf(lost.Sha256, command), Error = lost.Message });
         }
         catch (Exception e)
         {
             bool givenUp = context.GetRetryAttempt() >= RetryPolicy.Retries && !BooksFault.IsTransient(e);
             work.Log.End(givenUp ? StepLog.Failed : StepLog.Retried, e.ToString());
             if (!givenUp) throw;
+            await StartOver(context);
             await context.Publish(Failed(command, $"{e.GetType().Name}: {e.Message}", badInput: false));
         }
         finally
@@ -72,6 +78,20 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
             Services.Running.End(work);
             Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step), Instruments.Tag("outcome", work.Log.Outcome));
         }
+    }
+
+    /// <summary>What failed half-way leaves nothing: only what is said of it afterwards is entered and sent.</summary>
+    private static Task StartOver(ConsumeContext context) => context.GetPayload<BooksTransaction>().StartOver();
+
+    /// <summary>The step that made a lost artifact is done anew when it is asked for, whatever the books and the store say of it.</summary>
+    private static async Task<bool> TryDistrust(ConsumeContext context, string sha256, TCommand command)
+    {
+        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        if (!await transaction.TryBegin(context.CancellationToken)) return false;
+        bool isShard = command.Inputs.Values.All(i => i.Sha256 != sha256);
+        string? table = isShard && command.Inputs.TryGetValue(ArtifactNames.Features, out ArtifactRef? features) ? features.Sha256 : null;
+        await StepBooks.Distrust(transaction.Books, table is null ? [sha256] : [sha256, table], context.CancellationToken);
+        return true;
     }
 
     private StepFailed Failed(TCommand command, string error, bool badInput) => new() { RunId = command.RunId, Attempt = command.Attempt, Step = Step, Error = error, BadInput = badInput };

@@ -20,6 +20,9 @@ internal sealed class Cluster : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
     private readonly string _store;
 
+    /// <summary>What the environment of processes that are started from now on holds besides.</summary>
+    public List<(string Name, string Value)> Environment { get; } = [];
+
     public IReadOnlyList<Member> Members => _members;
     public string Postgres { get; }
     public string Store => _store;
@@ -62,7 +65,7 @@ internal sealed class Cluster : IAsyncDisposable
 
     private async Task<Member> Start(string sign, string? postgres, string? rabbitMq, string[] arguments)
     {
-        Member member = new(CommandLine.Start([.. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store], ("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}"))), sign);
+        Member member = new(CommandLine.Start([.. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store], [("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}")), .. Environment]), sign);
         lock (_members) _members.Add(member);
         await member.Announced.WaitAsync(StartLimit);
         return member;

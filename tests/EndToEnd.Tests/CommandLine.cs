@@ -26,9 +26,11 @@ internal static class CommandLine
         return Process.Start(start)!;
     }
 
-    public static async Task<CommandResult> Run(params string[] arguments)
+    public static Task<CommandResult> Run(params string[] arguments) => Run(arguments, []);
+
+    public static async Task<CommandResult> Run(string[] arguments, params (string Name, string Value)[] environment)
     {
-        using Process process = Start(arguments);
+        using Process process = Start(arguments, environment);
         StringBuilder output = new(), error = new();
         process.OutputDataReceived += (_, e) => { if (e.Data is not null) output.AppendLine(e.Data); };
         process.ErrorDataReceived += (_, e) => { if (e.Data is not null) error.AppendLine(e.Data); };

@@ -3,7 +3,9 @@ using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Steps;
 using ArmoFlow.RewardModel;
 using MassTransit;
 using MassTransit.Testing;
@@ -37,8 +39,10 @@ public sealed class StepConsumerTests : IAsyncLifetime
     }
 
     /// <summary>Hears what the step publishes: through the outbox the harness sees no typed send.</summary>
-    public sealed class Ear : IConsumer<RegressionFitted>, IConsumer<StepFailed>
+    public sealed class Ear : IConsumer<RegressionFitted>, IConsumer<StepFailed>, IConsumer<StepReleased>, IConsumer<ArtifactLost>
     {
+        public Task Consume(ConsumeContext<StepReleased> context) => Task.CompletedTask;
+        public Task Consume(ConsumeContext<ArtifactLost> context) => Task.CompletedTask;
         public Task Consume(ConsumeContext<RegressionFitted> context) => Task.CompletedTask;
         public Task Consume(ConsumeContext<StepFailed> context) => Task.CompletedTask;
     }
@@ -48,6 +52,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     {
         public int Calls { get; set; }
         public Func<int, StepRun, Task<StepOutcome?>> Work { get; set; } = (_, _) => Task.FromResult<StepOutcome?>(null);
+        public Func<BooksTransaction, Task> Enter { get; set; } = _ => Task.CompletedTask;
     }
 
     public sealed class ScriptedDefinition() : StepConsumerDefinition<ScriptedConsumer>("scripted");
@@ -55,7 +60,11 @@ public sealed class StepConsumerTests : IAsyncLifetime
     public sealed class ScriptedConsumer(StepServices services, Script script) : StepConsumer<FitRegression, RegressionFitted>("scripted", 1, services)
     {
         protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
-        protected override Task<StepOutcome?> Work(StepRun run, ConsumeContext context) => script.Work(++script.Calls, run);
+        protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
+        {
+            await script.Enter(context.GetPayload<BooksTransaction>());
+            return await script.Work(++script.Calls, run);
+        }
     }
 
     private ITestHarness Harness => _services.GetRequiredService<ITestHarness>();
@@ -156,14 +165,64 @@ public sealed class StepConsumerTests : IAsyncLifetime
         Harness.Consumed.Select<StepFailed>().ShouldBeEmpty();
     }
 
+    [Fact]
+    public async Task Of_two_runs_of_the_same_work_one_does_it_and_the_other_is_told()
+    {
+        Guid waiting = Guid.NewGuid();
+        Steps.Work = async (call, run) =>
+        {
+            if (call == 1) await Ask(id: waiting); // another run needs the same while this one is between its slices
+            return call < 4 ? null : await Done(run);
+        };
+        await Ask();
+        (await Harness.Consumed.Any<StepReleased>(m => m.Context.Message == new StepReleased(waiting, 1))).ShouldBeTrue();
+        Steps.Calls.ShouldBe(4);
+        await using ArmoFlowDbContext db = await Books();
+        (await db.StepClaims.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0, "the claims end with the work");
+    }
+
+    [Fact]
+    public async Task A_lost_artifact_takes_the_trust_from_what_is_said_to_have_made_it()
+    {
+        string sha256 = new('a', 64);
+        await using (ArmoFlowDbContext db = await Books())
+        {
+            db.StepResults.Add(new StepResult { Key = "maker", Step = "features", Artifacts = [new StepArtifact { Key = "maker", IsOutput = true, Name = "features", Sha256 = sha256 }] });
+            await db.SaveChangesAsync(TestContext.Current.CancellationToken);
+        }
+        Steps.Work = (_, _) => throw new ArtifactLostException(sha256, "its bytes have changed");
+        await Ask();
+        (await Harness.Consumed.Any<ArtifactLost>()).ShouldBeTrue();
+        await using ArmoFlowDbContext after = await Books();
+        (await after.StepResults.SingleAsync(TestContext.Current.CancellationToken)).IsStale.ShouldBeTrue();
+    }
+
+    [Fact]
+    public async Task What_fails_half_way_leaves_nothing_in_the_books()
+    {
+        Steps.Enter = async transaction =>
+        {
+            (await transaction.TryBegin(default)).ShouldBeTrue();
+            transaction.Books.Settings.Add(new Setting { Key = "half", Value = "done" });
+            await transaction.Books.SaveChangesAsync();
+        };
+        Steps.Work = (_, _) => throw new InvalidInputException("file line 3", "a hole", "none", "Fill it.");
+        await Ask();
+        await Failure();
+        await using ArmoFlowDbContext db = await Books();
+        (await db.Settings.AnyAsync(s => s.Key == "half", TestContext.Current.CancellationToken)).ShouldBeFalse();
+    }
+
+    private Task<ArmoFlowDbContext> Books() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+
     private static async Task<StepOutcome?> Done(StepRun run) => new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
 
-    private async Task<Guid> Ask(string name = "name")
+    private async Task<Guid> Ask(string name = "name", Guid? id = null)
     {
-        Guid id = Guid.NewGuid();
+        id ??= Guid.NewGuid();
         ISendEndpoint queue = await Harness.Bus.GetSendEndpoint(new Uri("queue:scripted"));
-        await queue.Send(new FitRegression { RunId = id, Attempt = 1, Inputs = [], Spec = new RunSpec { Name = name, Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
-        return id;
+        await queue.Send(new FitRegression { RunId = id.Value, Attempt = 1, Inputs = [], Spec = new RunSpec { Name = name, Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
+        return id.Value;
     }
 
     private string FirstKey() => Harness.Consumed.Select<RegressionFitted>().First().Context.Message.StepKey;

@@ -10,6 +10,9 @@ public sealed record ExtractShard : StepCommand
 
     /// <summary>The step's key, under which its plan is kept.</summary>
     public required string StepKey { get; init; }
+
+    /// <summary>The plan that the shard is of, as the step's row names it.</summary>
+    public string Plan { get; init; } = "";
     public required int Shard { get; init; }
 }
 

@@ -1,7 +1,9 @@
 using System.Diagnostics;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Hosting;
@@ -12,20 +14,24 @@ namespace ArmoFlow.Orchestrator.Runs;
 /// <summary>How long silence may last, and a shard.</summary>
 /// <param name="Lost">A lease that stood still for so long is lost.</param>
 /// <param name="Slow">A shard that was held for so long is offered to others; its holder's answer still counts if it comes first.</param>
-public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow)
+/// <param name="Unheld">A step that nobody held for so long, while a worker for it had nothing to do, is asked for again.</param>
+public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow, TimeSpan Unheld)
 {
-    public static LeaseLimits Default { get; } = new(TimeSpan.FromSeconds(40), TimeSpan.FromMinutes(10));
+    public static LeaseLimits Default { get; } = new(TimeSpan.FromSeconds(40), TimeSpan.FromMinutes(10), TimeSpan.FromMinutes(2));
 }
 
 /// <summary>
-/// Watches the leases: one that is not renewed is taken from its worker, and the run asks for the work again. It compares counts
-/// that it saw at its own times, so that no two machines' clocks need agree; several orchestrators may watch the same leases.
+/// Watches the leases: one that is not renewed is taken from its worker, and the run asks for the work again. Work that nobody holds
+/// and no message carries, whatever the cause, is asked for again too. It compares counts that it saw at its own times, so that no
+/// two machines' clocks need agree; several orchestrators may watch the same leases.
 /// </summary>
 public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, BusOutbox outbox, StepLogBooks logs, LeaseLimits limits, TimeProvider time, ILogger<LeaseSweeper> log) : BackgroundService
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(8);
+    private const int MostUnheld = 1000;
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(8), SendTime = TimeSpan.FromSeconds(15);
     private readonly Dictionary<(Guid Run, string Step, int Slot, Guid Worker), Sighting> _leases = [];
     private readonly Dictionary<Guid, Sighting> _workers = [];
+    private readonly Dictionary<(Guid Run, int Attempt), Sighting> _unheld = [];
     private bool _looksForOrphans = true; // at the start: a process may have ended while nobody watched
 
     /// <summary>A count, and since when it was seen unchanged, and since when at all.</summary>
@@ -62,6 +68,7 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         foreach (WorkerRow gone in workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) > limits.Lost))
             _looksForOrphans |= await db.Workers.Where(w => w.Id == gone.Id && w.Beats == gone.Beats).ExecuteDeleteAsync(cancel) > 0;
         if (_looksForOrphans) _looksForOrphans = await logs.EndOrphans(cancel);
+        await AskForUnheld(db, leases, [.. workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) <= limits.Lost)], cancel);
         DateTimeOffset now = time.GetUtcNow();
         foreach (var late in await db.Runs.Where(r => r.DeadlineAt < now).Select(r => new { r.CorrelationId, r.Attempt }).Take(100).ToListAsync(cancel))
             await Tell(new RunTimedOut(late.CorrelationId, late.Attempt), cancel);
@@ -74,6 +81,51 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
             log.LogWarning("run {Run}, {Step}: {Reason}", lease.RunId, lease.Step, reason);
             await Tell(new WorkLost { RunId = lease.RunId, Attempt = lease.Attempt, Reason = reason }, cancel);
         }
+    }
+
+    /// <summary>
+    /// A message that asks for a step is taken at once by a worker that has nothing to do. So a run that waits while there is one,
+    /// and while nothing waits to be sent, waits for a message that will not come.
+    /// </summary>
+    private async Task AskForUnheld(ArmoFlowDbContext db, List<WorkLease> leases, List<WorkerRow> workers, CancellationToken cancel)
+    {
+        string[] idle = [.. StepNames.All.Where(step => workers.Exists(w => w.IsIdleFor(step)))];
+        DateTime overdue = time.GetUtcNow().UtcDateTime - SendTime;
+        bool isBrokerHeard = !await db.OutboxMessages.AnyAsync(m => m.SentTime < overdue, cancel);
+        IReadOnlyList<(Guid Run, int Attempt, string State)> waiting = idle.Length > 0 && isBrokerHeard ? await Unheld(db, leases, idle, cancel) : [];
+        Look(_unheld, waiting.ToDictionary(w => (w.Run, w.Attempt), _ => 0L));
+        foreach ((Guid run, int attempt, string state) in waiting.Where(w => Stopwatch.GetElapsedTime(_unheld[(w.Run, w.Attempt)].First) > limits.Unheld))
+        {
+            _unheld.Remove((run, attempt));
+            log.LogWarning("run {Run}: nobody works on it and no message asks for its step; asking again", run);
+            if (state == RunState.Submitted) await SubmitAgain(db, run, cancel);
+            else await Tell(new WorkLost { RunId = run, Attempt = attempt, Reason = "nobody held the step, and no message asked for it" }, cancel);
+        }
+    }
+
+    /// <summary>Runs that wait for a step which an idle worker serves, and that nobody works on, for them or for another run.</summary>
+    private static async Task<IReadOnlyList<(Guid Run, int Attempt, string State)>> Unheld(ArmoFlowDbContext db, List<WorkLease> leases, string[] idle, CancellationToken cancel)
+    {
+        string[] states = [.. idle.Select(RunState.StateOf), .. idle.Contains(StepNames.Ingestion) ? [RunState.Submitted] : Array.Empty<string>()];
+        Guid[] held = [.. leases.Select(l => l.RunId).Distinct()];
+        IQueryable<Guid> waitForOthers =
+            from waiting in db.StepClaims
+            join holder in db.StepClaims on waiting.Key equals holder.Key
+            where !waiting.Holds && holder.Holds
+            select waiting.RunId;
+        var runs = await db.Runs
+            .Where(r => states.Contains(r.CurrentState) && !held.Contains(r.CorrelationId) && !waitForOthers.Contains(r.CorrelationId))
+            .OrderBy(r => r.SubmittedAt)
+            .Select(r => new { r.CorrelationId, r.Attempt, r.CurrentState })
+            .Take(MostUnheld)
+            .ToListAsync(cancel);
+        return [.. runs.Select(r => (r.CorrelationId, r.Attempt, r.CurrentState))];
+    }
+
+    private async Task SubmitAgain(ArmoFlowDbContext db, Guid run, CancellationToken cancel)
+    {
+        RunState submitted = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == run, cancel);
+        await Tell(new SubmitRun { RunId = run, Spec = submitted.Spec }, cancel);
     }
 
     private async Task Tell<T>(T message, CancellationToken cancel) where T : class

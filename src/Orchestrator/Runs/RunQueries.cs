@@ -8,6 +8,7 @@ using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Runs;
@@ -118,6 +119,11 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     private async Task TellWhoWorks(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
     {
         if (run.Steps.Find(s => s.Status == "Running") is not { } step || time.GetUtcNow() - step.StartedAt < Patience || await db.WorkLeases.AnyAsync(l => l.RunId == run.CorrelationId, cancel)) return;
+        if (await StepClaims.WaitsFor(db, run.CorrelationId, cancel) is { } other)
+        {
+            step.Detail = $"waits for run {other}, which does the same work";
+            return;
+        }
         string served = (await db.Workers.AsNoTracking().ToListAsync(cancel)).Any(w => w.Serves(step.Name)) ? "waits for a worker to be free"
             : $"waits: no worker serves '{step.Name}'. Start one with: armoflow worker --steps {step.Name}";
         if (step.Losses > 0) step.Status = "Lost";

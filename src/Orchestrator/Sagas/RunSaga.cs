@@ -27,6 +27,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     public Event<StepFailed> StepFailed { get; private set; } = null!;
     public Event<WorkLost> WorkLost { get; private set; } = null!;
     public Event<ArtifactLost> ArtifactLost { get; private set; } = null!;
+    public Event<StepReleased> StepReleased { get; private set; } = null!;
     public Event<RunTimedOut> TimedOut { get; private set; } = null!;
     public Event<CancelRun> CancelRequested { get; private set; } = null!;
     public Event<PauseRun> PauseRequested { get; private set; } = null!;
@@ -57,6 +58,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         Event(() => StepFailed, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => WorkLost, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => ArtifactLost, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => StepReleased, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => TimedOut, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId));
@@ -125,8 +127,11 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
                 .Fail(context => context.Saga.TimeoutMessage(time.GetUtcNow()), time)
                 .TellWorkers()
                 .EndIn(Failed, time),
+            When(StepReleased, context => context.Message.Attempt == context.Saga.Attempt)
+                .GoOn(this, time),
             When(PauseRequested)
                 .StopWork("Paused", time)
+                .ReleaseClaims()
                 .TransitionTo(Paused),
             When(ResumeRequested)
                 .GoOn(this, time));
@@ -147,16 +152,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     }
 
     /// <summary>The state in which a run waits for a step.</summary>
-    public State StateOf(string step) => step switch
-    {
-        StepNames.Ingestion => Ingesting,
-        StepNames.Features => ExtractingFeatures,
-        StepNames.Regression => FittingRegression,
-        StepNames.Decorrelation => FittingDecorrelation,
-        StepNames.Gating => TrainingGating,
-        StepNames.Evaluation => Evaluating,
-        _ => throw new ArgumentOutOfRangeException(nameof(step), step, "not a step"),
-    };
+    public State StateOf(string step) => GetState(RunState.StateOf(step));
 
     private static bool IsCurrent<T>(BehaviorContext<RunState, T> context) where T : StepCompleted => context.Message.Attempt == context.Saga.Attempt;
 }

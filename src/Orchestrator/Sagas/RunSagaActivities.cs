@@ -12,6 +12,7 @@ using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Work;
 using MassTransit;
 
 namespace ArmoFlow.Orchestrator.Sagas;
@@ -80,6 +81,10 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> TellWorkers<T>(this EventActivityBinder<RunState, T> binder)
         where T : class => binder.Publish(context => new StopWork(context.Saga.CorrelationId));
 
+    /// <summary>What the run held of steps' keys is free for the runs that waited for it; these are told.</summary>
+    public static EventActivityBinder<RunState, T> ReleaseClaims<T>(this EventActivityBinder<RunState, T> binder)
+        where T : class => binder.ThenAsync(Release);
+
     /// <summary>Ends the step in progress and tells the workers; what it has finished stays in the books.</summary>
     public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status, TimeProvider time)
         where T : class => binder.Then(context => End(context.Saga, status, time)).TellWorkers();
@@ -88,6 +93,7 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> EndIn<T>(this EventActivityBinder<RunState, T> binder, State state, TimeProvider time)
         where T : class => binder
         .Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null))
+        .ReleaseClaims()
         .TransitionTo(state)
         .ThenAsync(async context =>
         {
@@ -122,11 +128,20 @@ internal static class RunSagaActivities
         where T : class
     {
         RunState run = context.Saga;
+        if (run.Attempt > 0) await Release(context); // claims belong to an asking
         RunStep step = run.Steps.Single(s => s.Name == name);
         (step.Status, step.StartedAt, step.EndedAt) = ("Running", time.GetUtcNow(), null);
         run.Attempt++;
         run.SetDeadline(time.GetUtcNow());
         await context.Send(new Uri($"queue:{name}"), Command(run, name));
+    }
+
+    private static async Task Release<T>(BehaviorContext<RunState, T> context)
+        where T : class
+    {
+        if (!context.TryGetPayload(out BooksTransaction? transaction)) return;
+        foreach (StepClaim waiting in await StepClaims.Release(transaction.Books, context.Saga.CorrelationId, context.CancellationToken))
+            await context.Publish(new StepReleased(waiting.RunId, waiting.Attempt));
     }
 
     private static object Command(RunState run, string step)

@@ -11,11 +11,29 @@ namespace ArmoFlow.Persistence.Artifacts;
 /// <param name="bucket">What all machines see; null where that is the folder.</param>
 public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket = null)
 {
+    private const string OwnPrefix = "own-";
+
     public string Folder { get; } = folder;
     public string? Reserve { get; } = reserve;
 
     /// <summary>The key's own folder, made if need be.</summary>
     public string FolderOf(StepKey key) => Directory.CreateDirectory(Path.Combine(Folder, key.Value[..32])).FullName;
+
+    /// <summary>A new folder of one piece of one worker's work, of this machine alone; gone when it is disposed of.</summary>
+    public OwnFolder MakeOwnFolder(Guid worker) => new(Path.Combine(Folder, $"{OwnPrefix}{worker:N}", $"{Guid.NewGuid():N}"));
+
+    /// <summary>Removes the own folders of workers that are no more.</summary>
+    /// <param name="living">Those that are.</param>
+    public void RemoveAbandoned(IReadOnlySet<Guid> living)
+    {
+        if (!Directory.Exists(Folder)) return;
+        foreach (string path in Directory.EnumerateDirectories(Folder, $"{OwnPrefix}*"))
+        {
+            if (!Guid.TryParse(Path.GetFileName(path)[OwnPrefix.Length..], out Guid worker) || living.Contains(worker)) continue;
+            try { Directory.Delete(path, recursive: true); }
+            catch (DirectoryNotFoundException) { } // another removed it just now
+        }
+    }
 
     /// <summary>Makes a file of the key's folder known to other workers.</summary>
     public Task Keep(StepKey key, string name, CancellationToken cancel) => bucket is null ? Task.CompletedTask : bucket.Put(ObjectName(key, name), Path.Combine(FolderOf(key), name), cancel);
@@ -54,4 +72,23 @@ public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket
     }
 
     private static string ObjectName(StepKey key, string name) => $"scratch/{key.Value[..32]}/{name}";
+}
+
+/// <summary>A folder that goes with whoever made it.</summary>
+public sealed class OwnFolder : IDisposable
+{
+    public OwnFolder(string path) => Path = Directory.CreateDirectory(path).FullName;
+
+    public string Path { get; }
+
+    public void Dispose()
+    {
+        if (Directory.Exists(Path)) Directory.Delete(Path, recursive: true);
+        string parent = System.IO.Path.GetDirectoryName(Path)!;
+        try
+        {
+            if (Directory.Exists(parent)) Directory.Delete(parent);
+        }
+        catch (IOException) { } // the worker has another piece of work in hand
+    }
 }

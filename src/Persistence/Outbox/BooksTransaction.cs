@@ -18,12 +18,24 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
     /// <summary>True once it is known that another copy of the message was dealt with.</summary>
     public bool IsDuplicate { get; private set; }
 
+    /// <summary>What the consumer has sent; entered with its effects, and on the wire once these are committed.</summary>
+    internal List<OutboxMessage> Messages { get; } = [];
+
     /// <summary>What is to be done once the effects are in the books; its loss harms nothing.</summary>
     public Func<Task>? AfterCommit { get; set; }
 
     /// <summary>The books, for this message's effects. Saved and committed when its consumer returns.</summary>
     /// <exception cref="InvalidOperationException">The transaction has not begun, or is another's.</exception>
     public ArmoFlowDbContext Books => _transaction is not null ? _db! : throw new InvalidOperationException("begin the transaction first");
+
+    /// <summary>Takes back everything that was entered and is still to be sent, so that only what follows is.</summary>
+    public async Task StartOver()
+    {
+        lock (Messages) Messages.Clear();
+        AfterCommit = null;
+        _inboxId = 0;
+        await DisposeAsync();
+    }
 
     /// <summary>Begins; false where another copy of the message was dealt with, and nothing is to be done.</summary>
     public async Task<bool> TryBegin(CancellationToken cancel)
@@ -39,13 +51,13 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
         return !IsDuplicate;
     }
 
-    public async Task Commit(IReadOnlyCollection<OutboxMessage> messages, CancellationToken cancel)
+    public async Task Commit(CancellationToken cancel)
     {
-        foreach (OutboxMessage message in messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
-        Books.OutboxMessages.AddRange(messages);
+        foreach (OutboxMessage message in Messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
+        Books.OutboxMessages.AddRange(Messages);
         await Books.SaveChangesAsync(cancel);
-        _sent = [.. messages.Select(m => m.SequenceNumber)];
-        if (messages.Count == 0) await Books.InboxStates.Where(i => i.Id == _inboxId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+        _sent = [.. Messages.Select(m => m.SequenceNumber)];
+        if (Messages.Count == 0) await Books.InboxStates.Where(i => i.Id == _inboxId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
         await _transaction!.CommitAsync(cancel);
         await DisposeAsync();
         if (AfterCommit is { } next) await next();

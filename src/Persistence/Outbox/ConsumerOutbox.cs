@@ -32,7 +32,6 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
         OutboxConsumeContextProxy<T>(context, options, services)
         where T : class
     {
-        private readonly List<OutboxMessage> _messages = [];
         private bool _consumed, _delivered;
 
         public override bool ContinueProcessing { get; set; } = true;
@@ -43,19 +42,19 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
 
         public override Task AddSend<TMessage>(SendContext<TMessage> context)
         {
-            lock (_messages) _messages.Add(OutboxMessage.Of(context, SerializerContext));
+            lock (transaction.Messages) transaction.Messages.Add(OutboxMessage.Of(context, SerializerContext));
             return Task.CompletedTask;
         }
 
         public override async Task SetConsumed()
         {
-            if (await transaction.TryBegin(CancellationToken)) await transaction.Commit(_messages, CancellationToken);
+            if (await transaction.TryBegin(CancellationToken)) await transaction.Commit(CancellationToken);
             _consumed = true;
-            _delivered = !transaction.IsDuplicate && _messages.Count == 0;
+            _delivered = !transaction.IsDuplicate && transaction.Messages.Count == 0;
         }
 
         public override async Task<List<OutboxMessageContext>> LoadOutboxMessages() =>
-            [.. (transaction.IsDuplicate ? await transaction.Undelivered(CancellationToken) : _messages).Select(m => m.Read())];
+            [.. (transaction.IsDuplicate ? await transaction.Undelivered(CancellationToken) : transaction.Messages).Select(m => m.Read())];
 
         public override Task NotifyOutboxMessageDelivered(OutboxMessageContext message) => Task.CompletedTask;
 
@@ -65,7 +64,7 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
             return Task.CompletedTask;
         }
 
-        public override Task RemoveOutboxMessages() => transaction.IsDuplicate || _messages.Count > 0 ? transaction.Delivered(CancellationToken) : Task.CompletedTask;
+        public override Task RemoveOutboxMessages() => transaction.IsDuplicate || transaction.Messages.Count > 0 ? transaction.Delivered(CancellationToken) : Task.CompletedTask;
     }
 }
 

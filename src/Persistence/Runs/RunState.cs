@@ -12,8 +12,23 @@ public sealed class RunState : SagaStateMachineInstance
     /// <summary>The process that <c>RunSaga</c> describes; a run keeps the one that it was started with.</summary>
     public const int Workflow = 1;
 
+    /// <summary>The state of a run that the saga has not heard of yet.</summary>
+    public const string Submitted = "Initial";
+
     /// <summary>States that a run does not leave by itself.</summary>
     public static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
+
+    /// <summary>The state in which a run waits for a step.</summary>
+    public static string StateOf(string step) => step switch
+    {
+        StepNames.Ingestion => "Ingesting",
+        StepNames.Features => "ExtractingFeatures",
+        StepNames.Regression => "FittingRegression",
+        StepNames.Decorrelation => "FittingDecorrelation",
+        StepNames.Gating => "TrainingGating",
+        StepNames.Evaluation => "Evaluating",
+        _ => throw new ArgumentOutOfRangeException(nameof(step), step, "not a step"),
+    };
 
     /// <summary>States in which no step is worked on.</summary>
     public static readonly string[] AtRest = [.. Ended, "Paused"];
@@ -21,7 +36,7 @@ public sealed class RunState : SagaStateMachineInstance
     public Guid CorrelationId { get; set; }
 
     /// <summary>The saga's state; 'Initial' until the saga has heard of the run.</summary>
-    public string CurrentState { get; set; } = "Initial";
+    public string CurrentState { get; set; } = Submitted;
     public int WorkflowVersion { get; set; } = Workflow;
     public string Name { get; set; } = "";
     public string SpecDigest { get; set; } = "";

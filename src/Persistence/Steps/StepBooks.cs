@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Artifacts;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Steps;
 
@@ -10,39 +11,81 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
 {
     private const int IdsPerQuery = 500, RowsPerInsert = 200;
 
-    /// <summary>A finished step whose outputs are all still there, or null.</summary>
+    /// <summary>A finished step whose outputs are all still there, each of its size; or null.</summary>
     public async Task<StepResult?> Find(StepKey key, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         StepResult? result = await db.StepResults.AsNoTracking().Include(r => r.Artifacts).SingleOrDefaultAsync(r => r.Key == key.Value, cancel);
-        if (result is null) return null;
-        foreach (StepArtifact output in result.Artifacts.Where(a => a.IsOutput))
-            if (!await artifacts.Has(output.Sha256, cancel)) return null;
-        return result;
+        return result is not null && await IsUsable(result, cancel) ? result : null;
     }
 
-    /// <summary>Enters a finished step in a transaction of its own.</summary>
-    public async Task Enter(StepResult result, CancellationToken cancel)
+    /// <summary>Enters a finished step in a transaction of its own, and returns the result that stands.</summary>
+    public async Task<StepResult> Enter(StepResult result, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        await Enter(db, result, cancel);
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        StepResult standing = await Enter(db, result, cancel);
         await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
+        return standing;
     }
 
-    /// <summary>Enters a finished step with the caller's other changes; the second of two that finish at once changes nothing.</summary>
-    public async Task Enter(ArmoFlowDbContext db, StepResult result, CancellationToken cancel)
+    /// <summary>
+    /// Enters a finished step with the caller's other changes. Of several that do the same step the first to enter counts, as long
+    /// as its outputs are there: what others have read of it stays true.
+    /// </summary>
+    /// <returns>The result that stands: this one, or the one that came first.</returns>
+    public async Task<StepResult> Enter(ArmoFlowDbContext db, StepResult result, CancellationToken cancel)
     {
         result.CreatedAt = time.GetUtcNow();
         foreach (StepArtifact artifact in result.Artifacts) artifact.Key = result.Key;
-        if (await db.StepResults.FindAsync([result.Key], cancel) is { } stale)
+        await LockKey(db, result.Key, cancel);
+        StepResult? standing = await db.StepResults.Include(r => r.Artifacts).SingleOrDefaultAsync(r => r.Key == result.Key, cancel);
+        if (standing is null)
         {
-            // Its outputs were removed from the store, or another process finished the same work: what is there now counts.
-            db.StepArtifacts.RemoveRange(db.StepArtifacts.Where(a => a.Key == stale.Key));
-            db.Remove(stale);
-            await db.SaveChangesAsync(cancel);
+            db.Add(result);
+            return result;
         }
+        if (await IsUsable(standing, cancel)) return standing;
+        if (standing.HasOutputsOf(result))
+        {
+            standing.IsStale = false; // made anew, and the same: its lineage stands as it was entered
+            return standing;
+        }
+        db.Remove(standing);
+        await db.SaveChangesAsync(cancel);
         db.Add(result);
+        return result;
     }
+
+    /// <summary>
+    /// An artifact was found lost, or cannot be read: whatever is said to have made it is to be done anew, with the caller's other
+    /// changes, and features that lie in it are extracted again.
+    /// </summary>
+    /// <param name="db">The caller's books.</param>
+    /// <param name="artifacts">The artifact, and the table that names it where it is a shard of features.</param>
+    /// <param name="cancel">Gives up.</param>
+    public static async Task Distrust(ArmoFlowDbContext db, IReadOnlyCollection<string> artifacts, CancellationToken cancel)
+    {
+        List<string> makers = await db.StepArtifacts.Where(a => a.IsOutput && artifacts.Contains(a.Sha256)).Select(a => a.Key).Distinct().ToListAsync(cancel);
+        foreach (StepResult maker in await db.StepResults.Where(r => makers.Contains(r.Key) && !r.IsStale).ToListAsync(cancel)) maker.IsStale = true;
+        await db.FeatureRows.Where(f => artifacts.Contains(f.Shard)).ExecuteDeleteAsync(cancel);
+    }
+
+    private async Task<bool> IsUsable(StepResult result, CancellationToken cancel)
+    {
+        if (result.IsStale) return false;
+        foreach (StepArtifact output in result.Artifacts.Where(a => a.IsOutput))
+        {
+            if (await artifacts.SizeOf(output.Sha256, cancel) != output.Bytes) return false;
+        }
+        return true;
+    }
+
+    /// <summary>Whoever enters the same step waits until this transaction ends; SQLite admits one writer anyway.</summary>
+    private static Task LockKey(ArmoFlowDbContext db, string key, CancellationToken cancel) => db.Database.IsNpgsql()
+        ? db.Database.ExecuteSqlAsync($"select pg_advisory_xact_lock(hashtextextended({key}, 0))", cancel)
+        : Task.CompletedTask;
 
     /// <summary>Which of these ids have features in the space, and where; shards that are gone from the store do not count.</summary>
     public async Task<Dictionary<string, FeatureRow>> FindFeatures(string space, string kind, IEnumerable<string> ids, CancellationToken cancel)

@@ -37,13 +37,20 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     }
 
     /// <summary>A worker's sign of life, for itself and all it has in hand; announces it anew where it had been given up.</summary>
-    public async Task Beat(WorkerRow worker, string current, CancellationToken cancel)
+    public async Task Beat(WorkerRow worker, string current, string idleSteps, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        (worker.Beats, worker.SeenAt, worker.Current) = (worker.Beats + 1, DateTimeOffset.UtcNow, current);
+        worker.Beats++;
+        worker.SeenAt = DateTimeOffset.UtcNow;
+        worker.Current = current;
+        worker.IdleSteps = idleSteps;
         await db.WorkLeases.Where(l => l.Worker == worker.Id).ExecuteUpdateAsync(set => set.SetProperty(l => l.Renewals, l => l.Renewals + 1), cancel);
-        if (await db.Workers.Where(w => w.Id == worker.Id).ExecuteUpdateAsync(set => set.SetProperty(w => w.Beats, worker.Beats).SetProperty(w => w.SeenAt, worker.SeenAt).SetProperty(w => w.Current, current), cancel) == 0)
-            await Announce(worker, cancel);
+        int known = await db.Workers.Where(w => w.Id == worker.Id).ExecuteUpdateAsync(set => set
+            .SetProperty(w => w.Beats, worker.Beats)
+            .SetProperty(w => w.SeenAt, worker.SeenAt)
+            .SetProperty(w => w.Current, current)
+            .SetProperty(w => w.IdleSteps, idleSteps), cancel);
+        if (known == 0) await Announce(worker, cancel);
     }
 
     public async Task Leave(Guid worker, CancellationToken cancel)
@@ -59,10 +66,19 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         return await db.Workers.AsNoTracking().OrderBy(w => w.StartedAt).ToListAsync(cancel);
     }
 
-    /// <summary>The shards of a step that are still to be done; all of them the first time.</summary>
-    public static async Task<IReadOnlyList<int>> OpenShards(ArmoFlowDbContext db, StepKey key, int shards, CancellationToken cancel)
+    /// <summary>The plan by which a step is cut into shards; null where there is none.</summary>
+    public async Task<string?> PlanOf(StepKey key, CancellationToken cancel)
     {
-        await db.Database.ExecuteSqlAsync($"insert into sharded_steps (key, shards, done, items) values ({key.Value}, {shards}, 0, 0) on conflict (key) do nothing", cancel);
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.ShardedSteps.Where(s => s.Key == key.Value).Select(s => s.Plan).SingleOrDefaultAsync(cancel);
+    }
+
+    /// <summary>The shards of a plan that are still to be done; null where the step follows another plan, which came first.</summary>
+    public static async Task<IReadOnlyList<int>?> OpenShards(ArmoFlowDbContext db, StepKey key, string plan, int shards, CancellationToken cancel)
+    {
+        await db.Database.ExecuteSqlAsync(
+            $"insert into sharded_steps (key, plan, shards, done, items) values ({key.Value}, {plan}, {shards}, 0, 0) on conflict (key) do nothing", cancel);
+        if (!await LockPlan(db, key, plan, cancel)) return null;
         HashSet<int> done = [.. await db.FinishedShards.Where(s => s.Key == key.Value).Select(s => s.Shard).ToListAsync(cancel)];
         return [.. Enumerable.Range(0, shards).Where(s => !done.Contains(s))];
     }
@@ -79,21 +95,42 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         return await db.ShardedSteps.Where(s => s.Key == key.Value).Select(s => s.Items).SingleOrDefaultAsync(cancel);
     }
 
-    /// <summary>Enters a shard as done, once; true if no shard is left. Concurrent enterings wait for one another's commit.</summary>
-    public static async Task<bool> FinishShard(ArmoFlowDbContext db, StepKey key, int shard, int items, CancellationToken cancel)
+    /// <summary>Enters a shard as done, once. Concurrent enterings wait for one another's commit, so that the last of them sees that none is left.</summary>
+    public static async Task<ShardOutcome> FinishShard(ArmoFlowDbContext db, StepKey key, string plan, int shard, int items, CancellationToken cancel)
     {
-        int entered = await db.Database.ExecuteSqlAsync($"insert into finished_shards (key, shard) values ({key.Value}, {shard}) on conflict (key, shard) do nothing", cancel);
-        await db.ShardedSteps.Where(s => s.Key == key.Value).ExecuteUpdateAsync(set => set.SetProperty(s => s.Done, s => s.Done + entered).SetProperty(s => s.Items, s => s.Items + (entered * items)), cancel);
-        return await db.ShardedSteps.AnyAsync(s => s.Key == key.Value && s.Done == s.Shards, cancel);
+        if (!await LockPlan(db, key, plan, cancel)) return ShardOutcome.OfNoPlan;
+        int entered = await db.Database.ExecuteSqlAsync(
+            $"insert into finished_shards (key, shard) values ({key.Value}, {shard}) on conflict (key, shard) do nothing", cancel);
+        await db.ShardedSteps.Where(s => s.Key == key.Value)
+            .ExecuteUpdateAsync(set => set.SetProperty(s => s.Done, s => s.Done + entered).SetProperty(s => s.Items, s => s.Items + (entered * items)), cancel);
+        bool isLast = await db.ShardedSteps.AnyAsync(s => s.Key == key.Value && s.Done == s.Shards, cancel);
+        return isLast ? ShardOutcome.LastIsDone : ShardOutcome.MoreAreOpen;
     }
 
     /// <summary>Forgets a step's shards, once it is finished or has to be planned anew.</summary>
     public static async Task ForgetShards(ArmoFlowDbContext db, StepKey key, CancellationToken cancel)
     {
+        await db.ShardedSteps.Where(s => s.Key == key.Value).ExecuteDeleteAsync(cancel); // first, as all who enter shards lock it first
         await db.FinishedShards.Where(s => s.Key == key.Value).ExecuteDeleteAsync(cancel);
-        await db.ShardedSteps.Where(s => s.Key == key.Value).ExecuteDeleteAsync(cancel);
     }
+
+    /// <summary>Locks the step's row until the transaction ends; false where it follows another plan, or none.</summary>
+    private static async Task<bool> LockPlan(ArmoFlowDbContext db, StepKey key, string plan, CancellationToken cancel) =>
+        await db.ShardedSteps.Where(s => s.Key == key.Value && s.Plan == plan).ExecuteUpdateAsync(set => set.SetProperty(s => s.Shards, s => s.Shards), cancel) > 0;
 
     private static IQueryable<WorkLease> Own(ArmoFlowDbContext db, WorkLease lease) =>
         db.WorkLeases.Where(l => l.RunId == lease.RunId && l.Step == lease.Step && l.Slot == lease.Slot && l.Worker == lease.Worker);
+}
+
+/// <summary>What the entering of a shard showed.</summary>
+public enum ShardOutcome
+{
+    /// <summary>Others are still to be done.</summary>
+    MoreAreOpen,
+
+    /// <summary>All are done: the step can be finished.</summary>
+    LastIsDone,
+
+    /// <summary>The step follows no such plan any more: it was finished, or planned anew.</summary>
+    OfNoPlan,
 }

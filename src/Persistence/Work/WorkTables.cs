@@ -32,17 +32,26 @@ public sealed class WorkerRow
     public string Device { get; set; } = "";
     public long MemoryBytes { get; set; }
     public string Current { get; set; } = "";
+
+    /// <summary>Names of the steps whose queues have given it nothing for a while, separated by commas: no message waits in them.</summary>
+    public string IdleSteps { get; set; } = "";
     public DateTimeOffset StartedAt { get; set; }
     public DateTimeOffset SeenAt { get; set; }
     public long Beats { get; set; }
 
     public bool Serves(string step) => Steps.Split(',').Contains(step);
+
+    /// <summary>True where a message that asks for the step would have been taken by now.</summary>
+    public bool IsIdleFor(string step) => IdleSteps.Split(',').Contains(step);
 }
 
 /// <summary>A feature step that is cut into shards; the one who completes the last finishes the step.</summary>
 public sealed class ShardedStep
 {
     public string Key { get; set; } = "";
+
+    /// <summary>Names the files of the plan that counts; a shard of another plan is none of this step's.</summary>
+    public string Plan { get; set; } = "";
     public int Shards { get; set; }
     public int Done { get; set; }
 

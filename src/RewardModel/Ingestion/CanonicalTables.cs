@@ -17,11 +17,15 @@ public sealed class CanonicalTables : IAsyncDisposable
     public const string Conversations = "conversations.parquet", Ratings = "ratings.parquet", Preferences = "preferences.parquet", Benchmark = "benchmark.parquet";
     private const string RatingPrefix = "rating:";
     private readonly List<FileStream> _streams = [];
+    private readonly Dictionary<string, long> _rows = new() { [Conversations] = 0, [Ratings] = 0, [Preferences] = 0, [Benchmark] = 0 };
     private readonly HashSet<UInt128> _known = []; // half of each id: 16 bytes in memory, and still no collision to be feared
     private readonly IReadOnlyList<string> _objectives;
     private readonly ParquetTable _conversations, _ratings, _preferences, _benchmark;
 
     public int DistinctConversations => _known.Count;
+
+    /// <summary>How many rows were added, by table.</summary>
+    public IReadOnlyDictionary<string, long> Rows => _rows;
 
     /// <param name="folder">Where the four files go.</param>
     /// <param name="objectives">Columns of the ratings.</param>
@@ -46,6 +50,7 @@ public sealed class CanonicalTables : IAsyncDisposable
     public async Task Add(RatedResponse rated, string source)
     {
         await Add(rated.Conversation);
+        _rows[Ratings]++;
         await _ratings.Add([rated.Conversation.Id, source, .. _objectives.Select(o => rated.Ratings.TryGetValue(o, out double value) ? (object?)value : null)]);
     }
 
@@ -53,6 +58,7 @@ public sealed class CanonicalTables : IAsyncDisposable
     {
         await Add(pair.Chosen);
         await Add(pair.Rejected);
+        _rows[Preferences]++;
         await _preferences.Add(pair.Chosen.Id, pair.Rejected.Id, pair.Chosen.PromptId, pair.Rejected.PromptId, source);
     }
 
@@ -60,18 +66,34 @@ public sealed class CanonicalTables : IAsyncDisposable
     {
         await Add(pair.Chosen);
         await Add(pair.Rejected);
+        _rows[Benchmark]++;
         await _benchmark.Add(pair.Id, pair.Subset, pair.Chosen.Id, pair.Rejected.Id);
     }
 
     private async Task Add(Conversation conversation)
     {
-        if (_known.Add(UInt128.Parse(conversation.Id.AsSpan(0, 32), NumberStyles.HexNumber, CultureInfo.InvariantCulture))) await _conversations.Add(conversation.Id, conversation.PromptId, conversation.ToJson());
+        if (!_known.Add(UInt128.Parse(conversation.Id.AsSpan(0, 32), NumberStyles.HexNumber, CultureInfo.InvariantCulture))) return;
+        _rows[Conversations]++;
+        await _conversations.Add(conversation.Id, conversation.PromptId, conversation.ToJson());
     }
 
     public async ValueTask DisposeAsync()
     {
         foreach (ParquetTable table in new[] { _conversations, _ratings, _preferences, _benchmark }) await table.DisposeAsync();
         foreach (FileStream stream in _streams) await stream.DisposeAsync();
+    }
+
+    /// <summary>Reads the closed tables' footers back.</summary>
+    /// <param name="folder">Where the tables are.</param>
+    /// <param name="rows">How many rows each was given.</param>
+    /// <exception cref="IOException">A table does not hold them: something else wrote to the file, or the disk lost some of it.</exception>
+    public static async Task RequireRows(string folder, IReadOnlyDictionary<string, long> rows)
+    {
+        foreach ((string table, long expected) in rows)
+        {
+            long found = await ParquetTable.RowsOf(Path.Combine(folder, table));
+            if (found != expected) throw new IOException($"{table} in {folder} holds {found} rows; {expected} were written.");
+        }
     }
 
     public static async IAsyncEnumerable<Conversation> ReadConversations(string path)

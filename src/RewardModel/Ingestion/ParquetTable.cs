@@ -57,6 +57,13 @@ public sealed class ParquetTable : IAsyncDisposable
         await _writer!.DisposeAsync();
     }
 
+    /// <summary>How many rows a table's footer tells of.</summary>
+    public static async Task<long> RowsOf(string path)
+    {
+        await using ParquetReader reader = await ParquetReader.CreateAsync(path);
+        return reader.Metadata!.NumRows;
+    }
+
     /// <summary>Streams a table's rows, a row group in memory at a time.</summary>
     public static async IAsyncEnumerable<Dictionary<string, object?>> Read(string path)
     {

@@ -8,7 +8,6 @@ using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.Workers.Features;
 using MassTransit;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Decorrelation;
@@ -28,22 +27,19 @@ public sealed class DecorrelationConsumer(StepServices services) : StepConsumer<
         int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
         if (verbosity < 0)
             throw new InvalidInputException("decorrelation.verbosity", $"'{run.Spec.Decorrelation.Verbosity}'", "one of the objectives", "Name the objective that rates length.");
-        using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);
+        using FeatureTable features = await FeatureTable.Open(run);
         string? reference = run.Spec.Decorrelation.Reference;
-        string[] ids = [.. (await CanonicalTables.ReadPreferences(run.Open(ArtifactNames.Preferences)))
+        string[] ids = [.. (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences))
             .Where(p => reference is null || p.Source == reference).SelectMany(p => new[] { p.ChosenId, p.RejectedId }).Distinct().Where(features.Has)];
         if (ids.Length < 2) throw new InvalidInputException("decorrelation.reference", $"{ids.Length} responses within the token limit", "a reference set of many responses", "Name a larger preference source.");
-        using SafetensorsFile regression = new(run.Open(ArtifactNames.Regression));
+        using SafetensorsFile regression = await run.OpenTensors(ArtifactNames.Regression);
         IFeatureRows rows = features.Responses(ids);
         double[,] rewards = Rewards.Compute(rows, regression.LoadFloats("weight"), run.Cancel);
         CorrelationMetric metric = Enum.Parse<CorrelationMetric>(run.Spec.Decorrelation.Metric, ignoreCase: true);
         DecorrelationFit fit = VerbosityPenalty.Fit(rewards, run.Objectives, verbosity, metric, done => run.Progress("objectives", done, run.Objectives.Count), run.Cancel);
 
-        ArtifactRef artifact = await run.Put(path =>
-        {
-            using DisposeScope scope = NewDisposeScope();
-            SafetensorsFile.Write(path, [("penalties", tensor(fit.Penalties)), ("reward_transform_matrix", tensor(fit.Transform, [run.Objectives.Count, run.Objectives.Count]))]);
-        });
+        using Tensor penalties = tensor(fit.Penalties), transform = tensor(fit.Transform, [run.Objectives.Count, run.Objectives.Count]);
+        ArtifactRef artifact = await run.PutTensors([("penalties", penalties), ("reward_transform_matrix", transform)]);
         DecorrelationReport report = new(run.Spec.Decorrelation.Verbosity, run.Spec.Decorrelation.Metric, reference ?? "all preferences", ids.Length, fit.Objectives);
         double before = Largest(fit, f => f.Before), after = Largest(fit, f => f.After);
         return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Decorrelation] = artifact, [ArtifactNames.DecorrelationReport] = await run.PutJson(report) },

@@ -36,7 +36,7 @@ internal sealed class BenchmarkScoring
         HashSet<string> needed = [.. rows.SelectMany(r => new[] { r.ChosenId, r.RejectedId })];
         Dictionary<string, string> promptOf = [];
         if (needed.Count > 0)
-            await foreach (Conversation conversation in CanonicalTables.ReadConversations(run.Open(ArtifactNames.Conversations)))
+            await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
                 if (needed.Contains(conversation.Id)) promptOf[conversation.Id] = conversation.PromptId;
         return new BenchmarkScoring(rows, features, promptOf);
     }

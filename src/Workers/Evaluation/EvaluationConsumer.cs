@@ -59,10 +59,10 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
     {
         FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
         if (run.Spec.Model is { } stored) RequireSameBackbone(stored, await run.OpenJson<FeaturesReport>(ArtifactNames.ModelFeaturesReport), space);
-        using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);
-        using PairTable pairs = await PairTable.Open(run, Services.Artifacts);
-        TrainedModel model = Model(run.Objectives, run.Open(ArtifactNames.Regression), run.Open(ArtifactNames.Decorrelation), run.Open(ArtifactNames.Gating));
-        List<BenchmarkRow> all = await CanonicalTables.ReadBenchmark(run.Open(ArtifactNames.Benchmark));
+        using FeatureTable features = await FeatureTable.Open(run);
+        using PairTable pairs = await PairTable.Open(run);
+        TrainedModel model = await OpenModel(run);
+        List<BenchmarkRow> all = await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark);
         BenchmarkScoring benchmark = await BenchmarkScoring.Open(run, features, [.. all.Where(b => features.Has(b.ChosenId) && features.Has(b.RejectedId))]);
         IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections = run.Spec.Benchmark?.Sections?.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, double>)s.Value);
 
@@ -117,6 +117,12 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
     {
         if ((trained.BackboneDigest, trained.Template) != (now.BackboneDigest, now.Template))
             throw new InvalidInputException($"model {model}", $"features of backbone {now.BackboneDigest}", $"those that it was trained on, of backbone {trained.BackboneDigest}", "Name the folder of that backbone in the spec: backbone: { path: … }.");
+    }
+
+    private static async Task<TrainedModel> OpenModel(StepRun run)
+    {
+        string regression = await run.Open(ArtifactNames.Regression), decorrelation = await run.Open(ArtifactNames.Decorrelation);
+        return await run.Read(ArtifactNames.Gating, gating => Task.FromResult(Model(run.Objectives, regression, decorrelation, gating)));
     }
 
     public static TrainedModel Model(IReadOnlyList<string> objectives, string regression, string decorrelation, string gating)

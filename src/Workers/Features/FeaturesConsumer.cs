@@ -48,15 +48,33 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
-        (FeatureSpace space, LlamaConfig config) = await FeatureSpace.Of(run);
-        ShardPlan plan = await ShardPlan.Find(run) ?? await ShardPlan.Make(run, space, config.Parameters);
+        string? entered = await Services.Work.PlanOf(run.Key, run.Cancel);
+        ShardPlan? known = entered is null ? null : await ShardPlan.Find(run, entered);
+        ShardPlan plan = known ?? await MakePlan(run);
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return StepOutcome.Elsewhere;
-        IReadOnlyList<int> open = await WorkBooks.OpenShards(transaction.Books, run.Key, plan.Shards, run.Cancel);
-        foreach (int shard in open)
-            await context.Send(new Uri($"queue:{ExtractShard.Queue}"), new ExtractShard { RunId = run.Id, Spec = run.Spec, Inputs = run.AllInputs, Attempt = run.Attempt, StepKey = run.Key.Value, Shard = shard });
+        if (known is null && entered is not null) await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel); // its files are gone
+        if (await WorkBooks.OpenShards(transaction.Books, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return null; // another plan came first: follow that
+        foreach (int shard in open) await context.Send(new Uri($"queue:{ExtractShard.Queue}"), Command(run, plan, shard));
         return open.Count > 0 ? StepOutcome.Elsewhere : await Finish(run, plan, transaction);
     }
+
+    private static async Task<ShardPlan> MakePlan(StepRun run)
+    {
+        (FeatureSpace space, LlamaConfig config) = await FeatureSpace.Of(run);
+        return await ShardPlan.Make(run, space, config.Parameters);
+    }
+
+    private static ExtractShard Command(StepRun run, ShardPlan plan, int shard) => new()
+    {
+        RunId = run.Id,
+        Spec = run.Spec,
+        Inputs = run.AllInputs,
+        Attempt = run.Attempt,
+        StepKey = run.Key.Value,
+        Plan = plan.Id,
+        Shard = shard,
+    };
 
     private static async Task<StepOutcome?> Finish(StepRun run, ShardPlan plan, BooksTransaction transaction)
     {
@@ -64,7 +82,7 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
         HashSet<string> overLimit = [.. plan.OverLimit];
         List<string> ids = [], prompts = [];
         HashSet<string> seenPrompts = [];
-        await foreach (Conversation conversation in CanonicalTables.ReadConversations(run.Open(ArtifactNames.Conversations)))
+        await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
         {
             if (overLimit.Contains(conversation.Id)) continue;
             ids.Add(conversation.Id);
@@ -81,9 +99,9 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
         }
         ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path, [.. ids.Select(i => responses[i]), .. prompts.Select(p => promptRows[p])]), run.Cancel);
 
-        int ratings = (await CanonicalTables.ReadRatings(run.Open(ArtifactNames.Ratings), [])).Count(r => overLimit.Contains(r.ConversationId));
-        int preferences = (await CanonicalTables.ReadPreferences(run.Open(ArtifactNames.Preferences))).Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
-        int benchmark = (await CanonicalTables.ReadBenchmark(run.Open(ArtifactNames.Benchmark))).Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
+        int ratings = (await run.Read(ArtifactNames.Ratings, path => CanonicalTables.ReadRatings(path, []))).Count(r => overLimit.Contains(r.ConversationId));
+        int preferences = (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences)).Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
+        int benchmark = (await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark)).Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
         FeaturesReport report = new()
         {
             BackboneDigest = space.Digest,

@@ -22,7 +22,11 @@ public sealed class ShardConsumer(StepServices services, ExtractorCache extracto
         IReadOnlyList<FeatureRow> rows = [];
         if (!await Services.Work.IsFinished(run.Key, command.Shard, run.Cancel))
         {
-            if (await ShardPlan.Find(run) is not { } plan) return; // the step was finished, or is being planned anew
+            if (await ShardPlan.Find(run, command.Plan) is not { } plan)
+            {
+                await AskForTheStep(context); // it was finished, or is being planned anew
+                return;
+            }
             string here = await FeatureSpace.DigestOf(plan.Space.Folder, run);
             if (here != plan.Space.Digest)
                 throw new InvalidInputException(plan.Space.Folder, $"a backbone with digest {here[..12]} on {Environment.MachineName}", $"{plan.Space.Digest[..12]}, as where the step was planned", "Bring the backbone's files on all machines to the same state.");
@@ -31,7 +35,29 @@ public sealed class ShardConsumer(StepServices services, ExtractorCache extracto
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
         await StepBooks.EnterFeatures(transaction.Books, rows, run.Cancel);
-        if (await WorkBooks.FinishShard(transaction.Books, run.Key, command.Shard, rows.Count(r => r.Kind == FeatureTable.Response), run.Cancel))
-            await context.Send(new Uri($"queue:{StepNames.Features}"), new ExtractFeatures { RunId = command.RunId, Spec = command.Spec, Inputs = command.Inputs, Attempt = command.Attempt, Slice = 1 });
+        int conversations = rows.Count(r => r.Kind == FeatureTable.Response);
+        switch (await WorkBooks.FinishShard(transaction.Books, run.Key, command.Plan, command.Shard, conversations, run.Cancel))
+        {
+            case ShardOutcome.LastIsDone:
+                await context.Send(new Uri($"queue:{StepNames.Features}"), Rest(command));
+                break;
+            case ShardOutcome.OfNoPlan:
+                await AskForTheStep(context);
+                break;
+            case ShardOutcome.MoreAreOpen:
+                break;
+        }
     }
+
+    private static ExtractFeatures Rest(ExtractShard command) => new()
+    {
+        RunId = command.RunId,
+        Spec = command.Spec,
+        Inputs = command.Inputs,
+        Attempt = command.Attempt,
+        Slice = 1,
+    };
+
+    /// <summary>A shard that is of no use any more must not be the last that is heard of its run: the saga asks for the step again.</summary>
+    private static Task AskForTheStep(ConsumeContext<ExtractShard> context) => context.Publish(new StepReleased(context.Message.RunId, context.Message.Attempt));
 }

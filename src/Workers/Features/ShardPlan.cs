@@ -7,7 +7,7 @@ using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
-using TorchSharp;
+using ArmoFlow.Workers.Ingestion;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Features;
@@ -16,23 +16,36 @@ namespace ArmoFlow.Workers.Features;
 /// How the conversations without features were cut into shards, fixed before the first is computed: whichever workers compute
 /// them, and in whichever order, the bytes are the same.
 /// </summary>
+/// <param name="Space">Where the features belong.</param>
+/// <param name="Shards">How many shards there are.</param>
+/// <param name="Conversations">How many conversations are in them.</param>
+/// <param name="OverLimit">Ids of conversations that are too long.</param>
 internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversations, IReadOnlyList<string> OverLimit)
 {
-    private const string PlanFile = "plan.json";
+    private const string TokensVariable = "ARMOFLOW_SHARD_TOKENS";
     private const double FlopsPerShard = 4e13; // some ten seconds of a GPU, a minute or two of a CPU
     private const int FewestTokens = 4096, MostTokens = 1 << 17;
 
     private sealed record Item(string Id, string PromptId, int[] Tokens, int PromptPosition, bool OwnsPrompt);
 
-    public static async Task<ShardPlan?> Find(StepRun run) => await run.Recall(PlanFile) is { } path
+    /// <summary>
+    /// Names the plan's files, so that two plans of one step, made at the same time or from other knowledge of what is extracted
+    /// already, never mix. Empty for plans of older versions.
+    /// </summary>
+    public string Id { get; init; } = "";
+
+    /// <summary>A plan's file, whichever worker made it; null where it is gone.</summary>
+    public static async Task<ShardPlan?> Find(StepRun run, string id) => await run.Recall(PlanFile(id)) is { } path
         ? JsonSerializer.Deserialize<ShardPlan>(await File.ReadAllBytesAsync(path, run.Cancel), StepRun.Json) : null;
 
     public static async Task<ShardPlan> Make(StepRun run, FeatureSpace space, long parameters)
     {
+        string id = Guid.NewGuid().ToString("N");
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(space.Folder, "tokenizer.json")).RequireTemplateTokens();
-        long budget = Math.Clamp((long)(FlopsPerShard / (2.0 * parameters)), FewestTokens, MostTokens);
+        long budget = TokensOfShard(parameters);
         List<(string Id, string PromptId)> all = [];
-        await foreach (Conversation c in CanonicalTables.ReadConversations(run.Open(ArtifactNames.Conversations))) all.Add((c.Id, c.PromptId));
+        await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations)) all.Add((c.Id, c.PromptId));
+        await RequireWhole(run, all.Count);
         Dictionary<string, FeatureRow> known = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
         HashSet<string> ownedPrompts = [.. (await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
 
@@ -40,7 +53,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         List<Item> pending = [];
         long tokens = 0;
         int shards = 0, conversations = 0, seen = 0;
-        await foreach (Conversation conversation in CanonicalTables.ReadConversations(run.Open(ArtifactNames.Conversations)))
+        await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
         {
             run.Cancel.ThrowIfCancellationRequested();
             run.Progress("conversations tokenized", ++seen, all.Count);
@@ -58,14 +71,14 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
             conversations++;
         }
         if (pending.Count > 0) await Flush();
-        ShardPlan plan = new(space, shards, conversations, overLimit);
-        AtomicFile.Write(Path.Combine(run.Scratch, PlanFile), stream => JsonSerializer.Serialize(stream, plan, StepRun.Json));
-        await run.Keep(PlanFile);
+        ShardPlan plan = new(space, shards, conversations, overLimit) { Id = id };
+        AtomicFile.Write(Path.Combine(run.Scratch, PlanFile(id)), stream => JsonSerializer.Serialize(stream, plan, StepRun.Json));
+        await run.Keep(PlanFile(id));
         return plan;
 
         async Task Flush()
         {
-            string name = ShardFile(shards++);
+            string name = ShardFile(id, shards++);
             AtomicFile.Write(Path.Combine(run.Scratch, name), stream => JsonSerializer.Serialize(stream, pending));
             await run.Keep(name);
             pending.Clear();
@@ -76,23 +89,17 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
     /// <summary>Computes a shard; the artifact and where each vector lies in it.</summary>
     public async Task<IReadOnlyList<FeatureRow>> Extract(StepRun run, int shard, FeatureExtractor extractor)
     {
-        string path = await run.Recall(ShardFile(shard)) ?? throw new FileNotFoundException($"shard {shard} of the plan is gone from {run.Scratch}");
+        string path = await run.Recall(ShardFile(Id, shard)) ?? throw new FileNotFoundException($"shard {shard} of the plan is gone from {run.Scratch}");
         List<Item> items = JsonSerializer.Deserialize<List<Item>>(await File.ReadAllBytesAsync(path, run.Cancel))!;
         int before = await run.Services.Work.ItemsDone(run.Key, run.Cancel);
         ConversationFeatures[] features = extractor.Extract([.. items.Select(i => new EncodedConversation(i.Id, i.PromptId, i.Tokens, i.PromptPosition))],
             done => run.Progress("conversations", before + done, Conversations), run.Cancel);
         Instruments.Tokens.Add(items.Sum(i => (long)i.Tokens.Length));
         Item[] owners = [.. items.Where(i => i.OwnsPrompt)];
-        ArtifactRef artifact = await run.Put(path =>
-        {
-            using DisposeScope scope = NewDisposeScope();
-            float[] prompts = [.. items.Zip(features).Where(x => x.First.OwnsPrompt).SelectMany(x => x.Second.PromptEmbedding)];
-            SafetensorsFile.Write(path,
-            [
-                ("embeddings", tensor([.. features.SelectMany(f => f.Embedding)], [items.Count, extractor.Dimension])),
-                ("prompt_embeddings", tensor(prompts, [owners.Length, extractor.Dimension])),
-            ]);
-        });
+        float[] prompts = [.. items.Zip(features).Where(x => x.First.OwnsPrompt).SelectMany(x => x.Second.PromptEmbedding)];
+        using Tensor responseRows = tensor([.. features.SelectMany(f => f.Embedding)], [items.Count, extractor.Dimension]);
+        using Tensor promptRows = tensor(prompts, [owners.Length, extractor.Dimension]);
+        ArtifactRef artifact = await run.PutTensors([(FeatureTable.Embeddings, responseRows), (FeatureTable.PromptEmbeddings, promptRows)]);
         return
         [
             .. items.Select((item, row) => new FeatureRow { Space = Space.Id, Kind = FeatureTable.Response, Id = item.Id, Shard = artifact.Sha256, Row = row }),
@@ -100,5 +107,22 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         ];
     }
 
-    private static string ShardFile(int shard) => string.Create(CultureInfo.InvariantCulture, $"shard-{shard:d6}.json");
+    /// <summary>About how many tokens a shard holds: as the environment says, else by the work that they make.</summary>
+    private static long TokensOfShard(long parameters) =>
+        long.TryParse(Environment.GetEnvironmentVariable(TokensVariable), CultureInfo.InvariantCulture, out long wanted) && wanted > 0
+            ? wanted
+            : Math.Clamp((long)(FlopsPerShard / (2.0 * parameters)), FewestTokens, MostTokens);
+
+    /// <summary>Ingestion says how many conversations there are: a table that lacks some is made anew, and not taken for a smaller one.</summary>
+    private static async Task RequireWhole(StepRun run, int found)
+    {
+        int expected = (await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport)).DistinctConversations;
+        if (found != expected) throw run.Unreadable(ArtifactNames.Conversations, $"it holds {found} conversations where ingestion found {expected}");
+    }
+
+    private static string PlanFile(string id) => $"{Prefix(id)}plan.json";
+
+    private static string ShardFile(string id, int shard) => string.Create(CultureInfo.InvariantCulture, $"{Prefix(id)}shard-{shard:d6}.json");
+
+    private static string Prefix(string id) => id.Length == 0 ? "" : $"{id}-";
 }

@@ -4,6 +4,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Tensors;
 using MassTransit;
 
 namespace ArmoFlow.Workers.Gating;
@@ -57,7 +58,7 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
         GatingOptions options = Options(run.Spec.Gating);
         TrainerCache.Session session = await trainers.Get(run.Key, async () =>
         {
-            PairTable pairs = await PairTable.Open(run, Services.Artifacts);
+            PairTable pairs = await PairTable.Open(run);
             return new TrainerCache.Session(pairs, new GatingTrainer(pairs.ForGate, options));
         });
         // What was kept decides, not what is in memory: a slice cancelled half-way is done again from the last checkpoint.
@@ -71,6 +72,14 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
         StepOutcome outcome = await Finish(run, session, options);
         trainers.Forget();
         return outcome;
+    }
+
+    /// <summary>Saves the gate, and reads it back.</summary>
+    private static void Save(GatingNetwork gate, string path)
+    {
+        gate.Save(path);
+        using SafetensorsFile written = new(path);
+        _ = GatingNetwork.Load(written);
     }
 
     private static async Task<StepOutcome> Finish(StepRun run, TrainerCache.Session session, GatingOptions options)
@@ -101,7 +110,7 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
             Sources = sources,
             Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen, .. scores.Rejected], session.Pairs.RawRewards(verbosity)),
         };
-        Dictionary<string, ArtifactRef> outputs = new() { [ArtifactNames.Gating] = await run.Put(gate.Save), [ArtifactNames.GatingReport] = await run.PutJson(report) };
+        Dictionary<string, ArtifactRef> outputs = new() { [ArtifactNames.Gating] = await run.Put(path => Save(gate, path)), [ArtifactNames.GatingReport] = await run.PutJson(report) };
         string warnings = report.Health.Warnings.Count == 0 ? "" : $"; gate health: {string.Join("; ", report.Health.Warnings)}";
         return new StepOutcome(outputs, string.Create(CultureInfo.InvariantCulture,
             $"held-out accuracy {(report.HeldOutAccuracy is { } accuracy ? accuracy.ToString("p1", CultureInfo.InvariantCulture) : "–")} on {held.Count:N0} pairs, trained on {training.Count:N0}, {options.Steps:N0} steps, β = {gate.Beta:f1}{warnings}"), report);

@@ -1,5 +1,4 @@
 using ArmoFlow.Contracts;
-using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Ingestion;
@@ -22,11 +21,13 @@ public sealed class PairTable : IDisposable
     private PairTable(FeatureTable features, List<PreferenceRow> rows, double[,] raw, Dictionary<string, int> rowOf, GatingPairs forGate) =>
         (_features, Rows, _raw, _rowOf, ForGate) = (features, rows, raw, rowOf, forGate);
 
-    public static async Task<PairTable> Open(StepRun run, ArtifactStore artifacts)
+    public static async Task<PairTable> Open(StepRun run)
     {
-        FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), artifacts);
-        List<PreferenceRow> rows = [.. (await CanonicalTables.ReadPreferences(run.Open(ArtifactNames.Preferences))).Where(p => features.Has(p.ChosenId) && features.Has(p.RejectedId))];
-        using SafetensorsFile regression = new(run.Open(ArtifactNames.Regression)), decorrelation = new(run.Open(ArtifactNames.Decorrelation));
+        FeatureTable features = await FeatureTable.Open(run);
+        List<PreferenceRow> all = await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences);
+        List<PreferenceRow> rows = [.. all.Where(p => features.Has(p.ChosenId) && features.Has(p.RejectedId))];
+        using SafetensorsFile regression = await run.OpenTensors(ArtifactNames.Regression);
+        using SafetensorsFile decorrelation = await run.OpenTensors(ArtifactNames.Decorrelation);
         string[] ids = [.. rows.SelectMany(p => new[] { p.ChosenId, p.RejectedId }).Distinct()];
         Dictionary<string, int> rowOf = ids.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
         double[,] raw = Rewards.Compute(features.Responses(ids), regression.LoadFloats("weight"), run.Cancel);

@@ -32,20 +32,16 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
-        try { return await Ingest(run); }
-        catch
-        {
-            Directory.Delete(run.Scratch, recursive: true); // half-written tables are of no use to the next attempt
-            throw;
-        }
+        using OwnFolder folder = run.MakeOwnFolder(); // half-written tables are of no use to the next attempt
+        return await Ingest(run, folder.Path);
     }
 
-    private async Task<StepOutcome> Ingest(StepRun run)
+    private async Task<StepOutcome> Ingest(StepRun run, string folder)
     {
         List<SourceReport> reports = [];
         HashSet<string> rated = [], forgotten = [.. run.Spec.Forgotten ?? []];
         int distinct;
-        string folder = run.Scratch;
+        IReadOnlyDictionary<string, long> written;
         await using (CanonicalTables tables = new(folder, run.Objectives))
         {
             long rows = 0;
@@ -70,7 +66,9 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
                     }
             }
             distinct = tables.DistinctConversations;
+            written = tables.Rows;
         }
+        await CanonicalTables.RequireRows(folder, written);
         foreach (string objective in run.Spec.Model is null ? run.Objectives : [])
             if (!rated.Contains(objective))
                 throw new InvalidInputException($"objective '{objective}'", "no row of any source rates it", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");

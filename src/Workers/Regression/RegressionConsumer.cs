@@ -25,8 +25,9 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
-        using FeatureTable features = await FeatureTable.Open(run.Open(ArtifactNames.Features), Services.Artifacts);
-        List<RatingRow> rows = [.. (await CanonicalTables.ReadRatings(run.Open(ArtifactNames.Ratings), run.Objectives)).Where(r => features.Has(r.ConversationId))];
+        using FeatureTable features = await FeatureTable.Open(run);
+        List<RatingRow> all = await run.Read(ArtifactNames.Ratings, path => CanonicalTables.ReadRatings(path, run.Objectives));
+        List<RatingRow> rows = [.. all.Where(r => features.Has(r.ConversationId))];
         double[,] labels = new double[rows.Count, run.Objectives.Count];
         for (int i = 0; i < rows.Count; i++)
             for (int o = 0; o < run.Objectives.Count; o++) labels[i, o] = rows[i].Labels[o];
@@ -34,11 +35,8 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
         RegressionFit fit = new RidgeRegression(features.Responses(ids), labels, run.Objectives, ids)
             .Fit(Alphas(run), new GramBooks(run, space.Space), (done, total) => run.Progress("rows", done, total), run.Cancel);
 
-        ArtifactRef weight = await run.Put(path =>
-        {
-            using Tensor w = tensor(fit.Weight, [run.Objectives.Count, fit.Dimension]);
-            SafetensorsFile.Write(path, [("weight", w)]);
-        });
+        using Tensor w = tensor(fit.Weight, [run.Objectives.Count, fit.Dimension]);
+        ArtifactRef weight = await run.PutTensors([("weight", w)]);
         RegressionReport report = new(fit.Objectives);
         return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Regression] = weight, [ArtifactNames.RegressionReport] = await run.PutJson(report) },
             $"{run.Objectives.Count} objectives over {rows.Count:N0} rows; held-out R² {string.Join(", ", fit.Objectives.Take(4).Select(o => o.ValidationR2 is { } r2 ? $"{r2:f3}" : "–"))}{(fit.Objectives.Count > 4 ? ", …" : "")}",
@@ -59,8 +57,8 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
 
         public void Keep(string key, NormalEquations sums)
         {
-            ArtifactRef artifact = run.Put(path => SafetensorsFile.Write(path, [("gram", sums.Gram), ("moments", sums.Moments)],
-                new Dictionary<string, string> { ["rows"] = sums.Rows.ToString(System.Globalization.CultureInfo.InvariantCulture) })).GetAwaiter().GetResult();
+            ArtifactRef artifact = run.PutTensors([("gram", sums.Gram), ("moments", sums.Moments)],
+                new Dictionary<string, string> { ["rows"] = sums.Rows.ToString(System.Globalization.CultureInfo.InvariantCulture) }).GetAwaiter().GetResult();
             run.Services.Books.Enter(new StepResult
             {
                 Key = Key(key).Value,

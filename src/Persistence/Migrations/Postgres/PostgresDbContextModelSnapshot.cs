@@ -1446,6 +1446,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("text")
                         .HasColumnName("hardware");
 
+                    b.Property<bool>("IsStale")
+                        .HasColumnType("boolean")
+                        .HasColumnName("is_stale");
+
                     b.Property<string>("Metrics")
                         .IsRequired()
                         .HasColumnType("text")
@@ -1501,6 +1505,11 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("integer")
                         .HasColumnName("items");
 
+                    b.Property<string>("Plan")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("plan");
+
                     b.Property<int>("Shards")
                         .HasColumnType("integer")
                         .HasColumnName("shards");
@@ -1509,6 +1518,38 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasName("pk_sharded_steps");
 
                     b.ToTable("sharded_steps", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Work.StepClaim", b =>
+                {
+                    b.Property<string>("Key")
+                        .HasColumnType("text")
+                        .HasColumnName("key");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("uuid")
+                        .HasColumnName("run_id");
+
+                    b.Property<int>("Attempt")
+                        .HasColumnType("integer")
+                        .HasColumnName("attempt");
+
+                    b.Property<bool>("Holds")
+                        .HasColumnType("boolean")
+                        .HasColumnName("holds");
+
+                    b.HasKey("Key", "RunId")
+                        .HasName("pk_step_claims");
+
+                    b.HasIndex("Key")
+                        .IsUnique()
+                        .HasDatabaseName("ix_step_claims_holder")
+                        .HasFilter("holds");
+
+                    b.HasIndex("RunId")
+                        .HasDatabaseName("ix_step_claims_run_id");
+
+                    b.ToTable("step_claims", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Work.StepLog", b =>
@@ -1632,6 +1673,11 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .IsRequired()
                         .HasColumnType("text")
                         .HasColumnName("device");
+
+                    b.Property<string>("IdleSteps")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("idle_steps");
 
                     b.Property<string>("Machine")
                         .IsRequired()

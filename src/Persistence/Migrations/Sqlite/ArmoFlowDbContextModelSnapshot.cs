@@ -1453,6 +1453,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("TEXT")
                         .HasColumnName("hardware");
 
+                    b.Property<bool>("IsStale")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("is_stale");
+
                     b.Property<string>("Metrics")
                         .IsRequired()
                         .HasColumnType("TEXT")
@@ -1508,6 +1512,11 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("INTEGER")
                         .HasColumnName("items");
 
+                    b.Property<string>("Plan")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("plan");
+
                     b.Property<int>("Shards")
                         .HasColumnType("INTEGER")
                         .HasColumnName("shards");
@@ -1516,6 +1525,38 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasName("pk_sharded_steps");
 
                     b.ToTable("sharded_steps", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Work.StepClaim", b =>
+                {
+                    b.Property<string>("Key")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("key");
+
+                    b.Property<Guid>("RunId")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("run_id");
+
+                    b.Property<int>("Attempt")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("attempt");
+
+                    b.Property<bool>("Holds")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("holds");
+
+                    b.HasKey("Key", "RunId")
+                        .HasName("pk_step_claims");
+
+                    b.HasIndex("Key")
+                        .IsUnique()
+                        .HasDatabaseName("ix_step_claims_holder")
+                        .HasFilter("holds");
+
+                    b.HasIndex("RunId")
+                        .HasDatabaseName("ix_step_claims_run_id");
+
+                    b.ToTable("step_claims", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Work.StepLog", b =>
@@ -1641,6 +1682,11 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .IsRequired()
                         .HasColumnType("TEXT")
                         .HasColumnName("device");
+
+                    b.Property<string>("IdleSteps")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("idle_steps");
 
                     b.Property<string>("Machine")
                         .IsRequired()

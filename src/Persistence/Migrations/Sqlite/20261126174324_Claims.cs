@@ -1,0 +1,81 @@
+﻿using System;
+using Microsoft.EntityFrameworkCore.Migrations;
+
+#nullable disable
+
+namespace ArmoFlow.Persistence.Migrations.Sqlite
+{
+    /// <inheritdoc />
+    public partial class Claims : Migration
+    {
+        /// <inheritdoc />
+        protected override void Up(MigrationBuilder migrationBuilder)
+        {
+            migrationBuilder.AddColumn<string>(
+                name: "idle_steps",
+                table: "workers",
+                type: "TEXT",
+                nullable: false,
+                defaultValue: "");
+
+            migrationBuilder.AddColumn<bool>(
+                name: "is_stale",
+                table: "step_results",
+                type: "INTEGER",
+                nullable: false,
+                defaultValue: false);
+
+            migrationBuilder.AddColumn<string>(
+                name: "plan",
+                table: "sharded_steps",
+                type: "TEXT",
+                nullable: false,
+                defaultValue: "");
+
+            migrationBuilder.CreateTable(
+                name: "step_claims",
+                columns: table => new
+                {
+                    key = table.Column<string>(type: "TEXT", nullable: false),
+                    run_id = table.Column<Guid>(type: "TEXT", nullable: false),
+                    attempt = table.Column<int>(type: "INTEGER", nullable: false),
+                    holds = table.Column<bool>(type: "INTEGER", nullable: false)
+                },
+                constraints: table =>
+                {
+                    table.PrimaryKey("pk_step_claims", x => new { x.key, x.run_id });
+                });
+
+            migrationBuilder.CreateIndex(
+                name: "ix_step_claims_holder",
+                table: "step_claims",
+                column: "key",
+                unique: true,
+                filter: "holds");
+
+            migrationBuilder.CreateIndex(
+                name: "ix_step_claims_run_id",
+                table: "step_claims",
+                column: "run_id");
+        }
+
+        /// <inheritdoc />
+        protected override void Down(MigrationBuilder migrationBuilder)
+        {
+            migrationBuilder.DropTable(
+                name: "step_claims");
+
+            migrationBuilder.DropColumn(
+                name: "idle_steps",
+                table: "workers");
+
+            migrationBuilder.DropColumn(
+                name: "is_stale",
+                table: "step_results");
+
+            migrationBuilder.DropColumn(
+                name: "plan",
+                table: "sharded_steps");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Shouldly;
+using Xunit;
+
+namespace ArmoFlow.EndToEnd.Tests;
+
+/// <summary>
+/// Several runs of the same data at the same time, which all need the same ingestion and the same eight shards of features: each
+/// ends, with the bytes that it has alone. tests/sweep.sh does many rounds.
+/// </summary>
+[Collection(FaultBench.Collection)]
+public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
+{
+    private const int Seeds = 4;
+    private static readonly TimeSpan Stuck = TimeSpan.FromSeconds(100);
+    private static readonly (string, string) ShardTokens = ("ARMOFLOW_SHARD_TOKENS", "9000");
+
+    private static int Rounds => int.Parse(Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_ROUNDS") ?? "2", CultureInfo.InvariantCulture);
+
+    [Fact]
+    public Task Four_seeds_on_two_workers_all_end_with_the_bytes_that_they_have_alone() => Sweep("sweep", kills: false);
+
+    [Fact]
+    public Task Workers_that_are_killed_change_nothing_about_it() => Sweep("sweep_kills", kills: true);
+
+    private async Task Sweep(string name, bool kills)
+    {
+        bench.Require();
+        await using Cluster cluster = await Cluster.Make(bench.Servers, name);
+        cluster.Environment.Add(ShardTokens);
+        Member[] workers = await Task.WhenAll(cluster.Worker(), cluster.Worker());
+        await cluster.Orchestrator();
+        Random random = new(17);
+        int stuck = 0, divergent = 0, killed = 0;
+        for (int round = 0; round < Rounds; round++)
+        {
+            using SmallProject project = new(ratings: 500 + round, pairs: 400, gatingSteps: 30); // other data each round: nothing is known of it
+            SortedDictionary<string, string>[] alone = await Alone(project);
+            string[] runs = await Task.WhenAll(Enumerable.Range(0, Seeds).Select(seed => cluster.Submit(SpecOf(project, seed))));
+            if (kills) killed += await KillOnce(cluster, workers, random);
+            for (int seed = 0; seed < Seeds; seed++)
+            {
+                if (await Finished(cluster, runs[seed]) is not { } run) stuck++;
+                else if (!RunTests.Artifacts(run).SequenceEqual(alone[seed])) divergent++;
+            }
+        }
+        string line = $"SWEEP {name}: {Rounds} rounds of {Seeds} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";
+        output.WriteLine(line);
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_REPORT") is { Length: > 0 } report) await File.AppendAllTextAsync(report, line + "\n");
+        (stuck, divergent).ShouldBe((0, 0), string.Join('\n', workers.Select(w => w.Said)));
+    }
+
+    /// <summary>What each seed makes when nothing else runs, in one process.</summary>
+    private static async Task<SortedDictionary<string, string>[]> Alone(SmallProject project)
+    {
+        SortedDictionary<string, string>[] artifacts = new SortedDictionary<string, string>[Seeds];
+        for (int seed = 0; seed < Seeds; seed++)
+        {
+            CommandResult run = await CommandLine.Run(["run", SpecOf(project, seed), "--workspace", project.Workspace, "--json"], ShardTokens);
+            run.ExitCode.ShouldBe(0, run.Error);
+            artifacts[seed] = RunTests.Artifacts(run.Json);
+        }
+        return artifacts;
+    }
+
+    private static string SpecOf(SmallProject project, int seed)
+    {
+        string path = Path.Combine(project.Folder, $"seed-{seed}.yaml");
+        if (!File.Exists(path)) File.WriteAllText(path, File.ReadAllText(project.Spec).Replace("seed: 17", $"seed: {seed}", StringComparison.Ordinal));
+        return path;
+    }
+
+    private static async Task<int> KillOnce(Cluster cluster, Member[] workers, Random random)
+    {
+        await Task.Delay(TimeSpan.FromMilliseconds(random.Next(2500))); // somewhere in ingestion, features or what follows
+        int victim = random.Next(workers.Length);
+        workers[victim].Kill();
+        workers[victim] = await cluster.Worker();
+        return 1;
+    }
+
+    private static async Task<JsonNode?> Finished(Cluster cluster, string run)
+    {
+        try
+        {
+            JsonNode document = await cluster.Finished(run, Stuck);
+            document["status"]!.GetValue<string>().ShouldBe("Completed", document["error"]?.GetValue<string>());
+            return document;
+        }
+        catch (TimeoutException) { return null; }
+    }
+}
