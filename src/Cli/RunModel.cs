@@ -40,7 +40,7 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(Stored.Backbone, "tokenizer.json"));
         await foreach (Conversation conversation in CanonicalTables.ReadConversations(PathOf(ArtifactNames.Conversations)))
         {
-            if (tokenizer.Encode(conversation).Tokens.Length <= Stored.Features.MaxTokens) found.Add(conversation);
+            if (tokenizer.EncodeWithin(conversation, Stored.Features.MaxTokens) is not null) found.Add(conversation);
             if (found.Count == count) break;
         }
         return found;

@@ -92,7 +92,7 @@ public class FeatureTests
     {
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens();
         using FeatureExtractor extractor = new(folder, type, CPU);
-        return extractor.Extract([.. conversations.Select(tokenizer.Encode)]);
+        return extractor.Extract([.. conversations.Select(c => tokenizer.Encode(c))]);
     }
 
     private static double RelativeError(float[] expected, float[] actual)

@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using ArmoFlow.RewardModel.Text;
 using Shouldly;
 using Xunit;
@@ -27,10 +28,89 @@ public class TokenizerTests
                 texts++;
             }
             texts.ShouldBe(151);
+            RequireTheLibrarysIds(tokenizer);
         }
         finally
         {
             File.Delete(unpacked);
         }
+    }
+
+    [Fact]
+    public void Long_words_have_the_library_s_ids()
+    {
+        using TemporaryFolder folder = new();
+        // Merges that compete: whichever is taken first decides what is left for the others.
+        string[] merges = ["a b", "b a", "ab a", "c c", "cc c", "ab ab", "cc cc", "a a", "aa b"];
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => AddMerges(file, merges)), "tokenizer.json"));
+        RequireTheLibrarysIds(tokenizer);
+    }
+
+    /// <summary>Words of few letters, so that many pairs compete for the same place, and texts of several kinds around them.</summary>
+    private static void RequireTheLibrarysIds(LlamaTokenizer tokenizer)
+    {
+        Random random = new(17);
+        foreach (string letters in new[] { "ab", "abc", "aaab", "abcdefghij", "étü", "0123456789" })
+        {
+            foreach (int length in new[] { 1, 2, 3, 50, 600, 3000 })
+            {
+                string word = new([.. Enumerable.Range(0, length).Select(_ => letters[random.Next(letters.Length)])]);
+                string text = $"<|begin_of_text|>before {word}  and\n\n{word} after <|eot_id|>";
+                tokenizer.EncodeByWords(text, default).ShouldBe(tokenizer.EncodeByLibrary(text), $"{length} of '{letters}'");
+            }
+        }
+    }
+
+    private static void AddMerges(JsonObject tokenizer, string[] merges)
+    {
+        JsonObject vocabulary = tokenizer["model"]!["vocab"]!.AsObject();
+        int id = 300; // behind the special tokens
+        foreach (string merge in merges)
+        {
+            vocabulary[merge.Replace(" ", "", StringComparison.Ordinal)] = id++;
+            tokenizer["model"]!["merges"]!.AsArray().Add(merge);
+        }
+    }
+
+    [Fact]
+    public void A_word_of_two_million_letters_is_encoded_in_time_and_can_be_cancelled()
+    {
+        using TemporaryFolder folder = new();
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => AddMerges(file, ["a a", "aa aa"])), "tokenizer.json"));
+        string word = new('a', 2_000_000);
+        Task<int[]> encoding = Task.Run(() => tokenizer.Encode(word));
+        encoding.Wait(TimeSpan.FromSeconds(60)).ShouldBeTrue("the library's own loop would take days");
+        encoding.Result.Length.ShouldBe(500_000);
+        Should.Throw<OperationCanceledException>(() => tokenizer.Encode(word, new CancellationToken(canceled: true)));
+    }
+
+    [Fact]
+    public void What_is_surely_too_long_is_not_encoded()
+    {
+        using TemporaryFolder folder = new();
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny")), "tokenizer.json"));
+        Conversation within = Conversation.Create("prompt", "short", "here"), beyond = Conversation.Create("prompt", new string('x', 5000), "here");
+        tokenizer.EncodeWithin(within, 100)!.Tokens.ShouldBe(tokenizer.Encode(within).Tokens);
+        tokenizer.EncodeWithin(within, tokenizer.Encode(within).Tokens.Length).ShouldNotBeNull();
+        tokenizer.EncodeWithin(within, tokenizer.Encode(within).Tokens.Length - 1).ShouldBeNull();
+        tokenizer.EncodeWithin(beyond, 100).ShouldBeNull();
+        tokenizer.FewestTokens(beyond).ShouldBeLessThanOrEqualTo(tokenizer.Encode(beyond).Tokens.Length);
+    }
+
+    [Fact]
+    public void A_pattern_that_matches_nothing_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "a*|b"), "tokenizer.json");
+        Should.Throw<InvalidInputException>(() => LlamaTokenizer.Load(path)).Message.ShouldContain("matches the empty text");
+    }
+
+    [Fact]
+    public void A_pattern_that_backtracks_without_end_is_given_up_by_name()
+    {
+        using TemporaryFolder folder = new();
+        string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "(a|a)+$|b"), "tokenizer.json");
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(path);
+        Should.Throw<InvalidInputException>(() => tokenizer.Encode(new string('a', 60) + "!")).Message.ShouldContain("split pattern");
     }
 }

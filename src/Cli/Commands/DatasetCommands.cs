@@ -79,7 +79,7 @@ internal static class DatasetCommands
             List<DatasetAddition> added = [];
             if (given.Contains("-")) await Enter(parsed.GetRequiredValue(fileName), Console.OpenStandardInput());
             foreach ((string path, _) in FilePatterns.Resolve(Directory.GetCurrentDirectory(), [.. given.Where(f => f != "-")]))
-                await Enter(Path.GetFileName(path), File.OpenRead(path));
+                await Enter(Path.GetFileName(path), DatasetBooks.Open(path));
             if (parsed.GetValue(json)) Terminal.PrintJson(added);
             return ExitCodes.Done;
 

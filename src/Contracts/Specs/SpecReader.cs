@@ -16,6 +16,7 @@ public static class SpecReader
     public static RunSpec Load(string path)
     {
         if (Directory.Exists(path)) path = Path.Combine(path, "spec.yaml");
+        if (RegularFile.OtherKind(path) is { } kind) throw new SpecException(path, kind, "a spec (YAML), in a regular file", "Write the spec to a file and name that.");
         if (!File.Exists(path)) throw new SpecException(path, "no such file", "a spec (YAML)", "Check the path, or write a sample project with: armoflow init DIR.");
         return Parse(File.ReadAllText(path), Path.GetFileName(path), Path.GetDirectoryName(Path.GetFullPath(path))!);
     }

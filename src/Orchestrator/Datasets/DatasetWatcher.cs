@@ -135,7 +135,7 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
 
         public async Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel)
         {
-            await using FileStream stream = File.OpenRead(Path.Combine(folder, name));
+            await using FileStream stream = DatasetBooks.Open(Path.Combine(folder, name));
             return await read(stream);
         }
 

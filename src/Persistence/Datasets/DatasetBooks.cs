@@ -53,6 +53,15 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         }
     }
 
+    /// <summary>Opens a file that is to be added.</summary>
+    /// <exception cref="DatasetException">It is no regular file, or not there.</exception>
+    public static FileStream Open(string path)
+    {
+        if (RegularFile.OtherKind(path) is { } kind) throw new DatasetException($"'{path}': {kind}; expected a regular file. Write the data to a file and add that.");
+        if (!File.Exists(path)) throw new DatasetException($"'{path}': no such file. Check the path.");
+        return File.OpenRead(path);
+    }
+
     /// <summary>True for the name of a file of a kind that can be read.</summary>
     public static bool CanRead(string file) => Kinds.Contains(Path.GetExtension(file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file).ToLowerInvariant());
 

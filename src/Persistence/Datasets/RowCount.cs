@@ -1,4 +1,3 @@
-using System.IO.Compression;
 using System.Text.Json;
 using ArmoFlow.Persistence.Artifacts;
 
@@ -21,7 +20,11 @@ internal static class RowCount
         bool isZipped = name.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
         try
         {
-            if (name.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase)) return await ParquetColumn.Rows(path, cancel);
+            if (name.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase))
+            {
+                ParquetCheck.Require(path);
+                return await ParquetColumn.Rows(path, cancel);
+            }
             bool isArray = await IsArray(path, isZipped, cancel);
             await using Stream text = Open(path, isZipped);
             return isArray ? await Items(text, name, cancel) : await Lines(text, name, cancel);
@@ -33,7 +36,11 @@ internal static class RowCount
         }
     }
 
-    private static Stream Open(string path, bool isZipped) => isZipped ? new GZipStream(File.OpenRead(path), CompressionMode.Decompress) : File.OpenRead(path);
+    private static Stream Open(string path, bool isZipped)
+    {
+        FileStream file = File.OpenRead(path);
+        return isZipped ? new BoundedInflate(file, file.Length) : file;
+    }
 
     private static async Task<bool> IsArray(string path, bool isZipped, CancellationToken cancel)
     {
@@ -68,8 +75,9 @@ internal static class RowCount
     private static async Task<long> Lines(Stream text, string name, CancellationToken cancel)
     {
         using StreamReader reader = new(text);
+        BoundedLines lines = new(reader);
         long rows = 0, number = 0;
-        while (await reader.ReadLineAsync(cancel) is { } line)
+        while (await lines.Next(cancel) is { } line)
         {
             number++;
             if (string.IsNullOrWhiteSpace(line)) continue;

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using ArmoFlow.RewardModel.Files;
 using ArmoFlow.RewardModel.Tensors;
 using static TorchSharp.torch;
 
@@ -23,7 +24,7 @@ public sealed class Checkpoint : IDisposable
         {
             try
             {
-                using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(index));
+                using JsonDocument document = JsonDocument.Parse(InputFile.ReadSmall(index, "tensor name → shard file", "Fetch the checkpoint again."));
                 foreach (JsonProperty entry in document.RootElement.GetProperty("weight_map").EnumerateObject()) _fileOf[entry.Name] = entry.Value.GetString()!;
             }
             catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
@@ -84,6 +85,7 @@ public sealed class Checkpoint : IDisposable
         foreach (string path in Directory.EnumerateFiles(folder).Where(Decides).Order(StringComparer.Ordinal))
         {
             cancel.ThrowIfCancellationRequested();
+            InputFile.Require(path, "a file of the checkpoint", "Fetch the checkpoint again.");
             using FileStream stream = File.OpenRead(path);
             whole.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(path) + "\n"));
             whole.AppendData(SHA256.HashData(stream));

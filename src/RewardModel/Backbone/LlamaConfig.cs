@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using ArmoFlow.RewardModel.Files;
 
 namespace ArmoFlow.RewardModel.Backbone;
 
@@ -34,9 +35,9 @@ public sealed record LlamaConfig
     /// <exception cref="InvalidInputException">The file is missing, not JSON, or describes an architecture that we do not compute.</exception>
     public static LlamaConfig Load(string path)
     {
-        if (!File.Exists(path)) throw new InvalidInputException(path, "no such file", "the backbone's config.json", "Point 'backbone.path' at a Hugging Face model folder.");
+        byte[] text = InputFile.ReadSmall(path, "the backbone's config.json", "Point 'backbone.path' at a Hugging Face model folder.");
         LlamaConfig config;
-        try { config = JsonSerializer.Deserialize<LlamaConfig>(File.ReadAllBytes(path), SnakeCase)!; }
+        try { config = JsonSerializer.Deserialize<LlamaConfig>(text, SnakeCase)!; }
         catch (JsonException e) { throw new InvalidInputException(path, $"no usable configuration ({e.Message.Split('.')[0]})", "a Hugging Face Llama config.json", "Fetch the file again."); }
         if (config.ModelType != "llama") throw Unsupported(path, $"model_type '{config.ModelType}'", "'llama'");
         if (config.HiddenAct != "silu") throw Unsupported(path, $"hidden_act '{config.HiddenAct}'", "'silu'");

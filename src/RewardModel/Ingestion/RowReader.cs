@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
+using ArmoFlow.RewardModel.Files;
 using Parquet;
 
 namespace ArmoFlow.RewardModel.Ingestion;
@@ -12,6 +13,7 @@ public readonly record struct SourceRow(string Place, JsonElement Fields);
 public static class RowReader
 {
     private const int PartOfLineShown = 60;
+    private static readonly TimeSpan LongestRowGroup = TimeSpan.FromMinutes(10);
 
     /// <summary>Reads one file.</summary>
     /// <param name="path">The file.</param>
@@ -20,7 +22,7 @@ public static class RowReader
     /// <exception cref="InvalidInputException">The file is missing, damaged, or of another kind.</exception>
     public static IAsyncEnumerable<SourceRow> Read(string path, string shownAs, CancellationToken cancel = default)
     {
-        if (!File.Exists(path)) throw new InvalidInputException(shownAs, "no such file", "a data file", "Check the path (a spec's are relative to the spec).");
+        InputFile.OpenData(path, shownAs).Dispose();
         string name = shownAs.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? shownAs[..^3] : shownAs;
         return Path.GetExtension(name).ToLowerInvariant() switch
         {
@@ -32,18 +34,19 @@ public static class RowReader
 
     private static async IAsyncEnumerable<SourceRow> ReadJson(string path, string shownAs, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
-        await using FileStream file = File.OpenRead(path);
+        await using FileStream file = InputFile.OpenData(path, shownAs);
         bool zipped = shownAs.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
-        if (zipped) GzipTrailer.Require(file, shownAs);
-        await using Stream text = zipped ? new GZipStream(file, CompressionMode.Decompress) : file;
+        if (zipped) GzipTrailer.Require(file, shownAs, cancel);
+        await using Stream text = zipped ? new BoundedInflate(file, file.Length) : file;
         if (await StartsWithBracket(path, zipped))
         {
             await foreach (SourceRow row in ReadArray(text, shownAs, cancel)) yield return row;
             yield break;
         }
         using StreamReader reader = new(text, new UTF8Encoding(false, throwOnInvalidBytes: true));
+        BoundedLines lines = new(reader);
         long number = 0;
-        while (await ReadLine(reader, shownAs, number, cancel) is { } line)
+        while (await ReadLine(lines, shownAs, number, cancel) is { } line)
         {
             number++;
             if (!string.IsNullOrWhiteSpace(line)) yield return new SourceRow($"{shownAs} line {number}", ParseLine(line, $"{shownAs} line {number}"));
@@ -52,7 +55,7 @@ public static class RowReader
 
     private static async Task<bool> StartsWithBracket(string path, bool zipped)
     {
-        await using FileStream file = File.OpenRead(path);
+        await using FileStream file = InputFile.OpenData(path);
         using StreamReader reader = new(zipped ? new GZipStream(file, CompressionMode.Decompress) : file);
         int c;
         do c = reader.Read(); while (c >= 0 && char.IsWhiteSpace((char)c));
@@ -79,12 +82,16 @@ public static class RowReader
         }
     }
 
-    private static async Task<string?> ReadLine(StreamReader reader, string shownAs, long number, CancellationToken cancel)
+    private static async Task<string?> ReadLine(BoundedLines lines, string shownAs, long number, CancellationToken cancel)
     {
-        try { return await reader.ReadLineAsync(cancel); }
+        try { return await lines.Next(cancel); }
+        catch (InvalidDataException e) when (e.Message.StartsWith("a line", StringComparison.Ordinal))
+        {
+            throw new InvalidInputException($"{shownAs} line {number + 1}", e.Message, "one JSON object on each line", "Check that the file is JSONL.");
+        }
         catch (Exception e) when (e is InvalidDataException or EndOfStreamException)
         {
-            throw new InvalidInputException($"{shownAs} after line {number}", "compressed data that breaks off or is damaged", "a whole gzip file", "Fetch the file again.");
+            throw new InvalidInputException($"{shownAs} after line {number}", "compressed data that breaks off, is damaged, or grows without end", "a whole gzip file", "Fetch the file again.");
         }
         catch (DecoderFallbackException)
         {
@@ -117,6 +124,7 @@ public static class RowReader
         string[] columns = [];
         try
         {
+            ParquetCheck.Require(path);
             await using ParquetReader reader = await ParquetReader.CreateAsync(path, cancellationToken: cancel);
             groups = reader.RowGroupCount;
             columns = [.. reader.Schema.Fields.Select(f => f.Name)];
@@ -128,8 +136,11 @@ public static class RowReader
             IList<Dictionary<string, object?>> rows;
             try
             {
-                await using FileStream stream = File.OpenRead(path);
-                rows = ParquetTable.Rows(await Parquet.Serialization.ParquetSerializer.DeserializeUntypedAsync(stream, rowGroupIndex: g, cancellationToken: cancel));
+                rows = await ReadGroup(path, g, cancel).WaitAsync(LongestRowGroup, cancel);
+            }
+            catch (TimeoutException)
+            {
+                throw new InvalidInputException(shownAs, $"row group {g + 1} was not read in {LongestRowGroup.TotalMinutes:f0} minutes", "a Parquet file that can be read", "The file is damaged, or its row groups are too large: write it anew.");
             }
             catch (Exception e) when (e is not OperationCanceledException and not InvalidInputException) { throw Damaged(shownAs, e); }
             foreach (Dictionary<string, object?> row in rows)
@@ -140,6 +151,13 @@ public static class RowReader
         }
     }
 
+    /// <summary>On a thread of its own: where the library does not come back, whoever waits for it does, and whoever cancels is heard.</summary>
+    private static Task<IList<Dictionary<string, object?>>> ReadGroup(string path, int group, CancellationToken cancel) => Task.Run(async () =>
+    {
+        await using FileStream stream = File.OpenRead(path);
+        return ParquetTable.Rows(await Parquet.Serialization.ParquetSerializer.DeserializeUntypedAsync(stream, rowGroupIndex: group, cancellationToken: cancel));
+    }, cancel);
+
     private static InvalidInputException Damaged(string shownAs, Exception e) =>
         new(shownAs, $"not a readable Parquet file ({e.Message.Split('\n')[0]})", "a whole Parquet file", "Fetch the file again.");
 }
@@ -149,19 +167,27 @@ internal static class GzipTrailer
 {
     private const int SmallestMember = 18; // 10 bytes of header and 8 of trailer
 
-    public static void Require(FileStream file, string shownAs)
+    public static void Require(FileStream file, string shownAs, CancellationToken cancel)
     {
         byte[] magic = new byte[2];
         if (file.Length < SmallestMember || file.Read(magic) < 2 || magic[0] != 0x1f || magic[1] != 0x8b)
             throw new InvalidInputException(shownAs, "not gzip data", "a gzip file, as its extension says", "Fetch the file again, or remove .gz from its name.");
         file.Position = 0;
         // One pass over the bytes: the length of the last member, modulo 2^32, closes the file.
-        using GZipStream gzip = new(file, CompressionMode.Decompress, leaveOpen: true);
+        using BoundedInflate gzip = new(file, file.Length);
         byte[] buffer = new byte[1 << 16];
         uint total = 0;
         try
         {
-            for (int n; (n = gzip.Read(buffer)) > 0;) total += (uint)n;
+            for (int n; (n = gzip.Read(buffer)) > 0;)
+            {
+                total += (uint)n;
+                cancel.ThrowIfCancellationRequested();
+            }
+        }
+        catch (InvalidDataException e) when (e.Message.Contains("times its size", StringComparison.Ordinal))
+        {
+            throw new InvalidInputException(shownAs, e.Message, "a table of text", "Check what the file holds; nothing was read of it.");
         }
         catch (InvalidDataException)
         {

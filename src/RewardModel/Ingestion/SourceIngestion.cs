@@ -99,6 +99,7 @@ public static class FilePatterns
             string full = Path.GetFullPath(Path.Combine(folder, pattern));
             if (!pattern.Contains('*', StringComparison.Ordinal) && !pattern.Contains('?', StringComparison.Ordinal))
             {
+                if (RegularFile.OtherKind(full) is { } kind) throw new InvalidInputException(pattern, kind, "a data file, in a regular file", "Write the data to a file and name that.");
                 if (!File.Exists(full)) throw new InvalidInputException(pattern, $"no such file in {folder}", "a data file", "Check the path (a spec's are relative to the spec).");
                 files.Add((full, pattern));
                 continue;

@@ -27,9 +27,12 @@ public sealed class ConversationScorer : IDisposable
     /// <exception cref="InvalidInputException">It is longer than the limit.</exception>
     public EncodedConversation Encode(Conversation conversation, string place)
     {
+        long fewest = _tokenizer.FewestTokens(conversation);
+        if (fewest > _maxTokens) throw TooLong($"at least {fewest} tokens");
         EncodedConversation encoded = _tokenizer.Encode(conversation);
-        return encoded.Tokens.Length <= _maxTokens ? encoded
-            : throw new InvalidInputException(place, $"{encoded.Tokens.Length} tokens", $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
+        return encoded.Tokens.Length <= _maxTokens ? encoded : throw TooLong($"{encoded.Tokens.Length} tokens");
+
+        InvalidInputException TooLong(string found) => new(place, found, $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
     }
 
     /// <summary>Scores conversations.</summary>

@@ -3,6 +3,7 @@ using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using ArmoFlow.RewardModel.Files;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Tensors;
@@ -28,7 +29,7 @@ public sealed class SafetensorsFile : IDisposable
     public SafetensorsFile(string path)
     {
         Path = path;
-        if (!File.Exists(path)) throw new InvalidInputException(path, "no such file", "a safetensors file", "Check the path.");
+        InputFile.Require(path, "a safetensors file", "Check the path.");
         long size = new FileInfo(path).Length;
         if (size < 8) throw Broken($"{size} bytes", "at least an 8-byte header length");
         using (FileStream stream = File.OpenRead(path))

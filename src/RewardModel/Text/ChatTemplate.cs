@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using ArmoFlow.RewardModel.Files;
 
 namespace ArmoFlow.RewardModel.Text;
 
@@ -56,11 +57,11 @@ public static partial class ChatTemplate
     /// <exception cref="InvalidInputException">The file's template is of another kind.</exception>
     public static void Require(string tokenizerConfigPath)
     {
-        if (!File.Exists(tokenizerConfigPath)) return;
+        if (RegularFile.OtherKind(tokenizerConfigPath) is null && !File.Exists(tokenizerConfigPath)) return;
         string template = "";
         try
         {
-            using JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(tokenizerConfigPath));
+            using JsonDocument config = JsonDocument.Parse(InputFile.ReadSmall(tokenizerConfigPath, "the tokenizer's configuration", "Fetch the file again."));
             if (config.RootElement.TryGetProperty("chat_template", out JsonElement value) && value.ValueKind == JsonValueKind.String) template = value.GetString()!;
         }
         catch (JsonException)

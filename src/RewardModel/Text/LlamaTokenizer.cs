@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using ArmoFlow.RewardModel.Files;
 using Microsoft.ML.Tokenizers;
 
 namespace ArmoFlow.RewardModel.Text;
@@ -14,18 +15,34 @@ public sealed record EncodedConversation(string Id, string PromptId, int[] Token
 /// </summary>
 public sealed class LlamaTokenizer
 {
+    private const string PatternProbe = "It's a  probe, of 3 kinds:\n\tletters, 42 and çé! ";
+    private const int LongWord = 512; // characters; the library's merges take time that grows with the square of a word's length
+    private static readonly TimeSpan LongestMatch = TimeSpan.FromSeconds(5);
+
     private readonly TiktokenTokenizer _tokenizer;
+    private readonly RegexPreTokenizer _words;
+    private readonly Dictionary<string, int> _added;
+    private readonly LongWordMerger _longWords;
+    private readonly int _longestToken;
     private readonly string _path;
 
-    private LlamaTokenizer(TiktokenTokenizer tokenizer, string path) => (_tokenizer, _path) = (tokenizer, path);
+    private LlamaTokenizer(TiktokenTokenizer tokenizer, RegexPreTokenizer words, Dictionary<string, int> vocabulary, Dictionary<string, int> added, string path)
+    {
+        _tokenizer = tokenizer;
+        _words = words;
+        _added = added;
+        _longWords = new LongWordMerger(vocabulary);
+        _longestToken = vocabulary.Keys.Concat(added.Keys).Max(Encoding.UTF8.GetByteCount); // no token stands for more bytes
+        _path = path;
+    }
 
     /// <exception cref="InvalidInputException">The file is missing or of a kind that we cannot tokenize exactly.</exception>
     public static LlamaTokenizer Load(string path)
     {
-        if (!File.Exists(path)) throw new InvalidInputException(path, "no such file", "the backbone's tokenizer.json", "Copy it beside config.json.");
+        byte[] text = InputFile.ReadSmall(path, "the backbone's tokenizer.json", "Copy it beside config.json.");
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(path));
+            using JsonDocument document = JsonDocument.Parse(text);
             return Create(document.RootElement, path);
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
@@ -55,20 +72,81 @@ public sealed class LlamaTokenizer
         StringBuilder ranks = new();
         foreach ((string token, int id) in vocabulary.OrderBy(x => x.Value))
             if (!added.ContainsKey(token)) ranks.Append(Convert.ToBase64String(ByteAlphabet.Decode(token, path))).Append(' ').Append(id).Append('\n');
-        Regex pattern = new(SplitPattern(root.GetProperty("pre_tokenizer"), path), RegexOptions.Compiled | RegexOptions.CultureInvariant);
+        Regex pattern = Compile(SplitPattern(root.GetProperty("pre_tokenizer"), path), path);
+        RegexPreTokenizer words = new(pattern, added);
         using MemoryStream stream = new(Encoding.ASCII.GetBytes(ranks.ToString()));
-        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, new RegexPreTokenizer(pattern, added), null, added), path);
+        foreach (string special in added.Keys) vocabulary.Remove(special); // these are no parts of words
+        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null, added), words, vocabulary, added, path);
     }
 
-    public int[] Encode(string text) => [.. _tokenizer.EncodeToIds(text)];
+    /// <summary>The file's own pattern; one that backtracks without end is given up.</summary>
+    private static Regex Compile(string pattern, string path)
+    {
+        try
+        {
+            Regex compiled = new(pattern, RegexOptions.Compiled | RegexOptions.CultureInvariant, LongestMatch);
+            // Whoever splits by a pattern that matches nothing at all stays where it is.
+            if (compiled.Matches(PatternProbe).Any(m => m.Length == 0)) throw Unsupported(path, "a split pattern that matches the empty text", "a pattern whose matches have a length");
+            return compiled;
+        }
+        catch (RegexParseException e) { throw Unsupported(path, $"a split pattern that is not valid ({e.Message.Split('\n')[0]})", "a regular expression"); }
+    }
+
+    /// <exception cref="InvalidInputException">The file's split pattern takes too long on the text.</exception>
+    public int[] Encode(string text, CancellationToken cancel = default)
+    {
+        try { return HasLongWord(text) ? EncodeByWords(text, cancel) : EncodeByLibrary(text); }
+        catch (RegexMatchTimeoutException)
+        {
+            throw new InvalidInputException(_path, $"a split pattern that takes more than {LongestMatch.TotalSeconds:f0} s on a text of {text.Length:N0} characters",
+                "a pattern whose time grows with the text", "Use the tokenizer.json that the backbone was published with.");
+        }
+    }
+
+    internal int[] EncodeByLibrary(string text) => [.. _tokenizer.EncodeToIds(text)];
+
+    private bool HasLongWord(string text)
+    {
+        if (text.Length <= LongWord) return false;
+        foreach ((int _, int length) in _words.PreTokenize(text))
+        {
+            if (length > LongWord) return true;
+        }
+        return false;
+    }
+
+    /// <summary>Word by word, so that long ones are merged in another way. The ids are those of the library.</summary>
+    internal int[] EncodeByWords(string text, CancellationToken cancel)
+    {
+        List<int> ids = [];
+        foreach ((int offset, int length) in _words.PreTokenize(text))
+        {
+            cancel.ThrowIfCancellationRequested();
+            string word = text.Substring(offset, length);
+            if (_added.TryGetValue(word, out int special)) ids.Add(special);
+            else _longWords.Merge(ByteAlphabet.Encode(Encoding.UTF8.GetBytes(word)), ids, cancel);
+        }
+        return [.. ids];
+    }
 
     /// <summary>Encodes a templated conversation. The two parts meet at a special token, which no merge crosses.</summary>
-    public EncodedConversation Encode(Conversation conversation)
+    public EncodedConversation Encode(Conversation conversation, CancellationToken cancel = default)
     {
-        int[] prompt = Encode(ChatTemplate.Render(conversation.Prompt, first: true));
-        int[] response = Encode(ChatTemplate.Render([conversation.Response], first: false));
+        int[] prompt = Encode(ChatTemplate.Render(conversation.Prompt, first: true), cancel);
+        int[] response = Encode(ChatTemplate.Render([conversation.Response], first: false), cancel);
         return new EncodedConversation(conversation.Id, conversation.PromptId, [.. prompt, .. response], prompt.Length - 1);
     }
+
+    /// <summary>The same for a conversation within a limit of tokens; null for a longer one, which is not encoded where its length alone tells.</summary>
+    public EncodedConversation? EncodeWithin(Conversation conversation, int maxTokens, CancellationToken cancel = default)
+    {
+        if (FewestTokens(conversation) > maxTokens) return null;
+        EncodedConversation encoded = Encode(conversation, cancel);
+        return encoded.Tokens.Length <= maxTokens ? encoded : null;
+    }
+
+    /// <summary>Tokens that a conversation has at least: no token stands for more bytes than the longest of the vocabulary.</summary>
+    public long FewestTokens(Conversation conversation) => conversation.Messages.Sum(m => (long)Encoding.UTF8.GetByteCount(m.Content)) / _longestToken;
 
     /// <summary>Refuses a tokenizer that lacks a token of the chat template.</summary>
     public LlamaTokenizer RequireTemplateTokens()
@@ -114,6 +192,7 @@ public sealed class LlamaTokenizer
 public static class ByteAlphabet
 {
     private static readonly Dictionary<char, byte> ToByte = Build();
+    private static readonly Dictionary<byte, char> ToChar = ToByte.ToDictionary(x => x.Value, x => x.Key);
 
     private static Dictionary<char, byte> Build()
     {
@@ -138,9 +217,8 @@ public static class ByteAlphabet
 
     public static string Encode(ReadOnlySpan<byte> bytes)
     {
-        Dictionary<byte, char> toChar = ToByte.ToDictionary(x => x.Value, x => x.Key);
-        StringBuilder text = new();
-        foreach (byte b in bytes) text.Append(toChar[b]);
+        StringBuilder text = new(bytes.Length);
+        foreach (byte b in bytes) text.Append(ToChar[b]);
         return text.ToString();
     }
 }

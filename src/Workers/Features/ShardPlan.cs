@@ -58,8 +58,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
             run.Cancel.ThrowIfCancellationRequested();
             run.Progress("conversations tokenized", ++seen, all.Count);
             if (known.ContainsKey(conversation.Id)) continue;
-            EncodedConversation encoded = tokenizer.Encode(conversation);
-            if (encoded.Tokens.Length > space.MaxTokens)
+            if (tokenizer.EncodeWithin(conversation, space.MaxTokens, run.Cancel) is not { } encoded)
             {
                 overLimit.Add(conversation.Id);
                 continue;

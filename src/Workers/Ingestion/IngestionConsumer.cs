@@ -5,6 +5,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.RewardModel;
+using ArmoFlow.RewardModel.Files;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
 using MassTransit;
@@ -25,7 +26,7 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         Dictionary<string, ArtifactRef> files = [];
         foreach (Source source in await Sources(run))
             foreach ((string path, string shownAs) in source.Files)
-                files[$"{source.Kind}/{source.Name}/{shownAs}"] = await Hash(path, run.Cancel);
+                files[$"{source.Kind}/{source.Name}/{shownAs}"] = await Hash(path, shownAs, run.Cancel);
         return new StepPlan(run.Spec.Forgotten is { } forgotten ? (object)new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten }
             : new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark }, files);
     }
@@ -154,9 +155,9 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         return resolved;
     }
 
-    private static async Task<ArtifactRef> Hash(string path, CancellationToken cancel)
+    private static async Task<ArtifactRef> Hash(string path, string shownAs, CancellationToken cancel)
     {
-        await using FileStream stream = File.OpenRead(path);
+        await using FileStream stream = InputFile.OpenData(path, shownAs);
         return new ArtifactRef(Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel)), stream.Length);
     }
 }

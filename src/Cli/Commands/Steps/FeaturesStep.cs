@@ -58,9 +58,10 @@ internal static class FeaturesStep
             line++;
             try
             {
-                Row row = pairs ? new Row(line, Pair(source, tokenizer), []) : new Row(line, [tokenizer.Encode(source.Messages("messages"))], Labels(source, columns));
-                if (row.Sides.Max(s => s.Tokens.Length) is int longest && longest > limit) leftOut.Add(new LeftOut(line, source.Place, $"{longest} tokens, over the limit of {limit}"));
-                else rows.Add(row);
+                Conversation[] sides = pairs ? Pair(source) : [source.Messages("messages")];
+                Dictionary<string, double> labels = pairs ? [] : Labels(source, columns);
+                if (Encode(sides, tokenizer, limit, cancel, out string longest) is { } encoded) rows.Add(new Row(line, encoded, labels));
+                else leftOut.Add(new LeftOut(line, source.Place, $"{longest} tokens, over the limit of {limit}"));
             }
             catch (InvalidInputException e) when (e.StrayRow is not null && share > 0)
             {
@@ -72,10 +73,22 @@ internal static class FeaturesStep
         return rows.Count > 0 ? (rows, columns, leftOut) : throw new InvalidInputException(file, "no usable line", "at least one", leftOut.Count > 0 ? $"First reason: {leftOut[0].Place}: {leftOut[0].Reason}." : "Check the file.");
     }
 
-    private static EncodedConversation[] Pair(SourceRow row, LlamaTokenizer tokenizer)
+    private static Conversation[] Pair(SourceRow row)
     {
         PreferencePair pair = PairFormats.Pair(row);
-        return [tokenizer.Encode(pair.Chosen), tokenizer.Encode(pair.Rejected)];
+        return [pair.Chosen, pair.Rejected];
+    }
+
+    /// <summary>A line's conversations; null where one is over the limit, and then how long the longest is.</summary>
+    private static EncodedConversation[]? Encode(Conversation[] sides, LlamaTokenizer tokenizer, int limit, CancellationToken cancel, out string longest)
+    {
+        long fewest = sides.Max(tokenizer.FewestTokens);
+        longest = $"at least {fewest}";
+        if (fewest > limit) return null;
+        EncodedConversation[] encoded = [.. sides.Select(s => tokenizer.Encode(s, cancel))];
+        int most = encoded.Max(s => s.Tokens.Length);
+        longest = $"{most}";
+        return most <= limit ? encoded : null;
     }
 
     /// <summary>Every column but the messages that holds numbers, booleans or nulls is a label; its text-only columns are not.</summary>
