@@ -68,6 +68,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
         await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         await db.Database.MigrateAsync(cancel);
+        await services.GetRequiredService<AuditBooks>().Adopt(cancel);
         await db.Workers.ExecuteDeleteAsync(cancel); // whose workspace this was before is no more
         await db.StepClaims.ExecuteDeleteAsync(cancel); // nor does it do what others would wait for
         services.GetRequiredService<ScratchSpace>().RemoveAbandoned(new HashSet<Guid>());
@@ -98,6 +99,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         {
             if (!workspace.TryLock()) throw new UsageException($"workspace {workspace.Folder} is of an older armoflow, and in use by another process. End that one first, then ask again: the workspace is brought up to date.");
             db.Database.Migrate();
+            services.GetRequiredService<AuditBooks>().Adopt(CancellationToken.None).GetAwaiter().GetResult();
         }
         return services;
     }

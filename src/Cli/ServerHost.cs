@@ -3,6 +3,7 @@ using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
 using MassTransit;
@@ -50,6 +51,7 @@ internal static class ServerHost
     {
         await RequireStore(settings, cancel);
         await Until("Postgres", "--postgres or ARMOFLOW_POSTGRES", settings.Wait, () => RequireSchema(services, cancel), cancel);
+        await services.GetRequiredService<AuditBooks>().Adopt(cancel);
         await Until("RabbitMQ", "--rabbitmq or ARMOFLOW_RABBITMQ", settings.Wait, () => RequireBroker(settings.RabbitMq, cancel), cancel);
     }
 

@@ -36,6 +36,14 @@ internal static class Terminal
 
     public static void PrintJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, Json));
 
+    /// <summary>Says on stderr what of an answer the audit trail does not prove.</summary>
+    /// <param name="disagrees">Why not, for each row that the answer rests on; null where it is proved.</param>
+    public static void WarnOf(IEnumerable<string?> disagrees)
+    {
+        foreach (string why in disagrees.OfType<string>().Distinct())
+            Console.Error.WriteLine($"armoflow: not proved by the audit trail: {why}. See: armoflow audit verify.");
+    }
+
     /// <summary>The message of an error that the user can mend, or null.</summary>
     public static string? AsUserError(Exception e) => e switch
     {

@@ -26,6 +26,8 @@ namespace ArmoFlow.Persistence;
 public class ArmoFlowDbContext : DbContext
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
+    private readonly List<BoundRow> _unbound = [];
+    private readonly HashSet<object> _entered = new(ReferenceEqualityComparer.Instance);
 
     public ArmoFlowDbContext(DbContextOptions<ArmoFlowDbContext> options) : base(options) { }
 
@@ -48,6 +50,7 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<FaultRow> Faults => Set<FaultRow>();
     public DbSet<AuditEvent> AuditEvents => Set<AuditEvent>();
     public DbSet<AuditHead> AuditHeads => Set<AuditHead>();
+    public DbSet<AuditRow> AuditRows => Set<AuditRow>();
     public DbSet<Dataset> Datasets => Set<Dataset>();
     public DbSet<DatasetFile> DatasetFiles => Set<DatasetFile>();
     public DbSet<WatchedPlace> WatchedPlaces => Set<WatchedPlace>();
@@ -141,6 +144,7 @@ public class ArmoFlowDbContext : DbContext
             e.HasIndex(a => new { a.Actor, a.Sequence });
             e.HasIndex(a => a.At);
         });
+        modelBuilder.Entity<AuditRow>().HasKey(r => new { r.Row, r.Sequence });
         modelBuilder.Entity<RetentionPolicy>().Property(p => p.Id).ValueGeneratedNever();
         modelBuilder.Entity<AuditHead>(head =>
         {
@@ -242,21 +246,74 @@ public class ArmoFlowDbContext : DbContext
         });
     }
 
-    /// <summary>Saves changes together with the audit events that tell of them.</summary>
-    public override async Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default)
+    /// <summary>
+    /// Saves changes together with the audit events that tell of them, which vouch for the rows as they are from then on.
+    /// </summary>
+    public override Task<int> SaveChangesAsync(bool acceptAllChangesOnSuccess, CancellationToken cancellationToken = default) =>
+        Save(acceptAllChangesOnSuccess, isBound: true, cancellationToken);
+
+    /// <summary>
+    /// Saves changes in the midst of a transaction whose next save binds them: the trail's head is locked once, and last.
+    /// </summary>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="InvalidOperationException">There is no transaction.</exception>
+    public Task SaveUnbound(CancellationToken cancel) => Database.CurrentTransaction is not null ? Save(true, isBound: false, cancel)
+        : throw new InvalidOperationException("without a transaction, nothing would bind what is saved");
+
+    private async Task<int> Save(bool acceptAllChangesOnSuccess, bool isBound, CancellationToken cancel)
     {
-        IReadOnlyList<AuditEvent> events = AuditTrail.Take(this); // detects changes
+        IReadOnlyList<AuditEvent> events = isBound ? AuditTrail.Take(this) : []; // detects changes
+        RowChanges rows = RowChanges.Of(this);
+        int unbound = _unbound.Count;
         ChangeTracker.AutoDetectChangesEnabled = false; // once is enough: runs hold JSON
         try
         {
-            if (events.Count == 0) return await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
-            await using IDbContextTransaction? own = Database.CurrentTransaction is null ? await Database.BeginTransactionAsync(cancellationToken) : null;
-            int saved = await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancellationToken);
-            await AuditTrail.Bind(this, events, cancellationToken);
-            if (own is not null) await own.CommitAsync(cancellationToken);
+            bool isPlain = events.Count == 0 && rows.IsEmpty && (!isBound || _unbound.Count == 0);
+            if (isPlain) return await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancel);
+            await using IDbContextTransaction? own = Database.CurrentTransaction is null ? await Database.BeginTransactionAsync(cancel)
+                : null;
+            await rows.ReadBefore(cancel);
+            int saved = await base.SaveChangesAsync(acceptAllChangesOnSuccess, cancel);
+            _unbound.AddRange(await rows.ReadAfter(cancel));
+            if (!isBound) return saved;
+            await AuditTrail.Bind(this, AuditTrail.Attach(this, events, _unbound), cancel);
+            _unbound.Clear();
+            if (own is not null) await own.CommitAsync(cancel);
             return saved;
         }
+        catch
+        {
+            if (_unbound.Count > unbound) _unbound.RemoveRange(unbound, _unbound.Count - unbound); // it was not saved
+            throw;
+        }
         finally { ChangeTracker.AutoDetectChangesEnabled = true; }
+    }
+
+    /// <summary>Says that a row which a statement has just entered, and which was loaded since, is a new one.</summary>
+    public void IsNew(object entity) => _entered.Add(entity);
+
+    /// <summary>True once for what a statement has entered.</summary>
+    internal bool TakeNew(object entity) => _entered.Remove(entity);
+
+    public override void Dispose()
+    {
+        Forget();
+        base.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        Forget();
+        GC.SuppressFinalize(this);
+        return base.DisposeAsync();
+    }
+
+    /// <summary>Contexts are pooled: what was not bound was rolled back, and is not the next user's.</summary>
+    private void Forget()
+    {
+        _unbound.Clear();
+        _entered.Clear();
     }
 
     /// <summary>Saves events that are bound, and the head that they are bound to.</summary>

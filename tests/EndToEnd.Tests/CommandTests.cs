@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Text.Json.Nodes;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.RewardModel.Tensors;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Infrastructure;
@@ -68,12 +69,18 @@ public class CommandTests
         await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
         await using ArmoFlowDbContext db = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContext();
         await db.GetService<IMigrator>().MigrateAsync("Oversight", TestContext.Current.CancellationToken);
+        // Events of an older version vouch for no rows; those of this one would be broken without theirs.
+        await db.Database.ExecuteSqlRawAsync("drop trigger if exists audit_events_stay; drop trigger if exists audit_events_stand; "
+            + "delete from audit_events", TestContext.Current.CancellationToken);
+        await db.AuditHeads.ExecuteUpdateAsync(set => set.SetProperty(h => h.Sequence, 0).SetProperty(h => h.Hash, AuditHead.Start),
+            TestContext.Current.CancellationToken);
         string[] asked = ["runs", "list", "--where", "score >= 0 AND heldout > 0.2", "--json", "--workspace", project.Workspace];
         workspace.TryLock().ShouldBeTrue();
         await CommandLine.Refused(asked, "of an older armoflow, and in use by another process");
         workspace.Dispose();
         (await CommandLine.Succeed(asked)).Json["runs"]!.AsArray().Single()!["runId"]!.GetValue<string>().ShouldBe(id);
-        await CommandLine.Succeed("audit", "verify", "--workspace", project.Workspace);
+        (await CommandLine.Succeed("audit", "verify", "--workspace", project.Workspace))
+            .Error.ShouldContain("rows were there before events vouched for rows");
 
         await db.Database.ExecuteSqlAsync($"insert into __EFMigrationsHistory (migration_id, product_version) values ('29990101000000_Later', '99.0')", TestContext.Current.CancellationToken);
         await CommandLine.Refused(asked, "made by a newer armoflow");

@@ -22,7 +22,8 @@ public class OperationsTests
         using SmallProject project = new();
         project.Edit("objectives: [", "promotion: { minimumHeldOut: 0.5, sectionLoss: 1 }\nobjectives: [");
         string[] at = ["--workspace", project.Workspace];
-        string first = (await project.Run()).Json["runId"]!.GetValue<string>();
+        string first = (await project.Run()).Json["runId"]!.GetValue<string>(), kept = Path.Combine(project.Folder, "kept.json");
+        await CommandLine.Succeed(["audit", "head", "--out", kept, .. at]);
         project.Edit("seed: 17", "seed: 18");
         await project.Run();
         await project.Run(); // equal bytes: no third version
@@ -36,6 +37,9 @@ public class OperationsTests
         DateTimeOffset second = DateTimeOffset.UtcNow;
         (await CommandLine.Succeed(["models", "rollback", "sample", "--reason", "regret", .. at])).Error.ShouldContain("version 1 again");
         (await CommandLine.Succeed(["models", "at", second.ToString("O"), "champion", "--json", .. at])).Json[0]!["version"]!.GetValue<int>().ShouldBe(2);
+        (await CommandLine.Succeed(["models", "at", second.ToString("O"), "champion", "--json", .. at]))
+            .Json[0]!["provedBy"]!.GetValue<long>().ShouldBeGreaterThan(0);
+        (await CommandLine.Succeed(["runs", "show", first, "--json", .. at])).Json["provedBy"]!.GetValue<long>().ShouldBeGreaterThan(0);
         (await CommandLine.Succeed(["models", "at", DateTimeOffset.UtcNow.ToString("O"), "champion", .. at])).Output.ShouldContain("regret");
         (await CommandLine.Succeed(["models", "list", .. at])).Output.ShouldContain("champion → 1");
 
@@ -53,15 +57,25 @@ public class OperationsTests
         asked.ShouldBe(["model.forced", "model.refused", "model.rolled-back", "model.promoted", "model.promoted"]);
         (await CommandLine.Succeed(["audit", "query", "--where", $"subject = 'run/{first}'", "--json", .. at])).Json["events"]!.AsArray().Count.ShouldBe(8, "submitted, six steps begun, completed");
         string export = Path.Combine(project.Folder, "audit.jsonl");
-        await CommandLine.Succeed(["audit", "export", "--out", export, .. at]);
+        string rows = Path.Combine(project.Folder, "rows.jsonl");
+        await CommandLine.Succeed(["audit", "export", "--out", export, "--rows", rows, .. at]);
         (await CommandLine.Succeed("audit", "verify", "--export", export)).Output.ShouldContain("whole");
+        (await CommandLine.Succeed("audit", "verify", "--export", export, "--rows", rows, "--head", kept))
+            .Output.ShouldContain("rows agree with them");
+        (await CommandLine.Succeed(["audit", "verify", .. at])).Output.ShouldContain("rows agree with them");
+        File.WriteAllText(rows, File.ReadAllText(rows).Replace("\"reason\":\"newer\"", "\"reason\":\"older\"", StringComparison.Ordinal));
+        CommandResult forged = await CommandLine.Run("audit", "verify", "--export", export, "--rows", rows);
+        (forged.ExitCode, forged.Error.Contains("alias_periods", StringComparison.Ordinal),
+            forged.Error.Contains("in reason", StringComparison.Ordinal)).ShouldBe((1, true, true));
+        await CommandLine.Refused(["audit", "verify", "--rows", rows, .. at], "--rows: expected with --export FILE");
         (await CommandLine.Succeed(["audit", "verify", "--head", export + ".head.json", .. at])).Output.ShouldContain("whole");
         string pack = Path.Combine(project.Folder, "evidence.zip"), unpacked = Path.Combine(project.Folder, "evidence");
         await CommandLine.Succeed(["audit", "evidence", "sample@1", "--out", pack, .. at]);
         System.IO.Compression.ZipFile.ExtractToDirectory(pack, unpacked);
         foreach (string[] sum in File.ReadLines(Path.Combine(unpacked, "SHA256SUMS")).Select(l => l.Split("  ")))
             Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(Path.Combine(unpacked, sum[1])))).ShouldBe(sum[0], sum[1]);
-        (await CommandLine.Succeed("audit", "verify", "--export", Path.Combine(unpacked, "audit.jsonl"))).Output.ShouldContain("whole");
+        (await CommandLine.Succeed("audit", "verify", "--export", Path.Combine(unpacked, "audit.jsonl"), "--rows",
+            Path.Combine(unpacked, "rows.jsonl"), "--head", kept)).Output.ShouldContain("rows agree with them");
         File.ReadAllText(Path.Combine(unpacked, "README.md")).ShouldContain(first);
         JsonNode.Parse(File.ReadAllText(Path.Combine(unpacked, "lineage.json")))!.AsArray().Select(s => s!["step"]!.GetValue<string>()).ShouldContain("ingestion");
         File.WriteAllLines(export, File.ReadAllLines(export).Where((_, i) => i != 4));

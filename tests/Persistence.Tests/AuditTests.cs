@@ -95,7 +95,9 @@ public sealed class AuditTests : IAsyncLifetime
     [InlineData("delete from audit_events where sequence = 4", 4, "missing")]
     [InlineData("delete from audit_events where sequence = 1", 1, "missing")]
     [InlineData("delete from audit_events where sequence > 7", 8, "events 8 to 10 are missing")]
-    [InlineData("insert into audit_events select 11, at, actor, action, subject, before, after, request_id, previous_hash, hash from audit_events where sequence = 10", 11, "follow")]
+    [InlineData("insert into audit_events (sequence, at, actor, action, subject, before, after, request_id, previous_hash, hash) "
+        + "select 11, at, actor, action, subject, before, after, request_id, previous_hash, hash from audit_events where sequence = 10",
+        11, "follow")]
     [InlineData("update audit_events set sequence = -5 where sequence = 5; update audit_events set sequence = 5 where sequence = 6; update audit_events set sequence = 6 where sequence = -5", 5, "follow")]
     [InlineData("delete from audit_events; delete from audit_heads", 1, "head")]
     [InlineData("update audit_heads set sequence = 9", 11, "head")]

@@ -44,68 +44,151 @@ internal static class AuditCommands
     private static Command Verify()
     {
         Option<string?> export = new("--export") { Description = "An export's file: verified without server and database." };
-        Option<string?> head = new("--head") { Description = "A head that was kept elsewhere: the trail must still hold it (default with --export: FILE.head.json, if there is one)." };
+        Option<string?> rows = new("--rows") { Description = "With --export, the file of rows that was written with it or before it: "
+            + "each is held against the events." };
+        Option<string?> head = new("--head") { Description = "A head that was kept elsewhere, of whatever age: the trail must still "
+            + "hold it. (An export must also end with its own FILE.head.json, if there is one.)" };
         Option<string?> key = new("--public-key") { Description = "PEM of who must have signed the head." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("verify", "Follows the chain of hashes and finds the first event that was altered, removed, added or moved; exit code 1 if there is one.") { export, head, key, workspace, server, json };
+        Command command = new("verify",
+            "Follows the chain of hashes and finds the first event that was altered, removed, added or moved, and every row that is "
+            + "not as the events say; exit code 1 if there is one.") { export, rows, head, key, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            string? file = parsed.GetValue(export), kept = parsed.GetValue(head) ?? (file is not null && File.Exists(HeadOf(file)) ? HeadOf(file) : null);
-            SignedHead? known = kept is null ? null : await ReadHead(kept, cancel);
-            if (parsed.GetValue(key) is { } pem && (known is null || !known.IsSignedBy(await File.ReadAllTextAsync(pem, cancel))))
-                throw new UsageException($"{kept ?? "--public-key"}: {(known is null ? "no head to check" : "the head is not signed by that key")}; expected a head signed by {pem}. Give --head.");
+            string? file = parsed.GetValue(export), rowsFile = parsed.GetValue(rows), kept = parsed.GetValue(head);
+            if (rowsFile is not null && file is null) throw new UsageException("--rows: expected with --export FILE. Without it, the "
+                + "rows of the workspace or server are verified anyway.");
+            string? own = file is not null && File.Exists(HeadOf(file)) ? HeadOf(file) : null;
+            SignedHead? known = kept is null ? null : await ReadHead(kept, cancel), end = own is null ? null : await ReadHead(own, cancel);
+            if (parsed.GetValue(key) is { } pem) await RequireSignature(kept ?? own, known ?? end, pem, cancel);
             AuditVerdict verdict;
-            if (file is not null)
-            {
-                try { verdict = await AuditVerification.Verify(AuditBooks.ReadExport(file), known is null ? null : new AuditHead { Sequence = known.Sequence, Hash = known.Hash }, cancel); }
-                catch (JsonException e) { throw new UsageException($"{file} line {e.LineNumber + 1}: not an audit event ({e.Message}). Expected a file of: armoflow audit export."); }
-            }
+            if (file is not null) verdict = await VerifyExport(file, rowsFile, end, known, cancel);
             else
             {
                 await using IAuditSource source = IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-                verdict = await source.Verify(cancel);
-                if (known is not null && verdict.IsWhole && !await source.Holds(known, cancel))
+                verdict = await source.Verify(new Told(), cancel);
+                if (known is not null && verdict.BrokenAt is null && !await source.Holds(known, cancel))
                     verdict = verdict with { IsWhole = false, BrokenAt = known.Sequence, What = $"the trail does not hold the head that was kept of {known.At:u}: it was written anew" };
             }
             if (parsed.GetValue(json)) Terminal.PrintJson(verdict);
-            else if (verdict.IsWhole) Console.Out.WriteLine($"{verdict.Events:N0} events, whole; head {verdict.HeadHash}");
-            else Console.Error.WriteLine($"armoflow: audit trail broken at event {verdict.BrokenAt}: {verdict.What}. The {verdict.Events:N0} events before it are whole.");
+            else Report(verdict);
             return verdict.IsWhole ? ExitCodes.Done : ExitCodes.Failed;
         });
         return command;
     }
 
+    private static async Task RequireSignature(string? path, SignedHead? head, string pem, CancellationToken cancel)
+    {
+        bool isSigned = head is not null && head.IsSignedBy(await File.ReadAllTextAsync(pem, cancel));
+        if (!isSigned) throw new UsageException($"{path ?? "--public-key"}: "
+            + $"{(head is null ? "no head to check" : "the head is not signed by that key")}; expected a head signed by {pem}. Give --head.");
+    }
+
+    private static async Task<AuditVerdict> VerifyExport(string export, string? rows, SignedHead? end, SignedHead? kept,
+        CancellationToken cancel)
+    {
+        AuditHead? head = end is null ? null : new AuditHead { Sequence = end.Sequence, Hash = end.Hash };
+        try { return await AuditVerification.VerifyExport(export, rows, head, kept is null ? [] : [kept], new Told(), cancel); }
+        catch (JsonException e) { throw new UsageException($"{export}{(rows is null ? "" : $" or {rows}")}, line {e.LineNumber + 1}: "
+            + $"not what an export writes ({e.Message}). Expected files of: armoflow audit export --out FILE --rows FILE."); }
+        catch (FileNotFoundException e) { throw new UsageException($"{e.FileName}: no such file. Expected a file of: armoflow audit "
+            + "export."); }
+    }
+
+    private static void Report(AuditVerdict verdict)
+    {
+        if (verdict.IsWhole)
+        {
+            string rows = verdict.Rows is { } checkedRows ? $"; {checkedRows:N0} rows agree with them" : "";
+            Console.Out.WriteLine($"{verdict.Events:N0} events, whole; head {verdict.HeadHash}{rows}");
+        }
+        else if (verdict.BrokenAt is { } at) Console.Error.WriteLine($"armoflow: audit trail broken at event {at}: {verdict.What}. "
+            + $"The {verdict.Events:N0} events before it are whole.");
+        else
+        {
+            Console.Error.WriteLine($"armoflow: {verdict.FindingCount:N0} rows do not agree with the audit trail; its "
+                + $"{verdict.Events:N0} events are whole.");
+            foreach (RowFinding finding in verdict.Findings) Console.Error.WriteLine($"  {finding}");
+        }
+        if (verdict.AdoptedRows > 0) Console.Error.WriteLine($"{verdict.AdoptedRows:N0} rows were there before events vouched for "
+            + $"rows: taken in as they were at event {verdict.AdoptedAt}, not vouched for before.");
+        if (verdict.Unrecorded > 0) Console.Error.WriteLine($"{verdict.Unrecorded:N0} rows are of finished steps that no run has "
+            + "recorded: no event vouches for them.");
+    }
+
+    /// <summary>Says on stderr now and then how far a verification has come.</summary>
+    private sealed class Told : IProgress<AuditProgress>
+    {
+        private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
+        private long _last = System.Diagnostics.Stopwatch.GetTimestamp();
+
+        public void Report(AuditProgress value)
+        {
+            if (System.Diagnostics.Stopwatch.GetElapsedTime(_last) < Interval) return;
+            _last = System.Diagnostics.Stopwatch.GetTimestamp();
+            Console.Error.WriteLine($"  {value.Events:N0} events{(value.Rows > 0 ? $", {value.Rows:N0} rows" : "")}");
+        }
+    }
+
     private static Command Export()
     {
         Option<string> output = new("--out", "-o") { Description = "The file to write (JSONL, or Parquet where it ends in .parquet); FILE.head.json is written beside it.", Required = true };
+        Option<string?> rows = new("--rows") { Description = "A file for the rows that the events vouch for, as of the same moment "
+            + "(JSONL, or Parquet where it ends in .parquet)." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
-        Command command = new("export", $"Writes all events to a file, with the head that they end with, signed where {AuditSigning.KeyVariable} names a private key (PEM, ECDSA P-256).") { output, workspace, server };
+        Command command = new("export",
+            $"Writes all events to a file, with the head that they end with, signed where {AuditSigning.KeyVariable} names a private "
+            + $"key (PEM, ECDSA P-256).") { output, rows, workspace, server };
         command.SetAction(async (parsed, cancel) =>
         {
             string path = parsed.GetRequiredValue(output);
-            bool asParquet = AuditParquet.IsParquet(path);
+            string? rowsPath = parsed.GetValue(rows);
+            bool isOneFile = rowsPath is not null && Path.GetFullPath(rowsPath) == Path.GetFullPath(path);
+            if (isOneFile) throw new UsageException($"--rows {rowsPath}: expected another file than --out.");
             SignedHead head;
-            if (parsed.GetValue(server) is { } url)
-            {
-                await using ServerClient client = new(url);
-                await client.Save(HttpMethod.Get, $"api/v1/audit/export?format={(asParquet ? "parquet" : "jsonl")}", null, path, cancel);
-                head = await EndOf(path);
-            }
+            if (parsed.GetValue(server) is { } url) head = await ExportOf(url, path, rowsPath, cancel);
             else
             {
                 await using ServiceProvider books = EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
+                AuditBooks audit = books.GetRequiredService<AuditBooks>();
                 SignedHead? written = null;
-                AtomicFile.Write(path, stream => written = books.GetRequiredService<AuditBooks>().Export(stream, asParquet, cancel).GetAwaiter().GetResult());
+                if (rowsPath is null) AtomicFile.Write(path, stream => written =
+                    audit.Export(stream, AuditParquet.IsParquet(path), cancel).GetAwaiter().GetResult());
+                else
+                    AtomicFile.Write(path, stream => AtomicFile.Write(rowsPath, rowsStream =>
+                        written = audit.Export(stream, AuditParquet.IsParquet(path), cancel, rowsStream, AuditParquet.IsParquet(rowsPath))
+                            .GetAwaiter().GetResult()));
                 head = written!;
             }
             await WriteHead(head, HeadOf(path), cancel);
-            Console.Error.WriteLine($"{head.Sequence:N0} events in {path}; verify with: armoflow audit verify --export {path}");
+            Console.Error.WriteLine($"{head.Sequence:N0} events in {path}; verify with: armoflow audit verify --export "
+                + $"{path}{(rowsPath is null ? "" : $" --rows {rowsPath}")}");
             return ExitCodes.Done;
         });
         return command;
+    }
+
+    /// <summary>A server's events, and its rows as of the same moment, which come in one answer.</summary>
+    private static async Task<SignedHead> ExportOf(string url, string path, string? rowsPath, CancellationToken cancel)
+    {
+        await using ServerClient client = new(url);
+        if (rowsPath is null)
+        {
+            await client.Save(HttpMethod.Get, $"api/v1/audit/export?format={(AuditParquet.IsParquet(path) ? "parquet" : "jsonl")}", null,
+                path, cancel);
+            return await EndOf(path);
+        }
+        string both = $"{path}.{Environment.ProcessId}.partial";
+        try
+        {
+            await client.Save(HttpMethod.Get, "api/v1/audit/export?format=jsonl&rows=true", null, both, cancel);
+            await AuditRows.Split(both, path, rowsPath, cancel);
+        }
+        finally { File.Delete(both); }
+        return await EndOf(path);
     }
 
     /// <summary>The head that an export ends with: its last event's.</summary>

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -21,6 +22,7 @@ internal static class DatabaseCommands
                 await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection, Path.GetTempPath(), CacheOptions.Default).BuildServiceProvider();
                 await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
                 await db.Database.MigrateAsync(cancel);
+                await server.GetRequiredService<AuditBooks>().Adopt(cancel);
                 await ServerHost.RaiseProtocol(server, cancel);
                 Console.Error.WriteLine("Postgres is up to date");
                 return ExitCodes.Done;

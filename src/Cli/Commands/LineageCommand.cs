@@ -39,6 +39,7 @@ internal static class LineageCommand
             bool up = !parsed.GetValue(down);
             Guid? of = parsed.GetValue(run);
             IReadOnlyList<LineageStep> steps = await Books.Ask(url, folder, books => books.GetRequiredService<Persistence.Steps.Lineage>().Trace(sha256, up, of, cancel), client => client.Get<IReadOnlyList<LineageStep>>($"api/v1/lineage/{sha256}?direction={(up ? "up" : "down")}{(of is { } r ? $"&run={r}" : "")}", cancel));
+            Terminal.WarnOf(steps.Select(s => s.Disagrees));
             if (asJson) Terminal.PrintJson(steps);
             else if (steps.Count == 0) Console.Error.WriteLine($"no step {(up ? "made" : "used")} {sha256}");
             else

@@ -61,6 +61,7 @@ internal static class RegistryCommands
             ShowEvaluations(evaluations);
             ShowAlerts(alerts);
             if (history.Count == 0) return ExitCodes.Done;
+            Terminal.WarnOf(history.Select(p => p.Disagrees));
             Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
             foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null)) periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom), p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
             Terminal.Out.Write(periods);
@@ -155,6 +156,7 @@ internal static class RegistryCommands
             List<AliasPeriod> periods = [];
             foreach (string name in parsed.GetValue(model) is { } one ? [one] : (await client.List(cancel)).Select(m => m.Model))
                 if (await client.At(name, parsed.GetRequiredValue(alias), parsed.GetValue(time), parsed.GetValue(known), cancel) is { } period) periods.Add(period);
+            Terminal.WarnOf(periods.Select(p => p.Disagrees));
             if (parsed.GetValue(json)) Terminal.PrintJson(periods);
             else if (periods.Count == 0) Console.Error.WriteLine($"no model had the alias '{parsed.GetValue(alias)}' then");
             else

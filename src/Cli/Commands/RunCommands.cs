@@ -146,6 +146,7 @@ internal static class RunCommands
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
+            Terminal.WarnOf([run.Disagrees]);
             if (parsed.GetValue(json)) Terminal.PrintJson(run);
             else RunTables.Show(run);
             return ExitCodes.Done;
@@ -180,12 +181,21 @@ internal static class RunCommands
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Control(parsed.GetRequiredValue(id), action, cancel);
+            if (run.Pending is not null) return ReportPending(run, parsed.GetValue(json));
             if (action is "resume" or "retry" && run.HasEnded) return Report(run, parsed.GetValue(json));
             if (parsed.GetValue(json)) Terminal.PrintJson(run);
             else Console.Error.WriteLine($"run {run.RunId}: {run.Status}");
             return ExitCodes.Done;
         });
         return command;
+    }
+
+    private static int ReportPending(RunDocument run, bool json)
+    {
+        if (json) Terminal.PrintJson(run);
+        Console.Error.WriteLine($"armoflow: run {run.RunId}: asked to {run.Pending}, which has not come about yet; it is "
+            + $"{run.Status}. See: armoflow runs show {run.RunId}.");
+        return ExitCodes.Failed;
     }
 
     private static Command Compare()

@@ -7,7 +7,7 @@ namespace ArmoFlow.Cli.Runs;
 internal interface IAuditSource : IAsyncDisposable
 {
     Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel);
-    Task<AuditVerdict> Verify(CancellationToken cancel);
+    Task<AuditVerdict> Verify(IProgress<AuditProgress> progress, CancellationToken cancel);
     Task<SignedHead> Head(CancellationToken cancel);
     Task<bool> Holds(SignedHead head, CancellationToken cancel);
 
@@ -20,7 +20,7 @@ internal interface IAuditSource : IAsyncDisposable
         private AuditBooks Audit => _books.GetRequiredService<AuditBooks>();
 
         public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) => Audit.Query(where, cursor, limit, cancel);
-        public Task<AuditVerdict> Verify(CancellationToken cancel) => Audit.Verify(cancel);
+        public Task<AuditVerdict> Verify(IProgress<AuditProgress> progress, CancellationToken cancel) => Audit.Verify(cancel, progress);
         public Task<SignedHead> Head(CancellationToken cancel) => Audit.Head(cancel);
         public Task<bool> Holds(SignedHead head, CancellationToken cancel) => Audit.Holds(head, cancel);
         public ValueTask DisposeAsync() => _books.DisposeAsync();
@@ -33,7 +33,8 @@ internal interface IAuditSource : IAsyncDisposable
         public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) =>
             _client.Get<AuditPage>($"api/v1/audit?limit={limit}{(where is null ? "" : $"&where={Uri.EscapeDataString(where)}")}{(cursor is null ? "" : $"&cursor={Uri.EscapeDataString(cursor)}")}", cancel);
 
-        public Task<AuditVerdict> Verify(CancellationToken cancel) => _client.Get<AuditVerdict>("api/v1/audit/verify", cancel);
+        public Task<AuditVerdict> Verify(IProgress<AuditProgress> progress, CancellationToken cancel) =>
+            _client.Get<AuditVerdict>("api/v1/audit/verify", cancel);
         public Task<SignedHead> Head(CancellationToken cancel) => _client.Get<SignedHead>("api/v1/audit/head", cancel);
 
         public async Task<bool> Holds(SignedHead head, CancellationToken cancel) => head.Sequence == 0

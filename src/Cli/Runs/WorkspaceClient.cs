@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
@@ -16,7 +17,9 @@ namespace ArmoFlow.Cli.Runs;
 /// <summary>Reads a workspace's books; asks the process that holds it, or holds it for a moment itself, to change a run.</summary>
 internal sealed class WorkspaceClient(string folder) : IRunClient
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100), AnswerWait = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
+    // the holder waits itself, and looks three times a second
+    private static readonly TimeSpan AnswerWait = RunService.AnswerWait + TimeSpan.FromSeconds(5);
     private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
 
     private RunQueries Queries => _books.GetRequiredService<RunQueries>();
@@ -33,7 +36,7 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
             await using (host)
             {
                 RunDocument run = await host.Services.GetRequiredService<RunService>().Control(id, action, cancel) ?? throw IRunClient.Unknown(id);
-                if (action is not ("resume" or "retry")) return run;
+                if (action is not ("resume" or "retry") || run.Pending is not null) return run;
                 return await RunView.Follow(RunsApi.Changes(id, host.Services.GetRequiredService<RunQueries>(), cancel));
             }
         }
@@ -51,14 +54,19 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
             db.ControlRequests.Add(request);
             await db.SaveChangesAsync(cancel);
         }
-        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(AnswerWait);
-        while (true)
+        long start = Stopwatch.GetTimestamp();
+        bool isHeard = false;
+        while (!isHeard && Stopwatch.GetElapsedTime(start) < AnswerWait)
         {
-            await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(limit.Token))
-                if (await db.ControlRequests.AnyAsync(c => c.Id == request.Id && c.Done, limit.Token)) return await Find(id, limit.Token);
-            await Task.Delay(Interval, limit.Token);
+            await Task.Delay(Interval, cancel);
+            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+            isHeard = await db.ControlRequests.AnyAsync(c => c.Id == request.Id && c.Done, cancel);
         }
+        RunDocument run = await Find(id, cancel);
+        string? wanted = RunService.StateAfter(action);
+        if (isHeard && wanted is not null && run.HasEnded && run.Status != wanted) throw new RunConflictException(run, action);
+        bool isDone = isHeard && (wanted is null || run.Status == wanted);
+        return isDone ? run : run with { Pending = action };
     }
 
     public async Task Download(string sha256, string path, CancellationToken cancel)

@@ -29,6 +29,17 @@ public sealed record RunDocument
     /// <summary>True where the error is the input's.</summary>
     public bool BadInput { get; init; }
 
+    /// <summary>What was asked of the run (cancel, pause, resume or retry) and is still to come; null where nothing is.</summary>
+    public string? Pending { get; init; }
+
+    /// <summary>
+    /// The event of the audit trail that vouches for the run's row; null where none does, or the row is not what the event says.
+    /// </summary>
+    public long? ProvedBy { get; init; }
+
+    /// <summary>Why no event proves it; null where one does.</summary>
+    public string? Disagrees { get; init; }
+
     public bool HasEnded => Status is "Completed" or "Failed" or "Cancelled";
 }
 

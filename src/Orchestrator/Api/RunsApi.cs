@@ -57,7 +57,8 @@ public static class RunsApi
         runs.MapGet("{id:guid}/events", Events).WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
         runs.MapGet("{id:guid}/logs", (Guid id, StepLogBooks logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel)).WithSummary("What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
-            runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) => Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary(action == "retry" ? "Retries the run from the step that failed." : $"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.");
+            runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) =>
+                Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary(SummaryOf(action));
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("An artifact's bytes.");
         app.MapGet("/api/v1/lineage/{sha256}", Trace).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first; only those of a run, if one is named.");
         app.MapGet("/api/v1/lineage/conversations/{id}", (string id, ForgettingBooks books, CancellationToken cancel) => books.Users(Exclusion.Conversation, id, cancel)).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The versions of models that were made with a conversation.");
@@ -99,14 +100,26 @@ public static class RunsApi
         }
     }
 
+    private static string SummaryOf(string action)
+    {
+        string what = action == "retry" ? "Retries the run from the step that failed."
+            : $"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.";
+        return $"{what} 202 with 'pending' where it was asked for and has not come about in half a minute.";
+    }
+
     private static Task<RunPage> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null, string? cursor = null, int limit = 50) =>
         service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Where = where, Cursor = cursor, Limit = limit }, cancel);
 
     private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
 
-    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Control(Guid id, string action, RunService service, CancellationToken cancel) =>
-        await service.Control(id, action, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
+    private static async Task<Results<Ok<RunDocument>, Accepted<RunDocument>,
+        ProblemHttpResult>> Control(Guid id, string action, RunService service, CancellationToken cancel)
+    {
+        if (await service.Control(id, action, cancel) is not { } run) return Unknown(id);
+        if (run.Pending is not null) return TypedResults.Accepted($"/api/v1/runs/{id}", run);
+        return TypedResults.Ok(run);
+    }
 
     private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(Changes(id, service, cancel), "run");

@@ -48,7 +48,15 @@ public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertB
             foreach (StepLog log in await logs.Of(version.RunId, null, cancel)) await entry.WriteAsync(Encoding.UTF8.GetBytes(await logs.TextOf(log, cancel) + "\n"), cancel);
         });
         SignedHead? head = null;
-        await Add("audit.jsonl", async entry => head = AuditSigning.Signed(await audit.Export(entry, asParquet: false, cancel)));
+        HashSet<string> steps = [.. (await runs.StepKeys(version.RunId, cancel)).Select(RowValues.TextOf)];
+        using FileStream rows = TemporaryRows();
+        await Add("audit.jsonl", async entry => head = AuditSigning.Signed(await audit.Export(entry, asParquet: false, cancel, rows,
+            which: row => IsOf(row, version, steps))));
+        await Add("rows.jsonl", async entry =>
+        {
+            rows.Position = 0;
+            await rows.CopyToAsync(entry, cancel);
+        });
         await AddJson("audit.jsonl.head.json", head);
         await AddText("SHA256SUMS", string.Concat(sums.Select(f => $"{f.Value}  {f.Key}\n")));
 
@@ -64,6 +72,25 @@ public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertB
             sums[name] = Convert.ToHexStringLower(sum.Hash!);
         }
     }
+
+    /// <summary>True for a row that the pack's answers rest on: the model's, its run's, and those of the run's steps.</summary>
+    private static bool IsOf(RowValues row, ModelVersion version, HashSet<string> steps)
+    {
+        string? model = row.ValueOf("model"), run = row.ValueOf("run_id") ?? row.ValueOf("correlation_id"), key = row.ValueOf("key");
+        bool isModels = model == RowValues.TextOf(version.Model);
+        bool isRuns = string.Equals(run, RowValues.TextOf($"{version.RunId}"), StringComparison.OrdinalIgnoreCase);
+        bool isSteps = row.Table is "step_results" or "step_artifacts" && key is not null && steps.Contains(key);
+        return isModels || isRuns || isSteps;
+    }
+
+    /// <summary>Rows and events are read at one moment, and an archive takes one file after the other: the rows wait here.</summary>
+    private static FileStream TemporaryRows() => new(Path.GetTempFileName(),
+        new FileStreamOptions
+        {
+            Mode = FileMode.Create,
+            Access = FileAccess.ReadWrite,
+            Options = FileOptions.DeleteOnClose | FileOptions.Asynchronous,
+        });
 
     private static string Instructions(ModelVersion version, RunDocument run) => $"""
         # Evidence on {version.Model}, version {version.Version}
@@ -82,12 +109,14 @@ public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertB
         | score.json | the score that was asked about, with its parts; there only if one was |
         | logs.txt | what the workers wrote down: machine, process, program version, step keys |
         | audit.jsonl, audit.jsonl.head.json | all events, and the head that they end with |
+        | rows.jsonl | the rows of the database that the answers above rest on, as of that head |
 
         To check it:
 
         1. `sha256sum -c SHA256SUMS`: the files are as they were packed.
-        2. `armoflow audit verify --export audit.jsonl` (needs no server): no event was altered, removed, added or moved. With
-           `--public-key PEM`, that the head was signed by its holder; with `--head FILE`, that the trail holds a head kept elsewhere.
+        2. `armoflow audit verify --export audit.jsonl --rows rows.jsonl` (needs no server): no event was altered, removed, added or
+           moved, and each row is what an event vouches for. With `--public-key PEM`, that the head was signed by its holder; with
+           `--head FILE`, that the trail holds a head that was kept elsewhere, of whatever age.
         3. Events of this model: those whose subject is `model/{version.Model}` or `run/{run.RunId}`.
         4. The weights: `sha256sum` of the artifacts, against the hashes above.
         5. `armoflow runs reproduce {run.RunId}` where the books are: the same bytes again, from the same sources.

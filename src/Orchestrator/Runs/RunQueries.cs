@@ -4,6 +4,7 @@ using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Retention;
@@ -61,13 +62,21 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is not { } run) return null;
         await TellWhoWorks(db, run, cancel);
-        return run.ToDocument(artifacts.LocationOf, time.GetUtcNow());
+        return (await Documents(db, [run], cancel))[0];
     }
 
     public async Task<RunSpec?> FindSpec(Guid id, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         return (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel))?.Spec;
+    }
+
+    /// <summary>The keys of the steps that a run has recorded.</summary>
+    public async Task<IReadOnlyList<string>> StepKeys(Guid id, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        List<RunStep> steps = await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Steps).SingleOrDefaultAsync(cancel) ?? [];
+        return [.. steps.Select(s => s.Key).OfType<string>()];
     }
 
     public StepProgressed? Progress(Guid id) => progress.Of(id);
@@ -96,8 +105,17 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         List<RunState> page = filter.Tag is not null
             ? await tags.Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r }).OrderByDescending(x => x.SubmittedAt).ThenByDescending(x => x.Run.CorrelationId).Select(x => x.Run).Take(limit).ToListAsync(cancel)
             : await runs.OrderByDescending(r => r.SubmittedAt).ThenByDescending(r => r.CorrelationId).Take(limit).ToListAsync(cancel);
+        return new RunPage(await Documents(db, page, cancel), page.Count == limit
+            ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
+    }
+
+    /// <summary>Runs as they are shown, each with the event that vouches for it.</summary>
+    private async Task<IReadOnlyList<RunDocument>> Documents(ArmoFlowDbContext db, IReadOnlyList<RunState> runs, CancellationToken cancel)
+    {
         DateTimeOffset now = time.GetUtcNow();
-        return new RunPage([.. page.Select(r => r.ToDocument(artifacts.LocationOf, now))], page.Count == limit ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
+        IReadOnlyList<RowProof> proofs = await RowProofs.Of<RunState>(db, [.. runs.Select(r => new object[] { r.CorrelationId })], cancel);
+        return [.. runs.Zip(proofs, (run, proof) => run.ToDocument(artifacts.LocationOf, now)
+            with { ProvedBy = proof.ProvedBy, Disagrees = proof.Disagrees })];
     }
 
     private static FilterLanguage<RunState> Language(ArmoFlowDbContext db) => new(new Dictionary<string, LambdaExpression>

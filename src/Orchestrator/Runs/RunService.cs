@@ -17,7 +17,10 @@ namespace ArmoFlow.Orchestrator.Runs;
 /// <summary>What the command line and the HTTP API do with runs.</summary>
 public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries queries, ModelRegistry registry, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
-    private static readonly TimeSpan CommitWait = TimeSpan.FromSeconds(30), LookInterval = TimeSpan.FromMilliseconds(20);
+    /// <summary>How long a caller waits for the saga's answer.</summary>
+    public static readonly TimeSpan AnswerWait = TimeSpan.FromSeconds(30);
+
+    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Enters a run in the books, together with the message that starts it.</summary>
     public async Task<Guid> Submit(RunSpec spec, CancellationToken cancel)
@@ -38,11 +41,10 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
             await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
             try
             {
-                SubmissionKey row = new() { Key = own, SpecDigest = digest, At = time.GetUtcNow() };
+                SubmissionKey row = new() { Key = own, SpecDigest = digest, At = time.GetUtcNow(), RunId = NewId.NextGuid() };
                 db.SubmissionKeys.Add(row);
-                await db.SaveChangesAsync(cancel); // the second of two at once fails here, and finds the first's run
-                row.RunId = await Submit(db, spec, null, cancel);
-                await db.SaveChangesAsync(cancel);
+                await db.SaveUnbound(cancel); // the second of two at once fails here, and finds the first's run
+                await Submit(db, spec, null, row.RunId, cancel);
                 await transaction.CommitAsync(cancel);
                 signal.Raise(); // what is sent is there to be seen only now
                 return row.RunId;
@@ -58,9 +60,12 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="DatasetException">It reads a data set that is not there.</exception>
     /// <exception cref="RegistryException">It evaluates a model that is not there.</exception>
-    public async Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, CancellationToken cancel)
+    public Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, CancellationToken cancel) =>
+        Submit(db, spec, trigger, NewId.NextGuid(), cancel);
+
+    private async Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, Guid id, CancellationToken cancel)
     {
-        RunState run = new() { CorrelationId = NewId.NextGuid(), Trigger = trigger };
+        RunState run = new() { CorrelationId = id, Trigger = trigger };
         spec = await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel);
         if (spec.Model is null) run.Open(spec, time.GetUtcNow());
         else spec = await OpenEvaluation(db, run, spec, cancel);
@@ -97,7 +102,10 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
     /// <param name="id">The run.</param>
     /// <param name="action">cancel, pause, resume or retry.</param>
     /// <param name="cancel">Gives up waiting.</param>
-    /// <exception cref="RunConflictException">The run is in a state that does not allow it.</exception>
+    /// <returns>The run as it is then. Where no answer came in half a minute, its <see cref="RunDocument.Pending"/> says what was asked;
+    /// it is still to come.</returns>
+    /// <exception cref="RunConflictException">The run is in a state that does not allow it, or came to one before it was
+    /// asked.</exception>
     public async Task<RunDocument?> Control(Guid id, string action, CancellationToken cancel)
     {
         if (await queries.Find(id, cancel) is not { } before) return null;
@@ -112,8 +120,20 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         if (!allowed) throw new RunConflictException(before, action);
         int attempt = await Attempt(id, cancel);
         await Ask(id, action, before.Status, cancel);
-        return await WaitFor(id, run => run.Attempt != attempt || run.CurrentState != before.Status, cancel);
+        bool isAnswered = await WaitFor(id, run => IsAnswered(action, run, attempt) || IsTooLate(action, run), cancel);
+        RunDocument now = (await queries.Find(id, cancel))!;
+        if (action is "cancel" or "pause" && isAnswered && now.Status != StateAfter(action)) throw new RunConflictException(now, action);
+        return isAnswered ? now : now with { Pending = action };
     }
+
+    /// <summary>The state that a run is in once it is cancelled or paused; null for what lets it go on.</summary>
+    public static string? StateAfter(string action) => action switch { "cancel" => "Cancelled", "pause" => "Paused", _ => null };
+
+    private static bool IsAnswered(string action, RunState run, int attempt) => StateAfter(action) is { } state
+        ? run.CurrentState == state : run.Attempt != attempt;
+
+    /// <summary>True where the run ended before the saga heard of the asking, which it then ignores.</summary>
+    private static bool IsTooLate(string action, RunState run) => action != "retry" && RunState.Ended.Contains(run.CurrentState);
 
     private async Task Ask(Guid id, string action, string status, CancellationToken cancel)
     {
@@ -134,16 +154,17 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         return await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Attempt).SingleAsync(cancel);
     }
 
-    private async Task<RunDocument> WaitFor(Guid id, Func<RunState, bool> condition, CancellationToken cancel)
+    /// <summary>False where the condition did not come true in the time that a caller waits.</summary>
+    private async Task<bool> WaitFor(Guid id, Func<RunState, bool> condition, CancellationToken cancel)
     {
-        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        limit.CancelAfter(CommitWait);
+        long start = time.GetTimestamp();
         while (true)
         {
-            await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(limit.Token))
-                if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, limit.Token) is { } run && condition(run))
-                    return (await queries.Find(id, limit.Token))!;
-            await Task.Delay(LookInterval, limit.Token);
+            await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
+                if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is { } run
+                    && condition(run)) return true;
+            if (time.GetElapsedTime(start) >= AnswerWait) return false;
+            await Task.Delay(LookInterval, time, cancel);
         }
     }
 }

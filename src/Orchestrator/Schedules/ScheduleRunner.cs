@@ -57,7 +57,8 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         Firing? waiting = await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
         // Claimed by a condition on the row: of two that see the same end, one goes on.
-        if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == Firing.Queued).ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, Firing.Submitted), cancel) == 0) return;
+        if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == Firing.Queued)
+            .ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, f => f.Outcome), cancel) == 0) return;
         if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule) await Submit(db, schedule, waiting, cancel);
         else (waiting.Outcome, waiting.Detail) = (Firing.Skipped, "the schedule was removed while it waited");
         await db.SaveChangesAsync(cancel);
@@ -72,6 +73,7 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         int entered = await db.Database.ExecuteSqlAsync($"insert into firings (schedule, due_at, fired_at, outcome, is_by_hand) values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, '', {isByHand}) on conflict (schedule, due_at) do nothing", cancel);
         if (entered == 0) return null; // somebody else was first
         Firing firing = await db.Firings.SingleAsync(f => f.Schedule == schedule.Name && f.DueAt == at, cancel);
+        db.IsNew(firing);
         firing.Detail = detail;
         List<Guid> inProgress = await InProgress(db, schedule.Name).ToListAsync(cancel);
         if (isMissed) firing.Outcome = Firing.Missed;

@@ -38,7 +38,11 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         // Claimed by a condition on the row: of two orchestrators that judge the same, one enters it.
-        if (await db.ModelEvaluations.Where(e => e.RunId == judged.RunId && e.Holds == null).ExecuteUpdateAsync(set => set.SetProperty(e => e.Holds, judged.Holds).SetProperty(e => e.Verdicts, judged.Verdicts).SetProperty(e => e.Score, judged.Score).SetProperty(e => e.HeldOutAccuracy, judged.HeldOutAccuracy), cancel) == 0) return;
+        IQueryable<ModelEvaluation> open = db.ModelEvaluations.Where(e => e.RunId == judged.RunId && e.Holds == null);
+        bool isClaimed = await open.ExecuteUpdateAsync(set => set.SetProperty(e => e.Holds, e => e.Holds), cancel) == 1;
+        if (!isClaimed) return;
+        ModelEvaluation row = await open.SingleAsync(cancel);
+        (row.Holds, row.Verdicts, row.Score, row.HeldOutAccuracy) = (judged.Holds, judged.Verdicts, judged.Score, judged.HeldOutAccuracy);
         string subject = $"model/{judged.Model}";
         db.Note("model.evaluated", subject, after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
         if (judged.Holds == false) db.Raise(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook }, now);

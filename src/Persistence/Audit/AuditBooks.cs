@@ -1,4 +1,5 @@
 using System.Linq.Expressions;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -70,13 +71,29 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         return new AuditPage(page, page.Count == most ? $"{page[^1].Sequence}" : null);
     }
 
-    /// <summary>Follows the whole trail to its head.</summary>
-    public async Task<AuditVerdict> Verify(CancellationToken cancel)
+    /// <summary>Follows the whole trail to its head, and holds every row that it vouches for against it.</summary>
+    /// <param name="cancel">Gives up.</param>
+    /// <param name="progress">Told now and then how far it has come; null for nobody.</param>
+    public async Task<AuditVerdict> Verify(CancellationToken cancel, IProgress<AuditProgress>? progress = null)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction snapshot = await Snapshot(db, cancel);
         AuditHead? head = await db.AuditHeads.AsNoTracking().SingleOrDefaultAsync(cancel);
-        return head is null ? new AuditVerdict(0, false, 1, "the head's row is missing", 0, AuditHead.Start) : await AuditVerification.Verify(All(db), head, cancel);
+        if (head is null) return new AuditVerdict(0, false, 1, "the head's row is missing", 0, AuditHead.Start);
+        RowLedger ledger = new();
+        AuditVerdict verdict = await AuditVerification.Follow(All(db), head, [], ledger, long.MaxValue, progress, cancel);
+        return verdict.IsWhole ? await AuditVerification.Compare(verdict, ledger, AllRows(db, cancel), isPart: false, EventsOf, progress,
+            cancel) : verdict;
+
+        Task<Dictionary<long, AuditEvent>> EventsOf(IReadOnlySet<long> wanted) =>
+            db.AuditEvents.AsNoTracking().Where(e => wanted.Contains(e.Sequence)).ToDictionaryAsync(e => e.Sequence, cancel);
+    }
+
+    /// <summary>Takes rows into the trail that were there before events vouched for them; does nothing after the first time.</summary>
+    public async Task Adopt(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await AuditAdoption.Ensure(db, cancel);
     }
 
     /// <summary>True where the trail still holds the event that was its end then.</summary>
@@ -94,14 +111,26 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     }
 
     /// <summary>Writes all events, one JSON document a line or as a Parquet table, and returns the head that they end with.</summary>
-    public async Task<SignedHead> Export(Stream target, bool asParquet, CancellationToken cancel)
+    /// <param name="target">Where the events go.</param>
+    /// <param name="asParquet">True for a table.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <param name="rows">Where the audited rows go, as of the same moment; null for nowhere. It may be where the events go, as JSON
+    /// lines.</param>
+    /// <param name="rowsAsParquet">True for a table of rows.</param>
+    /// <param name="which">The rows that are wanted; null for all.</param>
+    public async Task<SignedHead> Export(Stream target, bool asParquet, CancellationToken cancel, Stream? rows = null,
+        bool rowsAsParquet = false, Func<RowValues, bool>? which = null)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction snapshot = await Snapshot(db, cancel);
         AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
+        SignedHead end = new(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
         if (asParquet) await AuditParquet.Write(target, All(db), cancel);
         else await WriteLines(target, All(db), cancel);
-        return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
+        if (rows is null) return end;
+        RowsHeading heading = new(end.Sequence, end.Hash, end.At, IsPart: which is not null);
+        await AuditRows.Write(rows, heading, AllRows(db, cancel).Where(r => which is null || which(r)), rowsAsParquet, cancel);
+        return end;
     }
 
     private static async Task WriteLines(Stream target, IAsyncEnumerable<AuditEvent> events, CancellationToken cancel)
@@ -120,10 +149,19 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     private static async IAsyncEnumerable<AuditEvent> ReadLines(string path)
     {
         await foreach (string line in File.ReadLinesAsync(path))
+        {
+            if (AuditRows.IsRow(line)) continue; // rows may follow in the same file
             yield return JsonSerializer.Deserialize<AuditEvent>(line, JsonSerializerOptions.Web) ?? throw new JsonException("a line is null");
+        }
     }
 
     private static IAsyncEnumerable<AuditEvent> All(ArmoFlowDbContext db) => db.AuditEvents.AsNoTracking().OrderBy(e => e.Sequence).AsAsyncEnumerable();
+
+    private static async IAsyncEnumerable<RowValues> AllRows(ArmoFlowDbContext db, [EnumeratorCancellation] CancellationToken cancel)
+    {
+        foreach (AuditedTable table in AuditedTables.Of(db).All)
+            await foreach (RowValues row in RowReader.All(db, table, cancel)) yield return row;
+    }
 
     /// <summary>Head and events as of one moment, though others go on writing.</summary>
     private static async Task<IDbContextTransaction> Snapshot(ArmoFlowDbContext db, CancellationToken cancel)

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace ArmoFlow.Persistence.Audit;
 
@@ -23,14 +24,27 @@ public sealed class AuditEvent
     public string? Before { get; set; }
     public string? After { get; set; }
     public string? RequestId { get; set; }
+
+    /// <summary>The rows that it vouches for, as <see cref="BoundRow.Write"/> makes them; null for none.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Rows { get; set; }
     public string PreviousHash { get; set; } = "";
     public string Hash { get; set; } = "";
 
-    /// <summary>Lower-case hex sha256 of a JSON array of all other members, in this order; times in UTC with seven decimals.</summary>
+    /// <summary>
+    /// Lower-case hex sha256 of a JSON array of all other members, in this order; times in UTC with seven decimals. An event
+    /// without rows has no element for them, as no event had before there were any.
+    /// </summary>
     public string ComputeHash() => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"[\"{Sequence}\",{Told()},\"{PreviousHash}\"]"))));
 
     /// <summary>The part of what is hashed that is known before its place in the trail is: all but the first and last elements of the array.</summary>
-    internal string Told() => JsonSerializer.Serialize(new string?[] { At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture), Actor, Action, Subject, Before, After, RequestId })[1..^1];
+    internal string Told()
+    {
+        string at = At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture);
+        string?[] told = Rows is null ? [at, Actor, Action, Subject, Before, After, RequestId]
+            : [at, Actor, Action, Subject, Before, After, RequestId, Rows];
+        return JsonSerializer.Serialize(told)[1..^1];
+    }
 }
 
 /// <summary>The newest event's number and hash: what a cut-off end of the trail is found by.</summary>

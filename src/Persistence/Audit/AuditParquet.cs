@@ -54,14 +54,43 @@ public static class AuditParquet
         [JsonPropertyName("request_id")]
         public string? RequestId { get; set; }
 
+        [JsonPropertyName("rows")]
+        public string? Rows { get; set; }
+
         [JsonPropertyName("previous_hash"), ParquetRequired]
         public string PreviousHash { get; set; } = "";
 
         [JsonPropertyName("hash"), ParquetRequired]
         public string Hash { get; set; } = "";
 
-        public static Row Of(AuditEvent e) => new() { Sequence = e.Sequence, At = e.At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture), Actor = e.Actor, Action = e.Action, Subject = e.Subject, Before = e.Before, After = e.After, RequestId = e.RequestId, PreviousHash = e.PreviousHash, Hash = e.Hash };
+        public static Row Of(AuditEvent e) => new()
+        {
+            Sequence = e.Sequence,
+            At = e.At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture),
+            Actor = e.Actor,
+            Action = e.Action,
+            Subject = e.Subject,
+            Before = e.Before,
+            After = e.After,
+            RequestId = e.RequestId,
+            Rows = e.Rows,
+            PreviousHash = e.PreviousHash,
+            Hash = e.Hash,
+        };
 
-        public AuditEvent ToEvent() => new() { Sequence = Sequence, At = DateTimeOffset.Parse(At, CultureInfo.InvariantCulture), Actor = Actor, Action = Action, Subject = Subject, Before = Before, After = After, RequestId = RequestId, PreviousHash = PreviousHash, Hash = Hash };
+        public AuditEvent ToEvent() => new()
+        {
+            Sequence = Sequence,
+            At = DateTimeOffset.Parse(At, CultureInfo.InvariantCulture),
+            Actor = Actor,
+            Action = Action,
+            Subject = Subject,
+            Before = Before,
+            After = After,
+            RequestId = RequestId,
+            Rows = Rows,
+            PreviousHash = PreviousHash,
+            Hash = Hash,
+        };
     }
 }

@@ -11,8 +11,20 @@ public static class AuditTrail
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
 
+    /// <summary>The action of an event that tells of nothing but the rows that it vouches for.</summary>
+    public const string RowsBound = "rows.bound";
+
     /// <summary>Notes what is done; saved, and bound to the event before it, with the next save of these books.</summary>
-    public static void Note(this ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null) => db.AuditEvents.Add(new AuditEvent
+    public static void Note(this ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null)
+    {
+        AuditEvent noted = New(db, action, subject, before, after);
+        noted.Sequence = -1 - db.AuditEvents.Local.Count; // until it is bound
+        db.AuditEvents.Add(noted);
+    }
+
+    /// <summary>An event of now, by whoever asks.</summary>
+    internal static AuditEvent New(ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null) =>
+        new()
     {
         At = Now(db),
         Actor = Caller.Current.Name,
@@ -21,8 +33,16 @@ public static class AuditTrail
         Before = before is null ? null : JsonSerializer.Serialize(before, Json),
         After = after is null ? null : JsonSerializer.Serialize(after, Json),
         RequestId = Caller.Current.RequestId,
-        Sequence = -1 - db.AuditEvents.Local.Count, // until it is bound
-    });
+    };
+
+    /// <summary>Lets the first event of a save vouch for its rows; an event of their own where there is none.</summary>
+    internal static IReadOnlyList<AuditEvent> Attach(ArmoFlowDbContext db, IReadOnlyList<AuditEvent> events, IReadOnlyList<BoundRow> rows)
+    {
+        if (rows.Count == 0) return events;
+        if (events.Count == 0) events = [New(db, RowsBound, $"table/{rows[0].Table}")];
+        events[0].Rows = BoundRow.Write(rows);
+        return events;
+    }
 
     /// <summary>Takes the events out of what is to be saved, with those that tell of changed states of runs.</summary>
     internal static IReadOnlyList<AuditEvent> Take(ArmoFlowDbContext db)
@@ -54,12 +74,15 @@ public static class AuditTrail
     {
         foreach (AuditEvent e in events)
         {
+            long[] addresses = AddressesOf(e);
             await db.Database.ExecuteSqlAsync($"""
                 with head as (select id, sequence + 1 as sequence, hash as previous_hash from audit_heads for update),
                 bound as (select *, encode(sha256(convert_to('["' || sequence || '",' || {e.Told()}::text || ',"' || previous_hash || '"]', 'UTF8')), 'hex') as hash from head),
                 written as (
-                    insert into audit_events (sequence, at, actor, action, subject, before, after, request_id, previous_hash, hash)
-                    select sequence, {e.At}, {e.Actor}::text, {e.Action}::text, {e.Subject}::text, {e.Before}::text, {e.After}::text, {e.RequestId}::text, previous_hash, hash from bound)
+                    insert into audit_events (sequence, at, actor, action, subject, before, after, request_id, rows, previous_hash, hash)
+                    select sequence, {e.At}, {e.Actor}::text, {e.Action}::text, {e.Subject}::text, {e.Before}::text, {e.After}::text,
+                        {e.RequestId}::text, {e.Rows}::text, previous_hash, hash from bound),
+                indexed as (insert into audit_rows (row, sequence) select unnest({addresses}::bigint[]), sequence from bound)
                 update audit_heads set sequence = bound.sequence, hash = bound.hash from bound where audit_heads.id = bound.id
                 """, cancel);
         }
@@ -74,11 +97,14 @@ public static class AuditTrail
             e.Hash = e.ComputeHash();
             (head.Sequence, head.Hash) = (e.Sequence, e.Hash);
             db.AuditEvents.Add(e);
+            db.AuditRows.AddRange(AddressesOf(e).Select(address => new AuditRow { Row = address, Sequence = e.Sequence }));
         }
         db.AuditHeads.Update(head);
         await db.SaveBound(cancel);
         db.Entry(head).State = EntityState.Detached; // the next to bind reads it anew
     }
+
+    private static long[] AddressesOf(AuditEvent e) => [.. BoundRow.Read(e.Rows).Select(r => r.Address).Distinct()];
 
     private static DateTimeOffset Now(ArmoFlowDbContext db)
     {

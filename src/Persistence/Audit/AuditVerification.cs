@@ -1,34 +1,145 @@
+using System.Text.Json;
+
 namespace ArmoFlow.Persistence.Audit;
 
-/// <summary>What became of a trail.</summary>
+/// <summary>What became of a trail, and of the rows that it vouches for.</summary>
 /// <param name="Events">How many were looked at.</param>
-/// <param name="IsWhole">True if nothing is altered, missing, added or out of place.</param>
-/// <param name="BrokenAt">The first event that is not as it was written.</param>
-/// <param name="What">What is wrong with it.</param>
+/// <param name="IsWhole">True if no event and no row is altered, missing, added or out of place.</param>
+/// <param name="BrokenAt">The first event that is not as it was written; null where the events are whole.</param>
+/// <param name="What">What is wrong.</param>
 /// <param name="HeadSequence">The newest event's number.</param>
 /// <param name="HeadHash">Its hash; kept elsewhere, it shows later that nobody has written the whole trail anew.</param>
-public sealed record AuditVerdict(long Events, bool IsWhole, long? BrokenAt, string? What, long HeadSequence, string HeadHash);
+public sealed record AuditVerdict(long Events, bool IsWhole, long? BrokenAt, string? What, long HeadSequence, string HeadHash)
+{
+    /// <summary>How many rows were held against the events; null where there were none to hold.</summary>
+    public long? Rows { get; init; }
+
+    /// <summary>Rows that are not as the events say, the first hundred.</summary>
+    public IReadOnlyList<RowFinding> Findings { get; init; } = [];
+
+    /// <summary>How many such rows there are.</summary>
+    public long FindingCount { get; init; }
+
+    /// <summary>Rows of finished steps that no run has recorded, and so no event vouches for yet.</summary>
+    public long Unrecorded { get; init; }
+
+    /// <summary>The event by which rows were taken in that were there before; nothing vouches for what they were until then.</summary>
+    public long? AdoptedAt { get; init; }
+
+    /// <summary>How many rows that were.</summary>
+    public long AdoptedRows { get; init; }
+}
+
+/// <summary>How far a verification has come.</summary>
+public sealed record AuditProgress(long Events, long Rows);
 
 public static class AuditVerification
 {
+    private const int ProgressEvery = 20_000;
+
     /// <summary>Follows the chain from its first event to its head.</summary>
     /// <param name="events">All events, by number.</param>
     /// <param name="head">What the end must be; null where it is not known.</param>
     /// <param name="cancel">Gives up.</param>
-    public static async Task<AuditVerdict> Verify(IAsyncEnumerable<AuditEvent> events, AuditHead? head, CancellationToken cancel)
+    /// <param name="kept">Heads that were kept elsewhere: each must be the head of some event of the chain.</param>
+    public static Task<AuditVerdict> Verify(IAsyncEnumerable<AuditEvent> events, AuditHead? head, CancellationToken cancel,
+        params SignedHead[] kept) =>
+        Follow(events, head, kept, new RowLedger(), long.MaxValue, null, cancel);
+
+    /// <summary>Follows the chain of an export, and holds rows against it.</summary>
+    /// <param name="export">The events' file.</param>
+    /// <param name="rows">The rows' file; null for none.</param>
+    /// <param name="head">What the end must be; null where it is not known.</param>
+    /// <param name="kept">Heads that were kept elsewhere.</param>
+    /// <param name="progress">Told now and then; null for nobody.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="JsonException">A line is not what an export writes.</exception>
+    public static async Task<AuditVerdict> VerifyExport(string export, string? rows, AuditHead? head, SignedHead[] kept,
+        IProgress<AuditProgress>? progress, CancellationToken cancel)
+    {
+        RowLedger ledger = new();
+        RowsHeading? heading = rows is null ? null : await AuditRows.ReadHeading(rows);
+        long ledgerEnd = heading?.Sequence ?? long.MaxValue;
+        SignedHead[] onTheWay = [.. kept, .. Head(heading)];
+        AuditVerdict verdict = await Follow(AuditBooks.ReadExport(export), head, onTheWay, ledger, ledgerEnd, progress, cancel);
+        if (!verdict.IsWhole || rows is null) return verdict;
+        return await Compare(verdict, ledger, AuditRows.Read(rows, cancel), heading!.IsPart, EventsOf, progress, cancel);
+
+        async Task<Dictionary<long, AuditEvent>> EventsOf(IReadOnlySet<long> wanted) =>
+            await AuditBooks.ReadExport(export).Where(e => wanted.Contains(e.Sequence))
+                .ToDictionaryAsync(e => e.Sequence, cancellationToken: cancel);
+    }
+
+    private static SignedHead[] Head(RowsHeading? heading) => heading is null ? []
+        : [new SignedHead(heading.Sequence, heading.Hash, heading.At)];
+
+    /// <param name="events">All events, by number.</param>
+    /// <param name="head">What the end must be.</param>
+    /// <param name="kept">What must be on the way.</param>
+    /// <param name="ledger">Is fed with the events.</param>
+    /// <param name="ledgerEnd">The last event that the ledger is fed with: rows may be of an earlier time.</param>
+    /// <param name="progress">Told now and then.</param>
+    /// <param name="cancel">Gives up.</param>
+    internal static async Task<AuditVerdict> Follow(IAsyncEnumerable<AuditEvent> events, AuditHead? head, SignedHead[] kept,
+        RowLedger ledger, long ledgerEnd, IProgress<AuditProgress>? progress, CancellationToken cancel)
     {
         long sequence = 0;
         string hash = AuditHead.Start;
+        if (kept.FirstOrDefault(k => k.Sequence == 0 && k.Hash != AuditHead.Start) is not null) return Broken(1,
+            "the head that was kept is not the beginning of any trail");
         await foreach (AuditEvent e in events.WithCancellation(cancel))
         {
             string? what = e.Sequence != sequence + 1 ? e.Sequence <= sequence ? $"event {e.Sequence} is there twice or out of place" : $"event {sequence + 1} is missing"
                 : e.PreviousHash != hash ? "it does not follow the event before it"
-                : e.ComputeHash() != e.Hash ? "its content was altered" : null;
-            if (what is not null) return new AuditVerdict(sequence, false, Math.Min(e.Sequence, sequence + 1), what, sequence, hash);
+                : e.ComputeHash() != e.Hash ? "its content was altered"
+                : null;
+            if (what is not null) return Broken(Math.Min(e.Sequence, sequence + 1), what);
+            if (Array.Find(kept, k => k.Sequence == e.Sequence && k.Hash != e.Hash) is { } other) return Broken(e.Sequence,
+                $"it is not the event that the head kept at {other.At.UtcDateTime:u} names: the trail was written anew");
             (sequence, hash) = (e.Sequence, e.Hash);
+            if (sequence <= ledgerEnd) ledger.Take(e);
+            if (sequence % ProgressEvery == 0) progress?.Report(new AuditProgress(sequence, 0));
         }
-        return head is not null && (head.Sequence != sequence || head.Hash != hash)
-            ? new AuditVerdict(sequence, false, sequence + 1, head.Sequence > sequence ? $"events {sequence + 1} to {head.Sequence} are missing" : "the head does not agree with the last event", sequence, hash)
-            : new AuditVerdict(sequence, true, null, null, sequence, hash);
+        bool isCut = head is not null && head.Sequence > sequence;
+        if (isCut) return Broken(sequence + 1, $"events {sequence + 1} to {head!.Sequence} are missing");
+        if (head is not null && (head.Sequence != sequence || head.Hash != hash)) return Broken(sequence + 1,
+            "the head does not agree with the last event");
+        if (kept.MaxBy(k => k.Sequence) is { } newest && newest.Sequence > sequence)
+            return Broken(sequence + 1, $"events {sequence + 1} to {newest.Sequence} are missing: the head kept at "
+                + $"{newest.At.UtcDateTime:u} is newer than the last event");
+        return new AuditVerdict(sequence, true, null, null, sequence, hash);
+
+        AuditVerdict Broken(long at, string what) => new(sequence, false, at, what, sequence, hash);
+    }
+
+    /// <summary>Adds to a verdict on a whole chain what the rows say.</summary>
+    internal static async Task<AuditVerdict> Compare(AuditVerdict verdict, RowLedger ledger, IAsyncEnumerable<RowValues> rows, bool isPart,
+        FetchEvents eventsOf, IProgress<AuditProgress>? progress, CancellationToken cancel)
+    {
+        if (!ledger.IsOpen) return verdict; // made before events vouched for rows, and not taken in since
+        await ledger.Check(Told(rows, verdict.Events, progress), isPart, eventsOf, cancel);
+        string others = ledger.FindingCount > 1 ? $" (and {ledger.FindingCount - 1:N0} more)" : "";
+        return verdict with
+        {
+            IsWhole = ledger.FindingCount == 0,
+            What = ledger.FindingCount == 0 ? null : $"{ledger.Findings[0]}{others}",
+            Rows = ledger.Rows,
+            Findings = ledger.Findings,
+            FindingCount = ledger.FindingCount,
+            Unrecorded = ledger.Unrecorded,
+            AdoptedAt = ledger.AdoptedAt,
+            AdoptedRows = ledger.AdoptedRows,
+        };
+    }
+
+    private static async IAsyncEnumerable<RowValues> Told(IAsyncEnumerable<RowValues> rows, long events,
+        IProgress<AuditProgress>? progress)
+    {
+        long told = 0;
+        await foreach (RowValues row in rows)
+        {
+            if (++told % ProgressEvery == 0) progress?.Report(new AuditProgress(events, told));
+            yield return row;
+        }
     }
 }

@@ -65,15 +65,29 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     {
         (DateTimeOffset when, DateTimeOffset knew) = (at.ToUniversalTime(), (known ?? time.GetUtcNow()).ToUniversalTime());
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.AliasPeriods.AsNoTracking().Where(p => p.Model == model && p.Alias == alias && p.ValidFrom <= when && (p.ValidUntil == null || p.ValidUntil > when) && p.KnownFrom <= knew && (p.KnownUntil == null || p.KnownUntil > knew))
+        AliasPeriod? period = await db.AliasPeriods.AsNoTracking().Where(p => p.Model == model && p.Alias == alias && p.ValidFrom <= when
+            && (p.ValidUntil == null || p.ValidUntil > when) && p.KnownFrom <= knew && (p.KnownUntil == null || p.KnownUntil > knew))
             .OrderByDescending(p => p.Id).FirstOrDefaultAsync(cancel);
+        if (period is not null) await Prove(db, [period], cancel);
+        return period;
     }
 
     /// <summary>All that was ever known of a model's aliases, newest first.</summary>
     public async Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.AliasPeriods.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p => p.Id).ToListAsync(cancel);
+        List<AliasPeriod> periods = await db.AliasPeriods.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p => p.Id)
+            .ToListAsync(cancel);
+        await Prove(db, periods, cancel);
+        return periods;
+    }
+
+    /// <summary>Adds to periods what vouches for each.</summary>
+    private static async Task Prove(ArmoFlowDbContext db, IReadOnlyList<AliasPeriod> periods, CancellationToken cancel)
+    {
+        IReadOnlyList<RowProof> proofs = await RowProofs.Of<AliasPeriod>(db, [.. periods.Select(p => new object[] { p.Id })], cancel);
+        foreach ((AliasPeriod period, RowProof proof) in periods.Zip(proofs)) (period.ProvedBy, period.Disagrees) = (proof.ProvedBy,
+            proof.Disagrees);
     }
 
     /// <summary>Lets an alias mean a version from now on.</summary>
@@ -97,7 +111,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         {
             open.KnownUntil = now;
             db.AliasPeriods.Add(new AliasPeriod { Model = open.Model, Alias = open.Alias, Version = open.Version, ValidFrom = open.ValidFrom, ValidUntil = now, KnownFrom = now, DecidedBy = open.DecidedBy, Reason = open.Reason, Evidence = open.Evidence });
-            await db.SaveChangesAsync(cancel); // before the new one, of which there may be one
+            await db.SaveUnbound(cancel); // before the new one, of which there may be one
         }
         List<PromotionApproval> approvals = await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias).OrderBy(a => a.At).ToListAsync(cancel);
         string[] approvedBy = [.. approvals.Where(a => a.Version == version.Version).Select(a => a.By)];

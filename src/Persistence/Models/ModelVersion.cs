@@ -1,3 +1,5 @@
+using System.ComponentModel.DataAnnotations.Schema;
+
 namespace ArmoFlow.Persistence.Models;
 
 /// <summary>What a completed run made, under its spec's name. Runs that make the same bytes share a version.</summary>
@@ -53,4 +55,14 @@ public sealed class AliasPeriod
 
     /// <summary>The gates' verdicts that the decision stood on, as JSON.</summary>
     public string Evidence { get; set; } = "[]";
+
+    /// <summary>
+    /// In an answer: the event of the audit trail that vouches for it; null where none does, or it is not what the event says.
+    /// </summary>
+    [NotMapped]
+    public long? ProvedBy { get; set; }
+
+    /// <summary>In an answer: why no event proves it; null where one does.</summary>
+    [NotMapped]
+    public string? Disagrees { get; set; }
 }

@@ -70,7 +70,7 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         {
             await FinishEarlier(db, kept, cancel);
             DateTimeOffset old = now - KeysKept;
-            await db.SubmissionKeys.Where(s => s.At < old).ExecuteDeleteAsync(cancel);
+            await ForgetKeys(db, old, cancel);
             foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, now, cancel);
         }
         return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count, keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
@@ -142,7 +142,17 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         foreach (Tombstone[] back in (await db.Tombstones.AsNoTracking().ToListAsync(cancel)).Where(t => kept.Contains(t.Sha256)).Chunk(Batch))
         {
             string[] hashes = [.. back.Select(t => t.Sha256)];
-            await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ExecuteDeleteAsync(cancel);
+            db.Tombstones.RemoveRange(await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ToListAsync(cancel));
+            await db.SaveChangesAsync(cancel);
+        }
+    }
+
+    private static async Task ForgetKeys(ArmoFlowDbContext db, DateTimeOffset before, CancellationToken cancel)
+    {
+        while (await db.SubmissionKeys.Where(s => s.At < before).Take(Batch).ToListAsync(cancel) is { Count: > 0 } old)
+        {
+            db.SubmissionKeys.RemoveRange(old);
+            await db.SaveChangesAsync(cancel);
         }
     }
 
@@ -151,6 +161,8 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         foreach (string sha256 in hashes) await artifacts.Delete(sha256, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
-        await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ExecuteUpdateAsync(set => set.SetProperty(t => t.RemovedAt, now), cancel);
+        foreach (Tombstone tombstone in await db.Tombstones.Where(t => hashes.Contains(t.Sha256))
+            .ToListAsync(cancel)) tombstone.RemovedAt = now;
+        await db.SaveChangesAsync(cancel);
     }
 }

@@ -1,9 +1,20 @@
+using ArmoFlow.Persistence.Audit;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Persistence.Steps;
 
 /// <summary>A finished step on the way from or to an artifact; Distance 0 made or used the artifact itself.</summary>
-public sealed record LineageStep(int Distance, string Key, string Step, int Version, string Parameters, string Hardware, DateTimeOffset CreatedAt, IReadOnlyList<StepArtifact> Inputs, IReadOnlyList<StepArtifact> Outputs);
+public sealed record LineageStep(int Distance, string Key, string Step, int Version, string Parameters, string Hardware,
+    DateTimeOffset CreatedAt, IReadOnlyList<StepArtifact> Inputs, IReadOnlyList<StepArtifact> Outputs)
+{
+    /// <summary>
+    /// The newest event of the audit trail that vouches for the step's rows; null where none does, or one is not what its event says.
+    /// </summary>
+    public long? ProvedBy { get; init; }
+
+    /// <summary>Why no event proves it; null where one does.</summary>
+    public string? Disagrees { get; init; }
+}
 
 /// <summary>What an artifact was made from, and what was made from it.</summary>
 public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
@@ -31,6 +42,19 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
             found.AddRange(steps.Select(s => new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt, [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])));
             front = [.. steps.SelectMany(s => s.Artifacts).Where(a => a.IsOutput != up).Select(a => a.Sha256)];
         }
-        return found;
+        return await Proved(db, found, cancel);
+    }
+
+    /// <summary>The steps with what vouches for each: its row, and those of all that it read and wrote.</summary>
+    private static async Task<IReadOnlyList<LineageStep>> Proved(ArmoFlowDbContext db, List<LineageStep> steps, CancellationToken cancel)
+    {
+        object[][] keys = [.. steps.Select(s => new object[] { s.Key })];
+        IReadOnlyList<RowProof> results = await RowProofs.Of<StepResult>(db, keys, cancel), artifacts =
+            await RowProofs.Of<StepArtifact>(db, keys, cancel);
+        return [.. steps.Select((step, i) =>
+        {
+            RowProof proof = step.Inputs.Count + step.Outputs.Count == 0 ? results[i] : RowProof.Of([results[i], artifacts[i]]);
+            return step with { ProvedBy = proof.ProvedBy, Disagrees = proof.Disagrees };
+        })];
     }
 }

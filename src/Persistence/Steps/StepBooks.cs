@@ -53,7 +53,7 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             return standing;
         }
         db.Remove(standing);
-        await db.SaveChangesAsync(cancel);
+        await db.SaveUnbound(cancel); // the removal is the trail's; what is there from now on is, once a run records it
         db.Add(result);
         return result;
     }

@@ -63,11 +63,11 @@ public sealed class Checkpoint : IDisposable
         return FileOf(name).Load(name);
     }
 
-    /// <summary>Checks that a tensor is there and has this shape, without reading it.</summary>
+    /// <summary>Checks that a float tensor is there and has this shape, without reading it.</summary>
     public void Require(string name, params long[] shape)
     {
         SafetensorsFile file = FileOf(name);
-        TensorEntry entry = file.Entry(name);
+        TensorEntry entry = file.FloatEntry(name);
         if (!entry.Shape.SequenceEqual(shape))
             throw new InvalidInputException(file.Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]", $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
     }

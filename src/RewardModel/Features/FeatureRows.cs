@@ -43,7 +43,8 @@ public sealed class SafetensorsRows : IFeatureRows
     public int Count { get; }
     public int Dimension { get; }
 
-    /// <exception cref="InvalidInputException">A file lacks the tensor, it has another rank, or the dimensions differ.</exception>
+    /// <exception cref="InvalidInputException">A file lacks the tensor, it holds whole numbers or has another rank, or the dimensions
+    /// differ.</exception>
     public SafetensorsRows(IEnumerable<SafetensorsFile> files, string tensor, int rank, int stride = 1, int offset = 0)
     {
         List<(SafetensorsFile, TensorEntry, int, float[]?)> parts = [];
@@ -54,6 +55,7 @@ public sealed class SafetensorsRows : IFeatureRows
                 throw new InvalidInputException(file.Path, $"tensor '{tensor}' of shape [{string.Join(", ", entry.Shape)}]", rank == 3 ? $"[n, {stride}, d]" : "[n, d]", "Check that this is the right features file.");
             if (parts.Count > 0 && entry.Shape[^1] != Dimension)
                 throw new InvalidInputException(file.Path, $"features of {entry.Shape[^1]} dimensions", $"{Dimension}, as in the files before", "Use features of one backbone.");
+            file.FloatEntry(tensor);
             Dimension = (int)entry.Shape[^1];
             parts.Add((file, entry, Count, entry.DType == "F32" ? null : file.LoadFloats(tensor)));
             Count += (int)entry.Shape[0];

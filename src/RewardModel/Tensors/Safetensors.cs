@@ -31,54 +31,23 @@ public sealed class SafetensorsFile : IDisposable
         Path = path;
         InputFile.Require(path, "a safetensors file", "Check the path.");
         long size = new FileInfo(path).Length;
-        if (size < 8) throw Broken($"{size} bytes", "at least an 8-byte header length");
+        if (size < sizeof(long)) throw Broken(path, $"{size} bytes", "at least an 8-byte header length");
         using (FileStream stream = File.OpenRead(path))
         {
-            Span<byte> prefix = stackalloc byte[8];
+            Span<byte> prefix = stackalloc byte[sizeof(long)];
             stream.ReadExactly(prefix);
             long length = BinaryPrimitives.ReadInt64LittleEndian(prefix);
-            if (length < 2 || length > LargestHeader || length > size - 8)
-                throw Broken($"a header of {length} bytes in a file of {size}", "a header that fits the file");
-            byte[] header = new byte[length];
-            stream.ReadExactly(header);
-            (Entries, Metadata) = ParseHeader(header, 8 + length, size);
+            if (length is < 2 or > LargestHeader || length > size - sizeof(long))
+                throw Broken(path, $"a header of {length} bytes in a file of {size}",
+                    $"a header that fits the file, of at most {LargestHeader} bytes");
+            byte[] json = new byte[length];
+            stream.ReadExactly(json);
+            SafetensorsHeader header = new(path, json, sizeof(long) + length, size - sizeof(long) - length);
+            (Entries, Metadata) = (header.Entries, header.Metadata);
         }
         if (Entries.Count == 0) return;
         _map = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
         _view = _map.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
-    }
-
-    private (Dictionary<string, TensorEntry>, Dictionary<string, string>) ParseHeader(byte[] header, long dataStart, long size)
-    {
-        Dictionary<string, TensorEntry> entries = new(StringComparer.Ordinal);
-        Dictionary<string, string> metadata = new(StringComparer.Ordinal);
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(header);
-            foreach (JsonProperty property in document.RootElement.EnumerateObject())
-            {
-                if (property.Name == "__metadata__")
-                {
-                    foreach (JsonProperty item in property.Value.EnumerateObject()) metadata[item.Name] = item.Value.GetString() ?? "";
-                    continue;
-                }
-                string dtype = property.Value.GetProperty("dtype").GetString()!;
-                long[] shape = [.. property.Value.GetProperty("shape").EnumerateArray().Select(x => x.GetInt64())];
-                long[] offsets = [.. property.Value.GetProperty("data_offsets").EnumerateArray().Select(x => x.GetInt64())];
-                TensorEntry entry = new(property.Name, dtype, shape, dataStart + offsets[0], dataStart + offsets[1]);
-                long expected = shape.Aggregate(1L, (a, b) => checked(a * b)) * DTypes.Size(dtype, path: $"{Path} tensor '{property.Name}'");
-                if (entry.Begin < dataStart || entry.End > size)
-                    throw Broken($"tensor '{property.Name}' ends at byte {entry.End} of {size}", "all of its data");
-                if (entry.End - entry.Begin != expected)
-                    throw Broken($"tensor '{property.Name}' of shape [{string.Join(", ", shape)}] {dtype} has {entry.End - entry.Begin} bytes", $"{expected}");
-                entries[property.Name] = entry;
-            }
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or IndexOutOfRangeException or FormatException or OverflowException)
-        {
-            throw Broken("a header that is not the format's JSON", "name → {dtype, shape, data_offsets}");
-        }
-        return (entries, metadata);
     }
 
     public TensorEntry Entry(string name) => Entries.TryGetValue(name, out TensorEntry? entry) ? entry
@@ -93,17 +62,35 @@ public sealed class SafetensorsFile : IDisposable
         return tensor;
     }
 
-    /// <summary>Copies a tensor out as float32 values, row-major.</summary>
+    /// <summary>A tensor that must hold floats.</summary>
+    /// <exception cref="InvalidInputException">There is none of that name, or it holds whole numbers.</exception>
+    public TensorEntry FloatEntry(string name)
+    {
+        TensorEntry entry = Entry(name);
+        return DTypes.IsFloat(entry.DType) ? entry : throw new InvalidInputException($"{Path} tensor '{name}'",
+            $"elements of type {entry.DType}", DTypes.Floats, "Convert the tensor to a float type, or check that this is the right file.");
+    }
+
+    /// <summary>Copies a float tensor out as float32 values, row-major.</summary>
+    /// <exception cref="InvalidInputException">There is none of that name, or it holds whole numbers.</exception>
     public float[] LoadFloats(string name)
     {
+        FloatEntry(name);
         using Tensor stored = Load(name);
         using Tensor converted = stored.to(ScalarType.Float32);
         return converted.data<float>().ToArray();
     }
 
     /// <summary>Copies one row (index along dimension 0) of an F32 tensor into <paramref name="into"/>.</summary>
-    public void ReadRow(TensorEntry entry, long row, Span<float> into) =>
-        ReadBytes(entry.Begin + row * into.Length * sizeof(float), MemoryMarshal.AsBytes(into));
+    /// <exception cref="ArgumentOutOfRangeException">The tensor has no such row of this length.</exception>
+    public void ReadRow(TensorEntry entry, long row, Span<float> into)
+    {
+        long begin = checked(entry.Begin + (row * into.Length * sizeof(float)));
+        bool isWithin = row >= 0 && begin + ((long)into.Length * sizeof(float)) <= entry.End;
+        if (!isWithin) throw new ArgumentOutOfRangeException(nameof(row), row,
+            $"{Path}: tensor '{entry.Name}' has no such row of {into.Length} elements");
+        ReadBytes(begin, MemoryMarshal.AsBytes(into));
+    }
 
     private unsafe void ReadBytes(long offset, Span<byte> into)
     {
@@ -114,8 +101,8 @@ public sealed class SafetensorsFile : IDisposable
         finally { _view.SafeMemoryMappedViewHandle.ReleasePointer(); }
     }
 
-    private InvalidInputException Broken(string found, string expected) =>
-        new(Path, $"not a whole safetensors file: {found}", expected, "The file is damaged or half-copied; fetch it again.");
+    internal static InvalidInputException Broken(string path, string found, string expected) =>
+        new(path, $"not a whole safetensors file: {found}", expected, "The file is damaged or half-copied; fetch it again.");
 
     public void Dispose()
     {
@@ -178,9 +165,16 @@ internal static class DTypes
         ("I64", ScalarType.Int64, 8), ("I32", ScalarType.Int32, 4), ("U8", ScalarType.Byte, 1), ("BOOL", ScalarType.Bool, 1),
     ];
 
+    /// <summary>The names of the float types, for errors.</summary>
+    public static string Floats { get; } = string.Join(", ", Known.Where(x => IsFloatingPoint(x.Type)).Select(x => x.Name));
+
+    public static bool IsFloat(string name) => Known.Any(x => x.Name == name && IsFloatingPoint(x.Type));
     public static int Size(string name, string path) => Find(name, path).Size;
     public static ScalarType ToTorch(string name) => Find(name, name).Type;
     public static string FromTorch(ScalarType type) => Known.First(x => x.Type == type).Name;
+
+    private static bool IsFloatingPoint(ScalarType type) =>
+        type is ScalarType.Float64 or ScalarType.Float32 or ScalarType.Float16 or ScalarType.BFloat16;
 
     private static (string Name, ScalarType Type, int Size) Find(string name, string place)
     {

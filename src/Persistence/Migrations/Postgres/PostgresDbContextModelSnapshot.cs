@@ -237,6 +237,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("text")
                         .HasColumnName("request_id");
 
+                    b.Property<string>("Rows")
+                        .HasColumnType("text")
+                        .HasColumnName("rows");
+
                     b.Property<string>("Subject")
                         .IsRequired()
                         .HasColumnType("text")
@@ -287,6 +291,22 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                             Hash = "0000000000000000000000000000000000000000000000000000000000000000",
                             Sequence = 0L
                         });
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Audit.AuditRow", b =>
+                {
+                    b.Property<long>("Row")
+                        .HasColumnType("bigint")
+                        .HasColumnName("row");
+
+                    b.Property<long>("Sequence")
+                        .HasColumnType("bigint")
+                        .HasColumnName("sequence");
+
+                    b.HasKey("Row", "Sequence")
+                        .HasName("pk_audit_rows");
+
+                    b.ToTable("audit_rows", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Datasets.Dataset", b =>

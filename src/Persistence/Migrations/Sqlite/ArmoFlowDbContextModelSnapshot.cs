@@ -234,6 +234,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("TEXT")
                         .HasColumnName("request_id");
 
+                    b.Property<string>("Rows")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("rows");
+
                     b.Property<string>("Subject")
                         .IsRequired()
                         .HasColumnType("TEXT")
@@ -284,6 +288,22 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                             Hash = "0000000000000000000000000000000000000000000000000000000000000000",
                             Sequence = 0L
                         });
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Audit.AuditRow", b =>
+                {
+                    b.Property<long>("Row")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("row");
+
+                    b.Property<long>("Sequence")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("sequence");
+
+                    b.HasKey("Row", "Sequence")
+                        .HasName("pk_audit_rows");
+
+                    b.ToTable("audit_rows", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Datasets.Dataset", b =>
