@@ -66,7 +66,7 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         else spec = await OpenEvaluation(db, run, spec, cancel);
         db.Runs.Add(run);
         db.RunTags.AddRange(run.Tags.Distinct().Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
-        await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId, Spec = spec }, cancel);
+        await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId }, cancel);
         return run.CorrelationId;
     }
 
@@ -110,9 +110,10 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
             _ => throw new ArgumentOutOfRangeException(nameof(action), action, "not an action"),
         };
         if (!allowed) throw new RunConflictException(before, action);
-        int attempt = await Attempt(id, cancel);
+        (int attempt, string state) = await StandOf(id, cancel);
         await Ask(id, action, before.Status, cancel);
-        return await WaitFor(id, run => run.Attempt != attempt || run.CurrentState != before.Status, cancel);
+        try { return await WaitFor(id, run => run.Attempt != attempt || run.CurrentState != state, cancel); }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested) { throw new RunUnansweredException(id, action); }
     }
 
     private async Task Ask(Guid id, string action, string status, CancellationToken cancel)
@@ -128,10 +129,11 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         });
     }
 
-    private async Task<int> Attempt(Guid id, CancellationToken cancel)
+    private async Task<(int Attempt, string State)> StandOf(Guid id, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Attempt).SingleAsync(cancel);
+        var run = await db.Runs.Where(r => r.CorrelationId == id).Select(r => new { r.Attempt, r.CurrentState }).SingleAsync(cancel);
+        return (run.Attempt, run.CurrentState);
     }
 
     private async Task<RunDocument> WaitFor(Guid id, Func<RunState, bool> condition, CancellationToken cancel)
@@ -150,6 +152,11 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
 
 /// <summary>A submission's key was given for another spec before.</summary>
 public sealed class SubmissionKeyException(string key, Guid run) : RefusedException($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.", Refusal.Conflict);
+
+/// <summary>What was asked of a run is in the books, and nobody has carried it out yet.</summary>
+public sealed class RunUnansweredException(Guid run, string action) : RefusedException(
+    $"run {run}: {action} is entered and will be carried out as soon as the broker carries messages again; it was not within half a minute. Do not ask again; see: armoflow runs show {run}.",
+    Refusal.Unavailable);
 
 /// <summary>A run cannot be changed so in its state.</summary>
 public sealed class RunConflictException(RunDocument run, string action)
