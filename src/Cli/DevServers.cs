@@ -88,6 +88,9 @@ internal sealed class DevServers(string folder)
     /// <param name="cancel">Gives up waiting.</param>
     public Task StopPostgres(string mode, CancellationToken cancel) => Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"), ["-D", Data, "-m", mode, "stop"], cancel);
 
+    /// <summary>Runs one of Postgres' own programs, as the user that Postgres runs as.</summary>
+    public Task PostgresProgram(string name, string[] arguments, CancellationToken cancel) => Run(PostgresUser, Path.Combine(PostgresBin(), name), arguments, cancel);
+
     /// <summary>RabbitMQ's own settings, all within the folder and none of the system's.</summary>
     private Dictionary<string, string> RabbitEnvironment() => new()
     {

@@ -14,7 +14,7 @@ namespace ArmoFlow.Cli;
 internal sealed class QueueDepths(Uri rabbitMq) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(15);
-    private static readonly string[] Queues = ["runs", "schedules", .. StepNames.All, ExtractShard.Queue, ScoreResponses.Queue, DatasetArrived.Queue];
+    internal static readonly string[] Queues = ["runs", "schedules", .. StepNames.All, ExtractShard.Queue, ScoreResponses.Queue, DatasetArrived.Queue];
     private readonly Meter _meter = new(Instruments.MeterName);
     private volatile IReadOnlyList<Measurement<long>> _depths = [];
 

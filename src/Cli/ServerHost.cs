@@ -50,6 +50,7 @@ internal static class ServerHost
     public static async Task RequireServers(IServiceProvider services, ServerSettings settings, CancellationToken cancel)
     {
         await RequireStore(settings, cancel);
+        services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
         await Until("Postgres", "--postgres or ARMOFLOW_POSTGRES", settings.Wait, () => RequireSchema(services, cancel), cancel);
         await services.GetRequiredService<AuditBooks>().Adopt(cancel);
         await Until("RabbitMQ", "--rabbitmq or ARMOFLOW_RABBITMQ", settings.Wait, () => RequireBroker(settings.RabbitMq, cancel), cancel);

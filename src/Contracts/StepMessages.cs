@@ -17,7 +17,12 @@ public static class StepNames
 public abstract record StepCommand
 {
     public required Guid RunId { get; init; }
-    public required RunSpec Spec { get; init; }
+
+    /// <summary>Of messages from before version 2; since then the run's row holds the spec.</summary>
+    public RunSpec? Spec { get; init; }
+
+    /// <summary>Which spec the asking is for; empty in messages from before version 2.</summary>
+    public string SpecDigest { get; init; } = "";
 
     /// <summary>The artifacts of the steps before, by name.</summary>
     public required Dictionary<string, ArtifactRef> Inputs { get; init; }

@@ -18,6 +18,7 @@ using MassTransit.Saga;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Npgsql;
 
@@ -85,7 +86,8 @@ public static class PersistenceRegistration
     private static IServiceCollection AddStore(this IServiceCollection services, string folder, long cacheBytes = long.MaxValue, ScratchSpace? scratch = null)
     {
         services.TryAddSingleton(TimeProvider.System);
-        return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes)).AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
+        return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes, s.GetService<ILogger<ArtifactStore>>()))
+           .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
             .AddSingleton<StepBooks>().AddSingleton<StepClaims>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>().AddSingleton<AlertBooks>().AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<DatasetBooks>()
             .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }

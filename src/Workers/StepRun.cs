@@ -36,7 +36,7 @@ public sealed record StepOutcome(IReadOnlyDictionary<string, ArtifactRef> Output
 }
 
 /// <summary>One slice of one step of one run: its inputs, its scratch folder, and where it tells its progress.</summary>
-public sealed class StepRun(string step, StepCommand command, StepServices services, WorkLog log, CancellationToken cancel)
+public sealed class StepRun(string step, StepCommand command, RunSpec spec, StepServices services, WorkLog log, CancellationToken cancel)
 {
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200), LogInterval = TimeSpan.FromSeconds(5);
     private long _lastProgress, _lastLogged;
@@ -45,7 +45,10 @@ public sealed class StepRun(string step, StepCommand command, StepServices servi
 
     public Guid Id => command.RunId;
     public int Attempt => command.Attempt;
-    public RunSpec Spec => command.Spec;
+    public RunSpec Spec => spec;
+
+    /// <summary>What later commands of the step name the spec by.</summary>
+    public string SpecDigest => command.SpecDigest;
     public Dictionary<string, ArtifactRef> AllInputs => command.Inputs;
     public CancellationToken Cancel => cancel;
     public StepServices Services => services;

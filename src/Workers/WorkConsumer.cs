@@ -36,12 +36,12 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
     public async Task Consume(ConsumeContext<TCommand> context)
     {
         TCommand command = context.Message;
-        if (await Services.Work.IsSuperseded(command.RunId, command.Attempt, context.CancellationToken)) return;
+        if (await Services.Work.SpecOf(command, context.CancellationToken) is not { } spec) return;
         WorkInHand work = Services.Running.Begin(command.RunId, Step, SlotOf(command), command.Attempt, context.CancellationToken);
         work.Log.Write($"{Step} of run {command.RunId}, attempt {command.Attempt}, slice {command.Slice}{(SlotOf(command) > 0 ? $", shard {SlotOf(command)}" : "")}: process {Environment.ProcessId} on {Environment.MachineName}, armoflow {Services.Worker.Version}, {ComputeType.Hardware}{(context.ReceiveContext.Redelivered ? "; delivered again: the worker before did not answer" : "")}");
         try
         {
-            await Do(context, new StepRun(Step, command, Services, work.Log, work.Stop.Token));
+            await Do(context, new StepRun(Step, command, spec, Services, work.Log, work.Stop.Token));
             work.Log.End(StepLog.Done, "this slice of work");
         }
         catch (OperationCanceledException) when (work.Stop.IsCancellationRequested)

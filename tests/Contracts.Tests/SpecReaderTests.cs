@@ -107,6 +107,30 @@ public class SpecReaderTests
     }
 
     [Fact]
+    public void A_spec_that_is_too_large_is_refused_and_told_how_to_name_many_files()
+    {
+        string files = string.Join(", ", Enumerable.Range(0, SpecReader.MostBytes / 8).Select(i => $"f{i:D6}.jsonl"));
+        string tooLong = Whole.Replace("a.jsonl.gz", files, StringComparison.Ordinal);
+        Should.Throw<SpecException>(() => SpecReader.Parse(tooLong, "spec.yaml", "/data")).Message.ShouldSatisfyAllConditions(
+            m => m.ShouldStartWith("spec.yaml: a spec of "),
+            m => m.ShouldContain($"at most {SpecReader.MostBytes:N0}"),
+            m => m.ShouldContain("dataset:NAME"));
+        string file = Path.GetTempFileName();
+        File.WriteAllText(file, tooLong);
+        Should.Throw<SpecException>(() => SpecReader.Load(file)).Message.ShouldContain("a spec of ");
+        File.Delete(file);
+    }
+
+    [Fact]
+    public void Aliases_that_stand_for_more_than_a_spec_may_hold_are_refused()
+    {
+        string items = string.Join(", ", Enumerable.Repeat("a.jsonl", 2000));
+        string sources = string.Join("\n", Enumerable.Range(0, 1000).Select(i => $"  - {{ name: s{i}, files: *all }}"));
+        string yaml = $"backbone: {{ path: b }}\ntags: &all [{items}]\nratings:\n{sources}\n";
+        Should.Throw<SpecException>(() => SpecReader.Parse(yaml, "spec.yaml", "/data")).Message.ShouldContain("values");
+    }
+
+    [Fact]
     public void The_digest_follows_the_spec_and_its_folder()
     {
         string Digest(string text, string folder) => SpecReader.Digest(SpecReader.Parse(text, "spec.yaml", folder));

@@ -74,7 +74,9 @@ public class BucketTests(BucketServer server, FaultBench bench) : IClassFixture<
         await File.WriteAllTextAsync(Path.Combine(cache, "altered"), "hullo", TestContext.Current.CancellationToken);
         await bucket.Put($"artifacts/{small.Sha256[..2]}/{small.Sha256}", Path.Combine(cache, "altered"), default);
         (await Should.ThrowAsync<ArtifactLostException>(() => other.Open(small.Sha256, default))).Message.ShouldContain("bytes have changed");
-        (await other.Has(small.Sha256, default)).ShouldBeFalse("what was altered does not count as there");
+        (await other.IsSound(small.Sha256, small.Bytes)).ShouldBeFalse("what was altered does not count as there");
+        await store.PutText("hello");
+        (await File.ReadAllTextAsync(await other.Open(small.Sha256, default), TestContext.Current.CancellationToken)).ShouldBe("hello", "a new put replaces what was altered");
         Directory.Delete(cache, recursive: true);
     }
 

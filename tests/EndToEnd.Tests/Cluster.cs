@@ -24,7 +24,9 @@ internal sealed class Cluster : IAsyncDisposable
     public List<(string Name, string Value)> Environment { get; } = [];
 
     public IReadOnlyList<Member> Members => _members;
-    public string Postgres { get; }
+
+    /// <summary>What processes that are started from now on, and the test itself, connect to.</summary>
+    public string Postgres { get; set; }
     public string Store => _store;
     public string RabbitMq { get; }
     public string VirtualHost { get; }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 
@@ -8,7 +9,8 @@ internal sealed class Proxy : IDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly CancellationTokenSource _stop = new();
-    private readonly int _target;
+    private readonly ConcurrentDictionary<TcpClient, byte> _clients = new();
+    private volatile int _target;
     private volatile bool _cut;
 
     public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
@@ -18,6 +20,13 @@ internal sealed class Proxy : IDisposable
         _target = target;
         _listener.Start();
         _ = Accept();
+    }
+
+    /// <summary>Ends every connection; new ones go elsewhere.</summary>
+    public void TurnTo(int target)
+    {
+        _target = target;
+        foreach (TcpClient client in _clients.Keys) client.Close();
     }
 
     public async Task Cut(TimeSpan duration)
@@ -45,12 +54,14 @@ internal sealed class Proxy : IDisposable
         using TcpClient server = new();
         using (client)
         {
+            _clients[client] = 0;
             try
             {
                 await server.ConnectAsync(IPAddress.Loopback, _target, _stop.Token);
                 await Task.WhenAny(Copy(client.GetStream(), server.GetStream()), Copy(server.GetStream(), client.GetStream()));
             }
-            catch (Exception e) when (e is IOException or SocketException or OperationCanceledException) { }
+            catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException or InvalidOperationException) { }
+            finally { _clients.TryRemove(client, out _); }
         }
     }
 

@@ -11,6 +11,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Sagas;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
+using MassTransit.Saga;
 using MassTransit.Testing;
 using Microsoft.Extensions.DependencyInjection;
 using Shouldly;
@@ -165,6 +166,76 @@ public sealed class RunSagaTests : IAsyncLifetime
         await Consumed<ModelEvaluated>();
         Run.CurrentState.ShouldBe("Ingesting");
         (await Harness.Published.Any<Fault>()).ShouldBeFalse();
+    }
+
+    [Theory]
+    [InlineData("Cancelled")]
+    [InlineData("Paused")]
+    [InlineData("Ingesting")]
+    [InlineData("Failed")]
+    public async Task What_is_asked_of_a_run_counts_though_it_comes_before_the_submission(string state)
+    {
+        Guid id = Enter();
+        await (state switch
+        {
+            "Cancelled" => Harness.Bus.Publish(new CancelRun(id)),
+            "Paused" => Harness.Bus.Publish(new PauseRun(id)),
+            "Ingesting" => Harness.Bus.Publish(new ResumeRun(id)),
+            _ => Harness.Bus.Publish(new MessageUnsent(id, null, "cannot be sent: too large")),
+        });
+        await Until(() => Saga.Sagas.Contains(id)!.CurrentState == state);
+        await Harness.Bus.Publish(new SubmitRun { RunId = id });
+        (await Saga.Consumed.Any<SubmitRun>(m => m.Context.Message.RunId == id)).ShouldBeTrue();
+        RunState run = Saga.Sagas.Contains(id)!;
+        run.CurrentState.ShouldBe(state);
+        Asked<IngestData>().Count(m => m.RunId == id).ShouldBe(state == "Ingesting" ? 1 : 0);
+        if (state == "Paused")
+        {
+            await Harness.Bus.Publish(new ResumeRun(id));
+            await Until(() => Asked<IngestData>().Any(m => m.RunId == id));
+            run.CurrentState.ShouldBe("Ingesting");
+        }
+        if (state == "Failed") run.Error.ShouldBe("cannot be sent: too large");
+    }
+
+    [Fact]
+    public async Task A_run_that_nobody_entered_leaves_nothing()
+    {
+        Guid id = Guid.NewGuid();
+        await Harness.Bus.Publish(new CancelRun(id));
+        await Harness.Bus.Publish(new SubmitRun { RunId = id });
+        (await Saga.Consumed.Any<CancelRun>(m => m.Context.Message.RunId == id)).ShouldBeTrue();
+        (await Saga.Consumed.Any<SubmitRun>(m => m.Context.Message.RunId == id)).ShouldBeTrue();
+        IndexedSagaDictionary<RunState> kept = _services.GetRequiredService<IndexedSagaDictionary<RunState>>();
+        await Until(() => kept[id] is null);
+        (await Harness.Published.Any<Fault>()).ShouldBeFalse();
+    }
+
+    [Fact]
+    public async Task A_message_that_can_never_be_sent_fails_its_run()
+    {
+        await Harness.Bus.Publish(new MessageUnsent(_run, Run.Attempt - 1, "of an earlier asking"));
+        await Harness.Bus.Publish(new MessageUnsent(_run, Run.Attempt, "IngestData cannot be sent: it is too large"));
+        await Reach(s => s.Failed);
+        Run.Error.ShouldBe("IngestData cannot be sent: it is too large");
+    }
+
+    [Fact]
+    public void Commands_name_the_spec_and_do_not_carry_it()
+    {
+        IngestData command = Asked<IngestData>().Single();
+        command.Spec.ShouldBeNull();
+        command.SpecDigest.ShouldBe(Run.SpecDigest);
+        command.SpecDigest.Length.ShouldBe(64);
+    }
+
+    /// <summary>As the submission leaves a run, whose message is still to be sent.</summary>
+    private Guid Enter()
+    {
+        RunState run = new() { CorrelationId = Guid.NewGuid() };
+        run.Open(new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] }, DateTimeOffset.UtcNow);
+        _services.GetRequiredService<IndexedSagaDictionary<RunState>>().Add(new SagaInstance<RunState>(run));
+        return run.CorrelationId;
     }
 
     private RunState Run => Saga.Sagas.Contains(_run)!;

@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
@@ -16,6 +18,7 @@ namespace ArmoFlow.Persistence.Tests;
 public sealed class OutboxTests : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-outbox-").FullName;
+    private const string TooLarge = "too large";
     private readonly Notes _notes = new();
     private IHost _host = null!;
 
@@ -23,8 +26,34 @@ public sealed class OutboxTests : IAsyncLifetime
 
     public sealed record Done(string Name);
 
+    /// <summary>A message about a run.</summary>
+    public sealed record Said(Guid RunId, string Name);
+
+    /// <summary>Another, which the broker may refuse.</summary>
+    public sealed record Refused(Guid RunId, string Name);
+
+    public sealed class SaidConsumer(Notes notes) : IConsumer<Said>, IConsumer<Refused>, IConsumer<MessageUnsent>
+    {
+        public Task Consume(ConsumeContext<Said> context) => notes.Hear(context.Message.Name);
+
+        public Task Consume(ConsumeContext<Refused> context) => notes.Hear(context.Message.Name);
+
+        public Task Consume(ConsumeContext<MessageUnsent> context) => notes.Hear($"unsent {context.Message.RunId}: {context.Message.Reason}");
+    }
+
     public sealed class Notes
     {
+        public ConcurrentQueue<string> Heard { get; } = [];
+
+        /// <summary>Stands for a broker that does not take one kind of message.</summary>
+        public volatile bool RefusesSome;
+
+        public Task Hear(string name)
+        {
+            Heard.Enqueue(name);
+            return Task.CompletedTask;
+        }
+
         public List<System.Diagnostics.ActivityTraceId> Traces { get; } = [];
         public List<string> Done { get; } = [];
         public int Tries { get; set; }
@@ -38,6 +67,7 @@ public sealed class OutboxTests : IAsyncLifetime
             notes.Tries++;
             BooksTransaction transaction = context.GetPayload<BooksTransaction>();
             await context.Publish(new Done(context.Message.Name));
+            if (context.Message.Name.StartsWith(TooLarge, StringComparison.Ordinal)) await context.Publish(new Said(Guid.Empty, new string('x', MessageBounds.MostBytes)));
             if (!await transaction.TryBegin(context.CancellationToken)) return;
             transaction.Books.Settings.Add(new Setting { Key = context.Message.Name, Value = "done" });
             await transaction.Books.SaveChangesAsync(context.CancellationToken);
@@ -76,7 +106,15 @@ public sealed class OutboxTests : IAsyncLifetime
             bus.UseBooks();
             bus.AddConsumer<OrderConsumer, OrderDefinition>();
             bus.AddConsumer<DoneConsumer>();
-            bus.UsingInMemory((context, transport) => transport.ConfigureEndpoints(context));
+            bus.AddConsumer<SaidConsumer>();
+            bus.UsingInMemory((context, transport) =>
+            {
+                transport.ConfigureSend(pipe => pipe.UseExecute(sent =>
+                {
+                    if (_notes.RefusesSome && sent.DestinationAddress!.ToString().Contains(nameof(Refused), StringComparison.Ordinal)) throw new IOException("not now");
+                }));
+                transport.ConfigureEndpoints(context);
+            });
         });
         _host = builder.Build();
         await using (ArmoFlowDbContext db = await Context()) await db.Database.MigrateAsync();
@@ -217,6 +255,106 @@ public sealed class OutboxTests : IAsyncLifetime
         });
         await Eventually(() => _notes.Done.Contains("orphan"));
         await upkeep.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task A_message_that_the_broker_does_not_take_now_holds_up_its_own_run_and_no_other()
+    {
+        Guid run = Guid.NewGuid(), other = Guid.NewGuid();
+        _notes.RefusesSome = true;
+        await Save(new Refused(run, "first"), new Said(other, "another run's"));
+        await Save(new Said(run, "second"));
+        await Eventually(() => _notes.Heard.Count == 1);
+        await EventuallyAsync(async () =>
+        {
+            await using ArmoFlowDbContext db = await Context();
+            return await db.OutboxStates.CountAsync(TestContext.Current.CancellationToken) == 2;
+        });
+        _notes.Heard.ShouldBe(["another run's"]);
+        _notes.RefusesSome = false;
+        await EventuallyAsync(async () =>
+        {
+            _host.Services.GetRequiredService<OutboxSignal>().Raise();
+            return await Task.FromResult(_notes.Heard.Count == 3);
+        });
+        _notes.Heard.ShouldBe(["another run's", "first", "second"]);
+    }
+
+    [Fact]
+    public async Task What_can_never_be_sent_is_set_aside_and_its_run_is_told_and_others_go_on()
+    {
+        Guid large = Guid.NewGuid(), lost = Guid.NewGuid(), other = Guid.NewGuid();
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            Leave(db, large, new Uri("queue:Said"), new string('x', MessageBounds.MostBytes));
+            Leave(db, lost, new Uri("ftp://nowhere/Said"), "no such address");
+            await db.SaveChangesAsync(TestContext.Current.CancellationToken);
+        }
+        await Save(new Said(other, "goes on"));
+        await Eventually(() => _notes.Heard.Count == 3);
+        _notes.Heard.ShouldContain("goes on");
+        _notes.Heard.Single(h => h.StartsWith($"unsent {large}", StringComparison.Ordinal)).ShouldContain("expected at most");
+        _notes.Heard.ShouldContain(h => h.StartsWith($"unsent {lost}", StringComparison.Ordinal));
+        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
+        (await books.Groups(default)).Count.ShouldBe(2);
+        FaultGroup cut = (await books.Groups(default)).Single(g => g.Reason.Contains("expected at most", StringComparison.Ordinal));
+        (await books.Find(cut.Fingerprint, default)).Single().Body.Length.ShouldBeLessThan(FaultRow.LongestBody);
+        (await Should.ThrowAsync<WornOutException>(() => books.Decide(cut.Fingerprint, redeliver: true, default))).Message.ShouldContain("Archive it");
+        await EventuallyAsync(async () =>
+        {
+            await using ArmoFlowDbContext db = await Context();
+            return !await db.OutboxMessages.AnyAsync(TestContext.Current.CancellationToken) && !await db.OutboxStates.AnyAsync(TestContext.Current.CancellationToken);
+        });
+    }
+
+    [Fact]
+    public async Task A_consumers_message_that_is_too_large_is_set_aside_with_its_effects_entered()
+    {
+        await Send(new Order(TooLarge, false, false));
+        await Eventually(() => _notes.Done.Count == 1 && _notes.Heard.Count == 1);
+        _notes.Heard.Single().ShouldStartWith($"unsent {Guid.Empty}: Said: the message has");
+        (await _host.Services.GetRequiredService<FaultBooks>().Groups(default)).Single().Reason.ShouldContain("cannot be sent");
+        await using ArmoFlowDbContext db = await Context();
+        (await db.Settings.CountAsync(s => s.Key == TooLarge, TestContext.Current.CancellationToken)).ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task A_callers_message_that_is_too_large_is_refused_and_nothing_is_entered()
+    {
+        await using ArmoFlowDbContext db = await Context();
+        BusOutbox outbox = _host.Services.GetRequiredService<BusOutbox>();
+        await Should.ThrowAsync<MessageTooLargeException>(() => outbox.Save(db, new Said(Guid.NewGuid(), new string('x', MessageBounds.MostBytes)), default));
+        (await db.OutboxStates.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+    }
+
+    /// <summary>In one commit, so that one batch takes them.</summary>
+    private async Task Save(params object[] messages)
+    {
+        await using ArmoFlowDbContext db = await Context();
+        IBus bus = _host.Services.GetRequiredService<IBus>();
+        foreach (object message in messages)
+        {
+            if (message is Said said) await BusOutbox.Enter(bus, db, said, default);
+            else await BusOutbox.Enter(bus, db, (Refused)message, default);
+        }
+        await db.SaveChangesAsync();
+        _host.Services.GetRequiredService<OutboxSignal>().Raise();
+    }
+
+    private static void Leave(ArmoFlowDbContext db, Guid run, Uri address, string name)
+    {
+        OutboxState state = new() { OutboxId = NewId.NextGuid(), LockId = run, Created = DateTime.UtcNow };
+        db.OutboxStates.Add(state);
+        db.OutboxMessages.Add(new OutboxMessage
+        {
+            OutboxId = state.OutboxId,
+            MessageId = NewId.NextGuid(),
+            SentTime = DateTime.UtcNow,
+            DestinationAddress = address,
+            ContentType = "application/vnd.masstransit+json",
+            MessageType = MessageUrn.ForTypeString<Said>(),
+            Body = $$"""{"messageId":"{{NewId.NextGuid()}}","messageType":["{{MessageUrn.ForTypeString<Said>()}}"],"message":{"runId":"{{run}}","name":"{{name}}"} }""",
+        });
     }
 
     public sealed record UnknownOrder(int Number);

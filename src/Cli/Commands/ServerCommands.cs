@@ -4,11 +4,13 @@ using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Workers;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Cli.Commands;
 
@@ -28,7 +30,9 @@ internal static class ServerCommands
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
-            builder.Services.AddOrchestrator().AddHostedService(_ => new QueueDepths(ServerHost.Address(settings.RabbitMq))).AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
+            builder.Services.AddOrchestrator().AddHostedService(_ => new QueueDepths(ServerHost.Address(settings.RabbitMq)))
+                .AddHostedService(s => new ErrorQueues(ServerHost.Address(settings.RabbitMq), s.GetRequiredService<FaultKeeper>(), s.GetRequiredService<ILogger<ErrorQueues>>()))
+                .AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             await ServerHost.RequireServers(app.Services, settings, cancel);
             app.MapRunsApi();

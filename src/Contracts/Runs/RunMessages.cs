@@ -2,10 +2,13 @@ using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Contracts.Runs;
 
+/// <summary>Starts a run that the books hold.</summary>
 public sealed record SubmitRun
 {
     public required Guid RunId { get; init; }
-    public required RunSpec Spec { get; init; }
+
+    /// <summary>Of messages from before version 2; the run's row holds it.</summary>
+    public RunSpec? Spec { get; init; }
 }
 
 public sealed record CancelRun(Guid RunId);
@@ -28,6 +31,12 @@ public sealed record WorkLost
     public required int Attempt { get; init; }
     public required string Reason { get; init; }
 }
+
+/// <summary>A message of a run can never be sent, so that nobody would hear of it again.</summary>
+/// <param name="RunId">The run.</param>
+/// <param name="Attempt">The asking that it belonged to; null for what belongs to the run as a whole.</param>
+/// <param name="Reason">Why, for a reader.</param>
+public sealed record MessageUnsent(Guid RunId, int? Attempt, string Reason);
 
 /// <summary>A step or the whole run has taken longer than its spec allows.</summary>
 public sealed record RunTimedOut(Guid RunId, int Attempt);

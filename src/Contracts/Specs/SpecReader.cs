@@ -9,6 +9,11 @@ namespace ArmoFlow.Contracts.Specs;
 /// <summary>Reads a run's spec from YAML (or JSON, which YAML contains), and refuses unknown keys and impossible values.</summary>
 public static class SpecReader
 {
+    /// <summary>The longest text that is read as a spec.</summary>
+    public const int MostBytes = 1 << 20;
+
+    private const int MostNodes = 200_000; // a mapping that is named and used again counts each time
+    private const int MostLevels = 32; // or a mapping that contains itself would have no end
     private const double StrayPreferences = 0.01;
     private static readonly string[] SourceKeys = ["name", "files", "format", "maxDroppedShare", "ignore", "columns"];
 
@@ -18,6 +23,8 @@ public static class SpecReader
         if (Directory.Exists(path)) path = Path.Combine(path, "spec.yaml");
         if (RegularFile.OtherKind(path) is { } kind) throw new SpecException(path, kind, "a spec (YAML), in a regular file", "Write the spec to a file and name that.");
         if (!File.Exists(path)) throw new SpecException(path, "no such file", "a spec (YAML)", "Check the path, or write a sample project with: armoflow init DIR.");
+        long bytes = new FileInfo(path).Length;
+        if (bytes > MostBytes) throw TooLarge(Path.GetFileName(path), bytes);
         return Parse(File.ReadAllText(path), Path.GetFileName(path), Path.GetDirectoryName(Path.GetFullPath(path))!);
     }
 
@@ -27,11 +34,15 @@ public static class SpecReader
     /// <exception cref="SpecException">The text is not a spec.</exception>
     public static RunSpec Parse(string yaml, string file, string folder)
     {
+        if (Encoding.UTF8.GetByteCount(yaml) is var bytes && bytes > MostBytes) throw TooLarge(file, bytes);
         YamlStream stream = [];
         try { stream.Load(new StringReader(yaml)); }
         catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}", "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
         catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
+        int left = MostNodes;
+        if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left))
+            throw new SpecException(file, $"more than {MostNodes:N0} values, or more than {MostLevels} levels", "fewer", ManyFiles);
         SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain", "model", "alerts");
         string? model = root.OptionalText("model");
         if (model is not null) CheckEvaluation(root);
@@ -64,6 +75,33 @@ public static class SpecReader
         };
         Check(spec, root);
         return spec;
+    }
+
+    private const string ManyFiles = "Name many files by a pattern (files: [data/*.jsonl]) or as a data set (files: [dataset:NAME]).";
+
+    private static SpecException TooLarge(string file, long bytes) => new(file, $"a spec of {bytes:N0} bytes", $"at most {MostBytes:N0}", ManyFiles);
+
+    /// <summary>Counts what the text stands for, aliases written out.</summary>
+    private static bool Fits(YamlNode node, int levels, ref int left)
+    {
+        if (--left < 0 || levels == 0) return false;
+        switch (node)
+        {
+            case YamlSequenceNode list:
+                foreach (YamlNode item in list)
+                {
+                    if (!Fits(item, levels - 1, ref left)) return false;
+                }
+                return true;
+            case YamlMappingNode mapping:
+                foreach ((YamlNode key, YamlNode value) in mapping)
+                {
+                    if (!Fits(key, levels - 1, ref left) || !Fits(value, levels - 1, ref left)) return false;
+                }
+                return true;
+            default:
+                return true;
+        }
     }
 
     /// <summary>Identity of a spec: equal for the same spec at the same place.</summary>

@@ -1,5 +1,6 @@
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Outbox;
 using MassTransit;
 using Microsoft.AspNetCore.Diagnostics;
 using Microsoft.AspNetCore.Http;
@@ -27,6 +28,8 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
         RequestFaultException or RequestTimeoutException => Problem(StatusCodes.Status503ServiceUnavailable, "The workers could not do it.",
             $"{(exception as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time"}. See the workers' output, and: armoflow runs workers."),
         BadHttpRequestException bad => Problem(bad.StatusCode, "The request cannot be read.", bad.Message),
+        _ when BooksFault.IsTransient(exception) => Problem(StatusCodes.Status503ServiceUnavailable, "A server is away.",
+            "The books cannot be written just now: the database restarts, or its standby takes over. Ask again in a moment."),
         _ => null,
     };
 

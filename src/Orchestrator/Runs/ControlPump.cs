@@ -20,7 +20,7 @@ public sealed class ControlPump(IDbContextFactory<ArmoFlowDbContext> contexts, R
             foreach (ControlRequest request in await db.ControlRequests.Where(c => !c.Done).OrderBy(c => c.Id).ToListAsync(stoppingToken))
             {
                 try { await runs.Control(request.RunId, request.Action, stoppingToken); }
-                catch (RunConflictException e) { log.LogWarning("{Message}", e.Message); }
+                catch (RefusedException e) { log.LogWarning("{Message}", e.Message); }
                 request.Done = true;
                 await db.SaveChangesAsync(stoppingToken);
             }

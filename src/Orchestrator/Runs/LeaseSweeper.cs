@@ -98,7 +98,7 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         {
             _unheld.Remove((run, attempt));
             log.LogWarning("run {Run}: nobody works on it and no message asks for its step; asking again", run);
-            if (state == RunState.Submitted) await SubmitAgain(db, run, cancel);
+            if (state == RunState.Submitted) await Tell(new SubmitRun { RunId = run }, cancel);
             else await Tell(new WorkLost { RunId = run, Attempt = attempt, Reason = "nobody held the step, and no message asked for it" }, cancel);
         }
     }
@@ -120,12 +120,6 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
             .Take(MostUnheld)
             .ToListAsync(cancel);
         return [.. runs.Select(r => (r.CorrelationId, r.Attempt, r.CurrentState))];
-    }
-
-    private async Task SubmitAgain(ArmoFlowDbContext db, Guid run, CancellationToken cancel)
-    {
-        RunState submitted = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == run, cancel);
-        await Tell(new SubmitRun { RunId = run, Spec = submitted.Spec }, cancel);
     }
 
     private async Task Tell<T>(T message, CancellationToken cancel) where T : class

@@ -71,7 +71,7 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         else spec = await OpenEvaluation(db, run, spec, cancel);
         db.Runs.Add(run);
         db.RunTags.AddRange(run.Tags.Distinct().Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
-        await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId, Spec = spec }, cancel);
+        await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId }, cancel);
         return run.CorrelationId;
     }
 

@@ -28,6 +28,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     public Event<WorkLost> WorkLost { get; private set; } = null!;
     public Event<ArtifactLost> ArtifactLost { get; private set; } = null!;
     public Event<StepReleased> StepReleased { get; private set; } = null!;
+    public Event<MessageUnsent> MessageUnsent { get; private set; } = null!;
     public Event<RunTimedOut> TimedOut { get; private set; } = null!;
     public Event<CancelRun> CancelRequested { get; private set; } = null!;
     public Event<PauseRun> PauseRequested { get; private set; } = null!;
@@ -59,6 +60,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         Event(() => WorkLost, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => ArtifactLost, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => StepReleased, x => x.CorrelateById(context => context.Message.RunId));
+        Event(() => MessageUnsent, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => TimedOut, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId));
         Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId));
@@ -67,10 +69,30 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
         OnUnhandledEvent(context => context.Ignore());
 
         Initially(
-            When(RunSubmitted)
+            When(RunSubmitted, context => context.Saga.IsEntered || context.Message.Spec is not null)
                 .OpenBooks(time)
                 .SendStep(StepNames.Ingestion, time)
-                .TransitionTo(Ingesting));
+                .TransitionTo(Ingesting),
+            // What is asked of a run may overtake its submission, which then finds the run at rest or at work and is ignored.
+            When(CancelRequested, context => context.Saga.IsEntered)
+                .StopWork("Cancelled", time)
+                .EndIn(Cancelled, time),
+            When(PauseRequested, context => context.Saga.IsEntered)
+                .StopWork("Paused", time)
+                .TransitionTo(Paused),
+            When(ResumeRequested, context => context.Saga.IsEntered)
+                .GoOn(this, time),
+            When(MessageUnsent, context => context.Saga.IsEntered)
+                .Fail(context => context.Message.Reason, time)
+                .EndIn(Failed, time),
+            // A run that nobody entered leaves nothing.
+            When(RunSubmitted, context => !context.Saga.IsEntered && context.Message.Spec is null).Finalize(),
+            When(CancelRequested, context => !context.Saga.IsEntered).Finalize(),
+            When(PauseRequested, context => !context.Saga.IsEntered).Finalize(),
+            When(ResumeRequested, context => !context.Saga.IsEntered).Finalize(),
+            When(MessageUnsent, context => !context.Saga.IsEntered).Finalize());
+
+        SetCompletedWhenFinalized();
 
         During(Ingesting,
             When(DataIngested, IsCurrent)
@@ -129,6 +151,10 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
                 .EndIn(Failed, time),
             When(StepReleased, context => context.Message.Attempt == context.Saga.Attempt)
                 .GoOn(this, time),
+            When(MessageUnsent, context => context.Message.Attempt is not { } attempt || attempt == context.Saga.Attempt)
+                .Fail(context => context.Message.Reason, time)
+                .TellWorkers()
+                .EndIn(Failed, time),
             When(PauseRequested)
                 .StopWork("Paused", time)
                 .ReleaseClaims()

@@ -23,7 +23,7 @@ internal static class RunSagaActivities
     /// <summary>The submission has entered the run already; a message that came without one enters it here.</summary>
     public static EventActivityBinder<RunState, SubmitRun> OpenBooks(this EventActivityBinder<RunState, SubmitRun> binder, TimeProvider time) => binder.Then(context =>
     {
-        if (context.Saga.Steps.Count == 0) context.Saga.Open(context.Message.Spec, time.GetUtcNow());
+        if (!context.Saga.IsEntered) context.Saga.Open(context.Message.Spec!, time.GetUtcNow());
     });
 
     public static EventActivityBinder<RunState, T> SendStep<T>(this EventActivityBinder<RunState, T> binder, string step, TimeProvider time)
@@ -149,12 +149,12 @@ internal static class RunSagaActivities
         Dictionary<string, ArtifactRef> inputs = new(run.Artifacts);
         return step switch
         {
-            StepNames.Ingestion => new IngestData { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Features => new ExtractFeatures { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Regression => new FitRegression { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Decorrelation => new FitDecorrelation { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Gating => new TrainGating { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
-            _ => new EvaluateModel { RunId = run.CorrelationId, Spec = run.Spec, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Ingestion => new IngestData { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Features => new ExtractFeatures { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Regression => new FitRegression { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Decorrelation => new FitDecorrelation { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Gating => new TrainGating { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            _ => new EvaluateModel { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
         };
     }
 }

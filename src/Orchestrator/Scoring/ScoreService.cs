@@ -53,7 +53,7 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
         if (run.CurrentState != "Completed") throw new RegistryException($"run {id} is {run.CurrentState}; expected a completed one.");
-        return _runs[id] = new ScoreResponses { Spec = run.Spec, Artifacts = run.Artifacts, Items = [] };
+        return _runs[id] = new ScoreResponses { Spec = run.Spec with { Forgotten = null }, Artifacts = run.Artifacts, Items = [] };
     }
 
     private async Task RequireWorker(CancellationToken cancel)

@@ -38,13 +38,18 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     /// <param name="which">A group's fingerprint, a fault's number, or 'all'.</param>
     /// <param name="redeliver">True to send again, false to archive.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <exception cref="WornOutException">One of them has come back too often to be sent again.</exception>
+    /// <exception cref="WornOutException">One of them cannot be sent again.</exception>
     public async Task<int> Decide(string which, bool redeliver, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<FaultRow> faults = await Chosen(db.Faults, which).Where(f => f.Status == "Open").ToListAsync(cancel);
         if (redeliver && faults.Find(f => f.Redeliveries >= MostRedeliveries) is { } worn)
             throw new WornOutException($"fault {worn.Id}: redelivered {worn.Redeliveries} times already; expected at most {MostRedeliveries}. Mend the cause ({worn.Reason}), then archive it and retry its run.");
+        if (redeliver && faults.Find(f => f.IsCutShort || f.Reason.StartsWith(FaultRow.Unsendable, StringComparison.Ordinal)) is { } vain)
+        {
+            string found = vain.IsCutShort ? $"the message was too long to be kept (more than {FaultRow.LongestBody:N0} characters)" : vain.Reason;
+            throw new WornOutException($"fault {vain.Id}: {found}; expected one that can be sent again. Archive it, and retry its run.");
+        }
         OutboxState? outbox = redeliver && faults.Count > 0 ? new OutboxState { OutboxId = NewId.NextGuid(), Created = DateTime.UtcNow } : null;
         if (outbox is not null) db.OutboxStates.Add(outbox);
         foreach (FaultRow fault in faults)
@@ -61,5 +66,5 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         : long.TryParse(which, out long id) && which.Length < 12 ? faults.Where(f => f.Id == id) : faults.Where(f => f.Fingerprint == which);
 }
 
-/// <summary>A message that has come back too often to be sent again.</summary>
+/// <summary>A message that cannot be sent again: it has come back too often, or was too long to be kept.</summary>
 public sealed class WornOutException(string message) : RefusedException(message, Refusal.Conflict);

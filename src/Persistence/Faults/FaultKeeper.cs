@@ -16,8 +16,6 @@ namespace ArmoFlow.Persistence.Faults;
 /// </summary>
 public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> contexts, ILogger<FaultKeeper> log)
 {
-    private const int LongestStack = 4000;
-
     public void Attach(IReceiveEndpointConfigurator endpoint)
     {
         endpoint.ConfigureError(pipe =>
@@ -45,30 +43,31 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         SentTime = DateTime.UtcNow,
     });
 
+    /// <summary>Enters what lay in one of the transport's own error queues; what is in the books already is not entered twice.</summary>
+    /// <param name="queue">The queue that the message was of.</param>
+    /// <param name="messageId">The message's id, where it has one.</param>
+    /// <param name="contentType">Of the body.</param>
+    /// <param name="body">The message.</param>
+    /// <param name="reason">Why it was set aside, as the transport has it.</param>
+    /// <param name="stack">Where it failed.</param>
+    /// <param name="cancel">Gives up.</param>
+    public async Task Collect(string queue, Guid? messageId, string? contentType, string body, string reason, string? stack, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == "Open", cancel)) return;
+        await Enter(db, FaultRow.Of(queue, messageId, TypeOf(body) ?? "unknown", contentType ?? Json, body, reason, stack), cancel);
+    }
+
+    private static string Json => SystemTextJsonMessageSerializer.JsonContentType.ToString();
+
     private async Task<bool> Keep(ReceiveContext context, string reason, string? stack)
     {
         try
         {
-            string queue = context.InputAddress.AbsolutePath.Split('/')[^1], body = Encoding.UTF8.GetString(context.Body.GetBytes()), type = TypeOf(context, body);
-            Guid? id = context.GetMessageId();
+            string queue = context.InputAddress.AbsolutePath.Split('/')[^1], body = Encoding.UTF8.GetString(context.Body.GetBytes());
+            string type = TypeOf(body) ?? context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(CancellationToken.None);
-            db.Faults.Add(new FaultRow
-            {
-                Fingerprint = Fingerprint(queue, type, reason),
-                Queue = queue,
-                MessageId = id,
-                MessageType = type,
-                ContentType = context.ContentType?.ToString() ?? SystemTextJsonMessageSerializer.JsonContentType.ToString(),
-                Body = body,
-                Reason = reason,
-                StackTrace = stack is { Length: > LongestStack } ? stack[..LongestStack] : stack,
-                Machine = Environment.MachineName,
-                FaultedAt = DateTimeOffset.UtcNow,
-                Redeliveries = id is null ? 0 : await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered"),
-            });
-            await db.SaveChangesAsync(CancellationToken.None);
-            Instruments.Faults.Add(1, Instruments.Tag("queue", queue));
-            log.LogError("set aside from queue {Queue}: {Reason} (see: armoflow runs faults)", queue, reason);
+            await Enter(db, FaultRow.Of(queue, context.GetMessageId(), type, context.ContentType?.ToString() ?? Json, body, reason, stack), CancellationToken.None);
             return true;
         }
         catch (Exception e) when (e is DbUpdateException or System.Data.Common.DbException or InvalidOperationException)
@@ -78,10 +77,19 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         }
     }
 
+    private async Task Enter(ArmoFlowDbContext db, FaultRow fault, CancellationToken cancel)
+    {
+        if (fault.MessageId is { } id) fault.Redeliveries = await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered", cancel);
+        db.Faults.Add(fault);
+        await db.SaveChangesAsync(cancel);
+        Instruments.Faults.Add(1, Instruments.Tag("queue", fault.Queue));
+        log.LogError("set aside from queue {Queue}: {Reason} (see: armoflow runs faults)", fault.Queue, fault.Reason);
+    }
+
     public static string Fingerprint(string queue, string type, string reason) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes($"{queue}\n{type}\n{Changing().Replace(reason, "#")}")))[..12];
 
-    private static string TypeOf(ReceiveContext context, string body)
+    private static string? TypeOf(string body)
     {
         try
         {
@@ -89,7 +97,7 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
             if (envelope.RootElement.TryGetProperty("messageType", out JsonElement types) && types.EnumerateArray().FirstOrDefault().GetString() is { } type) return type;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException) { } // it is no message of ours
-        return context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
+        return null;
     }
 
     [GeneratedRegex("[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,}|[0-9]+")]

@@ -3,6 +3,17 @@ namespace ArmoFlow.Persistence.Faults;
 /// <summary>A message that could not be dealt with, kept with the reason until somebody decides: Open, Redelivered or Archived.</summary>
 public sealed class FaultRow
 {
+    /// <summary>The longest body that is kept whole, in characters; and the longest reason.</summary>
+    public const int LongestBody = 1 << 20, LongestReason = 4000;
+
+    private const int LongestStack = 4000;
+
+    /// <summary>How the reason of a message begins that no broker would take.</summary>
+    public const string Unsendable = "cannot be sent: ";
+
+    /// <summary>In the place of the content type: the body was too long to keep and cannot be sent again.</summary>
+    public const string CutShort = "text/x-cut-short";
+
     public long Id { get; set; }
 
     /// <summary>Equal for faults of one kind: same queue, message type and error, numbers and ids aside.</summary>
@@ -20,8 +31,36 @@ public sealed class FaultRow
 
     /// <summary>How often this message was redelivered and came back.</summary>
     public int Redeliveries { get; set; }
+    public bool IsCutShort => ContentType == CutShort;
     public DateTimeOffset? DecidedAt { get; set; }
     public string? DecidedBy { get; set; }
+
+    /// <summary>A message as it is set aside, its texts bounded.</summary>
+    public static FaultRow Of(string queue, Guid? messageId, string messageType, string contentType, string body, string reason, string? stack)
+    {
+        bool isLong = body.Length > LongestBody;
+        return new FaultRow
+        {
+            Fingerprint = FaultKeeper.Fingerprint(queue, messageType, Cut(reason, LongestReason)),
+            Queue = queue,
+            MessageId = messageId,
+            MessageType = Cut(messageType, LongestReason),
+            ContentType = isLong ? CutShort : contentType,
+            Body = isLong ? $"{Cut(body, LongestReason)}\n(cut short: the message has {body.Length:N0} characters; it cannot be sent again)" : Whole(body),
+            Reason = Cut(reason, LongestReason),
+            StackTrace = stack is null ? null : Cut(stack, LongestStack),
+            Machine = Environment.MachineName,
+            FaultedAt = DateTimeOffset.UtcNow,
+        };
+    }
+
+    private static string Whole(string text) => text.Replace("\0", "", StringComparison.Ordinal); // Postgres takes none
+
+    private static string Cut(string text, int longest)
+    {
+        text = Whole(text);
+        return text.Length > longest ? text[..longest] + "…" : text;
+    }
 }
 
 /// <summary>Faults of one kind.</summary>

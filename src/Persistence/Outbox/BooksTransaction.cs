@@ -1,4 +1,5 @@
 using System.Data;
+using ArmoFlow.Persistence.Faults;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
@@ -21,6 +22,9 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
     /// <summary>What the consumer has sent; entered with its effects, and on the wire once these are committed.</summary>
     internal List<OutboxMessage> Messages { get; } = [];
 
+    /// <summary>What the consumer has sent and nobody would ever take; entered with its effects.</summary>
+    internal List<FaultRow> SetAside { get; } = [];
+
     /// <summary>What is to be done once the effects are in the books; its loss harms nothing.</summary>
     public Func<Task>? AfterCommit { get; set; }
 
@@ -31,7 +35,11 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
     /// <summary>Takes back everything that was entered and is still to be sent, so that only what follows is.</summary>
     public async Task StartOver()
     {
-        lock (Messages) Messages.Clear();
+        lock (Messages)
+        {
+            Messages.Clear();
+            SetAside.Clear();
+        }
         AfterCommit = null;
         _inboxId = 0;
         await DisposeAsync();
@@ -54,6 +62,7 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
     public async Task Commit(CancellationToken cancel)
     {
         foreach (OutboxMessage message in Messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
+        Books.Faults.AddRange(SetAside);
         Books.OutboxMessages.AddRange(Messages);
         await Books.SaveChangesAsync(cancel);
         _sent = [.. Messages.Select(m => m.SequenceNumber)];

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Threading.Channels;
 using MassTransit;
 using MassTransit.Middleware;
@@ -33,14 +34,28 @@ public sealed class OutboxSignal : Signal
 /// <summary>Commits changes outside a consumer, such as the API's, together with the messages that they cause.</summary>
 public sealed class BusOutbox(IBus bus, OutboxSignal signal)
 {
+    /// <exception cref="MessageTooLargeException">No broker would take the message; nothing is entered.</exception>
     public async Task Save<T>(ArmoFlowDbContext db, T message, CancellationToken cancel) where T : class
     {
-        OutboxState state = new() { OutboxId = NewId.NextGuid(), Created = DateTime.UtcNow };
-        db.OutboxStates.Add(state);
-        await new OutboxSendEndpoint(new Rows(db, state.OutboxId), await bus.GetPublishSendEndpoint<T>()).Send(message, cancel);
+        await Enter(bus, db, message, cancel);
         await db.SaveChangesAsync(cancel);
         signal.Raise();
         if (db.Database.IsNpgsql()) await db.Database.ExecuteSqlRawAsync($"notify {OutboxSignal.PostgresChannel}", cancel);
+    }
+
+    /// <summary>Adds a message to the caller's changes; it is sent once these are committed and somebody raises the signal.</summary>
+    public static async Task Enter<T>(IBus bus, ArmoFlowDbContext db, T message, CancellationToken cancel) where T : class
+    {
+        OutboxState state = new() { OutboxId = NewId.NextGuid(), LockId = RunOf<T>.Get(message), Created = DateTime.UtcNow };
+        await new OutboxSendEndpoint(new Rows(db, state.OutboxId), await bus.GetPublishSendEndpoint<T>()).Send(message, cancel);
+        db.OutboxStates.Add(state);
+    }
+
+    private static class RunOf<T>
+    {
+        private static readonly PropertyInfo? Run = typeof(T).GetProperty("RunId", typeof(Guid));
+
+        public static Guid Get(T message) => Run?.GetValue(message) is Guid run ? run : Guid.Empty;
     }
 
     private sealed class Rows(ArmoFlowDbContext db, Guid outboxId) : OutboxSendContext
@@ -48,6 +63,7 @@ public sealed class BusOutbox(IBus bus, OutboxSignal signal)
         public Task AddSend<T>(SendContext<T> context) where T : class
         {
             OutboxMessage message = OutboxMessage.Of(context, SystemTextJsonMessageSerializer.Instance);
+            if (MessageBounds.WhyNever(message.Body) is { } why) throw new MessageTooLargeException(typeof(T).Name, why);
             message.OutboxId = outboxId;
             db.OutboxMessages.Add(message);
             return Task.CompletedTask;
@@ -56,3 +72,6 @@ public sealed class BusOutbox(IBus bus, OutboxSignal signal)
         public object? GetService(Type serviceType) => null;
     }
 }
+
+/// <summary>What was asked for would be a message that no broker takes.</summary>
+public sealed class MessageTooLargeException(string kind, string why) : RefusedException($"{kind}: {why}. Ask for less at once.", Refusal.Unusable);

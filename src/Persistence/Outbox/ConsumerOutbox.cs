@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts.Datasets;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Persistence.Faults;
 using MassTransit;
@@ -40,10 +41,16 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
         public override int ReceiveCount => 1;
         public override long? LastSequenceNumber => null;
 
-        public override Task AddSend<TMessage>(SendContext<TMessage> context)
+        public override async Task AddSend<TMessage>(SendContext<TMessage> context)
         {
-            lock (transaction.Messages) transaction.Messages.Add(OutboxMessage.Of(context, SerializerContext));
-            return Task.CompletedTask;
+            OutboxMessage message = OutboxMessage.Of(context, SerializerContext);
+            if (MessageBounds.WhyNever(message.Body) is { } why)
+            {
+                lock (transaction.Messages) transaction.SetAside.Add(message.AsFault(why));
+                if (MessageBounds.RunOf(message.Body) is { } run) await Publish(new MessageUnsent(run.Run, run.Attempt, $"{typeof(TMessage).Name}: {why}"), CancellationToken);
+                return;
+            }
+            lock (transaction.Messages) transaction.Messages.Add(message);
         }
 
         public override async Task SetConsumed()

@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Faults;
 using MassTransit;
 using MassTransit.Logging;
 using MassTransit.Middleware;
@@ -12,13 +14,26 @@ using Npgsql;
 namespace ArmoFlow.Persistence.Outbox;
 
 /// <summary>
-/// Sends what <see cref="BusOutbox"/> committed, in batches that several processes can take side by side; once a minute also
-/// what a consumer committed and never came to send, and clears the inbox of what is too old to come again.
+/// Sends what <see cref="BusOutbox"/> committed, in batches that several processes can take side by side: a run's messages in the
+/// order of their commits, and one that fails holds up no other run. Once a minute it also sends what a consumer committed and never
+/// came to send, and clears the inbox of what is too old to come again.
 /// </summary>
 public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts, IBus bus, OutboxSignal signal, DeliveredMarks marks, ILogger<OutboxDelivery> log) : BackgroundService
 {
     private const int BatchSize = 100, ClearedAtOnce = 5000;
     private static readonly TimeSpan Poll = TimeSpan.FromSeconds(20), Rest = TimeSpan.FromSeconds(1), UpkeepInterval = TimeSpan.FromMinutes(1), OrphanAge = TimeSpan.FromMinutes(1), Window = TimeSpan.FromHours(2);
+
+    private static readonly TimeSpan SendLimit = TimeSpan.FromSeconds(30), LongestRest = TimeSpan.FromMinutes(1);
+    private readonly Dictionary<Guid, (int Tries, DateTime NotBefore)> _later = [];
+
+    private enum Outcome
+    {
+        Sent,
+        Later,
+        Never,
+    }
+
+    private sealed record Sending(OutboxMessage Message, Outcome Outcome, string Reason);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -33,7 +48,8 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
                     await Upkeep(stoppingToken);
                     upkeep = DateTime.UtcNow + UpkeepInterval;
                 }
-                if (await DeliverBatch(stoppingToken) == 0) await signal.Wait(Poll, stoppingToken);
+                if (await DeliverBatch(stoppingToken) > 0) continue;
+                await signal.Wait(UntilNextLook(), stoppingToken);
             }
             catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested) { break; }
             catch (Exception e)
@@ -45,23 +61,112 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         await listening;
     }
 
+    /// <summary>Until the first of those that were put off is due. One that is due and was not there to be claimed was sent by another process.</summary>
+    private TimeSpan UntilNextLook()
+    {
+        DateTime now = DateTime.UtcNow;
+        foreach (Guid sentByOthers in _later.Where(l => l.Value.NotBefore <= now).Select(l => l.Key).ToList()) _later.Remove(sentByOthers);
+        if (_later.Count == 0) return Poll;
+        TimeSpan due = _later.Values.Min(l => l.NotBefore) - now;
+        return due < Poll ? due : Poll;
+    }
+
     private async Task<int> DeliverBatch(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (!db.Database.IsNpgsql() && !await db.OutboxStates.AnyAsync(cancel)) return 0; // SQLite admits one writer: do not be it for nothing
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        IQueryable<OutboxState> oldest = db.Database.IsNpgsql()
-            ? db.OutboxStates.FromSql($"select * from outbox_state order by created limit {BatchSize} for update skip locked")
-            : db.OutboxStates.OrderBy(o => o.Created).Take(BatchSize);
-        Dictionary<Guid, DateTime> claimed = await oldest.AsNoTracking().ToDictionaryAsync(o => o.OutboxId, o => o.Created, cancel);
+        Dictionary<Guid, DateTime> claimed = await Claim(db).ToDictionaryAsync(o => o.OutboxId, o => o.Created, cancel);
         if (claimed.Count == 0) return 0;
         Guid?[] ids = [.. claimed.Keys];
-        await Send(await db.OutboxMessages.AsNoTracking().Where(m => ids.Contains(m.OutboxId)).OrderBy(m => m.SequenceNumber).ToListAsync(cancel), cancel);
-        await db.OutboxMessages.Where(m => ids.Contains(m.OutboxId)).ExecuteDeleteAsync(cancel);
-        await db.OutboxStates.Where(o => ids.Contains(o.OutboxId)).ExecuteDeleteAsync(cancel);
+        List<OutboxMessage> messages = await db.OutboxMessages.AsNoTracking().Where(m => ids.Contains(m.OutboxId)).OrderBy(m => m.SequenceNumber).ToListAsync(cancel);
+        IReadOnlyList<Sending> results = await Task.WhenAll(messages.Select(m => TrySend(m, cancel)));
+        foreach (Sending never in results.Where(r => r.Outcome == Outcome.Never)) await SetAside(db, never, cancel);
+        HashSet<Guid?> kept = [.. results.Where(r => r.Outcome == Outcome.Later).Select(r => r.Message.OutboxId)];
+        Guid[] finished = [.. claimed.Keys.Where(id => !kept.Contains(id))];
+        long[] gone = [.. results.Where(r => r.Outcome != Outcome.Later).Select(r => r.Message.SequenceNumber)];
+        await db.SaveChangesAsync(cancel);
+        await db.OutboxMessages.Where(m => gone.Contains(m.SequenceNumber)).ExecuteDeleteAsync(cancel);
+        await db.OutboxStates.Where(o => finished.Contains(o.OutboxId)).ExecuteDeleteAsync(cancel);
         await transaction.CommitAsync(cancel);
-        foreach (DateTime created in claimed.Values) Instruments.OutboxLag.Record((DateTime.UtcNow - created).TotalSeconds);
+        foreach (Guid sent in finished)
+        {
+            _later.Remove(sent);
+            Instruments.OutboxLag.Record((DateTime.UtcNow - claimed[sent]).TotalSeconds);
+        }
+        if (gone.Length == 0 && results.Count > 0) throw new IOException(results[0].Reason); // nothing gets through: the broker is away
+        foreach (Sending failed in results.Where(r => r.Outcome == Outcome.Later)) PutOff(failed);
         return claimed.Count;
+    }
+
+    /// <summary>
+    /// The oldest that are due. Of a run's only the first: while another process sends it, it still stands in the way of the next.
+    /// By the messages' numbers, which grow with the commits that a caller has seen; several machines' clocks need not agree.
+    /// </summary>
+    private IQueryable<OutboxState> Claim(ArmoFlowDbContext db)
+    {
+        DateTime now = DateTime.UtcNow;
+        Guid[] notDue = [.. _later.Where(l => l.Value.NotBefore > now).Select(l => l.Key)];
+        if (!db.Database.IsNpgsql())
+        {
+            return db.OutboxStates.AsNoTracking().Where(o => !notDue.Contains(o.OutboxId) && (o.LockId == Guid.Empty || !(
+                from earlier in db.OutboxStates
+                join first in db.OutboxMessages on (Guid?)earlier.OutboxId equals first.OutboxId
+                from mine in db.OutboxMessages
+                where earlier.LockId == o.LockId && earlier.OutboxId != o.OutboxId && mine.OutboxId == o.OutboxId && first.SequenceNumber < mine.SequenceNumber
+                select earlier).Any())).OrderBy(o => o.Created).Take(BatchSize);
+        }
+        return db.OutboxStates.FromSql($"""
+            select * from outbox_state o
+            where not (o.outbox_id = any({notDue})) and (o.lock_id = {Guid.Empty} or not exists (
+                select 1 from outbox_state earlier
+                join outbox_message first on first.outbox_id = earlier.outbox_id
+                join outbox_message mine on mine.outbox_id = o.outbox_id
+                where earlier.lock_id = o.lock_id and first.sequence_number < mine.sequence_number
+                and first.outbox_id <> mine.outbox_id))
+            order by created limit {BatchSize} for update of o skip locked
+            """).AsNoTracking();
+    }
+
+    private async Task<Sending> TrySend(OutboxMessage message, CancellationToken cancel)
+    {
+        if (MessageBounds.WhyNever(message.Body) is { } why) return new Sending(message, Outcome.Never, why);
+        if (message.DestinationAddress is null) return new Sending(message, Outcome.Never, "it has no address");
+        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(SendLimit);
+        try
+        {
+            await Send(message, limit.Token);
+            return new Sending(message, Outcome.Sent, "");
+        }
+        catch (Exception e) when (!cancel.IsCancellationRequested)
+        {
+            string reason = e is OperationCanceledException ? "the broker does not answer" : $"{e.GetType().Name}: {e.Message}";
+            if (MessageBounds.IsOfMessage(e)) return new Sending(message, Outcome.Never, reason);
+            return new Sending(message, Outcome.Later, reason);
+        }
+    }
+
+    /// <summary>The broker took others, and not this one: it has to wait, ever longer, and holds up nobody but its own run.</summary>
+    private void PutOff(Sending failed)
+    {
+        Guid outbox = failed.Message.OutboxId!.Value;
+        int tries = _later.GetValueOrDefault(outbox).Tries;
+        TimeSpan wait = TimeSpan.FromSeconds(Math.Min(Math.Pow(2, tries), LongestRest.TotalSeconds));
+        _later[outbox] = (tries + 1, DateTime.UtcNow + wait);
+        log.LogWarning("outbox: message {Message}: {Reason}; trying again in {Seconds} s", failed.Message.MessageId, failed.Reason, wait.TotalSeconds);
+    }
+
+    /// <summary>Into the faults, with the word to the message's run that nothing will come of it.</summary>
+    private async Task SetAside(ArmoFlowDbContext db, Sending never, CancellationToken cancel)
+    {
+        FaultRow fault = never.Message.AsFault(never.Reason);
+        db.Faults.Add(fault);
+        Instruments.Faults.Add(1, Instruments.Tag("queue", fault.Queue));
+        log.LogError("set aside for queue {Queue}: {Reason} (see: armoflow runs faults)", fault.Queue, fault.Reason);
+        if (MessageBounds.RunOf(never.Message.Body) is not { } run) return;
+        await BusOutbox.Enter(bus, db, new MessageUnsent(run.Run, run.Attempt, $"{fault.MessageType.Split(':')[^1]} {fault.Reason}"), cancel);
+        signal.Raise();
     }
 
     private async Task Upkeep(CancellationToken cancel)
@@ -73,20 +178,23 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
             // Two processes may both send it: the receivers' inboxes take it once.
             await using BooksTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);
             IReadOnlyList<OutboxMessage> left = await transaction.Undelivered(cancel);
-            await Send(left, cancel);
+            IReadOnlyList<Sending> results = await Task.WhenAll(left.Select(m => TrySend(m, cancel)));
+            if (results.Any(r => r.Outcome == Outcome.Later)) continue; // the next upkeep sends all of it again
+            foreach (Sending never in results.Where(r => r.Outcome == Outcome.Never)) await SetAside(db, never, cancel);
+            await db.SaveChangesAsync(cancel);
             await transaction.Delivered(cancel);
             Instruments.OutboxOrphans.Add(left.Count);
         }
         while (await db.InboxStates.Where(i => i.Delivered < ancient).OrderBy(i => i.Id).Take(ClearedAtOnce).ExecuteDeleteAsync(cancel) == ClearedAtOnce) { }
     }
 
-    private Task Send(IEnumerable<OutboxMessage> messages, CancellationToken cancel) => Task.WhenAll(messages.Select(async message =>
+    private async Task Send(OutboxMessage message, CancellationToken cancel)
     {
         Uri address = message.DestinationAddress!;
         MessageContext context = message.Read();
         using Activity? span = context.Headers.Get<string>(DiagnosticHeaders.ActivityId) is { } trace ? Instruments.Trace.StartActivity("outbox", ActivityKind.Internal, trace) : null; // in the trace of what caused it
         await (await bus.GetSendEndpoint(address)).Send(new SerializedMessageBody(), new OutboxMessageSendPipe(message, address), cancel);
-    }));
+    }
 
     private async Task Listen(CancellationToken cancel)
     {

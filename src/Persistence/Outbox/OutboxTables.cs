@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using ArmoFlow.Persistence.Faults;
 using MassTransit;
 using MassTransit.Context;
 using MassTransit.Logging;
@@ -30,6 +31,8 @@ public sealed class InboxState
 public sealed class OutboxState
 {
     public Guid OutboxId { get; set; }
+
+    /// <summary>The run that the messages are about: a run's are sent in the order in which they were committed. Empty for none.</summary>
     public Guid LockId { get; set; }
     public byte[]? RowVersion { get; set; }
     public DateTime Created { get; set; }
@@ -96,6 +99,13 @@ public sealed class OutboxMessage : OutboxMessageContext
             Headers = serializer.SerializeDictionary(headers),
             Properties = serializer.SerializeDictionary(properties),
         };
+    }
+
+    /// <summary>The message as it is set aside.</summary>
+    public FaultRow AsFault(string reason)
+    {
+        string queue = DestinationAddress is not { } address ? "nowhere" : address.IsAbsoluteUri ? address.AbsolutePath.Split('/')[^1] : address.ToString();
+        return FaultRow.Of(queue, MessageId, MessageType.Split(';')[0], ContentType, Body, FaultRow.Unsendable + reason, null);
     }
 
     /// <summary>Makes headers and properties of a loaded row readable.</summary>

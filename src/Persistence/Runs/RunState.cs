@@ -68,6 +68,9 @@ public sealed class RunState : SagaStateMachineInstance
     /// <summary>How often the steps of a run may lose a worker or an artifact before it fails.</summary>
     public const int MostLosses = 10;
 
+    /// <summary>False for a run that a message names and nobody has entered.</summary>
+    public bool IsEntered => Steps.Count > 0;
+
     public bool MayLoseMore => Steps.Sum(s => s.Losses) < MostLosses;
 
     public void Open(RunSpec spec, DateTimeOffset now) => (Name, Spec, SpecDigest, Tags, SubmittedAt, Steps) =

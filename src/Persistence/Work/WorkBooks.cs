@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 
@@ -13,6 +14,22 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         var now = await db.Runs.Where(r => r.CorrelationId == run).Select(r => new { r.Attempt, r.CurrentState }).SingleOrDefaultAsync(cancel);
         return now is not null && (now.Attempt != attempt || RunState.AtRest.Contains(now.CurrentState));
+    }
+
+    /// <summary>The spec that an asking is for; null where the run has gone on without it.</summary>
+    /// <exception cref="InvalidOperationException">The run's row holds another spec than the asking names.</exception>
+    public async Task<RunSpec?> SpecOf(StepCommand command, CancellationToken cancel)
+    {
+        if (command.Spec is { } carried) return await IsSuperseded(command.RunId, command.Attempt, cancel) ? null : carried;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        var run = await db.Runs
+            .Where(r => r.CorrelationId == command.RunId && r.Attempt == command.Attempt && !RunState.AtRest.Contains(r.CurrentState))
+            .Select(r => new { r.Spec, r.SpecDigest })
+            .SingleOrDefaultAsync(cancel);
+        // By the digest that was entered: one made anew would differ after an upgrade that gives specs another member.
+        if (run is not null && command.SpecDigest.Length > 0 && run.SpecDigest != command.SpecDigest)
+            throw new InvalidOperationException($"run {command.RunId} has the spec {run.SpecDigest}, and is asked to work by {command.SpecDigest}");
+        return run?.Spec;
     }
 
     public async Task Announce(WorkerRow worker, CancellationToken cancel)

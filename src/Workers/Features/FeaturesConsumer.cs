@@ -68,7 +68,7 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
     private static ExtractShard Command(StepRun run, ShardPlan plan, int shard) => new()
     {
         RunId = run.Id,
-        Spec = run.Spec,
+        SpecDigest = run.SpecDigest,
         Inputs = run.AllInputs,
         Attempt = run.Attempt,
         StepKey = run.Key.Value,

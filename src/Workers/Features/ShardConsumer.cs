@@ -52,7 +52,7 @@ public sealed class ShardConsumer(StepServices services, ExtractorCache extracto
     private static ExtractFeatures Rest(ExtractShard command) => new()
     {
         RunId = command.RunId,
-        Spec = command.Spec,
+        SpecDigest = command.SpecDigest,
         Inputs = command.Inputs,
         Attempt = command.Attempt,
         Slice = 1,
