@@ -37,6 +37,7 @@ public sealed partial class AccessTests(AccessTests.Server server)
         private WebApplication _app = null!;
 
         public HttpClient Http { get; private set; } = null!;
+        public IServiceProvider Services => _app.Services;
         public Dictionary<string, string?> Keys { get; } = new() { ["none"] = null, ["garbage"] = "armoflow_aa_bb" };
         public AccessKey Viewer { get; private set; } = null!;
         public IReadOnlyList<(string Method, string Path, Scope? Required)> Endpoints { get; private set; } = [];
@@ -47,7 +48,7 @@ public sealed partial class AccessTests(AccessTests.Server server)
             workspace.TryLock().ShouldBeTrue();
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddTelemetry("test", isScraped: true).AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false)).AddRunsApi();
+            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddTelemetry("test", isScraped: true).AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false) { Proxies = TrustedProxies.Parse("127.0.0.1, ::1") }).AddRunsApi();
             builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
             builder.Services.AddMassTransit(bus =>
             {
@@ -227,9 +228,14 @@ public sealed partial class AccessTests(AccessTests.Server server)
         return response.StatusCode;
     }
 
+    private static int _callers;
+
+    /// <summary>A request through the proxy that is trusted, from an address of its own: none spends another's budget.</summary>
     private static HttpRequestMessage Request(string method, string path, string? key)
     {
         HttpRequestMessage request = new(new HttpMethod(method), path);
+        int caller = Interlocked.Increment(ref _callers);
+        request.Headers.Add("X-Forwarded-For", $"10.{caller >> 16}.{(caller >> 8) & 255}.{caller & 255}");
         if (key is not null) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
         return request;
     }
