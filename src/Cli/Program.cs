@@ -39,7 +39,8 @@ catch (OperationCanceledException)
 }
 catch (Exception e)
 {
-    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {e.Message}{Environment.NewLine}This is a defect of ArmoFlow; the stack is in {Terminal.WriteCrash(e)}.");
+    string stack = Terminal.WriteCrash(e) is { } file ? $"the stack is in {file}" : $"the stack: {e}";
+    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {e.Message}{Environment.NewLine}This is a defect of ArmoFlow; {stack}.");
     return ExitCodes.Failed;
 }
 
