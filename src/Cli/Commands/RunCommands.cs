@@ -58,7 +58,7 @@ internal static class RunCommands
         }
         RunDocument run = await RunView.Follow(RunsApi.Changes(id, queries, cancel));
         if (run.Model is { } model && run.HasEnded) await Judge(host.Services, model, id, cancel);
-        else if (run.HasEnded && spec.Promotion?.Automatic is { } alias) await ApplyRule(host.Services, spec.Name, alias, id, cancel);
+        else if (run.HasEnded) await ApplyRule(host.Services, id, cancel);
         return run;
     }
 
@@ -69,13 +69,14 @@ internal static class RunCommands
         await ShowAlert(services, model.Split('@')[0], run, cancel);
     }
 
-    /// <summary>Says what the rule of the spec makes of the new version, in the same way.</summary>
-    private static async Task ApplyRule(IServiceProvider services, string model, string alias, Guid run, CancellationToken cancel)
+    /// <summary>Says what a rule, of the spec or of the model's policy, makes of the new version, in the same way.</summary>
+    private static async Task ApplyRule(IServiceProvider services, Guid run, CancellationToken cancel)
     {
-        await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
         ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
-        if (await registry.At(model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now && (await registry.Versions(model, cancel)).Any(v => v.Version == now.Version && v.RunId == run)) Console.Error.WriteLine($"{model}@{alias} is version {now.Version} now, by the rule of its spec");
-        await ShowAlert(services, model, run, cancel);
+        if (await registry.MadeBy(run, cancel) is not { AwaitsAlias: { } alias } version) return;
+        await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
+        if (await registry.At(version.Model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now && now.Version == version.Version) Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
+        await ShowAlert(services, version.Model, run, cancel);
     }
 
     private static async Task ShowAlert(IServiceProvider services, string model, Guid run, CancellationToken cancel)

@@ -62,6 +62,7 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
     {
         RunState run = new() { CorrelationId = NewId.NextGuid(), Trigger = trigger };
         spec = await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel);
+        if (spec.Model is null) await PolicyBooks.RequireRoomForRule(db, spec, cancel);
         if (spec.Model is null) run.Open(spec, time.GetUtcNow());
         else spec = await OpenEvaluation(db, run, spec, cancel);
         db.Runs.Add(run);
