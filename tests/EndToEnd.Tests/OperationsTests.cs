@@ -195,7 +195,7 @@ public class OperationsTests
         JsonNode first = (await project.Run()).Json;
         JsonArray messages = JsonNode.Parse(File.ReadLines(project.Data("ratings.jsonl")).First())!["messages"]!.AsArray();
         string prompt = messages[0]!["content"]!.GetValue<string>(), response = messages[1]!["content"]!.GetValue<string>();
-        JsonNode forgotten = (await CommandLine.Succeed(["forget", "conversation", "--prompt", prompt, "--response", response, "--reason", "asked to", "--json", .. at])).Json;
+        JsonNode forgotten = (await CommandLine.Succeed(["forget", "conversation", "--prompt", prompt, "--response", response, "--reason", "asked to", "--yes", "--json", .. at])).Json;
         forgotten["usedBy"]![0]!["model"]!.GetValue<string>().ShouldBe("sample");
         string id = forgotten["exclusion"]!["value"]!.GetValue<string>();
         (await CommandLine.Succeed(["lineage", "--conversation", id, .. at])).Output.ShouldContain("sample@1");

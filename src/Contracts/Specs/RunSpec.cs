@@ -35,6 +35,10 @@ public sealed record RunSpec
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyList<string>? Forgotten { get; init; }
 
+    /// <summary>Hashes of files that the run leaves out, whatever they are called; settled when it is submitted (armoflow forget).</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<string>? ForgottenFiles { get; init; }
+
     /// <summary>Who is told when an evaluation of a stored model falls below its gates.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public AlertsSpec? Alerts { get; init; }

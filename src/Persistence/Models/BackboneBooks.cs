@@ -26,6 +26,9 @@ public sealed class BackboneBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     /// <summary>The recorded folder while it is there; else where the backbone of this digest is said to lie; else the recorded one.</summary>
     public async Task<string> Locate(string recorded, string digest, CancellationToken cancel) => IsThere(recorded) ? recorded : await Find(digest, cancel) ?? recorded;
 
+    /// <summary>What a folder's backbone is known by.</summary>
+    public static string DigestOf(string folder, CancellationToken cancel = default) => BackboneDigest.Of(folder, cancel);
+
     /// <summary>Where the backbone of a digest is said to lie; null if nobody said.</summary>
     public async Task<string?> Find(string digest, CancellationToken cancel)
     {
@@ -44,7 +47,7 @@ public sealed class BackboneBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     {
         string path = Path.GetFullPath(folder);
         if (!IsThere(path)) throw new RegistryException($"{path}: no backbone there; expected a folder with {Configuration}, tokenizer.json and the weights. Check the path.", Refusal.Unusable);
-        string found = BackboneDigest.Of(path, cancel);
+        string found = DigestOf(path, cancel);
         if (found != digest) throw new RegistryException($"{path}: a backbone with sha256 {found[..16]}…; expected {digest[..16]}…, as {model} was trained on. Give the folder of that one.", Refusal.Unusable);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         string key = KeyOf(digest);
