@@ -37,7 +37,6 @@ public sealed partial class AccessTests(AccessTests.Server server)
         private WebApplication _app = null!;
 
         public HttpClient Http { get; private set; } = null!;
-        public IServiceProvider Services => _app.Services;
         public Dictionary<string, string?> Keys { get; } = new() { ["none"] = null, ["garbage"] = "armoflow_aa_bb" };
         public AccessKey Viewer { get; private set; } = null!;
         public IReadOnlyList<(string Method, string Path, Scope? Required)> Endpoints { get; private set; } = [];
@@ -210,6 +209,38 @@ public sealed partial class AccessTests(AccessTests.Server server)
         string said = await trail.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
         said.ShouldContain("key.created");
         said.ShouldNotContain(server.Keys["Viewer"]!.Split('_')[2], Case.Sensitive, "no secret in the books");
+    }
+
+    [Fact]
+    public async Task A_spec_that_would_go_past_the_model_s_policy_is_refused_and_only_an_administrator_changes_the_policy()
+    {
+        const string Policy = "/api/v1/models/guarded/policy?reason=production", Gates = "approvals: 2\nminimumScore: 0.8\n";
+        const string Spec = """
+            name: guarded
+            objectives: [verbosity]
+            backbone: { path: backbone }
+            ratings: [{ name: judge, files: [ratings.jsonl] }]
+            preferences: [{ name: annotators, files: [pairs.jsonl] }]
+            decorrelation: { verbosity: verbosity }
+            promotion: { automatic: champion }
+            """;
+        (await Send("PUT", Policy, "Operator", Gates)).Status.ShouldBe(HttpStatusCode.Forbidden);
+        (await Send("PUT", Policy, "Admin", "minimumScores: 0.8\n")).ShouldSatisfyAllConditions(a => a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("Did you mean"));
+        (await Send("PUT", "/api/v1/models/guarded/policy", "Admin", Gates)).Status.ShouldBe(HttpStatusCode.BadRequest, "without a reason");
+        (await Send("PUT", Policy, "Admin", Gates)).Status.ShouldBe(HttpStatusCode.OK);
+        (await Send("GET", "/api/v1/models/guarded/policy", "Viewer", null)).Body.ShouldContain("\"setBy\":\"key Admin\"");
+        (await Send("POST", "/api/v1/runs", "Operator", Spec)).ShouldSatisfyAllConditions(a => a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("wants 2 people"));
+        (await Send("DELETE", Policy, "Operator", null)).Status.ShouldBe(HttpStatusCode.Forbidden);
+        (await Send("DELETE", Policy, "Admin", null)).Status.ShouldBe(HttpStatusCode.OK);
+        (await Send("GET", "/api/v1/models/guarded/policy", "Viewer", null)).Status.ShouldBe(HttpStatusCode.NotFound);
+
+        async Task<(HttpStatusCode Status, string Body)> Send(string method, string path, string who, string? body)
+        {
+            using HttpRequestMessage request = Request(method, path, server.Keys[who]);
+            if (body is not null) request.Content = new StringContent(body, Encoding.UTF8, "application/yaml");
+            using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+            return (response.StatusCode, await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+        }
     }
 
     [Theory]

@@ -166,10 +166,12 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     private async Task Enter(ArmoFlowDbContext db, string subject, string why, Dictionary<string, ArtifactRef> replaced, IReadOnlyList<string> removed, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
+        List<Guid> holders = [];
+        await foreach (RunState run in db.Runs.AsNoTracking().Where(r => RunState.Ended.Contains(r.CurrentState)).AsAsyncEnumerable().WithCancellation(cancel))
+            if (run.Artifacts.Values.Any(a => replaced.ContainsKey(a.Sha256))) holders.Add(run.CorrelationId);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        foreach (RunState run in await db.Runs.Where(r => RunState.Ended.Contains(r.CurrentState)).ToListAsync(cancel))
-            if (run.Artifacts.Values.Any(a => replaced.ContainsKey(a.Sha256)))
-                run.Artifacts = run.Artifacts.ToDictionary(a => a.Key, a => replaced.GetValueOrDefault(a.Value.Sha256, a.Value)); // an ended run's row, which no saga writes now
+        foreach (RunState run in await db.Runs.Where(r => holders.Contains(r.CorrelationId)).ToListAsync(cancel))
+            run.Artifacts = run.Artifacts.ToDictionary(a => a.Key, a => replaced.GetValueOrDefault(a.Value.Sha256, a.Value)); // an ended run's row, which no saga writes now
         foreach ((string sha256, ArtifactRef? without) in replaced.Select(r => (r.Key, (ArtifactRef?)r.Value)).Concat(removed.Select(r => (r, (ArtifactRef?)null))))
         {
             Tombstone? tombstone = await db.Tombstones.SingleOrDefaultAsync(t => t.Sha256 == sha256, cancel);

@@ -78,6 +78,8 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         }
         await CanonicalTables.RequireRows(folder, written);
         string missing = await LeftOut(run);
+        foreach (var kind in reports.GroupBy(r => r.Kind))
+            if (kind.All(r => r.Files.Count == 0)) throw new InvalidInputException(kind.Key, $"no file is left to read{missing}", "at least one file", "Add another source; or see: armoflow forget list.");
         foreach (string objective in run.Spec.Model is null ? run.Objectives : [])
             if (!rated.Contains(objective))
                 throw new InvalidInputException($"objective '{objective}'", $"no row of any source rates it{missing}", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
