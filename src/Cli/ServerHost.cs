@@ -73,7 +73,8 @@ internal static class ServerHost
     public static async Task RequireKey(IServiceProvider services, AccessPolicy policy, CancellationToken cancel)
     {
         if (!policy.NeedsKeys || await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel)) return;
-        string why = policy.IsLoopbackOnly ? "--require-keys: everybody is asked for a key" : "--urls: this address can be reached from other machines";
+        string why = policy.IsLoopbackOnly ? "--require-keys: everybody is asked for a key"
+            : "--urls: this address can be reached from other machines";
         string otherwise = policy.IsLoopbackOnly ? "leave --require-keys out" : "listen on localhost";
         throw new UsageException($"{why}, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or {otherwise}.");
     }

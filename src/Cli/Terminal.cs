@@ -56,7 +56,9 @@ internal static class Terminal
         _ => null,
     };
 
-    /// <summary>Writes the stack where this user alone finds it, and returns the file's path; null where there is no place for it.</summary>
+    /// <summary>
+    /// Writes the stack where this user alone finds it, and returns the file's path; null where there is no place for it.
+    /// </summary>
     public static string? WriteCrash(Exception e)
     {
         try

@@ -6,7 +6,8 @@ namespace ArmoFlow.Persistence;
 /// </summary>
 public static class PrivateFolder
 {
-    private const UnixFileMode Own = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, OwnFile = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+    private const UnixFileMode Own = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute,
+        OwnFile = UnixFileMode.UserRead | UnixFileMode.UserWrite;
     private const string CacheVariable = "XDG_CACHE_HOME", Name = "armoflow";
 
     /// <summary>A folder of that name; not made, and not looked at.</summary>
@@ -38,7 +39,8 @@ public static class PrivateFolder
 
     private static string Root()
     {
-        if (Environment.GetEnvironmentVariable(CacheVariable) is { Length: > 0 } cache && Path.IsPathRooted(cache)) return Path.Combine(cache, Name);
+        if (Environment.GetEnvironmentVariable(CacheVariable) is { Length: > 0 } cache
+            && Path.IsPathRooted(cache)) return Path.Combine(cache, Name);
         string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
         return home.Length > 0 ? Path.Combine(home, ".cache", Name) : Unguessable.Value;
     }

@@ -200,16 +200,19 @@ public class OperationsTests
         plan["stays"]!.AsArray().ShouldContain(s => s!.GetValue<string>().Contains("sample@1"));
         await CommandLine.Refused([.. which, "--reason", "asked to", .. at], "cannot be taken back", "--yes");
         (await CommandLine.Succeed(["forget", "list", "--json", .. at])).Json.AsArray().ShouldBeEmpty("a plan does nothing");
-        JsonNode forgotten = (await CommandLine.Succeed(["forget", "conversation", "--prompt", prompt, "--response", response, "--reason", "asked to", "--yes", "--json", .. at])).Json;
+        JsonNode forgotten = (await CommandLine.Succeed(["forget", "conversation", "--prompt", prompt, "--response", response, "--reason",
+            "asked to", "--yes", "--json", .. at])).Json;
         forgotten["usedBy"]![0]!["model"]!.GetValue<string>().ShouldBe("sample");
         string id = forgotten["exclusion"]!["value"]!.GetValue<string>();
         (await CommandLine.Succeed(["lineage", "--conversation", id, .. at])).Output.ShouldContain("sample@1");
-        string before = first["artifacts"]!["conversations"]!["sha256"]!.GetValue<string>(), conversations = Path.Combine(project.Folder, "conversations.parquet");
+        string before = first["artifacts"]!["conversations"]!["sha256"]!.GetValue<string>(),
+            conversations = Path.Combine(project.Folder, "conversations.parquet");
         JsonNode redacted = (await CommandLine.Succeed(["runs", "show", first["runId"]!.GetValue<string>(), "--json", .. at])).Json;
         string now = redacted["artifacts"]!["conversations"]!["sha256"]!.GetValue<string>();
         now.ShouldNotBe(before);
         (await CommandLine.Succeed(["lineage", now, "--json", .. at])).Json[0]!["redacted"]![before]!.GetValue<string>().ShouldBe(now);
-        await CommandLine.Succeed(["artifacts", "get", first["runId"]!.GetValue<string>(), "conversations", "--out", conversations, .. at]);
+        await CommandLine.Succeed(["artifacts", "get", first["runId"]!.GetValue<string>(), "conversations", "--out", conversations,
+            .. at]);
         JsonNode second = (await project.Run()).Json;
         (Kept(second), Kept(first)).ShouldBe((Kept(first) - 1, Kept(first)));
         second["steps"]![0]!["detail"]!.GetValue<string>().ShouldContain("1 forgotten");
@@ -236,7 +239,8 @@ public class OperationsTests
         await project.Refused("was forgotten on", "source/annotators");
         await CommandLine.Succeed(["forget", "undo", "source", "annotators", "--reason", "settled", .. at]);
         await CommandLine.Refused(["forget", "undo", "source", "annotators", "--reason", "again", .. at], "is not forgotten");
-        (await CommandLine.Succeed(["audit", "query", "--where", "action IN ('data.forgotten','hold.put','hold.released','gc.collected')", "--json", .. at])).Json["events"]!.AsArray().Count.ShouldBe(5);
+        (await CommandLine.Succeed(["audit", "query", "--where", "action IN ('data.forgotten','hold.put','hold.released','gc.collected')",
+            "--json", .. at])).Json["events"]!.AsArray().Count.ShouldBe(5);
 
         static int Kept(JsonNode run) => run["metrics"]!["ingestion"]!["sources"]![0]!["kept"]!.GetValue<int>();
     }

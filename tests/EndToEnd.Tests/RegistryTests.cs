@@ -14,15 +14,19 @@ public class RegistryTests
         string[] at = ["--workspace", project.Workspace];
         await CommandLine.Refused(["run", project.Spec, "--fail-below-gates", .. at], "there are no gates");
         File.AppendAllText(project.Spec, "\npromotion: { minimumHeldOut: 0 }\n");
-        (await CommandLine.Run(["run", project.Spec, "--fail-below-gates", .. at])).ShouldSatisfyAllConditions(r => r.ExitCode.ShouldBe(0, r.Error), r => r.Error.ShouldContain("✓ held-out accuracy"));
+        (await CommandLine.Run(["run", project.Spec, "--fail-below-gates", .. at])).ShouldSatisfyAllConditions(r =>
+            r.ExitCode.ShouldBe(0, r.Error), r => r.Error.ShouldContain("✓ held-out accuracy"));
         string evaluation = Path.Combine(project.Folder, "evaluation.yaml");
-        await File.WriteAllTextAsync(evaluation, "name: nightly\nmodel: sample\nbenchmark: { files: [data/benchmark.jsonl] }\npromotion: { minimumScore: 1 }\n", TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(evaluation,
+            "name: nightly\nmodel: sample\nbenchmark: { files: [data/benchmark.jsonl] }\npromotion: { minimumScore: 1 }\n",
+            TestContext.Current.CancellationToken);
 
         string backbone = Path.Combine(project.Folder, "backbone"), moved = Path.Combine(project.Folder, "elsewhere");
         Directory.Move(backbone, moved);
         CommandResult shown = await CommandLine.Succeed(["models", "show", "sample", "--json", .. at]);
         shown.Json["versions"]![0]!["usable"]!.GetValue<bool>().ShouldBeFalse();
-        await CommandLine.Refused(["models", "promote", "sample@1", .. at], "cannot be scored with", "armoflow models backbone sample@1 PATH");
+        await CommandLine.Refused(["models", "promote", "sample@1", .. at], "cannot be scored with",
+            "armoflow models backbone sample@1 PATH");
         await CommandLine.Refused(["models", "backbone", "sample", project.Folder, .. at], "no backbone there");
         await CommandLine.Succeed(["models", "backbone", "sample", moved, .. at]);
         await CommandLine.Succeed(["models", "promote", "sample@1", .. at]);

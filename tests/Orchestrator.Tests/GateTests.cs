@@ -39,14 +39,17 @@ public sealed class GateTests
     [InlineData("localhost", "X-Real-IP", "203.0.113.9", HttpStatusCode.Unauthorized)]
     [InlineData("localhost", "x-real-ip", "203.0.113.9", HttpStatusCode.Unauthorized)]
     [InlineData("armoflow.example.com", "X-Forwarded-For", "203.0.113.9", HttpStatusCode.Unauthorized)]
-    public async Task On_loopback_nobody_is_asked_for_a_key_who_comes_without_a_proxy_s_traces(string host, string? header, string? value, HttpStatusCode expected)
+    public async Task On_loopback_nobody_is_asked_for_a_key_who_comes_without_a_proxy_s_traces(string host, string? header, string? value,
+        HttpStatusCode expected)
     {
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: true));
         foreach (string path in new[] { "/api/v1/models", "/admin" })
         {
             (await server.Ask(path, host, header is null ? [] : [(header, value!)])).ShouldBe(expected, path);
-            (await server.Ask(path, host, header is null ? [] : [(header, value!)], server.Admin)).ShouldBe(HttpStatusCode.OK, $"{path}: a key opens the door from anywhere");
-            (await server.Ask(path, host, header is null ? [] : [(header, value!)], "armoflow_aa_bb")).ShouldBe(HttpStatusCode.Unauthorized, path);
+            (await server.Ask(path, host, header is null ? [] : [(header, value!)], server.Admin)).ShouldBe(HttpStatusCode.OK,
+                $"{path}: a key opens the door from anywhere");
+            (await server.Ask(path, host, header is null ? []
+                : [(header, value!)], "armoflow_aa_bb")).ShouldBe(HttpStatusCode.Unauthorized, path);
         }
     }
 
@@ -54,7 +57,8 @@ public sealed class GateTests
     public async Task A_request_of_HTTP_1_0_is_a_proxy_s()
     {
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: true));
-        using HttpRequestMessage request = new(HttpMethod.Get, "/api/v1/models") { Version = HttpVersion.Version10, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using HttpRequestMessage request = new(HttpMethod.Get, "/api/v1/models") { Version = HttpVersion.Version10,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact };
         using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
         response.StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
         (await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("through a proxy");
@@ -66,7 +70,8 @@ public sealed class GateTests
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: true) { AlwaysAsksForKeys = true });
         (await server.Ask("/api/v1/models", "localhost", [])).ShouldBe(HttpStatusCode.Unauthorized);
         (await server.Ask("/api/v1/models", "localhost", [], server.Viewer)).ShouldBe(HttpStatusCode.OK);
-        (await server.Ask("/api/v1/models", "armoflow.example.com", [("X-Forwarded-For", "203.0.113.9")], server.Viewer)).ShouldBe(HttpStatusCode.OK);
+        (await server.Ask("/api/v1/models", "armoflow.example.com", [("X-Forwarded-For", "203.0.113.9")],
+            server.Viewer)).ShouldBe(HttpStatusCode.OK);
         (await server.Ask("/admin", "localhost", [], server.Viewer)).ShouldBe(HttpStatusCode.Forbidden);
         (await server.Ask("/health/live", "localhost", [])).ShouldBe(HttpStatusCode.OK);
     }
@@ -77,9 +82,13 @@ public sealed class GateTests
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: true));
         foreach (string path in new[] { "/health/live", "/api/v1/models", "/nothing", "/fails" })
         {
-            using HttpResponseMessage response = await server.Http.GetAsync(new Uri(path, UriKind.Relative), TestContext.Current.CancellationToken);
-            string Header(string name) => string.Join(", ", response.Headers.TryGetValues(name, out IEnumerable<string>? values) ? values : response.Content.Headers.TryGetValues(name, out values) ? values : []);
-            (Header("X-Frame-Options"), Header("X-Content-Type-Options"), Header("Referrer-Policy"), Header("Content-Security-Policy")).ShouldBe(("DENY", "nosniff", "no-referrer", "frame-ancestors 'none'"), path);
+            using HttpResponseMessage response = await server.Http.GetAsync(new Uri(path, UriKind.Relative),
+                TestContext.Current.CancellationToken);
+            string Header(string name) =>
+                string.Join(", ", response.Headers.TryGetValues(name, out IEnumerable<string>? values) ? values
+                : response.Content.Headers.TryGetValues(name, out values) ? values : []);
+            (Header("X-Frame-Options"), Header("X-Content-Type-Options"), Header("Referrer-Policy"),
+                Header("Content-Security-Policy")).ShouldBe(("DENY", "nosniff", "no-referrer", "frame-ancestors 'none'"), path);
         }
     }
 
@@ -100,12 +109,14 @@ public sealed class GateTests
             if (status == HttpStatusCode.Unauthorized) Interlocked.Increment(ref answered);
             else if (status == HttpStatusCode.TooManyRequests) Interlocked.Increment(ref cutOff);
         });
-        for (int i = 0; i < Served; i++) (await server.Ask("/counted", "localhost", i % 2 == 0 ? elsewhere : flood, server.Viewer)).ShouldBe(HttpStatusCode.OK, "also from the address that the flood comes from");
+        for (int i = 0; i < Served; i++) (await server.Ask("/counted", "localhost", i % 2 == 0 ? elsewhere
+            : flood, server.Viewer)).ShouldBe(HttpStatusCode.OK, "also from the address that the flood comes from");
         await flooding;
         double seconds = System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds;
         (answered + cutOff).ShouldBe(Attempts);
         ((double)answered).ShouldBeLessThanOrEqualTo(AccessGate.Failures.Burst + (seconds * AccessGate.Failures.PerSecond) + 1);
-        ((double)queries.Count).ShouldBeLessThanOrEqualTo((seconds / AccessBooks.Fresh.TotalSeconds) + 3, "the keys are read a few times a second, and the use of one is noted once");
+        ((double)queries.Count).ShouldBeLessThanOrEqualTo((seconds / AccessBooks.Fresh.TotalSeconds) + 3,
+            "the keys are read a few times a second, and the use of one is noted once");
     }
 
     [Fact]
@@ -128,7 +139,8 @@ public sealed class GateTests
     [InlineData("203.0.113.0/24", "203.0.113.1", "nonsense", "203.0.113.1")]
     [InlineData("203.0.113.0/24", "::ffff:203.0.113.1", "192.0.2.1:4711", "192.0.2.1")]
     [InlineData("203.0.113.0/24", "198.51.100.2", "192.0.2.1", "198.51.100.2")]
-    public void A_caller_s_address_is_the_last_that_a_trusted_proxy_vouches_for(string trusted, string peer, string forwarded, string expected)
+    public void A_caller_s_address_is_the_last_that_a_trusted_proxy_vouches_for(string trusted, string peer, string forwarded,
+        string expected)
     {
         DefaultHttpContext context = new();
         context.Connection.RemoteIpAddress = IPAddress.Parse(peer);
@@ -137,7 +149,8 @@ public sealed class GateTests
     }
 
     [Fact]
-    public void What_is_no_address_is_no_trusted_proxy() => Should.Throw<SettingException>(() => TrustedProxies.Parse("10.0.0.1, proxy")).Message.ShouldContain("'proxy' is not an address");
+    public void What_is_no_address_is_no_trusted_proxy() =>
+        Should.Throw<SettingException>(() => TrustedProxies.Parse("10.0.0.1, proxy")).Message.ShouldContain("'proxy' is not an address");
 
     [Fact]
     public void A_budget_is_spent_comes_back_with_time_and_knows_no_more_names_than_it_has_room_for()
@@ -157,13 +170,15 @@ public sealed class GateTests
     {
         public int Count;
 
-        public override ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(DbCommand command, CommandEventData eventData, InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
+        public override ValueTask<InterceptionResult<DbDataReader>> ReaderExecutingAsync(DbCommand command, CommandEventData eventData,
+            InterceptionResult<DbDataReader> result, CancellationToken cancellationToken = default)
         {
             Interlocked.Increment(ref Count);
             return base.ReaderExecutingAsync(command, eventData, result, cancellationToken);
         }
 
-        public override ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(DbCommand command, CommandEventData eventData, InterceptionResult<int> result, CancellationToken cancellationToken = default)
+        public override ValueTask<InterceptionResult<int>> NonQueryExecutingAsync(DbCommand command, CommandEventData eventData,
+            InterceptionResult<int> result, CancellationToken cancellationToken = default)
         {
             Interlocked.Increment(ref Count);
             return base.NonQueryExecutingAsync(command, eventData, result, cancellationToken);

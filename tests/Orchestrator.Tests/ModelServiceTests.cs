@@ -19,7 +19,8 @@ namespace ArmoFlow.Orchestrator.Tests;
 /// <summary>What a model's policy asks counts whatever a spec says, and what cannot be scored with is not promoted.</summary>
 public sealed class ModelServiceTests : IAsyncLifetime
 {
-    private static readonly Caller Operator = new("key olga") { Scope = Scope.Operator }, Other = new("key otto") { Scope = Scope.Operator }, Admin = new("key ada") { Scope = Scope.Admin };
+    private static readonly Caller Operator = new("key olga") { Scope = Scope.Operator },
+        Other = new("key otto") { Scope = Scope.Operator }, Admin = new("key ada") { Scope = Scope.Admin };
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-service-").FullName;
     private ServiceProvider _services = null!;
 
@@ -49,15 +50,19 @@ public sealed class ModelServiceTests : IAsyncLifetime
         await Complete("good", score: 0.9);
         await Policies.Set("m", new PolicySpec { MinimumScore = 0.8, Approvals = 2 }, "production", default);
         Caller.Current = Operator;
-        (await Service.Promote("m@1", "champion", false, "it looks fine", default)).ShouldSatisfyAllConditions(p => p.Promoted.ShouldBeFalse(), p => p.Verdicts.Single().Gate.ShouldBe("minimumScore"));
-        RegistryException refused = await Should.ThrowAsync<RegistryException>(() => Service.Promote("m@1", "champion", force: true, "it must go out", default));
+        (await Service.Promote("m@1", "champion", false, "it looks fine", default)).ShouldSatisfyAllConditions(p =>
+            p.Promoted.ShouldBeFalse(), p => p.Verdicts.Single().Gate.ShouldBe("minimumScore"));
+        RegistryException refused = await Should.ThrowAsync<RegistryException>(() =>
+            Service.Promote("m@1", "champion", force: true, "it must go out", default));
         (refused.Refusal, refused.Message.Contains("scope Admin", StringComparison.Ordinal)).ShouldBe((Refusal.Forbidden, true));
-        (await Service.Promote("m@2", "champion", false, null, default)).ShouldSatisfyAllConditions(p => p.Promoted.ShouldBeFalse(), p => p.Waiting.ShouldBe(["key olga"]));
+        (await Service.Promote("m@2", "champion", false, null, default)).ShouldSatisfyAllConditions(p => p.Promoted.ShouldBeFalse(), p =>
+            p.Waiting.ShouldBe(["key olga"]));
         (await Service.Promote("m@2", "champion", false, null, default)).Promoted.ShouldBeFalse("the same person twice is one person");
         Caller.Current = Other;
         (await Service.Promote("m@2", "champion", false, null, default)).Promoted.ShouldBeTrue();
         Caller.Current = Admin;
-        (await Service.Promote("m@1", "champion", force: true, "an exception", default)).ShouldSatisfyAllConditions(p => p.Promoted.ShouldBeFalse("force does not go past approvals"), p => p.Waiting.ShouldBe(["key ada"]));
+        (await Service.Promote("m@1", "champion", force: true, "an exception", default)).ShouldSatisfyAllConditions(p =>
+            p.Promoted.ShouldBeFalse("force does not go past approvals"), p => p.Waiting.ShouldBe(["key ada"]));
     }
 
     [Fact]
@@ -68,7 +73,8 @@ public sealed class ModelServiceTests : IAsyncLifetime
         Caller.Current = Operator;
         Promotion judged = await Service.Promote("m@1", "champion", false, null, default);
         (judged.Promoted, judged.Verdicts.Single().Bound).ShouldBe((false, 0.9));
-        (await Service.Promote("m@1", "champion", force: true, "the policy's gate holds", default)).ShouldSatisfyAllConditions(p => p.Promoted.ShouldBeTrue(), p => p.Forced.ShouldBeTrue());
+        (await Service.Promote("m@1", "champion", force: true, "the policy's gate holds", default)).ShouldSatisfyAllConditions(p =>
+            p.Promoted.ShouldBeTrue(), p => p.Forced.ShouldBeTrue());
     }
 
     [Fact]
@@ -77,8 +83,10 @@ public sealed class ModelServiceTests : IAsyncLifetime
         await Complete("one", score: 0.9);
         await Policies.Set("m", new PolicySpec { Promoters = ["otto"] }, "production", default);
         Caller.Current = Operator;
-        (await Should.ThrowAsync<RegistryException>(() => Service.Promote("m@1", "champion", false, null, default))).Refusal.ShouldBe(Refusal.Forbidden);
-        (await Should.ThrowAsync<RegistryException>(() => Service.Promote("m@1", "champion", true, "now", default))).Refusal.ShouldBe(Refusal.Forbidden);
+        (await Should.ThrowAsync<RegistryException>(() =>
+            Service.Promote("m@1", "champion", false, null, default))).Refusal.ShouldBe(Refusal.Forbidden);
+        (await Should.ThrowAsync<RegistryException>(() =>
+            Service.Promote("m@1", "champion", true, "now", default))).Refusal.ShouldBe(Refusal.Forbidden);
         Caller.Current = Admin;
         await Should.ThrowAsync<RegistryException>(() => Service.Promote("m@1", "champion", false, null, default));
         (await Service.Promote("m@1", "candidate", true, "an exception", default)).Promoted.ShouldBeTrue();
@@ -93,7 +101,8 @@ public sealed class ModelServiceTests : IAsyncLifetime
         await Policies.Set("m", new PolicySpec { Approvals = 2 }, "production", default);
         await _services.GetRequiredService<PromotionRules>().ApplyPending(default);
         (await _services.GetRequiredService<ModelRegistry>().History("m", default)).ShouldBeEmpty();
-        (await _services.GetRequiredService<Persistence.Alerts.AlertBooks>().Alerts("m", 10, default)).Single().Text.ShouldContain("policy wants people");
+        (await _services.GetRequiredService<Persistence.Alerts.AlertBooks>().Alerts("m", 10,
+            default)).Single().Text.ShouldContain("policy wants people");
     }
 
     [Fact]
@@ -104,16 +113,21 @@ public sealed class ModelServiceTests : IAsyncLifetime
         string gating = run.Artifacts[ArtifactNames.Gating].Sha256, regression = run.Artifacts[ArtifactNames.Regression].Sha256;
 
         await File.AppendAllTextAsync(Store.LocationOf(regression), "altered", TestContext.Current.CancellationToken);
-        (await Should.ThrowAsync<RegistryException>(() => Service.Promote("m@1", "champion", true, "by force too", default))).Message.ShouldContain("its regression is not in the store, or was altered there");
+        (await Should.ThrowAsync<RegistryException>(() =>
+            Service.Promote("m@1", "champion", true, "by force too",
+            default))).Message.ShouldContain("its regression is not in the store, or was altered there");
 
         await Store.Delete(gating, default);
         await using (ArmoFlowDbContext db = await Context())
         {
-            db.Tombstones.Add(new Tombstone { Sha256 = gating, Why = "of an old run", At = new DateTimeOffset(2026, 6, 1, 0, 0, 0, TimeSpan.Zero), RemovedAt = DateTimeOffset.UtcNow });
+            db.Tombstones.Add(new Tombstone { Sha256 = gating, Why = "of an old run",
+                At = new DateTimeOffset(2026, 6, 1, 0, 0, 0, TimeSpan.Zero), RemovedAt = DateTimeOffset.UtcNow });
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         VersionDocument shown = (await Service.Versions("m", default)).Single();
-        (shown.Usable, shown.Missing!.Any(m => m.Contains("its gating was removed on 2026-06-01 (of an old run)", StringComparison.Ordinal) && m.Contains("Run the spec", StringComparison.Ordinal))).ShouldBe((false, true));
+        (shown.Usable, shown.Missing!.Any(m =>
+            m.Contains("its gating was removed on 2026-06-01 (of an old run)", StringComparison.Ordinal)
+            && m.Contains("Run the spec", StringComparison.Ordinal))).ShouldBe((false, true));
 
         await Complete("two", score: 0.9, backbone: "gone");
         (await Service.Versions("m", default))[0].Missing!.Single().ShouldContain("armoflow models backbone m@2 PATH");
@@ -132,7 +146,8 @@ public sealed class ModelServiceTests : IAsyncLifetime
         Directory.CreateDirectory(folder);
         await File.WriteAllTextAsync(Path.Combine(folder, "config.json"), "{}");
         RunState run = new() { CorrelationId = Guid.NewGuid(), CurrentState = "Completed", EndedAt = DateTimeOffset.UtcNow };
-        run.Open(new RunSpec { Name = "m", Folder = _folder, Backbone = new BackboneSpec(backbone), Ratings = [], Preferences = [], Promotion = gates }, DateTimeOffset.UtcNow);
+        run.Open(new RunSpec { Name = "m", Folder = _folder, Backbone = new BackboneSpec(backbone), Ratings = [], Preferences = [],
+            Promotion = gates }, DateTimeOffset.UtcNow);
         foreach (string part in ModelRegistry.Parts) run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}""" : $"{part} {weights}");
         run.Record(StepNames.Evaluation, JsonNode.Parse($$$"""{"scorers":{"gate":{"heldOutAccuracy":0.9,"benchmark":{"score":{{{score.ToString(System.Globalization.CultureInfo.InvariantCulture)}}}}}}}"""));
         await using ArmoFlowDbContext db = await Context();
@@ -142,5 +157,6 @@ public sealed class ModelServiceTests : IAsyncLifetime
         return run;
     }
 
-    private Task<ArmoFlowDbContext> Context() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private Task<ArmoFlowDbContext> Context() =>
+        _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

@@ -116,7 +116,8 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         ModelVersion version = await Registry.Resolve("m@1", default);
         (version.Gates!.MinimumScore, version.AwaitsAlias).ShouldBe((0.9, "champion"));
         await Complete("a", new PromotionSpec { MinimumScore = 0.5, MinimumHeldOut = 0.7 });
-        (await Registry.Resolve("m@1", default)).Gates.ShouldSatisfyAllConditions(g => g!.MinimumScore.ShouldBe(0.9), g => g!.MinimumHeldOut.ShouldBe(0.7));
+        (await Registry.Resolve("m@1", default)).Gates.ShouldSatisfyAllConditions(g => g!.MinimumScore.ShouldBe(0.9), g =>
+            g!.MinimumHeldOut.ShouldBe(0.7));
         (await Registry.Versions("m", default)).Count.ShouldBe(3);
     }
 
@@ -131,13 +132,19 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         (await Registry.Resolve("m@4", default)).AwaitsAlias.ShouldBe("candidate", "the policy's rule, though the spec has none");
         await policies.Set("m", new PolicySpec { Approvals = 2 }, "four eyes", default);
         await using (ArmoFlowDbContext db = await Context())
-            (await Should.ThrowAsync<RegistryException>(() => PolicyBooks.RequireRoomForRule(db, Spec(new PromotionSpec { Automatic = "champion" }), default))).Message.ShouldContain("wants 2 people");
+            (await Should.ThrowAsync<RegistryException>(() =>
+                PolicyBooks.RequireRoomForRule(db, Spec(new PromotionSpec { Automatic = "champion" }),
+                default))).Message.ShouldContain("wants 2 people");
         await policies.Remove("m", "no longer", default);
         (await policies.Current("m", default)).ShouldBeNull();
-        (await policies.History("m", default)).Select(p => (p.Version, p.Policy is null, p.Reason, p.SetBy)).ShouldBe([(4, true, "no longer", "ada"), (3, false, "four eyes", "ada"), (2, false, "by rule", "ada"), (1, false, "a floor", "ada")]);
-        (await Should.ThrowAsync<RegistryException>(() => policies.Set("m", new PolicySpec(), " ", default))).Message.ShouldContain("for a reason");
+        (await policies.History("m", default)).Select(p =>
+            (p.Version, p.Policy is null, p.Reason, p.SetBy)).ShouldBe([(4, true, "no longer", "ada"), (3, false, "four eyes", "ada"),
+            (2, false, "by rule", "ada"), (1, false, "a floor", "ada")]);
+        (await Should.ThrowAsync<RegistryException>(() =>
+            policies.Set("m", new PolicySpec(), " ", default))).Message.ShouldContain("for a reason");
         await Should.ThrowAsync<RegistryException>(() => policies.Remove("m", "again", default));
-        AuditPage trail = await _services.GetRequiredService<AuditBooks>().Query("action IN ('model.policy-set', 'model.policy-removed')", null, 10, default);
+        AuditPage trail = await _services.GetRequiredService<AuditBooks>().Query("action IN ('model.policy-set', 'model.policy-removed')",
+            null, 10, default);
         trail.Events.Select(e => e.Action).ShouldBe(["model.policy-removed", "model.policy-set", "model.policy-set", "model.policy-set"]);
     }
 
@@ -146,19 +153,23 @@ public sealed class ModelRegistryTests : IAsyncLifetime
     {
         BackboneBooks backbones = _services.GetRequiredService<BackboneBooks>();
         string moved = Directory.CreateDirectory(Path.Combine(_folder, "moved")).FullName, gone = Path.Combine(_folder, "gone");
-        (await Should.ThrowAsync<RegistryException>(() => backbones.Place("m@1", "digest", moved, default))).Message.ShouldContain("no backbone there");
+        (await Should.ThrowAsync<RegistryException>(() =>
+            backbones.Place("m@1", "digest", moved, default))).Message.ShouldContain("no backbone there");
         await File.WriteAllTextAsync(Path.Combine(moved, "config.json"), "{}", TestContext.Current.CancellationToken);
-        string found = (await Should.ThrowAsync<RegistryException>(() => backbones.Place("m@1", new string('0', 64), moved, default))).Message;
+        string found = (await Should.ThrowAsync<RegistryException>(() =>
+            backbones.Place("m@1", new string('0', 64), moved, default))).Message;
         found.ShouldContain("expected 0000000000000000");
         string digest = BackboneBooks.DigestOf(moved);
         await backbones.Place("m@1", digest, moved, default);
         (await backbones.Locate(gone, digest, default)).ShouldBe(moved);
         (await backbones.Locate(gone, "another", default)).ShouldBe(gone);
         (await backbones.Locate(moved, "whatever", default)).ShouldBe(moved, "what is there is not looked for elsewhere");
-        (await _services.GetRequiredService<AuditBooks>().Query("action = 'backbone.placed'", null, 10, default)).Events.ShouldHaveSingleItem();
+        (await _services.GetRequiredService<AuditBooks>().Query("action = 'backbone.placed'", null, 10,
+            default)).Events.ShouldHaveSingleItem();
     }
 
-    private static RunSpec Spec(PromotionSpec? gates) => new() { Name = "m", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [], Promotion = gates };
+    private static RunSpec Spec(PromotionSpec? gates) =>
+        new() { Name = "m", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [], Promotion = gates };
 
     private async Task<int?> Version(DateTimeOffset at) => (await Registry.At("m", "champion", at, null, default))?.Version;
 

@@ -193,7 +193,8 @@ public sealed class RetentionTests : IAsyncLifetime
         (await books.List(default)).ShouldBeEmpty();
 
         await _services.GetRequiredService<HoldBooks>().Hold("model/m", "a complaint", default);
-        (await Should.ThrowAsync<RetentionException>(() => redaction.Forget(Exclusion.Conversation, mine, "asked to", default))).Message.ShouldContain("holds release model/m");
+        (await Should.ThrowAsync<RetentionException>(() =>
+            redaction.Forget(Exclusion.Conversation, mine, "asked to", default))).Message.ShouldContain("holds release model/m");
         await _services.GetRequiredService<HoldBooks>().Release("model/m", default);
         await redaction.Forget(Exclusion.Conversation, mine, "asked to", default);
 
@@ -206,17 +207,20 @@ public sealed class RetentionTests : IAsyncLifetime
         (await Texts(after, ArtifactNames.Preferences, "chosen_id")).ShouldBe([theirs]);
         after.Artifacts[ArtifactNames.Benchmark].Sha256.ShouldBe(benchmark, "which did not have it");
         after.Artifacts[ArtifactNames.Regression].ShouldBe(run.Artifacts[ArtifactNames.Regression]);
-        (await books.Users(Exclusion.Conversation, mine, default)).Single().ShouldSatisfyAllConditions(u => u.Model.ShouldBe("m"), u => u.IsCertain.ShouldBeTrue("it is remembered that it was"));
+        (await books.Users(Exclusion.Conversation, mine, default)).Single().ShouldSatisfyAllConditions(u => u.Model.ShouldBe("m"), u =>
+            u.IsCertain.ShouldBeTrue("it is remembered that it was"));
         TombstoneBooks tombstones = _services.GetRequiredService<TombstoneBooks>();
         (await tombstones.Find(before, default))!.ReplacedBy.ShouldBe(after.Artifacts[ArtifactNames.Conversations].Sha256);
-        (await tombstones.Explain(new ArtifactLostException(before, "missing"), default)).ShouldContain($"rows of conversation {mine} was forgotten on 2026-06-01 by");
+        (await tombstones.Explain(new ArtifactLostException(before, "missing"),
+            default)).ShouldContain($"rows of conversation {mine} was forgotten on 2026-06-01 by");
         _time.Advance(TimeSpan.FromDays(60));
         await Complete("n", "2", "other vectors");
         _time.Advance(TimeSpan.FromDays(60));
         await Collector.Collect(Rules, dryRun: false, default);
         (await tombstones.Find(before, default)).ShouldNotBeNull("a collection does not take it for made anew");
 
-        (await Should.ThrowAsync<RetentionException>(() => books.Lift(Exclusion.Conversation, theirs, "never was", default))).Message.ShouldContain("is not forgotten");
+        (await Should.ThrowAsync<RetentionException>(() =>
+            books.Lift(Exclusion.Conversation, theirs, "never was", default))).Message.ShouldContain("is not forgotten");
         await books.Lift(Exclusion.Conversation, mine, "a mistake", default);
         (await books.List(default)).ShouldBeEmpty();
         (await books.List(default, withLifted: true)).Single().LiftedReason.ShouldBe("a mistake");
@@ -229,18 +233,21 @@ public sealed class RetentionTests : IAsyncLifetime
     {
         string mine = new('a', 64), theirs = new('b', 64), third = new('c', 64), file = new('f', 64);
         RunState run = await Complete("m", "1", "vectors");
-        await Give(run, [mine, theirs, third], mine, theirs, third, read: [("ratings/s/data/spam.jsonl", file), ("preferences/p/pairs.jsonl", new string('e', 64))]);
+        await Give(run, [mine, theirs, third], mine, theirs, third,
+            read: [("ratings/s/data/spam.jsonl", file), ("preferences/p/pairs.jsonl", new string('e', 64))]);
         await _services.GetRequiredService<Redaction>().Forget(Exclusion.Source, "s", "licence withdrawn", default);
         ForgettingBooks books = _services.GetRequiredService<ForgettingBooks>();
         (await books.List(default)).Select(e => (e.Kind, e.Value, e.Origin)).ShouldBe([("file", file, "source/s"), ("source", "s", null)]);
         RunState after = await Find("m", 1);
         (await Texts(after, ArtifactNames.Ratings, "conversation_id")).ShouldBeEmpty();
-        (await Texts(after, ArtifactNames.Conversations, "id")).ShouldBe([mine, theirs], "the pairs' conversations are another source's too");
+        (await Texts(after, ArtifactNames.Conversations, "id")).ShouldBe([mine, theirs],
+            "the pairs' conversations are another source's too");
         await using (ArmoFlowDbContext db = await Context())
         {
             RunSpec renamed = await ForgettingBooks.Apply(db, Spec("m", "another-name"), default);
             (renamed.Ratings.Single().Name, renamed.ForgottenFiles).ShouldBe(("another-name", [file]), new NameAndFiles());
-            (await Should.ThrowAsync<RetentionException>(() => ForgettingBooks.Apply(db, Spec("m", "s"), default))).Message.ShouldContain("source s was forgotten on 2026-06-01 by");
+            (await Should.ThrowAsync<RetentionException>(() =>
+                ForgettingBooks.Apply(db, Spec("m", "s"), default))).Message.ShouldContain("source s was forgotten on 2026-06-01 by");
         }
         await books.Lift(Exclusion.Source, "s", "settled", default);
         (await books.List(default)).ShouldBeEmpty("its files are lifted with it");
@@ -248,29 +255,40 @@ public sealed class RetentionTests : IAsyncLifetime
 
     private sealed class NameAndFiles : IEqualityComparer<(string, IReadOnlyList<string>?)>
     {
-        public bool Equals((string, IReadOnlyList<string>?) a, (string, IReadOnlyList<string>?) b) => a.Item1 == b.Item1 && a.Item2!.SequenceEqual(b.Item2!);
+        public bool Equals((string, IReadOnlyList<string>?) a, (string, IReadOnlyList<string>?) b) =>
+            a.Item1 == b.Item1 && a.Item2!.SequenceEqual(b.Item2!);
         public int GetHashCode((string, IReadOnlyList<string>?) value) => value.Item1.GetHashCode(StringComparison.Ordinal);
     }
 
     private async Task<string[]> Texts(RunState run, string table, string column)
     {
         List<string> texts = [];
-        await foreach (string[] row in ParquetRows.Read(await Store.Open(run.Artifacts[table].Sha256, default), [column], default)) texts.Add(row[0]);
+        await foreach (string[] row in ParquetRows.Read(await Store.Open(run.Artifacts[table].Sha256, default), [column],
+            default)) texts.Add(row[0]);
         return [.. texts];
     }
 
-    /// <summary>The four tables of ingestion: each conversation rated by source s, a pair of the first two and one of the second and third by source p.</summary>
-    private async Task Give(RunState run, string[] conversations, string first, string second, string third, (string Name, string Sha256)[]? read = null)
+    /// <summary>
+    /// The four tables of ingestion: each conversation rated by source s, a pair of the first two and one of the second and third by
+    /// source p.
+    /// </summary>
+    private async Task Give(RunState run, string[] conversations, string first, string second, string third,
+        (string Name, string Sha256)[]? read = null)
     {
-        run.Artifacts[ArtifactNames.Conversations] = await Table(conversations.Select(c => new ConversationRow { Id = c, PromptId = c, Messages = $"text of {c}" }));
-        run.Artifacts[ArtifactNames.Ratings] = await Table(conversations.Select(c => new RatingsRow { ConversationId = c, Source = "s", Helpful = c == second ? null : 0.5 }));
-        run.Artifacts[ArtifactNames.Preferences] = await Table([new PairRow { Chosen = first, Rejected = second, Source = "p" }, new PairRow { Chosen = second, Rejected = read is null ? third : first, Source = "p" }]);
-        run.Artifacts[ArtifactNames.Benchmark] = await Table([new BenchmarkTableRow { Id = "1", Chosen = second, Rejected = read is null ? third : second }]);
+        run.Artifacts[ArtifactNames.Conversations] = await Table(conversations.Select(c =>
+            new ConversationRow { Id = c, PromptId = c, Messages = $"text of {c}" }));
+        run.Artifacts[ArtifactNames.Ratings] = await Table(conversations.Select(c =>
+            new RatingsRow { ConversationId = c, Source = "s", Helpful = c == second ? null : 0.5 }));
+        run.Artifacts[ArtifactNames.Preferences] = await Table([new PairRow { Chosen = first, Rejected = second, Source = "p" },
+            new PairRow { Chosen = second, Rejected = read is null ? third : first, Source = "p" }]);
+        run.Artifacts[ArtifactNames.Benchmark] = await Table([new BenchmarkTableRow { Id = "1", Chosen = second, Rejected = read is null
+            ? third : second }]);
         run.Steps.Single(s => s.Name == StepNames.Ingestion).Key = $"key {run.CorrelationId}";
         await using ArmoFlowDbContext db = await Context();
         db.Update(run);
         db.FeatureRows.Add(new FeatureRow { Space = "s", Kind = "r", Id = first, Shard = Shard(run) });
-        if (read is not null) db.StepResults.Add(new StepResult { Key = $"key {run.CorrelationId}", Step = StepNames.Ingestion, Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })] });
+        if (read is not null) db.StepResults.Add(new StepResult { Key = $"key {run.CorrelationId}", Step = StepNames.Ingestion,
+            Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })] });
         await db.SaveChangesAsync();
 
         async Task<ArtifactRef> Table<T>(IEnumerable<T> rows) where T : class, new() => await Store.Put(async path =>

@@ -18,7 +18,8 @@ internal static class ForgetCommand
     {
         Argument<string> kind = new("kind") { Description = "conversation, source or file; or list, undo." };
         Argument<string?> value = Value();
-        Option<string?> prompt = new("--prompt") { Description = "The conversation's prompt." }, response = new("--response") { Description = "Its response." };
+        Option<string?> prompt = new("--prompt") { Description = "The conversation's prompt." },
+            response = new("--response") { Description = "Its response." };
         Option<string?> reason = new("--reason") { Description = "Why; the audit trail keeps it." };
         Option<bool> retrain = new("--retrain") { Description = "Have the models that used it made anew (needs --server)." };
         Option<bool> dryRun = new("--dry-run") { Description = "Only say what would be done, and what would stay." };
@@ -26,7 +27,8 @@ internal static class ForgetCommand
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("forget", "Keeps a conversation, a source or a file out of every run from now on, takes it out of what is kept, and lists the models that were made with it.")
+        Command command = new("forget",
+            "Keeps a conversation, a source or a file out of every run from now on, takes it out of what is kept, and lists the models that were made with it.")
         {
             kind, value, prompt, response, reason, retrain, dryRun, yes, workspace, server, json, List(), Undo(),
         };
@@ -34,9 +36,11 @@ internal static class ForgetCommand
         {
             string what = parsed.GetRequiredValue(kind);
             string which = await Target(what, parsed.GetValue(value), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
-            (string? url, string folder, bool asJson) = (parsed.GetValue(server), parsed.GetRequiredValue(workspace), parsed.GetValue(json));
+            (string? url, string folder, bool asJson) = (parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                parsed.GetValue(json));
             ForgetPlan plan = await Books.Ask(url, folder, books => books.GetRequiredService<Redaction>().Plan(what, which, cancel),
-                client => client.Send<ForgetPlan>(HttpMethod.Post, "api/v1/exclusions/plan", new ForgetTarget { Kind = what, Value = which }, cancel));
+                client => client.Send<ForgetPlan>(HttpMethod.Post, "api/v1/exclusions/plan",
+                    new ForgetTarget { Kind = what, Value = which }, cancel));
             if (parsed.GetValue(dryRun))
             {
                 if (asJson) Terminal.PrintJson(plan);
@@ -44,10 +48,12 @@ internal static class ForgetCommand
                 return ExitCodes.Done;
             }
             string why = parsed.GetValue(reason) ?? throw new UsageException("forgetting needs a reason: --reason TEXT.");
-            if (parsed.GetValue(retrain) && url is null) throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the listed models' specs again.");
+            if (parsed.GetValue(retrain)
+                && url is null) throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the listed models' specs again.");
             if (!parsed.GetValue(yes)) Confirm(plan);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = why, Retrain = parsed.GetValue(retrain) };
-            Report(await Books.Ask(url, folder, books => Here(books, request, cancel), client => client.Send<Forgetting>(HttpMethod.Post, "api/v1/exclusions", request, cancel)), asJson);
+            Report(await Books.Ask(url, folder, books => Here(books, request, cancel), client =>
+                client.Send<Forgetting>(HttpMethod.Post, "api/v1/exclusions", request, cancel)), asJson);
             return ExitCodes.Done;
         });
         return command;
@@ -55,7 +61,8 @@ internal static class ForgetCommand
 
     private static async Task<Forgetting> Here(ServiceProvider books, ForgetRequest request, CancellationToken cancel)
     {
-        (Exclusion exclusion, ForgetPlan plan) = await books.GetRequiredService<Redaction>().Forget(request.Kind, request.Value, request.Reason, cancel);
+        (Exclusion exclusion, ForgetPlan plan) = await books.GetRequiredService<Redaction>().Forget(request.Kind, request.Value,
+            request.Reason, cancel);
         return new Forgetting(exclusion, plan.UsedBy, [], plan);
     }
 
@@ -69,7 +76,8 @@ internal static class ForgetCommand
         command.SetAction(async (parsed, cancel) =>
         {
             bool withLifted = parsed.GetValue(all);
-            IReadOnlyList<Exclusion> exclusions = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<ForgettingBooks>().List(cancel, withLifted),
+            IReadOnlyList<Exclusion> exclusions = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books =>
+                books.GetRequiredService<ForgettingBooks>().List(cancel, withLifted),
                 client => client.Get<IReadOnlyList<Exclusion>>($"api/v1/exclusions?lifted={(withLifted ? "true" : "false")}", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(exclusions);
             else if (exclusions.Count == 0) Console.Error.WriteLine("nothing is forgotten");
@@ -87,12 +95,14 @@ internal static class ForgetCommand
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("undo", "Lets runs read it again, where it still is; text that was removed does not come back.") { kind, value, reason, workspace, server, json };
+        Command command = new("undo", "Lets runs read it again, where it still is; text that was removed does not come back.") { kind,
+            value, reason, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             string what = parsed.GetRequiredValue(kind), which = await Target(what, parsed.GetValue(value), null, null, cancel);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = parsed.GetRequiredValue(reason) };
-            Exclusion lifted = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<ForgettingBooks>().Lift(what, which, request.Reason, cancel),
+            Exclusion lifted = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books =>
+                books.GetRequiredService<ForgettingBooks>().Lift(what, which, request.Reason, cancel),
                 client => client.Send<Exclusion>(HttpMethod.Post, "api/v1/exclusions/undo", request, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(lifted);
             else Console.Error.WriteLine($"{what} {which}: runs read it again, where it still is. Text that was removed does not come back: run the specs again, on data that has it.");
@@ -104,7 +114,8 @@ internal static class ForgetCommand
     /// <summary>A conversation by its text, a file by its bytes.</summary>
     private static async Task<string> Target(string kind, string? value, string? prompt, string? response, CancellationToken cancel)
     {
-        if (value is null) return prompt is not null && response is not null ? Conversation.Create(prompt, response, "--prompt").Id : throw new UsageException("name the conversation: its id, or --prompt and --response.");
+        if (value is null) return prompt is not null && response is not null ? Conversation.Create(prompt, response, "--prompt").Id
+            : throw new UsageException("name the conversation: its id, or --prompt and --response.");
         if (kind != Exclusion.File || !File.Exists(value)) return value;
         await using FileStream stream = File.OpenRead(value);
         return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel));
@@ -149,8 +160,10 @@ internal static class ForgetCommand
         Table table = RunTables.New("kind", "value", "since", "by", "reason", "lifted");
         foreach (Exclusion e in exclusions)
         {
-            string lifted = e.LiftedAt is { } at ? $"{at.ToString("u", CultureInfo.InvariantCulture)} by {e.LiftedBy}: {e.LiftedReason}" : "";
-            table.AddRow(e.Kind, Markup.Escape(e.Value), e.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(e.By), Markup.Escape(e.Origin is { } origin ? $"with {origin}" : e.Reason), Markup.Escape(lifted));
+            string lifted = e.LiftedAt is { } at ? $"{at.ToString("u", CultureInfo.InvariantCulture)} by {e.LiftedBy}: {e.LiftedReason}"
+                : "";
+            table.AddRow(e.Kind, Markup.Escape(e.Value), e.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(e.By),
+                Markup.Escape(e.Origin is { } origin ? $"with {origin}" : e.Reason), Markup.Escape(lifted));
         }
         Terminal.Out.Write(table);
     }

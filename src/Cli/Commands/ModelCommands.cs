@@ -9,7 +9,8 @@ internal static class ModelCommands
 {
     public static Command Models() => new("models", "Names, versions and aliases of models; promotes, rolls back and exports them.")
     {
-        RegistryCommands.List(), RegistryCommands.Show(), RegistryCommands.Promote(), RegistryCommands.RollBack(), RegistryCommands.At(), RegistryCommands.Describe(), RegistryCommands.Backbone(), ModelPolicyCommands.Policy(), Export(),
+        RegistryCommands.List(), RegistryCommands.Show(), RegistryCommands.Promote(), RegistryCommands.RollBack(), RegistryCommands.At(),
+            RegistryCommands.Describe(), RegistryCommands.Backbone(), ModelPolicyCommands.Policy(), Export(),
     };
 
     private static Command Export()

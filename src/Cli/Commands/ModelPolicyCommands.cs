@@ -10,7 +10,9 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>What a model asks of each of its versions, whatever their specs say.</summary>
 internal static class ModelPolicyCommands
 {
-    public static Command Policy() => new("policy", "What a model asks of each of its versions, whatever their specs say: gates, approvals, who may promote.") { Show(), Set(), Remove() };
+    public static Command Policy() =>
+        new("policy", "What a model asks of each of its versions, whatever their specs say: gates, approvals, who may promote.") { Show(),
+        Set(), Remove() };
 
     private static Command Show()
     {
@@ -49,13 +51,15 @@ internal static class ModelPolicyCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("set", "Sets the policy; on a server with a key of scope Admin.") { model, file, reason, workspace, server, json };
+        Command command = new("set", "Sets the policy; on a server with a key of scope Admin.") { model, file, reason, workspace, server,
+            json };
         command.SetAction(async (parsed, cancel) =>
         {
             string path = parsed.GetRequiredValue(file);
             if (!File.Exists(path)) throw new UsageException($"{path}: no such file; expected a policy (YAML). Check the path.");
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Report(await client.SetPolicy(parsed.GetRequiredValue(model), path, parsed.GetRequiredValue(reason), cancel), parsed.GetValue(json));
+            Report(await client.SetPolicy(parsed.GetRequiredValue(model), path, parsed.GetRequiredValue(reason), cancel),
+                parsed.GetValue(json));
             return ExitCodes.Done;
         });
         return command;
@@ -68,11 +72,13 @@ internal static class ModelPolicyCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("remove", "Removes the policy: specs alone say what is asked of the model from now on.") { model, reason, workspace, server, json };
+        Command command = new("remove", "Removes the policy: specs alone say what is asked of the model from now on.") { model, reason,
+            workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Report(await client.RemovePolicy(parsed.GetRequiredValue(model), parsed.GetRequiredValue(reason), cancel), parsed.GetValue(json));
+            Report(await client.RemovePolicy(parsed.GetRequiredValue(model), parsed.GetRequiredValue(reason), cancel),
+                parsed.GetValue(json));
             return ExitCodes.Done;
         });
         return command;
@@ -87,7 +93,8 @@ internal static class ModelPolicyCommands
     private static void Write(IReadOnlyList<ModelPolicy> policies)
     {
         Table table = RunTables.New("version", "since", "by", "asks for", "reason");
-        foreach (ModelPolicy p in policies) table.AddRow($"{p.Version}", Format.Time(p.At), Markup.Escape(p.SetBy), Markup.Escape(p.Policy is { } asked ? Words(asked) : "nothing: removed"), Markup.Escape(p.Reason));
+        foreach (ModelPolicy p in policies) table.AddRow($"{p.Version}", Format.Time(p.At), Markup.Escape(p.SetBy),
+            Markup.Escape(p.Policy is { } asked ? Words(asked) : "nothing: removed"), Markup.Escape(p.Reason));
         Terminal.Out.Write(table);
     }
 

@@ -56,9 +56,12 @@ internal static class RegistryCommands
             }
             Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "usable", "notes");
             foreach (VersionDocument v in versions)
-                table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(), Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), v.Usable ? "yes" : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
+                table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(),
+                    Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), v.Usable ? "yes"
+                    : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
             Terminal.Out.Write(table);
-            foreach (VersionDocument v in versions.Where(v => !v.Usable)) Console.Error.WriteLine($"{name}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
+            foreach (VersionDocument v in versions.Where(v =>
+                !v.Usable)) Console.Error.WriteLine($"{name}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
             ShowEvaluations(evaluations);
             ShowAlerts(alerts);
             if (history.Count == 0) return ExitCodes.Done;
@@ -129,14 +132,16 @@ internal static class RegistryCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("rollback", "Lets an alias mean again what it meant before; each time one step further back, and never to a version that it was rolled back from.")
+        Command command = new("rollback",
+            "Lets an alias mean again what it meant before; each time one step further back, and never to a version that it was rolled back from.")
         {
             model, alias, to, reason, workspace, server, json,
         };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            AliasPeriod period = await client.RollBack(parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(to), parsed.GetValue(reason), cancel);
+            AliasPeriod period = await client.RollBack(parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(to),
+                parsed.GetValue(reason), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(period);
             else Console.Error.WriteLine($"{period.Model}@{period.Alias} is version {period.Version} again");
             return ExitCodes.Done;
@@ -151,7 +156,8 @@ internal static class RegistryCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("backbone", "Says where a model's backbone lies now, for all versions that were trained on it; its files are hashed before that is believed.")
+        Command command = new("backbone",
+            "Says where a model's backbone lies now, for all versions that were trained on it; its files are hashed before that is believed.")
         {
             model, path, workspace, server, json,
         };
@@ -160,7 +166,8 @@ internal static class RegistryCommands
             string given = parsed.GetRequiredValue(model), folder = parsed.GetRequiredValue(path);
             (string name, int? version) = given.Contains('@', StringComparison.Ordinal) ? Version(given) : (given, (int?)null);
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            PlacedBackbone placed = await client.PlaceBackbone(name, version, parsed.GetValue(server) is null ? Path.GetFullPath(folder) : folder, cancel);
+            PlacedBackbone placed = await client.PlaceBackbone(name, version, parsed.GetValue(server) is null ? Path.GetFullPath(folder)
+                : folder, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(placed);
             else Console.Error.WriteLine($"backbone {placed.Digest[..16]}… of {name} lies in {placed.Path}");
             return ExitCodes.Done;

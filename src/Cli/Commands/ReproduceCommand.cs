@@ -41,7 +41,8 @@ internal static class ReproduceCommand
             {
                 await CopyDatasets(folder, again, spec, cancel);
                 Reproduction found = Compare(run, await RunCommands.Embedded(spec, again, cancel));
-                if (!found.Identical && (spec.Forgotten ?? spec.ForgottenFiles) is not null) Console.Error.WriteLine("left out, where the run read it: what was forgotten since. See: armoflow forget list.");
+                if (!found.Identical
+                    && (spec.Forgotten ?? spec.ForgottenFiles) is not null) Console.Error.WriteLine("left out, where the run read it: what was forgotten since. See: armoflow forget list.");
                 if (parsed.GetValue(json)) Terminal.PrintJson(found);
                 else if (found.Identical) Console.Out.WriteLine($"identical: {run.Artifacts.Count} artifacts have the same bytes");
                 else

@@ -27,7 +27,8 @@ internal static class RunCommands
         Option<string?> server = Options.Server();
         Option<bool> gates = new("--fail-below-gates") { Description = "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known." };
         Option<bool> json = Options.Json();
-        Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec, workspace, server, gates, json };
+        Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec,
+            workspace, server, gates, json };
         command.SetAction(async (parsed, cancel) =>
         {
             string path = parsed.GetRequiredValue(spec), folder = parsed.GetRequiredValue(workspace);
@@ -35,7 +36,8 @@ internal static class RunCommands
             RunDocument run = url is not null ? await OnServer(url, path, cancel) : await Embedded(SpecReader.Load(path), folder, cancel);
             if (!parsed.GetValue(gates) || run.Status != "Completed") return Report(run, parsed.GetValue(json));
             RunGates verdicts = await Verdicts(url, folder, run.RunId, cancel);
-            await using (IRunClient client = IRunClient.Open(url, folder)) run = await client.Find(run.RunId, cancel); // with what was found
+            // with what was found
+            await using (IRunClient client = IRunClient.Open(url, folder)) run = await client.Find(run.RunId, cancel);
             int code = Report(run, parsed.GetValue(json));
             return code == ExitCodes.Done ? ReportGates(verdicts) : code;
         });
@@ -49,7 +51,8 @@ internal static class RunCommands
         limit.CancelAfter(JudgementWait);
         while (true)
         {
-            RunGates? gates = await Books.Ask(server, workspace, books => books.GetRequiredService<RunVerdicts>().Of(run, cancel), client => client.Get<RunGates?>($"api/v1/runs/{run}/gates", cancel));
+            RunGates? gates = await Books.Ask(server, workspace, books => books.GetRequiredService<RunVerdicts>().Of(run, cancel), client =>
+                client.Get<RunGates?>($"api/v1/runs/{run}/gates", cancel));
             if (gates is { IsJudged: true }) return gates;
             try { await Task.Delay(JudgementPause, limit.Token); }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
@@ -109,7 +112,8 @@ internal static class RunCommands
         ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
         if (await registry.MadeBy(run, cancel) is not { AwaitsAlias: { } alias } version) return;
         await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
-        if (await registry.At(version.Model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now && now.Version == version.Version) Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
+        if (await registry.At(version.Model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now
+            && now.Version == version.Version) Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
         await ShowAlert(services, version.Model, run, cancel);
     }
 

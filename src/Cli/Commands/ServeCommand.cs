@@ -19,7 +19,8 @@ internal static class ServeCommand
         Option<string> urls = new("--urls") { Description = "Where to listen.", DefaultValueFactory = _ => "http://localhost:5080" };
         Option<bool> requireKeys = ServerHost.RequireKeysOption();
         Option<string> workspace = Options.Workspace();
-        Command command = new("serve", "Orchestrator, workers and HTTP API in one process, on a workspace.") { urls, requireKeys, workspace };
+        Command command = new("serve", "Orchestrator, workers and HTTP API in one process, on a workspace.") { urls, requireKeys,
+            workspace };
         command.SetAction(async (parsed, cancel) =>
         {
             using Workspace folder = new(parsed.GetRequiredValue(workspace));

@@ -21,7 +21,8 @@ internal static class ServerCommands
         Option<string> urls = new("--urls") { Description = "Where the HTTP API listens.", DefaultValueFactory = _ => "http://localhost:5080" };
         Option<int> wait = ServerSettings.WaitOption();
         Option<bool> requireKeys = ServerHost.RequireKeysOption();
-        Command command = new("orchestrator", "The run saga and the HTTP API, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts, urls, requireKeys, wait };
+        Command command = new("orchestrator", "The run saga and the HTTP API, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts,
+            urls, requireKeys, wait };
         command.SetAction(async (parsed, cancel) =>
         {
             ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));

@@ -68,7 +68,8 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     public string PathOf(string sha256, CancellationToken cancel) => Open(sha256, cancel).GetAwaiter().GetResult();
 
     /// <summary>Where a backbone lies, that a run found in a folder.</summary>
-    public string BackboneAt(string recorded, string digest, CancellationToken cancel) => _books.GetRequiredService<BackboneBooks>().Locate(recorded, digest, cancel).GetAwaiter().GetResult();
+    public string BackboneAt(string recorded, string digest, CancellationToken cancel) =>
+        _books.GetRequiredService<BackboneBooks>().Locate(recorded, digest, cancel).GetAwaiter().GetResult();
 
     /// <summary>A spec that leaves out what is forgotten by now.</summary>
     public async Task<RunSpec> WithoutForgotten(RunSpec spec, CancellationToken cancel)

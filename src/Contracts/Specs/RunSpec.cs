@@ -35,7 +35,9 @@ public sealed record RunSpec
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyList<string>? Forgotten { get; init; }
 
-    /// <summary>Hashes of files that the run leaves out, whatever they are called; settled when it is submitted (armoflow forget).</summary>
+    /// <summary>
+    /// Hashes of files that the run leaves out, whatever they are called; settled when it is submitted (armoflow forget).
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyList<string>? ForgottenFiles { get; init; }
 
@@ -116,9 +118,11 @@ public record PromotionSpec
         };
     }
 
-    private static T? Largest<T>(T? a, T? b) where T : struct, IComparable<T> => a is { } x && b is { } y ? x.CompareTo(y) >= 0 ? x : y : a ?? b;
+    private static T? Largest<T>(T? a, T? b) where T : struct, IComparable<T> =>
+        a is { } x && b is { } y ? x.CompareTo(y) >= 0 ? x : y : a ?? b;
 
-    private static T? Smallest<T>(T? a, T? b) where T : struct, IComparable<T> => a is { } x && b is { } y ? x.CompareTo(y) <= 0 ? x : y : a ?? b;
+    private static T? Smallest<T>(T? a, T? b) where T : struct, IComparable<T> =>
+        a is { } x && b is { } y ? x.CompareTo(y) <= 0 ? x : y : a ?? b;
 }
 
 /// <summary>What a model asks of each of its versions, whatever their specs say: a spec may only add to it.</summary>

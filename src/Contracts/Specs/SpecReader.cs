@@ -11,7 +11,8 @@ public static class SpecReader
 {
     private const double StrayPreferences = 0.01;
     private static readonly string[] SourceKeys = ["name", "files", "format", "maxDroppedShare", "ignore", "columns"];
-    private static readonly string[] PromotionKeys = ["minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives", "approvals", "automatic"];
+    private static readonly string[] PromotionKeys = ["minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation",
+        "objectives", "approvals", "automatic"];
     private const string Promoters = "promoters";
 
     /// <exception cref="SpecException">The file is missing or not a spec.</exception>
@@ -29,7 +30,8 @@ public static class SpecReader
     public static RunSpec Parse(string yaml, string file, string folder)
     {
         YamlNode text = Root(yaml, file);
-        SpecNode root = new(text, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain", "model", "alerts");
+        SpecNode root = new(text, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression",
+            "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain", "model", "alerts");
         string? model = root.OptionalText("model");
         if (model is not null) CheckEvaluation(root);
         RunSpec spec = new()
@@ -73,9 +75,11 @@ public static class SpecReader
         PromotionSpec gates = Promotion(root, isOfStoredModel: false);
         IReadOnlyList<string> promoters = root.Texts(Promoters);
         if (promoters.Any(string.IsNullOrWhiteSpace)) throw root.Wrong(Promoters, "an empty name", "names of keys or users", "Remove it.");
-        bool asksForNothing = gates is { Approvals: null, Automatic: null, MinimumScore: null, MinimumHeldOut: null, SectionLoss: null, VerbosityCorrelation: null, Objectives.Count: 0 };
+        bool asksForNothing = gates is { Approvals: null, Automatic: null, MinimumScore: null, MinimumHeldOut: null, SectionLoss: null,
+            VerbosityCorrelation: null, Objectives.Count: 0 };
         if (asksForNothing && promoters.Count == 0)
-            throw root.Wrong(Promoters, "a policy that asks for nothing", "at least one gate, 'approvals' or 'promoters'", "Add minimumScore: 0.8, or remove the policy: armoflow models policy remove.");
+            throw root.Wrong(Promoters, "a policy that asks for nothing", "at least one gate, 'approvals' or 'promoters'",
+                "Add minimumScore: 0.8, or remove the policy: armoflow models policy remove.");
         return new PolicySpec
         {
             Approvals = gates.Approvals,
@@ -93,8 +97,10 @@ public static class SpecReader
     {
         YamlStream stream = [];
         try { stream.Load(new StringReader(yaml)); }
-        catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}", "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
-        catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
+        catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}",
+            "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
+        catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})",
+            "the keys of a spec", "Correct the syntax."); }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
         return stream.Documents[0].RootNode;
     }

@@ -22,7 +22,8 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
 
     private const string Bearer = "Bearer ", Basic = "Basic ";
     private const int LongestKey = 200, Room = 10_000, NetworkBytes = 8;
-    private readonly Budgets _failures = new(Failures, Room, time), _requests = new(Requests, Room, time), _warnings = new(new Budget(1, 1.0 / 60), Room, time);
+    private readonly Budgets _failures = new(Failures, Room, time), _requests = new(Requests, Room, time),
+        _warnings = new(new Budget(1, 1.0 / 60), Room, time);
 
     /// <summary>Asks a request for its key, after routing, so that the endpoint is known.</summary>
     public async Task LetIn(HttpContext context, RequestDelegate next)
@@ -32,9 +33,11 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         string address = NameOf(client);
         string? given = KeyOf(context.Request.Headers.Authorization.ToString());
         bool isFromHere = policy.IsFromHere(context);
-        if (policy.IsLoopbackOnly && given is null && !policy.AlwaysAsksForKeys && !AccessPolicy.IsOfThisSite(context.Request) && !AccessPolicy.CameThroughProxy(context.Request))
+        if (policy.IsLoopbackOnly && given is null && !policy.AlwaysAsksForKeys && !AccessPolicy.IsOfThisSite(context.Request)
+            && !AccessPolicy.CameThroughProxy(context.Request))
         {
-            await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.", "this server answers to localhost alone; from elsewhere it asks for a key.");
+            await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.",
+                "this server answers to localhost alone; from elsewhere it asks for a key.");
             return;
         }
         AccessKey? key = await Check(given, context.RequestAborted);
@@ -55,12 +58,16 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
             await Refuse(context, StatusCodes.Status403Forbidden, "The key's scope does not allow this.", $"the key is of scope {key.Scope}; expected {required}.");
             return;
         }
-        string request = client is null || IPAddress.IsLoopback(client) ? context.TraceIdentifier : $"{context.TraceIdentifier} from {client}";
-        Caller.Current = new Caller(key is null ? "local" : $"key {key.Name}", request) { Scope = key?.Scope ?? (isFromHere ? Scope.Admin : Scope.Viewer) };
+        string request = client is null || IPAddress.IsLoopback(client) ? context.TraceIdentifier
+            : $"{context.TraceIdentifier} from {client}";
+        Caller.Current = new Caller(key is null ? "local" : $"key {key.Name}", request) { Scope = key?.Scope
+            ?? (isFromHere ? Scope.Admin : Scope.Viewer) };
         await next(context);
     }
 
-    /// <summary>No page of another site may show one of this server's in a frame, guess what a file is, or learn an address from it.</summary>
+    /// <summary>
+    /// No page of another site may show one of this server's in a frame, guess what a file is, or learn an address from it.
+    /// </summary>
     public static Task Harden(HttpContext context, RequestDelegate next)
     {
         context.Response.OnStarting(() => // last, since what answers an error clears what was set before
@@ -75,17 +82,20 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         return next(context);
     }
 
-    private async ValueTask<AccessKey?> Check(string? given, CancellationToken cancel) => given is { Length: > 0 and < LongestKey } ? await books.Check(given, cancel) : null;
+    private async ValueTask<AccessKey?> Check(string? given, CancellationToken cancel) =>
+        given is { Length: > 0 and < LongestKey } ? await books.Check(given, cancel) : null;
 
     private Task RefuseStranger(HttpContext context, string address)
     {
         if (!_failures.Spend(address))
         {
             if (_warnings.Spend(address)) log.LogWarning("{Address}: more attempts without a usable key than {Budget}", address, Failures);
-            return RefuseForNow(context, "too many attempts without a usable key from this address. Correct the key (ARMOFLOW_KEY), then wait a moment.");
+            return RefuseForNow(context,
+                "too many attempts without a usable key from this address. Correct the key (ARMOFLOW_KEY), then wait a moment.");
         }
         context.Response.Headers.WWWAuthenticate = "Bearer";
-        string behind = policy.IsLoopbackOnly && !policy.AlwaysAsksForKeys ? " It came through a proxy, or from another site: without a key this server answers this machine's users alone." : "";
+        string behind = policy.IsLoopbackOnly && !policy.AlwaysAsksForKeys
+            ? " It came through a proxy, or from another site: without a key this server answers this machine's users alone." : "";
         return Refuse(context, StatusCodes.Status401Unauthorized, "No usable key.",
             $"expected 'Authorization: Bearer KEY' with a key that is neither expired nor revoked; make one with: armoflow keys create.{behind}");
     }
@@ -96,8 +106,12 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         return Refuse(context, StatusCodes.Status429TooManyRequests, "Too often.", detail);
     }
 
-    /// <summary>What a caller is counted under: its address, and of IPv6 the network, of which a single caller may have all addresses.</summary>
-    private static string NameOf(IPAddress? client) => client is { AddressFamily: AddressFamily.InterNetworkV6 } ? Convert.ToHexStringLower(client.GetAddressBytes()[..NetworkBytes]) : $"{client}";
+    /// <summary>
+    /// What a caller is counted under: its address, and of IPv6 the network, of which a single caller may have all addresses.
+    /// </summary>
+    private static string NameOf(IPAddress? client) =>
+        client is { AddressFamily: AddressFamily.InterNetworkV6 } ? Convert.ToHexStringLower(client.GetAddressBytes()[..NetworkBytes])
+        : $"{client}";
 
     /// <summary>The key of 'Bearer KEY', or of 'Basic' with the key as the password, for clients that know only addresses such as http://key:KEY@host/.</summary>
     private static string? KeyOf(string header)
@@ -135,5 +149,6 @@ public static class AccessRegistration
         app.Use(app.Services.GetRequiredService<AccessGate>().LetIn);
     }
 
-    public static T Requires<T>(this T endpoints, Scope? scope) where T : IEndpointConventionBuilder => endpoints.WithMetadata(new RequiredScope(scope));
+    public static T Requires<T>(this T endpoints, Scope? scope) where T : IEndpointConventionBuilder =>
+        endpoints.WithMetadata(new RequiredScope(scope));
 }

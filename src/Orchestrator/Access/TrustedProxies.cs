@@ -4,7 +4,9 @@ using Microsoft.AspNetCore.Http;
 
 namespace ArmoFlow.Orchestrator.Access;
 
-/// <summary>Proxies whose X-Forwarded-For is believed: rate limits, the audit trail and logs then go by the caller's own address.</summary>
+/// <summary>
+/// Proxies whose X-Forwarded-For is believed: rate limits, the audit trail and logs then go by the caller's own address.
+/// </summary>
 public sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks)
 {
     private const string Variable = "ARMOFLOW_TRUSTED_PROXIES", ForwardedFor = "X-Forwarded-For";
@@ -24,7 +26,8 @@ public sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks)
         foreach (string part in text.Split([',', ' ', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
             if (IPNetwork.TryParse(part, out IPNetwork network)) networks.Add(network);
-            else if (IPAddress.TryParse(part, out IPAddress? address)) networks.Add(new IPNetwork(address, address.GetAddressBytes().Length * 8));
+            else if (IPAddress.TryParse(part, out IPAddress? address)) networks.Add(new IPNetwork(address,
+                address.GetAddressBytes().Length * 8));
             else throw new SettingException($"{Variable}: '{part}' is not an address; expected addresses and networks such as 10.0.0.7, 10.0.0.0/8.");
         }
         return new TrustedProxies(networks);
@@ -38,7 +41,8 @@ public sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks)
     {
         IPAddress? client = Plain(context.Connection.RemoteIpAddress);
         if (client is null || !Trusts(client)) return client;
-        string[] hops = context.Request.Headers[ForwardedFor].ToString().Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        string[] hops = context.Request.Headers[ForwardedFor].ToString().Split(',',
+            StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         foreach (string hop in hops.Reverse())
         {
             if (!TryParse(hop, out IPAddress? address)) return client; // nonsense: whoever passed it on is the last that is known

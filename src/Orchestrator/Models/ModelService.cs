@@ -30,7 +30,8 @@ public sealed record Promotion(string Model, string Alias, int Version, bool Pro
 /// <param name="Aliases">What means it now.</param>
 /// <param name="Usable">True if everything that scoring needs is there, as far as this process can see.</param>
 /// <param name="Missing">What is not, and the remedy.</param>
-public sealed record VersionDocument(ModelVersion Version, double? Score, double? HeldOutAccuracy, IReadOnlyList<string> Aliases, bool Usable = true, IReadOnlyList<string>? Missing = null);
+public sealed record VersionDocument(ModelVersion Version, double? Score, double? HeldOutAccuracy, IReadOnlyList<string> Aliases,
+    bool Usable = true, IReadOnlyList<string>? Missing = null);
 
 /// <summary>What a run's gates say of it.</summary>
 /// <param name="RunId">The run.</param>
@@ -39,11 +40,15 @@ public sealed record VersionDocument(ModelVersion Version, double? Score, double
 /// <param name="Verdicts">Of each gate; none where neither the spec nor the model's policy has gates.</param>
 public sealed record RunGates(Guid RunId, bool IsJudged, bool? Holds, IReadOnlyList<GateVerdict> Verdicts);
 
-/// <summary>Promotes versions that pass their gates: those of the model's policy and of the version's own spec, whichever is stricter.</summary>
-public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, BackboneBooks backbones, TombstoneBooks tombstones, RunQueries runs, ArtifactStore artifacts, TimeProvider time)
+/// <summary>
+/// Promotes versions that pass their gates: those of the model's policy and of the version's own spec, whichever is stricter.
+/// </summary>
+public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, BackboneBooks backbones, TombstoneBooks tombstones,
+    RunQueries runs, ArtifactStore artifacts, TimeProvider time)
 {
     /// <summary>Runs the gates and lets the alias mean the version if all hold, or if it is forced with a reason.</summary>
-    /// <exception cref="RegistryException">There is no such model or version, it cannot be scored, force has no reason, or the policy leaves it to others.</exception>
+    /// <exception cref="RegistryException">There is no such model or version, it cannot be scored, force has no reason, or the policy
+    /// leaves it to others.</exception>
     public async Task<Promotion> Promote(string reference, string alias, bool force, string? reason, CancellationToken cancel)
     {
         if (force && string.IsNullOrWhiteSpace(reason)) throw new RegistryException("a forced promotion needs a reason: --reason TEXT.");
@@ -87,7 +92,10 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     public async Task<IReadOnlyList<GateVerdict>> Judge(ModelVersion candidate, string alias, CancellationToken cancel) =>
         await Judge(candidate, alias, await Gates(candidate, cancel), cancel);
 
-    /// <summary>What the gates of an evaluation, else those of the model's own spec, and its policy's, say of what it found; sections are compared with those of the run that made the model.</summary>
+    /// <summary>
+    /// What the gates of an evaluation, else those of the model's own spec, and its policy's, say of what it found; sections are compared
+    /// with those of the run that made the model.
+    /// </summary>
     public async Task<IReadOnlyList<GateVerdict>> JudgeEvaluation(RunState evaluation, CancellationToken cancel)
     {
         ModelVersion version = await registry.Resolve(evaluation.Spec.Model!, cancel);
@@ -96,7 +104,9 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         return gates is null ? [] : PromotionGates.Judge(gates, await Open(evaluation.ToDocument(_ => null, time.GetUtcNow()), cancel), await Open(version, cancel));
     }
 
-    /// <summary>What the gates say of the version that a run made, held against what the alias champion means now; null for a run that made none.</summary>
+    /// <summary>
+    /// What the gates say of the version that a run made, held against what the alias champion means now; null for a run that made none.
+    /// </summary>
     public async Task<RunGates?> JudgeRun(Guid run, CancellationToken cancel)
     {
         if (await registry.MadeBy(run, cancel) is not { } version) return null;
@@ -104,7 +114,9 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         return new RunGates(run, true, verdicts.All(v => v.Holds), verdicts);
     }
 
-    /// <summary>The alias that a rule gives a version, without anybody asking, and whose rule it is; null where somebody must ask.</summary>
+    /// <summary>
+    /// The alias that a rule gives a version, without anybody asking, and whose rule it is; null where somebody must ask.
+    /// </summary>
     public async Task<(string Alias, bool IsOfPolicy)?> RuleOf(ModelVersion version, CancellationToken cancel)
     {
         PolicySpec? policy = (await policies.Current(version.Model, cancel))?.Policy;
@@ -121,7 +133,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         {
             RunDocument? run = await runs.Find(version.RunId, cancel);
             IReadOnlyList<string> missing = await Missing(version, run, isThorough: false, cancel);
-            documents.Add(new VersionDocument(version, PromotionGates.Score(run), PromotionGates.HeldOut(run), [.. aliases[version.Version]], missing.Count == 0, missing));
+            documents.Add(new VersionDocument(version, PromotionGates.Score(run), PromotionGates.HeldOut(run),
+                [.. aliases[version.Version]], missing.Count == 0, missing));
         }
         return documents;
     }
@@ -141,12 +154,14 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     /// <exception cref="RegistryException">There is another backbone, or none.</exception>
     public async Task<PlacedBackbone> PlaceBackbone(string reference, string folder, CancellationToken cancel)
     {
-        if (string.IsNullOrWhiteSpace(folder)) throw new RegistryException("no path; expected the folder that the backbone lies in now.", Refusal.Unusable);
+        if (string.IsNullOrWhiteSpace(folder)) throw new RegistryException("no path; expected the folder that the backbone lies in now.",
+            Refusal.Unusable);
         ModelVersion version = await registry.Resolve(reference, cancel);
         RunDocument? run = await runs.Find(version.RunId, cancel);
         string digest = await BackboneOf(run, cancel)
             ?? throw new RegistryException($"{version.Model}@{version.Version}: its features' report, which names its backbone, is gone. Run its spec again, with the backbone's new path.");
-        return new PlacedBackbone(version.Model, digest, await backbones.Place($"{version.Model}@{version.Version}", digest, folder, cancel));
+        return new PlacedBackbone(version.Model, digest,
+            await backbones.Place($"{version.Model}@{version.Version}", digest, folder, cancel));
     }
 
     private static void RequirePromoter(string model, PolicySpec? policy, bool isForced)
@@ -156,7 +171,9 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         throw new RegistryException($"{Caller.Current.Person} may not promote versions of '{model}'; its policy names {string.Join(", ", policy.Promoters)}. Ask one of them. See: armoflow models policy show {model}.", Refusal.Forbidden);
     }
 
-    /// <summary>Past the gates of its own spec a version is forced by whoever may promote; past those of the policy by an administrator.</summary>
+    /// <summary>
+    /// Past the gates of its own spec a version is forced by whoever may promote; past those of the policy by an administrator.
+    /// </summary>
     private async Task RequireMayForce(ModelVersion candidate, string alias, PolicySpec? policy, CancellationToken cancel)
     {
         if (policy is null || Caller.Current.Scope == Scope.Admin) return;
@@ -168,13 +185,16 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     private async Task<PromotionSpec?> Gates(ModelVersion version, CancellationToken cancel) =>
         PromotionSpec.Stricter((await policies.Current(version.Model, cancel))?.Policy, await OwnGates(version, cancel));
 
-    private async Task<PromotionSpec?> OwnGates(ModelVersion version, CancellationToken cancel) => version.Gates ?? (await runs.FindSpec(version.RunId, cancel))?.Promotion;
+    private async Task<PromotionSpec?> OwnGates(ModelVersion version, CancellationToken cancel) =>
+        version.Gates ?? (await runs.FindSpec(version.RunId, cancel))?.Promotion;
 
-    private async Task<IReadOnlyList<GateVerdict>> Judge(ModelVersion candidate, string alias, PromotionSpec? gates, CancellationToken cancel)
+    private async Task<IReadOnlyList<GateVerdict>> Judge(ModelVersion candidate, string alias, PromotionSpec? gates,
+        CancellationToken cancel)
     {
         if (gates is null) return [];
         AliasPeriod? now = await registry.At(candidate.Model, alias, time.GetUtcNow(), null, cancel);
-        ModelVersion? champion = now is null || now.Version == candidate.Version ? null : (await registry.Versions(candidate.Model, cancel)).Single(v => v.Version == now.Version);
+        ModelVersion? champion = now is null || now.Version == candidate.Version ? null
+            : (await registry.Versions(candidate.Model, cancel)).Single(v => v.Version == now.Version);
         return PromotionGates.Judge(gates, await Open(candidate, cancel), champion is null ? null : await Open(champion, cancel));
     }
 
@@ -190,7 +210,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         foreach (string part in ModelRegistry.Parts)
         {
             if (!run.Artifacts.TryGetValue(part, out ArtifactDocument? artifact)) missing.Add($"its run made no {part}");
-            else if (!await IsThere(artifact.Sha256, isThorough, cancel)) missing.Add($"its {part} {await WhyGone(artifact.Sha256, cancel)}");
+            else if (!await IsThere(artifact.Sha256, isThorough,
+                cancel)) missing.Add($"its {part} {await WhyGone(artifact.Sha256, cancel)}");
         }
         if (missing.Count > 0)
         {
@@ -209,7 +230,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     }
 
     private async Task<string> WhyGone(string sha256, CancellationToken cancel) =>
-        await tombstones.Find(sha256, cancel) is { } tombstone ? $"was removed on {tombstone.At.UtcDateTime:yyyy-MM-dd} ({tombstone.Why})" : "is not in the store, or was altered there";
+        await tombstones.Find(sha256, cancel) is { } tombstone ? $"was removed on {tombstone.At.UtcDateTime:yyyy-MM-dd} ({tombstone.Why})"
+            : "is not in the store, or was altered there";
 
     /// <summary>Only a workspace's process sees what its workers see; of servers' workers nothing is said.</summary>
     private async Task<string?> MissingBackbone(ModelVersion version, RunDocument run, CancellationToken cancel)

@@ -49,7 +49,8 @@ public sealed class PromotionRules(ModelService models, ModelRegistry registry, 
         await registry.SettleRule(version, cancel);
     }
 
-    private async Task Refuse(ModelVersion version, string alias, IReadOnlyList<GateVerdict> verdicts, string why, CancellationToken cancel)
+    private async Task Refuse(ModelVersion version, string alias, IReadOnlyList<GateVerdict> verdicts, string why,
+        CancellationToken cancel)
     {
         RunSpec? spec = await runs.FindSpec(version.RunId, cancel);
         string text = $"{version.Model}@{version.Version} was not promoted to {alias}: {why}";

@@ -70,7 +70,8 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     /// <summary>With what the gates made of it, and the alerts that it raised.</summary>
     private static async Task<RunDocument> Judged(ArmoFlowDbContext db, RunDocument run, CancellationToken cancel)
     {
-        ModelEvaluation? evaluation = run.Model is null ? null : await db.ModelEvaluations.AsNoTracking().SingleOrDefaultAsync(e => e.RunId == run.RunId, cancel);
+        ModelEvaluation? evaluation = run.Model is null ? null
+            : await db.ModelEvaluations.AsNoTracking().SingleOrDefaultAsync(e => e.RunId == run.RunId, cancel);
         List<Alert> alerts = await db.Alerts.AsNoTracking().Where(a => a.RunId == run.RunId).OrderBy(a => a.Id).ToListAsync(cancel);
         return run with
         {

@@ -83,7 +83,8 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
     }
 
     /// <summary>A name for a file of the caller's beside what comes in; what a killed process leaves there is removed.</summary>
-    public string NewFile() => Path.Combine(Directory.CreateDirectory(Path.Combine(Folder, "incoming")).FullName, $"{Environment.ProcessId}-{Guid.NewGuid():N}");
+    public string NewFile() =>
+        Path.Combine(Directory.CreateDirectory(Path.Combine(Folder, "incoming")).FullName, $"{Environment.ProcessId}-{Guid.NewGuid():N}");
 
     public Task<ArtifactRef> PutText(string text, CancellationToken cancel = default) => Put(path => File.WriteAllTextAsync(path, text, cancel), cancel);
 

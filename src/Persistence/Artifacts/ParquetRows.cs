@@ -12,7 +12,8 @@ internal static class ParquetRows
     /// <param name="leavesOut">From the texts of a row, by column, whether it is left out.</param>
     /// <param name="cancel">Gives up.</param>
     /// <returns>How many rows were left out.</returns>
-    public static async Task<long> CopyWithout(string source, string target, Func<IReadOnlyDictionary<string, string[]>, int, bool> leavesOut, CancellationToken cancel)
+    public static async Task<long> CopyWithout(string source, string target, Func<IReadOnlyDictionary<string, string[]>, int,
+        bool> leavesOut, CancellationToken cancel)
     {
         await using ParquetReader reader = await ParquetReader.CreateAsync(source, cancellationToken: cancel);
         await using FileStream stream = new(target, FileMode.Create, FileAccess.ReadWrite);
@@ -26,7 +27,8 @@ internal static class ParquetRows
             Dictionary<string, double?[]> numbers = [];
             foreach (DataField field in reader.Schema.DataFields)
             {
-                if (field.ClrType == typeof(string)) await from.ReadAsync(field, texts[field.Name] = new string[rows], cancellationToken: cancel);
+                if (field.ClrType == typeof(string)) await from.ReadAsync(field, texts[field.Name] = new string[rows],
+                    cancellationToken: cancel);
                 else await from.ReadAsync<double>(field, (numbers[field.Name] = new double?[rows]).AsMemory(), cancellationToken: cancel);
             }
             int[] kept = [.. Enumerable.Range(0, rows).Where(row => !leavesOut(texts, row))];
@@ -35,7 +37,8 @@ internal static class ParquetRows
             foreach (DataField field in reader.Schema.DataFields)
             {
                 if (texts.TryGetValue(field.Name, out string[]? column)) await to.WriteAsync(field, [.. kept.Select(row => column[row])]);
-                else await to.WriteAsync<double>(field, kept.Select(row => numbers[field.Name][row]).ToArray().AsMemory(), cancellationToken: cancel);
+                else await to.WriteAsync<double>(field, kept.Select(row => numbers[field.Name][row]).ToArray().AsMemory(),
+                    cancellationToken: cancel);
             }
             to.CompleteValidate();
         }
@@ -43,7 +46,8 @@ internal static class ParquetRows
     }
 
     /// <summary>The texts of some columns, row by row.</summary>
-    public static async IAsyncEnumerable<string[]> Read(string path, string[] columns, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
+    public static async IAsyncEnumerable<string[]> Read(string path, string[] columns,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
         await using ParquetReader reader = await ParquetReader.CreateAsync(path, cancellationToken: cancel);
         DataField[] fields = [.. columns.Select(c => reader.Schema.DataFields.Single(f => f.Name == c))];

@@ -78,7 +78,8 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, name, cancel); // versions one after the other
-        if (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e => e.Kind == Exclusion.File && e.Value == artifact.Sha256 && e.LiftedAt == null, cancel) is { } forgotten)
+        if (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
+            e.Kind == Exclusion.File && e.Value == artifact.Sha256 && e.LiftedAt == null, cancel) is { } forgotten)
         {
             await artifacts.Delete(artifact.Sha256, cancel);
             throw new DatasetException($"file '{file}': {forgotten}, whatever it is called now. See: armoflow forget list.");

@@ -23,8 +23,11 @@ public sealed class BackboneBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         }
     }
 
-    /// <summary>The recorded folder while it is there; else where the backbone of this digest is said to lie; else the recorded one.</summary>
-    public async Task<string> Locate(string recorded, string digest, CancellationToken cancel) => IsThere(recorded) ? recorded : await Find(digest, cancel) ?? recorded;
+    /// <summary>
+    /// The recorded folder while it is there; else where the backbone of this digest is said to lie; else the recorded one.
+    /// </summary>
+    public async Task<string> Locate(string recorded, string digest, CancellationToken cancel) =>
+        IsThere(recorded) ? recorded : await Find(digest, cancel) ?? recorded;
 
     /// <summary>What a folder's backbone is known by.</summary>
     public static string DigestOf(string folder, CancellationToken cancel = default) => BackboneDigest.Of(folder, cancel);

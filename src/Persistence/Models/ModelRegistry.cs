@@ -21,7 +21,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     private const string Promoted = "model.promoted", Forced = "model.forced", RolledBack = "model.rolled-back";
 
     /// <summary>The artifacts that scoring with a version needs.</summary>
-    public static readonly IReadOnlyList<string> Parts = [ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport];
+    public static readonly IReadOnlyList<string> Parts = [ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating,
+        ArtifactNames.FeaturesReport];
 
     /// <summary>Enters what a completed run made, in the transaction that completes it; once for equal bytes.</summary>
     /// <returns>True where a rule is to be held against the version: that of its spec, or of the model's policy.</returns>
@@ -30,7 +31,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         if (!Parts.All(run.Artifacts.ContainsKey)) return false; // nothing to score with
         string digest = DigestOf(run);
         PolicySpec? policy = (await PolicyBooks.Current(db, run.Name, cancel))?.Policy;
-        if (await db.ModelVersions.SingleOrDefaultAsync(v => v.Model == run.Name && v.Digest == digest, cancel) is { } known) return await AddGates(db, known, run, policy, cancel);
+        if (await db.ModelVersions.SingleOrDefaultAsync(v =>
+            v.Model == run.Name && v.Digest == digest, cancel) is { } known) return await AddGates(db, known, run, policy, cancel);
         int newest = await db.ModelVersions.Where(v => v.Model == run.Name).MaxAsync(v => (int?)v.Version, cancel) ?? 0; // another run's at the same time collides, and its message is tried again
         ModelVersion version = new()
         {
@@ -51,15 +53,21 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// A spec that makes the bytes of a version which is there adds its gates to the version's: they are held against it from now on,
     /// and so is a rule of the spec, unless the alias has meant the version before.
     /// </summary>
-    private static async Task<bool> AddGates(ArmoFlowDbContext db, ModelVersion version, RunState run, PolicySpec? policy, CancellationToken cancel)
+    private static async Task<bool> AddGates(ArmoFlowDbContext db, ModelVersion version, RunState run, PolicySpec? policy,
+        CancellationToken cancel)
     {
         if (run.CorrelationId == version.RunId || run.Spec.Promotion is null) return false;
-        PromotionSpec? before = version.Gates ?? await db.Runs.Where(r => r.CorrelationId == version.RunId).Select(r => r.Spec).SingleOrDefaultAsync(cancel) switch { { } spec => spec.Promotion, null => null };
+        PromotionSpec? before = version.Gates
+            ?? await db.Runs.Where(r => r.CorrelationId == version.RunId).Select(r =>
+            r.Spec).SingleOrDefaultAsync(cancel) switch { { } spec => spec.Promotion, null => null };
         PromotionSpec after = PromotionSpec.Stricter(before, run.Spec.Promotion)!;
         if (JsonSerializer.Serialize(before) == JsonSerializer.Serialize(after)) return false;
         version.Gates = after;
-        db.Note("model.gates-added", $"model/{version.Model}", new { version = version.Version, gates = before }, new { version = version.Version, gates = after, run = run.CorrelationId });
-        if (RuleFor(policy, after) is not { } alias || await db.AliasPeriods.AnyAsync(p => p.Model == version.Model && p.Alias == alias && p.Version == version.Version, cancel)) return false;
+        db.Note("model.gates-added", $"model/{version.Model}", new { version = version.Version, gates = before },
+            new { version = version.Version, gates = after, run = run.CorrelationId });
+        if (RuleFor(policy, after) is not { } alias
+            || await db.AliasPeriods.AnyAsync(p =>
+            p.Model == version.Model && p.Alias == alias && p.Version == version.Version, cancel)) return false;
         version.AwaitsAlias = alias;
         return true;
     }
@@ -67,13 +75,15 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <summary>A spec's rule that the policy has no room for is looked at too, so that somebody hears of it.</summary>
     private static string? RuleFor(PolicySpec? policy, PromotionSpec? spec) => PolicySpec.RuleOf(policy, spec) ?? spec?.Automatic;
 
-    private static string DigestOf(RunState run) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', Parts.Select(p => run.Artifacts[p].Sha256)))));
+    private static string DigestOf(RunState run) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', Parts.Select(p => run.Artifacts[p].Sha256)))));
 
     /// <summary>The version that a run made, or made again; null for none.</summary>
     public async Task<ModelVersion?> MadeBy(Guid run, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == run, cancel) is not { IsEvaluation: false } state || !Parts.All(state.Artifacts.ContainsKey)) return null;
+        if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == run, cancel) is not { IsEvaluation: false } state
+            || !Parts.All(state.Artifacts.ContainsKey)) return null;
         string digest = DigestOf(state);
         return await db.ModelVersions.AsNoTracking().SingleOrDefaultAsync(v => v.Model == state.Name && v.Digest == digest, cancel);
     }
@@ -195,7 +205,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel, int? to = null)
     {
         ModelVersion before = await Before(model, alias, to, cancel);
-        AliasPeriod? stoodOn = (await History(model, cancel)).FirstOrDefault(p => p.Alias == alias && p.KnownUntil == null && p.Version == before.Version);
+        AliasPeriod? stoodOn = (await History(model, cancel)).FirstOrDefault(p =>
+            p.Alias == alias && p.KnownUntil == null && p.Version == before.Version);
         return await Point(before, alias, reason, JsonSerializer.Deserialize<JsonElement>(stoodOn?.Evidence ?? "[]"), RolledBack, cancel);
     }
 
@@ -225,7 +236,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     {
         string subject = $"model/{model}";
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        var changes = await db.AuditEvents.Where(e => e.Subject == subject && (e.Action == Promoted || e.Action == Forced || e.Action == RolledBack))
+        var changes = await db.AuditEvents.Where(e =>
+            e.Subject == subject && (e.Action == Promoted || e.Action == Forced || e.Action == RolledBack))
             .OrderBy(e => e.Sequence).Select(e => new { e.Action, e.After }).ToListAsync(cancel);
         List<int> meant = [];
         foreach (var change in changes)

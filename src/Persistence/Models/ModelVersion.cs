@@ -26,7 +26,9 @@ public sealed class ModelVersion
     public PromotionSpec? Gates { get; set; }
 }
 
-/// <summary>What a model asks of its versions from a time on, whatever their specs say. The newest row counts; none is ever altered.</summary>
+/// <summary>
+/// What a model asks of its versions from a time on, whatever their specs say. The newest row counts; none is ever altered.
+/// </summary>
 public sealed class ModelPolicy
 {
     public string Model { get; set; } = "";

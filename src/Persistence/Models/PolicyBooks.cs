@@ -10,7 +10,8 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
     /// <summary>The policy that counts now; null where there is none.</summary>
     public static async Task<ModelPolicy?> Current(ArmoFlowDbContext db, string model, CancellationToken cancel)
     {
-        ModelPolicy? newest = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p => p.Version).FirstOrDefaultAsync(cancel);
+        ModelPolicy? newest = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p =>
+            p.Version).FirstOrDefaultAsync(cancel);
         return newest?.Policy is null ? null : newest;
     }
 
@@ -30,7 +31,8 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
 
     /// <summary>Sets a model's policy; the model need not be there yet.</summary>
     /// <exception cref="RegistryException">There is no reason, or no such name.</exception>
-    public Task<ModelPolicy> Set(string model, PolicySpec policy, string? reason, CancellationToken cancel) => Enter(model, policy, reason, cancel);
+    public Task<ModelPolicy> Set(string model, PolicySpec policy, string? reason, CancellationToken cancel) =>
+        Enter(model, policy, reason, cancel);
 
     /// <summary>From now on specs alone say what is asked of the model.</summary>
     /// <exception cref="RegistryException">It has no policy, or there is no reason.</exception>
@@ -46,19 +48,27 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
     {
         if (spec.Promotion?.Automatic is not { } alias || await Current(db, spec.Name, cancel) is not { Policy: { } policy }) return;
         if (PolicySpec.RuleOf(policy, spec.Promotion) is not null) return;
-        string wants = policy.Approvals > 1 ? $"{policy.Approvals} people to ask for a promotion (approvals)" : $"{string.Join(", ", policy.Promoters)} to promote (promoters)";
+        string wants = policy.Approvals > 1 ? $"{policy.Approvals} people to ask for a promotion (approvals)"
+            : $"{string.Join(", ", policy.Promoters)} to promote (promoters)";
         throw new RegistryException($"promotion.automatic: '{alias}': the policy of model '{spec.Name}' wants {wants}, which a spec's rule would go past. Remove 'automatic' from the spec. See: armoflow models policy show {spec.Name}.", Refusal.Unusable);
     }
 
     private async Task<ModelPolicy> Enter(string model, PolicySpec? policy, string? reason, CancellationToken cancel)
     {
-        if (string.IsNullOrWhiteSpace(reason)) throw new RegistryException("a policy is changed for a reason: --reason TEXT.", Refusal.Unusable);
-        if (string.IsNullOrWhiteSpace(model) || model.Contains('@', StringComparison.Ordinal)) throw new RegistryException($"model '{model}': expected a model's name without a version.", Refusal.Unusable);
+        if (string.IsNullOrWhiteSpace(reason)) throw new RegistryException("a policy is changed for a reason: --reason TEXT.",
+            Refusal.Unusable);
+        if (string.IsNullOrWhiteSpace(model)
+            || model.Contains('@',
+            StringComparison.Ordinal)) throw new RegistryException($"model '{model}': expected a model's name without a version.",
+            Refusal.Unusable);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        ModelPolicy? before = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p => p.Version).FirstOrDefaultAsync(cancel);
-        ModelPolicy row = new() { Model = model, Version = (before?.Version ?? 0) + 1, Policy = policy, SetBy = Caller.Current.Name, At = time.GetUtcNow(), Reason = reason };
+        ModelPolicy? before = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p =>
+            p.Version).FirstOrDefaultAsync(cancel);
+        ModelPolicy row = new() { Model = model, Version = (before?.Version ?? 0) + 1, Policy = policy, SetBy = Caller.Current.Name,
+            At = time.GetUtcNow(), Reason = reason };
         db.ModelPolicies.Add(row);
-        db.Note(policy is null ? "model.policy-removed" : "model.policy-set", $"model/{model}", before is null ? null : new { version = before.Version, policy = before.Policy }, new { version = row.Version, policy, reason });
+        db.Note(policy is null ? "model.policy-removed" : "model.policy-set", $"model/{model}", before is null ? null
+            : new { version = before.Version, policy = before.Policy }, new { version = row.Version, policy, reason });
         try { await db.SaveChangesAsync(cancel); }
         catch (DbUpdateException) { throw new RegistryException($"the policy of '{model}' was changed by somebody else at the same moment. See: armoflow models policy show {model}; then ask again."); }
         return row;

@@ -27,20 +27,23 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
     public async Task<IReadOnlyList<Exclusion>> List(CancellationToken cancel, bool withLifted = false)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Exclusions.AsNoTracking().Where(e => withLifted || e.LiftedAt == null).OrderBy(e => e.Kind).ThenBy(e => e.Value).ToListAsync(cancel);
+        return await db.Exclusions.AsNoTracking().Where(e => withLifted || e.LiftedAt == null).OrderBy(e => e.Kind).ThenBy(e =>
+            e.Value).ToListAsync(cancel);
     }
 
     /// <summary>The exclusion of something that no run reads now; null where runs do.</summary>
     public async Task<Exclusion?> Find(string kind, string value, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value && e.LiftedAt == null, cancel);
+        return await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
+            e.Kind == kind && e.Value == value && e.LiftedAt == null, cancel);
     }
 
     /// <exception cref="RetentionException">The kind is none, or the id is none.</exception>
     public static void Require(string kind, string value)
     {
-        if (kind is not (Exclusion.Conversation or Exclusion.Source or Exclusion.File)) throw new RetentionException($"'{kind}': expected conversation or source, or file.");
+        if (kind is not (Exclusion.Conversation or Exclusion.Source
+            or Exclusion.File)) throw new RetentionException($"'{kind}': expected conversation or source, or file.");
         bool isUsable = kind == Exclusion.Source ? value.Length is > 0 and <= 200 : IsDigest(value);
         string expected = kind switch
         {
@@ -51,7 +54,10 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
         if (!isUsable) throw new RetentionException($"{kind} '{value}': expected {expected}.");
     }
 
-    /// <summary>Keeps a conversation, a source with every file that was read under its name, or a file out of every run that is submitted from now on.</summary>
+    /// <summary>
+    /// Keeps a conversation, a source with every file that was read under its name, or a file out of every run that is submitted from now
+    /// on.
+    /// </summary>
     /// <exception cref="RetentionException">The kind is none, the id is none, or there is no reason.</exception>
     public async Task<Exclusion> Exclude(string kind, string value, string reason, CancellationToken cancel)
     {
@@ -62,13 +68,15 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         Exclusion exclusion = await Enter(db, kind, value, reason, origin: null, users, cancel);
         if (kind == Exclusion.Source)
-            foreach (string file in await FilesOf(db, value, cancel)) await Enter(db, Exclusion.File, file, reason, $"{kind}/{value}", null, cancel);
+            foreach (string file in await FilesOf(db, value, cancel)) await Enter(db, Exclusion.File, file, reason, $"{kind}/{value}",
+                null, cancel);
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         return exclusion;
     }
 
-    private async Task<Exclusion> Enter(ArmoFlowDbContext db, string kind, string value, string reason, string? origin, IReadOnlyList<UsedBy>? users, CancellationToken cancel)
+    private async Task<Exclusion> Enter(ArmoFlowDbContext db, string kind, string value, string reason, string? origin,
+        IReadOnlyList<UsedBy>? users, CancellationToken cancel)
     {
         Exclusion? known = await db.Exclusions.SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel);
         if (known is { LiftedAt: null })
@@ -92,9 +100,12 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("lifting what was forgotten needs a reason: --reason TEXT.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         string origin = $"{kind}/{value}";
-        List<Exclusion> lifted = await db.Exclusions.Where(e => e.LiftedAt == null && ((e.Kind == kind && e.Value == value) || e.Origin == origin)).ToListAsync(cancel);
-        Exclusion named = lifted.SingleOrDefault(e => e.Kind == kind && e.Value == value) ?? throw new RetentionException($"{kind} '{value}' is not forgotten. See: armoflow forget list.", Refusal.Missing);
-        foreach (Exclusion exclusion in lifted) (exclusion.LiftedAt, exclusion.LiftedBy, exclusion.LiftedReason) = (time.GetUtcNow(), Caller.Current.Name, reason);
+        List<Exclusion> lifted = await db.Exclusions.Where(e =>
+            e.LiftedAt == null && ((e.Kind == kind && e.Value == value) || e.Origin == origin)).ToListAsync(cancel);
+        Exclusion named = lifted.SingleOrDefault(e => e.Kind == kind && e.Value == value)
+            ?? throw new RetentionException($"{kind} '{value}' is not forgotten. See: armoflow forget list.", Refusal.Missing);
+        foreach (Exclusion exclusion in lifted) (exclusion.LiftedAt, exclusion.LiftedBy, exclusion.LiftedReason) = (time.GetUtcNow(),
+            Caller.Current.Name, reason);
         db.Note("data.forgetting-lifted", origin, new { named.Reason, named.By, named.At }, new { reason });
         await db.SaveChangesAsync(cancel);
         return named;
@@ -104,7 +115,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
     public async Task<IReadOnlyList<UsedBy>> Users(string kind, string value, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<UsedBy>? known = (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel))?.Users;
+        List<UsedBy>? known = (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
+            e.Kind == kind && e.Value == value, cancel))?.Users;
         HashSet<string> files = kind switch
         {
             Exclusion.Source => [.. await FilesOf(db, value, cancel)],
@@ -123,7 +135,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
 
         async Task<bool?> Reads(RunState run)
         {
-            if (kind == Exclusion.Conversation) return run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table) ? await Holds(table.Sha256) : false;
+            if (kind == Exclusion.Conversation) return run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table)
+                ? await Holds(table.Sha256) : false;
             if (kind == Exclusion.Source && run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value)) return true;
             return (await Read(db, run, cancel)).Any(f => files.Contains(f.Sha256));
         }
@@ -147,7 +160,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
     internal static async Task<IReadOnlyList<string>> FilesOf(ArmoFlowDbContext db, string source, CancellationToken cancel)
     {
         string rated = $"{Rated}/{source}/", paired = $"{Paired}/{source}/";
-        return await db.StepArtifacts.Where(a => !a.IsOutput && (a.Name.StartsWith(rated) || a.Name.StartsWith(paired))).Select(a => a.Sha256).Distinct().ToListAsync(cancel);
+        return await db.StepArtifacts.Where(a => !a.IsOutput && (a.Name.StartsWith(rated) || a.Name.StartsWith(paired))).Select(a =>
+            a.Sha256).Distinct().ToListAsync(cancel);
     }
 
     /// <summary>The sources, by name, whose files a run read.</summary>
@@ -155,7 +169,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
 
     /// <summary>True for a file that was read as part of a source.</summary>
     internal static bool IsOf(StepArtifact file, string source) =>
-        file.Name.StartsWith($"{Rated}/{source}/", StringComparison.Ordinal) || file.Name.StartsWith($"{Paired}/{source}/", StringComparison.Ordinal);
+        file.Name.StartsWith($"{Rated}/{source}/", StringComparison.Ordinal)
+            || file.Name.StartsWith($"{Paired}/{source}/", StringComparison.Ordinal);
 
     /// <summary>A spec that leaves out what is to be forgotten; the run keeps it, so that it can be made again.</summary>
     public static async Task<RunSpec> Apply(ArmoFlowDbContext db, RunSpec spec, CancellationToken cancel)
@@ -171,7 +186,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
             Forgotten = conversations.Length > 0 ? conversations : null,
             ForgottenFiles = files.Length > 0 ? files : null,
         };
-        bool isEmptied = (spec.Ratings.Count > 0 && left.Ratings.Count == 0) || (spec.Preferences.Count > 0 && left.Preferences.Count == 0);
+        bool isEmptied = (spec.Ratings.Count > 0 && left.Ratings.Count == 0)
+            || (spec.Preferences.Count > 0 && left.Preferences.Count == 0);
         if (isEmptied)
         {
             Exclusion[] why = [.. all.Where(e => e.Kind == Exclusion.Source && SourcesOf(spec).Contains(e.Value))];

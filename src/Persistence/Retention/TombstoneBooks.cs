@@ -16,8 +16,10 @@ public sealed class TombstoneBooks(IDbContextFactory<ArmoFlowDbContext> contexts
     /// <summary>Why an artifact is not there, in words for whoever asked for it, with the remedy.</summary>
     public async Task<string> Explain(ArtifactLostException lost, CancellationToken cancel)
     {
-        if (await Find(lost.Sha256, cancel) is not { } tombstone) return $"{lost.Message}. Run its spec again: the step that made it makes it anew.";
-        string instead = tombstone.ReplacedBy is { } other ? $"What is left of it is artifact {other}." : "Run its spec again: the step that made it makes it anew.";
+        if (await Find(lost.Sha256,
+            cancel) is not { } tombstone) return $"{lost.Message}. Run its spec again: the step that made it makes it anew.";
+        string instead = tombstone.ReplacedBy is { } other ? $"What is left of it is artifact {other}."
+            : "Run its spec again: the step that made it makes it anew.";
         return $"artifact {lost.Sha256} was removed on {tombstone.At.UtcDateTime:yyyy-MM-dd}: {tombstone.Why}. {instead}";
     }
 }

@@ -3,7 +3,8 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Steps;
 
 /// <summary>A finished step on the way from or to an artifact; Distance 0 made or used the artifact itself.</summary>
-public sealed record LineageStep(int Distance, string Key, string Step, int Version, string Parameters, string Hardware, DateTimeOffset CreatedAt, IReadOnlyList<StepArtifact> Inputs, IReadOnlyList<StepArtifact> Outputs)
+public sealed record LineageStep(int Distance, string Key, string Step, int Version, string Parameters, string Hardware,
+    DateTimeOffset CreatedAt, IReadOnlyList<StepArtifact> Inputs, IReadOnlyList<StepArtifact> Outputs)
 {
     /// <summary>Hashes of artifacts that were written again without rows that were to be forgotten, and what took their place.</summary>
     public IReadOnlyDictionary<string, string> Redacted { get; init; } = new Dictionary<string, string>();
@@ -26,14 +27,17 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         HashSet<string?>? own = run is { } id ? [.. (await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Steps).SingleOrDefaultAsync(cancel) ?? []).Select(s => s.Key)] : null;
         List<LineageStep> found = [];
-        Dictionary<string, string> redacted = await db.Tombstones.Where(t => t.ReplacedBy != null).ToDictionaryAsync(t => t.Sha256, t => t.ReplacedBy!, cancel);
+        Dictionary<string, string> redacted = await db.Tombstones.Where(t => t.ReplacedBy != null).ToDictionaryAsync(t => t.Sha256, t =>
+            t.ReplacedBy!, cancel);
         HashSet<string> seen = [], front = [sha256, .. Before(sha256, redacted)];
         for (int distance = 0; front.Count > 0 && found.Count < MostSteps; distance++)
         {
             List<string> keys = await db.StepArtifacts.Where(a => a.IsOutput == up && front.Contains(a.Sha256)).Select(a => a.Key).Distinct().Take(MostSteps).ToListAsync(cancel);
             keys.RemoveAll(k => own?.Contains(k) == false || !seen.Add(k));
             List<StepResult> steps = await db.StepResults.AsNoTracking().Include(r => r.Artifacts).Where(r => keys.Contains(r.Key)).OrderBy(r => r.CreatedAt).ToListAsync(cancel);
-            found.AddRange(steps.Select(s => new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt, [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])
+            found.AddRange(steps.Select(s =>
+                new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt,
+                [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])
             {
                 Redacted = s.Artifacts.Select(a => a.Sha256).Distinct().Where(redacted.ContainsKey).ToDictionary(a => a, a => redacted[a]),
             }));

@@ -23,6 +23,7 @@ internal static class BackboneDigest
         return Convert.ToHexStringLower(whole.GetHashAndReset());
     }
 
-    private static bool Decides(string path) => Path.GetFileName(path) is "config.json" or "tokenizer.json" or "model.safetensors.index.json"
+    private static bool Decides(string path) =>
+        Path.GetFileName(path) is "config.json" or "tokenizer.json" or "model.safetensors.index.json"
         || (Path.GetExtension(path) == ".safetensors" && Path.GetFileName(path).StartsWith("model", StringComparison.Ordinal));
 }

@@ -32,7 +32,8 @@ public sealed record RatingRange(long Count, double Min, double Max)
 }
 
 /// <summary>A source as the run's spec declares it, its globs resolved.</summary>
-public sealed record Source(string Name, string Kind, string Format, IReadOnlyList<(string Path, string ShownAs)> Files, double MaxDroppedShare)
+public sealed record Source(string Name, string Kind, string Format, IReadOnlyList<(string Path, string ShownAs)> Files,
+    double MaxDroppedShare)
 {
     /// <summary>Hashes of files that were left out because they are to be forgotten.</summary>
     public IReadOnlyList<string> Forgotten { get; init; } = [];

@@ -31,7 +31,8 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
         string digest = (await run.OpenJson<FeaturesReport>(ArtifactNames.ModelFeaturesReport)).BackboneDigest;
         string found = await run.Services.Backbones.Locate(named, digest, run.Cancel);
         return BackboneBooks.IsThere(found) ? found
-            : throw new InvalidInputException(named, "no backbone", $"that of {model}, with sha256 {digest[..16]}…", $"Say where it lies now: armoflow models backbone {model} PATH; or name its folder in the spec: backbone: {{ path: … }}.");
+            : throw new InvalidInputException(named, "no backbone", $"that of {model}, with sha256 {digest[..16]}…",
+                $"Say where it lies now: armoflow models backbone {model} PATH; or name its folder in the spec: backbone: {{ path: … }}.");
     }
 
     /// <summary>The backbone's files as this machine sees them; hashed once as long as they do not change.</summary>

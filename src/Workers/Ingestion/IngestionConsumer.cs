@@ -17,7 +17,8 @@ public sealed class IngestionConsumerDefinition() : StepConsumerDefinition<Inges
 public sealed record IngestionReport(IReadOnlyList<string> Objectives, IReadOnlyList<SourceReport> Sources, int DistinctConversations);
 
 /// <summary>Reads every source of the spec into one canonical data set.</summary>
-public sealed class IngestionConsumer(StepServices services, DatasetBooks datasets, ForgettingBooks forgetting) : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
+public sealed class IngestionConsumer(StepServices services, DatasetBooks datasets, ForgettingBooks forgetting)
+    : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
 {
     private const string Rated = "ratings", Paired = "preferences", Benchmarked = "benchmark";
 
@@ -32,7 +33,8 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         {
             (null, null) => new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark },
             ({ } forgotten, null) => new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten },
-            var (forgotten, forgottenFiles) => new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten, forgottenFiles },
+            var (forgotten, forgottenFiles) =>
+                new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten, forgottenFiles },
         };
         return new StepPlan(parameters, files);
     }
@@ -54,7 +56,8 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             long rows = 0;
             foreach (Source source in await Sources(run))
             {
-                SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format, Files = [.. source.Files.Select(f => f.ShownAs)], ForgottenFiles = source.LeftOut };
+                SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format,
+                    Files = [.. source.Files.Select(f => f.ShownAs)], ForgottenFiles = source.LeftOut };
                 reports.Add(report);
                 if (source.Files.Count == 0) continue; // all of its files are to be forgotten
                 if (source.Kind == Rated) await ReadRatings(run, source, report, tables, rated, forgotten, () => run.Progress("rows", ++rows, 0));
@@ -79,10 +82,12 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         await CanonicalTables.RequireRows(folder, written);
         string missing = await LeftOut(run);
         foreach (var kind in reports.GroupBy(r => r.Kind))
-            if (kind.All(r => r.Files.Count == 0)) throw new InvalidInputException(kind.Key, $"no file is left to read{missing}", "at least one file", "Add another source; or see: armoflow forget list.");
+            if (kind.All(r => r.Files.Count == 0)) throw new InvalidInputException(kind.Key, $"no file is left to read{missing}",
+                "at least one file", "Add another source; or see: armoflow forget list.");
         foreach (string objective in run.Spec.Model is null ? run.Objectives : [])
             if (!rated.Contains(objective))
-                throw new InvalidInputException($"objective '{objective}'", $"no row of any source rates it{missing}", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
+                throw new InvalidInputException($"objective '{objective}'", $"no row of any source rates it{missing}",
+                    "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
 
         Dictionary<string, ArtifactRef> outputs = new()
         {
@@ -139,21 +144,26 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
     {
         HashSet<string> left = [.. (await Sources(run)).SelectMany(s => s.Forgotten)];
         if (left.Count == 0) return "";
-        IEnumerable<Exclusion> exclusions = (await forgetting.List(run.Cancel)).Where(e => e.Kind == Exclusion.File && left.Contains(e.Value));
+        IEnumerable<Exclusion> exclusions = (await forgetting.List(run.Cancel)).Where(e =>
+            e.Kind == Exclusion.File && left.Contains(e.Value));
         return $"; left out: {string.Join("; ", exclusions.Select(e => $"{e}{(e.Origin is { } origin ? $" with {origin}" : "")}"))}";
     }
 
     private async Task<IReadOnlyList<Source>> Sources(StepRun run)
     {
         List<Source> sources = [];
-        foreach (SourceSpec source in run.Spec.Ratings) sources.Add(await Open(run, source.Name, Rated, source.Format, source.Files, source.MaxDroppedShare));
-        foreach (SourceSpec source in run.Spec.Preferences) sources.Add(await Open(run, source.Name, Paired, source.Format, source.Files, source.MaxDroppedShare));
-        if (run.Spec.Benchmark is { } benchmark) sources.Add(await Open(run, Benchmarked, Benchmarked, benchmark.Format, benchmark.Files, benchmark.MaxDroppedShare));
+        foreach (SourceSpec source in run.Spec.Ratings) sources.Add(await Open(run, source.Name, Rated, source.Format, source.Files,
+            source.MaxDroppedShare));
+        foreach (SourceSpec source in run.Spec.Preferences) sources.Add(await Open(run, source.Name, Paired, source.Format, source.Files,
+            source.MaxDroppedShare));
+        if (run.Spec.Benchmark is { } benchmark) sources.Add(await Open(run, Benchmarked, Benchmarked, benchmark.Format, benchmark.Files,
+            benchmark.MaxDroppedShare));
         return sources;
     }
 
     /// <summary>A source without the files whose bytes are to be forgotten, whatever they are called now.</summary>
-    private async Task<Source> Open(StepRun run, string name, string kind, string format, IReadOnlyList<string> files, double maxDroppedShare)
+    private async Task<Source> Open(StepRun run, string name, string kind, string format, IReadOnlyList<string> files,
+        double maxDroppedShare)
     {
         HashSet<string> forgotten = [.. run.Spec.ForgottenFiles ?? []];
         List<(string Path, string ShownAs)> kept = [];
@@ -170,10 +180,14 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
     private async Task<string> OpenMember(StepRun run, string shownAs, string sha256)
     {
         try { return await Services.Artifacts.Open(sha256, run.Cancel); }
-        catch (ArtifactLostException e) { throw new InvalidInputException(shownAs, e.Message, "the bytes that were added", "Add the file again: armoflow datasets add."); } // no step makes it anew
+        // no step makes it anew
+        catch (ArtifactLostException e) { throw new InvalidInputException(shownAs, e.Message, "the bytes that were added",
+            "Add the file again: armoflow datasets add."); }
     }
 
-    /// <summary>Files by path and pattern, and those of named data sets, which lie in the artifact store under the hash that is known of them.</summary>
+    /// <summary>
+    /// Files by path and pattern, and those of named data sets, which lie in the artifact store under the hash that is known of them.
+    /// </summary>
     private async Task<IReadOnlyList<(string? Path, string ShownAs, string? Sha256)>> Resolve(StepRun run, IReadOnlyList<string> files)
     {
         List<(string?, string, string?)> resolved = [];

@@ -20,10 +20,12 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
     /// <param name="locate">Where a backbone lies: from the folder that the run found it in, and its digest.</param>
     public static StoredModel Load(RunSpec spec, Func<string, string> pathOf, Func<string, string, string> locate)
     {
-        FeaturesReport features = JsonSerializer.Deserialize<FeaturesReport>(File.ReadAllBytes(pathOf(ArtifactNames.FeaturesReport)), StepRun.Json)!;
+        FeaturesReport features = JsonSerializer.Deserialize<FeaturesReport>(File.ReadAllBytes(pathOf(ArtifactNames.FeaturesReport)),
+            StepRun.Json)!;
         string recorded = Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path));
         IReadOnlyList<string> objectives = spec.Objectives.Count > 0 ? spec.Objectives : RatedFormats.PaperObjectives;
-        TrainedModel model = EvaluationConsumer.Model(objectives, pathOf(ArtifactNames.Regression), pathOf(ArtifactNames.Decorrelation), pathOf(ArtifactNames.Gating));
+        TrainedModel model = EvaluationConsumer.Model(objectives, pathOf(ArtifactNames.Regression), pathOf(ArtifactNames.Decorrelation),
+            pathOf(ArtifactNames.Gating));
         return new StoredModel(locate(recorded, features.BackboneDigest), features, model);
     }
 
@@ -32,7 +34,9 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
     public ConversationScorer Scorer()
     {
         if (!BackboneBooks.IsThere(Backbone))
-            throw new InvalidInputException(Backbone, "no backbone", $"the one with sha256 {Features.BackboneDigest[..16]}… that the model was trained on", "Say where it lies now: armoflow models backbone NAME PATH.");
+            throw new InvalidInputException(Backbone, "no backbone",
+                $"the one with sha256 {Features.BackboneDigest[..16]}… that the model was trained on",
+                "Say where it lies now: armoflow models backbone NAME PATH.");
         string found = Checkpoint.Digest(Backbone);
         return found == Features.BackboneDigest ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens)
             : throw new InvalidInputException(Backbone, $"a backbone with sha256 {found[..16]}…", $"{Features.BackboneDigest[..16]}…, as the model was trained on", "Restore it, or run again.");
