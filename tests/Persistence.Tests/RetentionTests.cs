@@ -212,7 +212,7 @@ public sealed class RetentionTests : IAsyncLifetime
         TombstoneBooks tombstones = _services.GetRequiredService<TombstoneBooks>();
         (await tombstones.Find(before, default))!.ReplacedBy.ShouldBe(after.Artifacts[ArtifactNames.Conversations].Sha256);
         (await tombstones.Explain(new ArtifactLostException(before, "missing"),
-            default)).ShouldContain($"rows of conversation {mine} was forgotten on 2026-06-01 by");
+            default)).ShouldContain($"rows were taken out: conversation {mine} was forgotten on 2026-06-01 by");
         _time.Advance(TimeSpan.FromDays(60));
         await Complete("n", "2", "other vectors");
         _time.Advance(TimeSpan.FromDays(60));

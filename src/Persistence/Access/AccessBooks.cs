@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using ArmoFlow.Persistence.Audit;
@@ -82,12 +83,12 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
     /// <summary>All keys, as they were a moment ago: however many texts are tried, the database is asked a few times a second.</summary>
     private async ValueTask<Dictionary<string, AccessKey>> Known(CancellationToken cancel)
     {
-        if (_known is { } fresh && time.GetElapsedTime(fresh.At) < Fresh) return fresh.Keys;
+        if (_known is { } fresh && Stopwatch.GetElapsedTime(fresh.At) < Fresh) return fresh.Keys;
         await _reading.WaitAsync(cancel);
         try
         {
-            if (_known is { } meanwhile && time.GetElapsedTime(meanwhile.At) < Fresh) return meanwhile.Keys;
-            long at = time.GetTimestamp();
+            if (_known is { } meanwhile && Stopwatch.GetElapsedTime(meanwhile.At) < Fresh) return meanwhile.Keys;
+            long at = Stopwatch.GetTimestamp(); // of the machine, not of the books: this is about what is read how often
             Dictionary<string, AccessKey> keys = (await List(cancel)).ToDictionary(k => k.Id, StringComparer.Ordinal);
             _known = new Snapshot(keys, at);
             return keys;

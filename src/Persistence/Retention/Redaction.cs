@@ -75,7 +75,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, plan.Files, cancel);
         Dictionary<string, ArtifactRef> replaced = [];
         foreach (Rows rows in affected) await Rewrite(rows, replaced, cancel);
-        await Enter(db, $"{kind}/{value}", $"rows of {exclusion}", replaced, plan.Removed, cancel);
+        await Enter(db, $"{kind}/{value}", $"rows were taken out: {exclusion}", replaced, plan.Removed, cancel);
         foreach (string gone in replaced.Keys.Concat(plan.Removed)) await artifacts.Delete(gone, cancel);
         await MarkRemoved([.. replaced.Keys, .. plan.Removed], cancel);
         return (exclusion, plan);
