@@ -14,8 +14,8 @@ public class RegistryTests
         string[] at = ["--workspace", project.Workspace];
         await CommandLine.Refused(["run", project.Spec, "--fail-below-gates", .. at], "there are no gates");
         File.AppendAllText(project.Spec, "\npromotion: { minimumHeldOut: 0 }\n");
-        (await CommandLine.Run(["run", project.Spec, "--fail-below-gates", .. at])).ShouldSatisfyAllConditions(r =>
-            r.ExitCode.ShouldBe(0, r.Error), r => r.Error.ShouldContain("✓ held-out accuracy"));
+        (await CommandLine.Run(["run", project.Spec, "--fail-below-gates", .. at]))
+            .ShouldSatisfyAllConditions(r => r.ExitCode.ShouldBe(0, r.Error), r => r.Error.ShouldContain("✓ held-out accuracy"));
         string evaluation = Path.Combine(project.Folder, "evaluation.yaml");
         await File.WriteAllTextAsync(evaluation,
             "name: nightly\nmodel: sample\nbenchmark: { files: [data/benchmark.jsonl] }\npromotion: { minimumScore: 1 }\n",

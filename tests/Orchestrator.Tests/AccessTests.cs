@@ -226,14 +226,14 @@ public sealed partial class AccessTests(AccessTests.Server server)
             promotion: { automatic: champion }
             """;
         (await Send("PUT", Policy, "Operator", Gates)).Status.ShouldBe(HttpStatusCode.Forbidden);
-        (await Send("PUT", Policy, "Admin", "minimumScores: 0.8\n")).ShouldSatisfyAllConditions(a =>
-            a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("Did you mean"));
+        (await Send("PUT", Policy, "Admin", "minimumScores: 0.8\n"))
+            .ShouldSatisfyAllConditions(a => a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("Did you mean"));
         (await Send("PUT", "/api/v1/models/guarded/policy", "Admin", Gates)).Status.ShouldBe(HttpStatusCode.BadRequest,
             "without a reason");
         (await Send("PUT", Policy, "Admin", Gates)).Status.ShouldBe(HttpStatusCode.OK);
         (await Send("GET", "/api/v1/models/guarded/policy", "Viewer", null)).Body.ShouldContain("\"setBy\":\"key Admin\"");
-        (await Send("POST", "/api/v1/runs", "Operator", Spec)).ShouldSatisfyAllConditions(a =>
-            a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("wants 2 people"));
+        (await Send("POST", "/api/v1/runs", "Operator", Spec))
+            .ShouldSatisfyAllConditions(a => a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("wants 2 people"));
         (await Send("DELETE", Policy, "Operator", null)).Status.ShouldBe(HttpStatusCode.Forbidden);
         (await Send("DELETE", Policy, "Admin", null)).Status.ShouldBe(HttpStatusCode.OK);
         (await Send("GET", "/api/v1/models/guarded/policy", "Viewer", null)).Status.ShouldBe(HttpStatusCode.NotFound);

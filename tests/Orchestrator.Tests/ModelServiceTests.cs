@@ -50,8 +50,8 @@ public sealed class ModelServiceTests : IAsyncLifetime
         await Complete("good", score: 0.9);
         await Policies.Set("m", new PolicySpec { MinimumScore = 0.8, Approvals = 2 }, "production", default);
         Caller.Current = Operator;
-        (await Service.Promote("m@1", "champion", false, "it looks fine", default)).ShouldSatisfyAllConditions(p =>
-            p.Promoted.ShouldBeFalse(), p => p.Verdicts.Single().Gate.ShouldBe("minimumScore"));
+        (await Service.Promote("m@1", "champion", false, "it looks fine", default))
+            .ShouldSatisfyAllConditions(p => p.Promoted.ShouldBeFalse(), p => p.Verdicts.Single().Gate.ShouldBe("minimumScore"));
         RegistryException refused = await Should.ThrowAsync<RegistryException>(() =>
             Service.Promote("m@1", "champion", force: true, "it must go out", default));
         (refused.Refusal, refused.Message.Contains("scope Admin", StringComparison.Ordinal)).ShouldBe((Refusal.Forbidden, true));
@@ -73,8 +73,8 @@ public sealed class ModelServiceTests : IAsyncLifetime
         Caller.Current = Operator;
         Promotion judged = await Service.Promote("m@1", "champion", false, null, default);
         (judged.Promoted, judged.Verdicts.Single().Bound).ShouldBe((false, 0.9));
-        (await Service.Promote("m@1", "champion", force: true, "the policy's gate holds", default)).ShouldSatisfyAllConditions(p =>
-            p.Promoted.ShouldBeTrue(), p => p.Forced.ShouldBeTrue());
+        (await Service.Promote("m@1", "champion", force: true, "the policy's gate holds", default))
+            .ShouldSatisfyAllConditions(p => p.Promoted.ShouldBeTrue(), p => p.Forced.ShouldBeTrue());
     }
 
     [Fact]

@@ -33,8 +33,8 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         string address = NameOf(client);
         string? given = KeyOf(context.Request.Headers.Authorization.ToString());
         bool isFromHere = policy.IsFromHere(context);
-        if (policy.IsLoopbackOnly && given is null && !policy.AlwaysAsksForKeys && !AccessPolicy.IsOfThisSite(context.Request)
-            && !AccessPolicy.CameThroughProxy(context.Request))
+        bool isOfAnotherSite = !AccessPolicy.IsOfThisSite(context.Request) && !AccessPolicy.CameThroughProxy(context.Request);
+        if (isOfAnotherSite && given is null && !policy.NeedsKeys)
         {
             await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.",
                 "this server answers to localhost alone; from elsewhere it asks for a key.");
@@ -60,8 +60,8 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         }
         string request = client is null || IPAddress.IsLoopback(client) ? context.TraceIdentifier
             : $"{context.TraceIdentifier} from {client}";
-        Caller.Current = new Caller(key is null ? "local" : $"key {key.Name}", request) { Scope = key?.Scope
-            ?? (isFromHere ? Scope.Admin : Scope.Viewer) };
+        Scope scope = key?.Scope ?? (isFromHere ? Scope.Admin : Scope.Viewer);
+        Caller.Current = new Caller(key is null ? "local" : $"key {key.Name}", request) { Scope = scope };
         await next(context);
     }
 

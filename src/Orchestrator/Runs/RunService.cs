@@ -124,8 +124,8 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RunSpec spec = await db.Runs.AsNoTracking().Where(r => r.CorrelationId == run.RunId).Select(r => r.Spec).SingleAsync(cancel);
         if (SpecReader.Digest(spec) == SpecReader.Digest(await ForgettingBooks.Apply(db, spec, cancel))) return;
-        Exclusion newest = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null).OrderByDescending(e =>
-            e.At).FirstAsync(cancel);
+        Exclusion newest = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null)
+            .OrderByDescending(e => e.At).FirstAsync(cancel);
         throw new RetentionException($"run {run.RunId} was submitted before {newest}, and might read it. Submit its spec again: armoflow run SPEC.", Refusal.Conflict);
     }
 

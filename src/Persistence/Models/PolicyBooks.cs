@@ -10,8 +10,8 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
     /// <summary>The policy that counts now; null where there is none.</summary>
     public static async Task<ModelPolicy?> Current(ArmoFlowDbContext db, string model, CancellationToken cancel)
     {
-        ModelPolicy? newest = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p =>
-            p.Version).FirstOrDefaultAsync(cancel);
+        ModelPolicy? newest = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model)
+            .OrderByDescending(p => p.Version).FirstOrDefaultAsync(cancel);
         return newest?.Policy is null ? null : newest;
     }
 
@@ -62,8 +62,8 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
             StringComparison.Ordinal)) throw new RegistryException($"model '{model}': expected a model's name without a version.",
             Refusal.Unusable);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        ModelPolicy? before = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model).OrderByDescending(p =>
-            p.Version).FirstOrDefaultAsync(cancel);
+        ModelPolicy? before = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model)
+            .OrderByDescending(p => p.Version).FirstOrDefaultAsync(cancel);
         ModelPolicy row = new() { Model = model, Version = (before?.Version ?? 0) + 1, Policy = policy, SetBy = Caller.Current.Name,
             At = time.GetUtcNow(), Reason = reason };
         db.ModelPolicies.Add(row);

@@ -27,8 +27,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
     public async Task<IReadOnlyList<Exclusion>> List(CancellationToken cancel, bool withLifted = false)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Exclusions.AsNoTracking().Where(e => withLifted || e.LiftedAt == null).OrderBy(e => e.Kind).ThenBy(e =>
-            e.Value).ToListAsync(cancel);
+        return await db.Exclusions.AsNoTracking().Where(e => withLifted || e.LiftedAt == null).OrderBy(e => e.Kind)
+            .ThenBy(e => e.Value).ToListAsync(cancel);
     }
 
     /// <summary>The exclusion of something that no run reads now; null where runs do.</summary>
@@ -115,8 +115,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
     public async Task<IReadOnlyList<UsedBy>> Users(string kind, string value, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<UsedBy>? known = (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
-            e.Kind == kind && e.Value == value, cancel))?.Users;
+        List<UsedBy>? known = (await db.Exclusions.AsNoTracking()
+            .SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel))?.Users;
         HashSet<string> files = kind switch
         {
             Exclusion.Source => [.. await FilesOf(db, value, cancel)],
@@ -160,8 +160,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
     internal static async Task<IReadOnlyList<string>> FilesOf(ArmoFlowDbContext db, string source, CancellationToken cancel)
     {
         string rated = $"{Rated}/{source}/", paired = $"{Paired}/{source}/";
-        return await db.StepArtifacts.Where(a => !a.IsOutput && (a.Name.StartsWith(rated) || a.Name.StartsWith(paired))).Select(a =>
-            a.Sha256).Distinct().ToListAsync(cancel);
+        return await db.StepArtifacts.Where(a => !a.IsOutput && (a.Name.StartsWith(rated) || a.Name.StartsWith(paired)))
+            .Select(a => a.Sha256).Distinct().ToListAsync(cancel);
     }
 
     /// <summary>The sources, by name, whose files a run read.</summary>

@@ -43,8 +43,12 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         ForgettingBooks.Require(kind, value);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IReadOnlyList<UsedBy> users = await books.Users(kind, value, cancel);
-        IReadOnlyList<string> files = kind switch { Exclusion.Source => await ForgettingBooks.FilesOf(db, value, cancel), Exclusion.File =>
-            [value], _ => [] };
+        IReadOnlyList<string> files = kind switch
+        {
+            Exclusion.Source => await ForgettingBooks.FilesOf(db, value, cancel),
+            Exclusion.File => [value],
+            _ => [],
+        };
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, files, cancel);
         HashSet<string> rewritten = [];
         HashSet<string> conversations = [];
@@ -54,8 +58,8 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             conversations.UnionWith(rows.Conversations);
         }
         IReadOnlyList<string> features = await FeaturesOf(db, conversations, cancel);
-        List<string> datasets = await db.DatasetFiles.Where(f => files.Contains(f.Sha256)).Select(f =>
-            f.Sha256).Distinct().ToListAsync(cancel);
+        List<string> datasets = await db.DatasetFiles.Where(f => files.Contains(f.Sha256))
+            .Select(f => f.Sha256).Distinct().ToListAsync(cancel);
         return new ForgetPlan(kind, value, users, files, [.. rewritten.Order(StringComparer.Ordinal)],
             [.. features.Concat(datasets).Order(StringComparer.Ordinal)],
             await Stays(db, kind, users, affected, cancel), await Obstacles(db, affected, cancel));
@@ -174,11 +178,11 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     private async Task<IReadOnlyList<string>> FeaturesOf(ArmoFlowDbContext db, HashSet<string> conversations, CancellationToken cancel)
     {
         HashSet<string> shards = [];
-        foreach (string[] some in conversations.Chunk(500)) shards.UnionWith(await db.FeatureRows.Where(f => some.Contains(f.Id)).Select(f =>
-            f.Shard).Distinct().ToListAsync(cancel));
+        foreach (string[] some in conversations.Chunk(500)) shards.UnionWith(await db.FeatureRows.Where(f => some.Contains(f.Id))
+            .Select(f => f.Shard).Distinct().ToListAsync(cancel));
         if (shards.Count == 0) return [];
-        HashSet<string> tables = [.. (await db.Runs.AsNoTracking().ToListAsync(cancel)).Select(r =>
-            r.Artifacts.GetValueOrDefault(ArtifactNames.Features)?.Sha256).OfType<string>()];
+        HashSet<string> tables = [.. (await db.Runs.AsNoTracking().ToListAsync(cancel))
+            .Select(r => r.Artifacts.GetValueOrDefault(ArtifactNames.Features)?.Sha256).OfType<string>()];
         List<string> gone = [.. shards];
         foreach (string table in tables)
             if (await artifacts.Has(table, cancel)
@@ -217,8 +221,8 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
-        await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ExecuteUpdateAsync(set =>
-            set.SetProperty(t => t.RemovedAt, now), cancel);
+        await db.Tombstones.Where(t => hashes.Contains(t.Sha256))
+            .ExecuteUpdateAsync(set => set.SetProperty(t => t.RemovedAt, now), cancel);
     }
 
     private static async Task<IReadOnlyList<string>> Stays(ArmoFlowDbContext db, string kind, IReadOnlyList<UsedBy> users,
@@ -231,8 +235,8 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         if (kind != Exclusion.Conversation) return stays;
         HashSet<string> read = [];
         foreach (Rows rows in affected) read.UnionWith((await ForgettingBooks.Read(db, rows.Run, cancel)).Select(f => f.Sha256));
-        foreach (var file in await db.DatasetFiles.Where(f => read.Contains(f.Sha256)).Select(f =>
-            new { f.Dataset, f.FileName, f.Sha256 }).ToListAsync(cancel))
+        foreach (var file in await db.DatasetFiles.Where(f => read.Contains(f.Sha256))
+            .Select(f => new { f.Dataset, f.FileName, f.Sha256 }).ToListAsync(cancel))
             stays.Add($"file {file.FileName} of data set {file.Dataset}, where it may stand: add the file again without it, and forget the old one (armoflow forget file {file.Sha256})");
         return stays;
     }
@@ -245,8 +249,8 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         foreach (Rows rows in affected)
             foreach (string subject in new[] { $"run/{rows.Run.CorrelationId}", $"model/{rows.Run.Name}" })
                 if (held.Remove(subject)) obstacles.Add($"{subject} is on legal hold and was made with it (armoflow holds release {subject})");
-        List<Guid> working = await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState)).Select(r =>
-            r.CorrelationId).ToListAsync(cancel);
+        List<Guid> working = await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState))
+            .Select(r => r.CorrelationId).ToListAsync(cancel);
         if (working.Count > 0
             && affected.Count > 0) obstacles.Add($"runs in progress may read it: {string.Join(", ", working)} (wait for them, or: armoflow runs cancel)");
         return obstacles;
