@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using ArmoFlow.Persistence;
 
 namespace ArmoFlow.Cli;
 
@@ -21,6 +22,9 @@ internal sealed class DevServers(string folder)
     public string NodeName => $"armoflow{Port(1)}@localhost";
     private static bool IsRoot => Environment.UserName == "root";
 
+    /// <summary>The user's own; of root, whose home the servers' users cannot enter, a place where only root makes folders.</summary>
+    public static string DefaultFolder => IsRoot ? "/var/lib/armoflow-dev" : PrivateFolder.PathOf("dev");
+
     public string PostgresConnection => $"Host=127.0.0.1;Port={Port(0)};Username={PostgresUser};Database=postgres";
     public string RabbitMqAddress => $"amqp://guest:guest@127.0.0.1:{Port(1)}/";
 
@@ -31,7 +35,8 @@ internal sealed class DevServers(string folder)
     {
         PostgresBin();
         RabbitProgram("rabbitmq-server");
-        Directory.CreateDirectory(_folder);
+        if (_folder == DefaultFolder && !IsRoot) PrivateFolder.Require(_folder);
+        else Directory.CreateDirectory(_folder);
         if (!File.Exists(Ports)) await File.WriteAllLinesAsync(Ports, FreePorts(4).Select(p => p.ToString(CultureInfo.InvariantCulture)), cancel);
         await StartPostgres(cancel);
         await StartRabbitMq(cancel);

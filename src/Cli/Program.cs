@@ -7,7 +7,10 @@ using ArmoFlow.Persistence.Audit;
 RootCommand root = new("Trains, evaluates and keeps the books on interpretable reward models.")
 {
     DemoCommands.Demo(), DemoCommands.Init(), RunCommands.Run(), RunCommands.Runs(), ArtifactCommands.Artifacts(), StepCommands.Step(),
-    ScoreCommands.Score(), ModelCommands.Models(), AuditCommands.Audit(), LineageCommand.Lineage(), KeyCommands.Keys(), ScheduleCommands.Schedules(), DatasetCommands.Datasets(), PolicyCommands.Policies(), RetentionCommands.Gc(), RetentionCommands.Holds(), RetentionCommands.Forget(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(), DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
+    ScoreCommands.Score(), ModelCommands.Models(), AuditCommands.Audit(), LineageCommand.Lineage(), KeyCommands.Keys(),
+        ScheduleCommands.Schedules(), DatasetCommands.Datasets(), PolicyCommands.Policies(), RetentionCommands.Gc(),
+        RetentionCommands.Holds(), ForgetCommand.Forget(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(),
+        DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
 };
 ParseResult parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)
@@ -39,7 +42,8 @@ catch (OperationCanceledException)
 }
 catch (Exception e)
 {
-    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {e.Message}{Environment.NewLine}This is a defect of ArmoFlow; the stack is in {Terminal.WriteCrash(e)}.");
+    string stack = Terminal.WriteCrash(e) is { } file ? $"the stack is in {file}" : $"the stack: {e}";
+    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {e.Message}{Environment.NewLine}This is a defect of ArmoFlow; {stack}.");
     return ExitCodes.Failed;
 }
 

@@ -1,10 +1,7 @@
 using ArmoFlow.Cli.Runs;
-using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Models;
-using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Scoring;
-using ArmoFlow.RewardModel.Text;
 using ArmoFlow.Workers.Scoring;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -17,7 +14,9 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
     {
         RunDocument run = await client.Find(id, cancel);
         if (run.Status != "Completed") throw new UsageException($"run {id} is {run.Status}; expected a completed one. Finish it with: armoflow runs {(run.HasEnded ? "retry" : "resume")} {id}.");
-        return new RunModel(run, StoredModel.Load(await client.FindSpec(id, cancel), name => run.Artifacts[name].Path!));
+        return new RunModel(run,
+            StoredModel.Load(await client.FindSpec(id, cancel), name =>
+            client.PathOf(run.Artifacts[name].Sha256, cancel), (recorded, digest) => client.BackboneAt(recorded, digest, cancel)));
     }
 
     /// <summary>The run that made a model: named itself, or by the registry.</summary>
@@ -30,19 +29,4 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
     }
 
     public ConversationScorer Scorer() => Stored.Scorer();
-
-    public string PathOf(string artifact) => Run.Artifacts[artifact].Path!;
-
-    /// <summary>The first conversations of the run's data within the limit of length.</summary>
-    public async Task<IReadOnlyList<Conversation>> SomeConversations(int count)
-    {
-        List<Conversation> found = [];
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(Stored.Backbone, "tokenizer.json"));
-        await foreach (Conversation conversation in CanonicalTables.ReadConversations(PathOf(ArtifactNames.Conversations)))
-        {
-            if (tokenizer.EncodeWithin(conversation, Stored.Features.MaxTokens) is not null) found.Add(conversation);
-            if (found.Count == count) break;
-        }
-        return found;
-    }
 }

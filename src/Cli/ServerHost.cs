@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence;
@@ -56,18 +57,29 @@ internal static class ServerHost
         await Until("RabbitMQ", "--rabbitmq or ARMOFLOW_RABBITMQ", settings.Wait, () => RequireBroker(settings.RabbitMq, cancel), cancel);
     }
 
-    /// <exception cref="UsageException">An address is none.</exception>
-    public static AccessPolicy PolicyOf(string urls)
+    public static Option<bool> RequireKeysOption() => new("--require-keys")
     {
-        try { return AccessPolicy.Of(urls.Split(';')); }
+        Description = "Ask this machine's users for keys too: needed behind a proxy on the same machine, whose callers would pass for them.",
+    };
+
+    /// <param name="urls">Where the server listens.</param>
+    /// <param name="requireKeys">True to ask for keys on loopback addresses too.</param>
+    /// <exception cref="UsageException">An address is none.</exception>
+    public static AccessPolicy PolicyOf(string urls, bool requireKeys)
+    {
+        TrustedProxies proxies = TrustedProxies.FromEnvironment();
+        try { return AccessPolicy.Of(urls.Split(';')) with { AlwaysAsksForKeys = requireKeys, Proxies = proxies }; }
         catch (FormatException e) { throw new UsageException($"--urls {urls}: {e.Message} Expected addresses such as http://localhost:5080, separated by semicolons."); }
     }
 
-    /// <exception cref="UsageException">Others than this machine's users could reach it, and nobody has a key.</exception>
+    /// <exception cref="UsageException">Keys are asked for, and nobody has one.</exception>
     public static async Task RequireKey(IServiceProvider services, AccessPolicy policy, CancellationToken cancel)
     {
-        if (!policy.IsLoopbackOnly && !await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel))
-            throw new UsageException("--urls: this address can be reached from other machines, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or listen on localhost.");
+        if (!policy.NeedsKeys || await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel)) return;
+        string why = policy.IsLoopbackOnly ? "--require-keys: everybody is asked for a key"
+            : "--urls: this address can be reached from other machines";
+        string otherwise = policy.IsLoopbackOnly ? "leave --require-keys out" : "listen on localhost";
+        throw new UsageException($"{why}, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or {otherwise}.");
     }
 
     /// <exception cref="UsageException">The artifact store cannot be written.</exception>

@@ -64,11 +64,18 @@ internal static class Terminal
         _ => null,
     };
 
-    public static string WriteCrash(Exception e)
+    /// <summary>
+    /// Writes the stack where this user alone finds it, and returns the file's path; null where there is no place for it.
+    /// </summary>
+    public static string? WriteCrash(Exception e)
     {
-        string path = Path.Combine(Path.GetTempPath(), $"armoflow-crash-{Environment.ProcessId}.log");
-        File.WriteAllText(path, e.ToString());
-        return path;
+        try
+        {
+            using FileStream file = PrivateFolder.CreateFile("crashes", ".log");
+            file.Write(System.Text.Encoding.UTF8.GetBytes(e.ToString()));
+            return file.Name;
+        }
+        catch (Exception problem) when (problem is IOException or UnauthorizedAccessException or RefusedException) { return null; }
     }
 
     public static IEnumerable<string> CommandPath(CommandResult result)

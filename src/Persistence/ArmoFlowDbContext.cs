@@ -61,6 +61,7 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<AccessKey> AccessKeys => Set<AccessKey>();
     public DbSet<ModelVersion> ModelVersions => Set<ModelVersion>();
     public DbSet<PromotionApproval> PromotionApprovals => Set<PromotionApproval>();
+    public DbSet<ModelPolicy> ModelPolicies => Set<ModelPolicy>();
     public DbSet<ModelEvaluation> ModelEvaluations => Set<ModelEvaluation>();
     public DbSet<Alert> Alerts => Set<Alert>();
     public DbSet<AliasPeriod> AliasPeriods => Set<AliasPeriod>();
@@ -194,6 +195,13 @@ public class ArmoFlowDbContext : DbContext
             version.HasIndex(v => v.RunId);
             version.HasIndex(v => v.AwaitsAlias).HasFilter("awaits_alias is not null");
             AsJson<List<string>>(version.Property(v => v.Tags), isReplacedWhole: true);
+            AsJson<PromotionSpec>(version.Property(v => v.Gates)!, isReplacedWhole: true);
+        });
+        modelBuilder.Entity<ModelPolicy>(policy =>
+        {
+            policy.HasKey(p => new { p.Model, p.Version });
+            policy.Property(p => p.Version).ValueGeneratedNever();
+            AsJson<PolicySpec>(policy.Property(p => p.Policy)!, isReplacedWhole: true);
         });
         modelBuilder.Entity<AliasPeriod>(period =>
         {
@@ -207,7 +215,11 @@ public class ArmoFlowDbContext : DbContext
             tombstone.HasKey(t => t.Sha256);
             tombstone.HasIndex(t => t.At).HasFilter("removed_at is null");
         });
-        modelBuilder.Entity<Exclusion>().HasKey(e => new { e.Kind, e.Value });
+        modelBuilder.Entity<Exclusion>(exclusion =>
+        {
+            exclusion.HasKey(e => new { e.Kind, e.Value });
+            AsJson<List<UsedBy>>(exclusion.Property(e => e.Users)!, isReplacedWhole: true);
+        });
         modelBuilder.Entity<PromotionApproval>(approval =>
         {
             approval.HasKey(a => new { a.Model, a.Alias, a.Version, a.By });

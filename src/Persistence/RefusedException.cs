@@ -14,6 +14,9 @@ public enum Refusal
 
     /// <summary>Nobody is there to do it.</summary>
     Unavailable,
+
+    /// <summary>It is not the asker's to decide.</summary>
+    Forbidden,
 }
 
 /// <summary>What was asked for is not done, for a reason that the asker can mend; the message says it in full.</summary>

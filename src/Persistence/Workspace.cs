@@ -62,7 +62,11 @@ public sealed class Workspace(string folder) : IDisposable
 /// <summary>Where artifacts of a bucket are kept at hand, and how many bytes of them.</summary>
 public sealed record CacheOptions(string Folder, long Bytes)
 {
-    public static CacheOptions Default { get; } = new(Path.Combine(Path.GetTempPath(), "armoflow-cache"), 20L << 30);
+    /// <summary>In the user's own cache folder: in a shared one others could put bytes under a hash, or read what they may not.</summary>
+    public static CacheOptions Default { get; } = new(PrivateFolder.PathOf("artifacts"), 20L << 30);
+
+    /// <summary>The folder, made so that nobody else can enter it where it is the default one.</summary>
+    public string Require() => Folder == Default.Folder ? PrivateFolder.Require(Folder) : Folder;
 }
 
 public static class PersistenceRegistration
@@ -77,7 +81,7 @@ public static class PersistenceRegistration
 
     /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
-            ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Folder, cache.Bytes)
+            ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Require(), cache.Bytes)
             : services.AddStore(Path.GetFullPath(artifacts)))
         .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(new NpgsqlConnectionStringBuilder(postgres) { NoResetOnClose = true }.ConnectionString) // nothing here leaves anything behind in a session; a reset is a round trip for each use
             .UseSnakeCaseNamingConvention())
@@ -87,8 +91,12 @@ public static class PersistenceRegistration
     {
         services.TryAddSingleton(TimeProvider.System);
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes, s.GetService<ILogger<ArtifactStore>>()))
-           .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
-            .AddSingleton<StepBooks>().AddSingleton<StepClaims>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>().AddSingleton<AlertBooks>().AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<DatasetBooks>()
+            .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
+            .AddSingleton<StepBooks>().AddSingleton<StepClaims>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>()
+            .AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>()
+            .AddSingleton<ModelRegistry>().AddSingleton<PolicyBooks>().AddSingleton<BackboneBooks>().AddSingleton<AlertBooks>()
+            .AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<TombstoneBooks>().AddSingleton<Redaction>()
+            .AddSingleton<DatasetBooks>()
             .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 

@@ -5,6 +5,7 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Ingestion;
@@ -23,7 +24,8 @@ public sealed record StepServices(
     ScratchSpace Scratch,
     RunningWork Running,
     ThisWorker Worker,
-    IBus Bus);
+    IBus Bus,
+    BackboneBooks Backbones);
 
 /// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
 public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);

@@ -209,10 +209,24 @@ public class OperationsTests
         JsonNode first = (await project.Run()).Json;
         JsonArray messages = JsonNode.Parse(File.ReadLines(project.Data("ratings.jsonl")).First())!["messages"]!.AsArray();
         string prompt = messages[0]!["content"]!.GetValue<string>(), response = messages[1]!["content"]!.GetValue<string>();
-        JsonNode forgotten = (await CommandLine.Succeed(["forget", "conversation", "--prompt", prompt, "--response", response, "--reason", "asked to", "--json", .. at])).Json;
+        string[] which = ["forget", "conversation", "--prompt", prompt, "--response", response];
+        JsonNode plan = (await CommandLine.Succeed([.. which, "--dry-run", "--json", .. at])).Json;
+        plan["stays"]!.AsArray().ShouldContain(s => s!.GetValue<string>().Contains("sample@1"));
+        await CommandLine.Refused([.. which, "--reason", "asked to", .. at], "cannot be taken back", "--yes");
+        (await CommandLine.Succeed(["forget", "list", "--json", .. at])).Json.AsArray().ShouldBeEmpty("a plan does nothing");
+        JsonNode forgotten = (await CommandLine.Succeed(["forget", "conversation", "--prompt", prompt, "--response", response, "--reason",
+            "asked to", "--yes", "--json", .. at])).Json;
         forgotten["usedBy"]![0]!["model"]!.GetValue<string>().ShouldBe("sample");
         string id = forgotten["exclusion"]!["value"]!.GetValue<string>();
         (await CommandLine.Succeed(["lineage", "--conversation", id, .. at])).Output.ShouldContain("sample@1");
+        string before = first["artifacts"]!["conversations"]!["sha256"]!.GetValue<string>(),
+            conversations = Path.Combine(project.Folder, "conversations.parquet");
+        JsonNode redacted = (await CommandLine.Succeed(["runs", "show", first["runId"]!.GetValue<string>(), "--json", .. at])).Json;
+        string now = redacted["artifacts"]!["conversations"]!["sha256"]!.GetValue<string>();
+        now.ShouldNotBe(before);
+        (await CommandLine.Succeed(["lineage", now, "--json", .. at])).Json[0]!["redacted"]![before]!.GetValue<string>().ShouldBe(now);
+        await CommandLine.Succeed(["artifacts", "get", first["runId"]!.GetValue<string>(), "conversations", "--out", conversations,
+            .. at]);
         JsonNode second = (await project.Run()).Json;
         (Kept(second), Kept(first)).ShouldBe((Kept(first) - 1, Kept(first)));
         second["steps"]![0]!["detail"]!.GetValue<string>().ShouldContain("1 forgotten");
@@ -230,7 +244,17 @@ public class OperationsTests
         JsonNode collected = (await CommandLine.Succeed(["gc", "--older-than", "0", "--keep-last", "1", "--json", .. at])).Json;
         collected["artifacts"]!.AsArray().Select(a => a!["sha256"]!.GetValue<string>()).ShouldContain(gone);
         (await CommandLine.Succeed(["score", "--model", "sample@2", "--prompt", "please debug", "--response", "clear answer", .. at])).ExitCode.ShouldBe(0, "what is kept still works");
-        (await CommandLine.Succeed(["audit", "query", "--where", "action IN ('data.forgotten','hold.put','hold.released','gc.collected')", "--json", .. at])).Json["events"]!.AsArray().Count.ShouldBe(4);
+        string copy = project.Data("under-another-name.jsonl");
+        File.Copy(project.Data("pairs.jsonl"), copy);
+        await CommandLine.Succeed(["forget", "source", "annotators", "--reason", "licence withdrawn", "--yes", .. at]);
+        await project.Refused("nothing is left to read", "source annotators was forgotten on");
+        project.Edit("annotators", "volunteers");
+        project.Edit("data/pairs.jsonl", "data/under-another-name.jsonl");
+        await project.Refused("was forgotten on", "source/annotators");
+        await CommandLine.Succeed(["forget", "undo", "source", "annotators", "--reason", "settled", .. at]);
+        await CommandLine.Refused(["forget", "undo", "source", "annotators", "--reason", "again", .. at], "is not forgotten");
+        (await CommandLine.Succeed(["audit", "query", "--where", "action IN ('data.forgotten','hold.put','hold.released','gc.collected')",
+            "--json", .. at])).Json["events"]!.AsArray().Count.ShouldBe(5);
 
         static int Kept(JsonNode run) => run["metrics"]!["ingestion"]!["sources"]![0]!["kept"]!.GetValue<int>();
     }

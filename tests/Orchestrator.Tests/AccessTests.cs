@@ -47,7 +47,8 @@ public sealed partial class AccessTests(AccessTests.Server server)
             workspace.TryLock().ShouldBeTrue();
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
-            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddTelemetry("test", isScraped: true).AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false)).AddRunsApi();
+            builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddTelemetry("test",
+                isScraped: true).AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false) { Proxies = TrustedProxies.Parse("127.0.0.1, ::1") }).AddRunsApi();
             builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
             builder.Services.AddMassTransit(bus =>
             {
@@ -211,6 +212,41 @@ public sealed partial class AccessTests(AccessTests.Server server)
         said.ShouldNotContain(server.Keys["Viewer"]!.Split('_')[2], Case.Sensitive, "no secret in the books");
     }
 
+    [Fact]
+    public async Task A_spec_that_would_go_past_the_model_s_policy_is_refused_and_only_an_administrator_changes_the_policy()
+    {
+        const string Policy = "/api/v1/models/guarded/policy?reason=production", Gates = "approvals: 2\nminimumScore: 0.8\n";
+        const string Spec = """
+            name: guarded
+            objectives: [verbosity]
+            backbone: { path: backbone }
+            ratings: [{ name: judge, files: [ratings.jsonl] }]
+            preferences: [{ name: annotators, files: [pairs.jsonl] }]
+            decorrelation: { verbosity: verbosity }
+            promotion: { automatic: champion }
+            """;
+        (await Send("PUT", Policy, "Operator", Gates)).Status.ShouldBe(HttpStatusCode.Forbidden);
+        (await Send("PUT", Policy, "Admin", "minimumScores: 0.8\n"))
+            .ShouldSatisfyAllConditions(a => a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("Did you mean"));
+        (await Send("PUT", "/api/v1/models/guarded/policy", "Admin", Gates)).Status.ShouldBe(HttpStatusCode.BadRequest,
+            "without a reason");
+        (await Send("PUT", Policy, "Admin", Gates)).Status.ShouldBe(HttpStatusCode.OK);
+        (await Send("GET", "/api/v1/models/guarded/policy", "Viewer", null)).Body.ShouldContain("\"setBy\":\"key Admin\"");
+        (await Send("POST", "/api/v1/runs", "Operator", Spec))
+            .ShouldSatisfyAllConditions(a => a.Status.ShouldBe(HttpStatusCode.BadRequest), a => a.Body.ShouldContain("wants 2 people"));
+        (await Send("DELETE", Policy, "Operator", null)).Status.ShouldBe(HttpStatusCode.Forbidden);
+        (await Send("DELETE", Policy, "Admin", null)).Status.ShouldBe(HttpStatusCode.OK);
+        (await Send("GET", "/api/v1/models/guarded/policy", "Viewer", null)).Status.ShouldBe(HttpStatusCode.NotFound);
+
+        async Task<(HttpStatusCode Status, string Body)> Send(string method, string path, string who, string? body)
+        {
+            using HttpRequestMessage request = Request(method, path, server.Keys[who]);
+            if (body is not null) request.Content = new StringContent(body, Encoding.UTF8, "application/yaml");
+            using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+            return (response.StatusCode, await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+        }
+    }
+
     [Theory]
     [InlineData("http://localhost:5080;http://127.0.0.1:5081;http://[::1]:5082", true)]
     [InlineData("http://localhost:5080;http://0.0.0.0:5081", false)]
@@ -227,9 +263,14 @@ public sealed partial class AccessTests(AccessTests.Server server)
         return response.StatusCode;
     }
 
+    private static int _callers;
+
+    /// <summary>A request through the proxy that is trusted, from an address of its own: none spends another's budget.</summary>
     private static HttpRequestMessage Request(string method, string path, string? key)
     {
         HttpRequestMessage request = new(new HttpMethod(method), path);
+        int caller = Interlocked.Increment(ref _callers);
+        request.Headers.Add("X-Forwarded-For", $"10.{caller >> 16}.{(caller >> 8) & 255}.{caller & 255}");
         if (key is not null) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", key);
         return request;
     }

@@ -87,14 +87,98 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "v2", null, Array.Empty<object>(), "model.promoted", default));
     }
 
+    [Fact]
+    public async Task Each_rollback_goes_one_step_further_back_and_never_to_what_was_rolled_back_from()
+    {
+        await Complete("d");
+        foreach (int version in new[] { 1, 2, 3 }) await Point(version, null);
+        (await Back()).ShouldBe(2);
+        (await Back()).ShouldBe(1, "not 3, which was rolled back from");
+        (await Should.ThrowAsync<RegistryException>(Back)).Message.ShouldContain("nothing to roll back to");
+        await Point(4, null);
+        await Point(2, "after all");
+        (await Should.ThrowAsync<RegistryException>(() => BackTo(3))).Message.ShouldContain("back lie 4, 1");
+        (await BackTo(1)).ShouldBe(1);
+        await Should.ThrowAsync<RegistryException>(Back);
+        await Point(2, null);
+        await Point(1, null);
+        (await Back()).ShouldBe(2, "version 1 meant something before version 2 too, and was rolled back from");
+        (await Should.ThrowAsync<RegistryException>(Back)).Message.ShouldContain("nothing to roll back to");
+
+        Task<int> Back() => BackTo(null);
+        async Task<int> BackTo(int? to) => (await Registry.RollBack("m", "champion", null, default, to)).Version;
+    }
+
+    [Fact]
+    public async Task Gates_of_a_spec_whose_bytes_are_there_already_are_added_to_the_version_and_its_rule_is_held()
+    {
+        await Complete("a", new PromotionSpec { MinimumScore = 0.9, Automatic = "champion" });
+        ModelVersion version = await Registry.Resolve("m@1", default);
+        (version.Gates!.MinimumScore, version.AwaitsAlias).ShouldBe((0.9, "champion"));
+        await Complete("a", new PromotionSpec { MinimumScore = 0.5, MinimumHeldOut = 0.7 });
+        (await Registry.Resolve("m@1", default)).Gates.ShouldSatisfyAllConditions(g => g!.MinimumScore.ShouldBe(0.9), g =>
+            g!.MinimumHeldOut.ShouldBe(0.7));
+        (await Registry.Versions("m", default)).Count.ShouldBe(3);
+    }
+
+    [Fact]
+    public async Task A_policy_is_kept_in_versions_and_decides_over_the_rules_of_specs()
+    {
+        PolicyBooks policies = _services.GetRequiredService<PolicyBooks>();
+        Caller.Current = new Caller("ada");
+        await policies.Set("m", new PolicySpec { MinimumScore = 0.8 }, "a floor", default);
+        await policies.Set("m", new PolicySpec { Automatic = "candidate" }, "by rule", default);
+        await Complete("new");
+        (await Registry.Resolve("m@4", default)).AwaitsAlias.ShouldBe("candidate", "the policy's rule, though the spec has none");
+        await policies.Set("m", new PolicySpec { Approvals = 2 }, "four eyes", default);
+        await using (ArmoFlowDbContext db = await Context())
+            (await Should.ThrowAsync<RegistryException>(() =>
+                PolicyBooks.RequireRoomForRule(db, Spec(new PromotionSpec { Automatic = "champion" }),
+                default))).Message.ShouldContain("wants 2 people");
+        await policies.Remove("m", "no longer", default);
+        (await policies.Current("m", default)).ShouldBeNull();
+        (await policies.History("m", default)).Select(p =>
+            (p.Version, p.Policy is null, p.Reason, p.SetBy)).ShouldBe([(4, true, "no longer", "ada"), (3, false, "four eyes", "ada"),
+            (2, false, "by rule", "ada"), (1, false, "a floor", "ada")]);
+        (await Should.ThrowAsync<RegistryException>(() =>
+            policies.Set("m", new PolicySpec(), " ", default))).Message.ShouldContain("for a reason");
+        await Should.ThrowAsync<RegistryException>(() => policies.Remove("m", "again", default));
+        AuditPage trail = await _services.GetRequiredService<AuditBooks>().Query("action IN ('model.policy-set', 'model.policy-removed')",
+            null, 10, default);
+        trail.Events.Select(e => e.Action).ShouldBe(["model.policy-removed", "model.policy-set", "model.policy-set", "model.policy-set"]);
+    }
+
+    [Fact]
+    public async Task A_backbone_is_found_where_it_is_said_to_lie_if_its_bytes_are_those()
+    {
+        BackboneBooks backbones = _services.GetRequiredService<BackboneBooks>();
+        string moved = Directory.CreateDirectory(Path.Combine(_folder, "moved")).FullName, gone = Path.Combine(_folder, "gone");
+        (await Should.ThrowAsync<RegistryException>(() =>
+            backbones.Place("m@1", "digest", moved, default))).Message.ShouldContain("no backbone there");
+        await File.WriteAllTextAsync(Path.Combine(moved, "config.json"), "{}", TestContext.Current.CancellationToken);
+        string found = (await Should.ThrowAsync<RegistryException>(() =>
+            backbones.Place("m@1", new string('0', 64), moved, default))).Message;
+        found.ShouldContain("expected 0000000000000000");
+        string digest = BackboneBooks.DigestOf(moved);
+        await backbones.Place("m@1", digest, moved, default);
+        (await backbones.Locate(gone, digest, default)).ShouldBe(moved);
+        (await backbones.Locate(gone, "another", default)).ShouldBe(gone);
+        (await backbones.Locate(moved, "whatever", default)).ShouldBe(moved, "what is there is not looked for elsewhere");
+        (await _services.GetRequiredService<AuditBooks>().Query("action = 'backbone.placed'", null, 10,
+            default)).Events.ShouldHaveSingleItem();
+    }
+
+    private static RunSpec Spec(PromotionSpec? gates) =>
+        new() { Name = "m", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [], Promotion = gates };
+
     private async Task<int?> Version(DateTimeOffset at) => (await Registry.At("m", "champion", at, null, default))?.Version;
 
     private async Task<AliasPeriod> Point(int version, string? reason) => await Registry.Point(await Registry.Resolve($"m@{version}", default), "champion", reason, Array.Empty<object>(), "model.promoted", default);
 
-    private async Task Complete(string weights)
+    private async Task Complete(string weights, PromotionSpec? gates = null)
     {
         await using ArmoFlowDbContext db = await Context();
-        RunState run = new() { CorrelationId = Guid.NewGuid(), Name = "m", Spec = new RunSpec { Name = "m", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } };
+        RunState run = new() { CorrelationId = Guid.NewGuid(), Name = "m", Spec = Spec(gates) };
         foreach (string name in new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }) run.Artifacts[name] = new ArtifactRef(weights + name, 1);
         await ModelRegistry.Enter(db, run, _time.GetUtcNow(), default);
         await db.SaveChangesAsync();

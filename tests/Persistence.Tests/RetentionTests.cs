@@ -173,6 +173,179 @@ public sealed class RetentionTests : IAsyncLifetime
             (await Should.ThrowAsync<RetentionException>(() => books.Exclude(kind, value, reason, default))).Message.ShouldContain(said);
     }
 
+    [Fact]
+    public async Task What_is_forgotten_is_taken_out_of_the_tables_that_are_kept_and_what_stays_is_said_before()
+    {
+        Redaction redaction = _services.GetRequiredService<Redaction>();
+        ForgettingBooks books = _services.GetRequiredService<ForgettingBooks>();
+        string mine = new('a', 64), theirs = new('b', 64), third = new('c', 64);
+        RunState run = await Complete("m", "1", "vectors");
+        await Give(run, [mine, theirs, third], mine, theirs, third);
+        await Registry.Point((await Registry.Versions("m", default)).Single(), "champion", null, new { }, "model.promoted", default);
+        string before = run.Artifacts[ArtifactNames.Conversations].Sha256, benchmark = run.Artifacts[ArtifactNames.Benchmark].Sha256;
+
+        ForgetPlan plan = await redaction.Plan(Exclusion.Conversation, mine, default);
+        plan.UsedBy.Single().Model.ShouldBe("m");
+        plan.Rewritten.ShouldContain(before);
+        plan.Removed.ShouldContain(Shard(run));
+        plan.Stays.ShouldContain(s => s.Contains("m@1"));
+        (await Store.Has(before, default)).ShouldBeTrue("a plan does nothing");
+        (await books.List(default)).ShouldBeEmpty();
+
+        await _services.GetRequiredService<HoldBooks>().Hold("model/m", "a complaint", default);
+        (await Should.ThrowAsync<RetentionException>(() =>
+            redaction.Forget(Exclusion.Conversation, mine, "asked to", default))).Message.ShouldContain("holds release model/m");
+        await _services.GetRequiredService<HoldBooks>().Release("model/m", default);
+        await redaction.Forget(Exclusion.Conversation, mine, "asked to", default);
+
+        RunState after = await Find("m", 1);
+        (await Store.Has(before, default)).ShouldBeFalse();
+        (await Store.Has(Shard(run), default)).ShouldBeFalse("its vectors are made from it");
+        (await Texts(after, ArtifactNames.Conversations, "id")).ShouldBe([theirs, third]);
+        (await Texts(after, ArtifactNames.Conversations, "messages")).ShouldNotContain(m => m.Contains(mine));
+        (await Texts(after, ArtifactNames.Ratings, "conversation_id")).ShouldBe([theirs, third]);
+        (await Texts(after, ArtifactNames.Preferences, "chosen_id")).ShouldBe([theirs]);
+        after.Artifacts[ArtifactNames.Benchmark].Sha256.ShouldBe(benchmark, "which did not have it");
+        after.Artifacts[ArtifactNames.Regression].ShouldBe(run.Artifacts[ArtifactNames.Regression]);
+        (await books.Users(Exclusion.Conversation, mine, default)).Single().ShouldSatisfyAllConditions(u => u.Model.ShouldBe("m"), u =>
+            u.IsCertain.ShouldBeTrue("it is remembered that it was"));
+        TombstoneBooks tombstones = _services.GetRequiredService<TombstoneBooks>();
+        (await tombstones.Find(before, default))!.ReplacedBy.ShouldBe(after.Artifacts[ArtifactNames.Conversations].Sha256);
+        (await tombstones.Explain(new ArtifactLostException(before, "missing"),
+            default)).ShouldContain($"rows were taken out: conversation {mine} was forgotten on 2026-06-01 by");
+        _time.Advance(TimeSpan.FromDays(60));
+        await Complete("n", "2", "other vectors");
+        _time.Advance(TimeSpan.FromDays(60));
+        await Collector.Collect(Rules, dryRun: false, default);
+        (await tombstones.Find(before, default)).ShouldNotBeNull("a collection does not take it for made anew");
+
+        (await Should.ThrowAsync<RetentionException>(() =>
+            books.Lift(Exclusion.Conversation, theirs, "never was", default))).Message.ShouldContain("is not forgotten");
+        await books.Lift(Exclusion.Conversation, mine, "a mistake", default);
+        (await books.List(default)).ShouldBeEmpty();
+        (await books.List(default, withLifted: true)).Single().LiftedReason.ShouldBe("a mistake");
+        await using ArmoFlowDbContext db = await Context();
+        (await ForgettingBooks.Apply(db, Spec("m", "s"), default)).Forgotten.ShouldBeNull();
+    }
+
+    [Fact]
+    public async Task A_source_is_forgotten_with_its_files_under_every_name()
+    {
+        string mine = new('a', 64), theirs = new('b', 64), third = new('c', 64), file = new('f', 64);
+        RunState run = await Complete("m", "1", "vectors");
+        await Give(run, [mine, theirs, third], mine, theirs, third,
+            read: [("ratings/s/data/spam.jsonl", file), ("preferences/p/pairs.jsonl", new string('e', 64))]);
+        await _services.GetRequiredService<Redaction>().Forget(Exclusion.Source, "s", "licence withdrawn", default);
+        ForgettingBooks books = _services.GetRequiredService<ForgettingBooks>();
+        (await books.List(default)).Select(e => (e.Kind, e.Value, e.Origin)).ShouldBe([("file", file, "source/s"), ("source", "s", null)]);
+        RunState after = await Find("m", 1);
+        (await Texts(after, ArtifactNames.Ratings, "conversation_id")).ShouldBeEmpty();
+        (await Texts(after, ArtifactNames.Conversations, "id")).ShouldBe([mine, theirs],
+            "the pairs' conversations are another source's too");
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            RunSpec renamed = await ForgettingBooks.Apply(db, Spec("m", "another-name"), default);
+            (renamed.Ratings.Single().Name, renamed.ForgottenFiles).ShouldBe(("another-name", [file]), new NameAndFiles());
+            (await Should.ThrowAsync<RetentionException>(() =>
+                ForgettingBooks.Apply(db, Spec("m", "s"), default))).Message.ShouldContain("source s was forgotten on 2026-06-01 by");
+        }
+        await books.Lift(Exclusion.Source, "s", "settled", default);
+        (await books.List(default)).ShouldBeEmpty("its files are lifted with it");
+    }
+
+    private sealed class NameAndFiles : IEqualityComparer<(string, IReadOnlyList<string>?)>
+    {
+        public bool Equals((string, IReadOnlyList<string>?) a, (string, IReadOnlyList<string>?) b) =>
+            a.Item1 == b.Item1 && a.Item2!.SequenceEqual(b.Item2!);
+        public int GetHashCode((string, IReadOnlyList<string>?) value) => value.Item1.GetHashCode(StringComparison.Ordinal);
+    }
+
+    private async Task<string[]> Texts(RunState run, string table, string column)
+    {
+        List<string> texts = [];
+        await foreach (string[] row in ParquetRows.Read(await Store.Open(run.Artifacts[table].Sha256, default), [column],
+            default)) texts.Add(row[0]);
+        return [.. texts];
+    }
+
+    /// <summary>
+    /// The four tables of ingestion: each conversation rated by source s, a pair of the first two and one of the second and third by
+    /// source p.
+    /// </summary>
+    private async Task Give(RunState run, string[] conversations, string first, string second, string third,
+        (string Name, string Sha256)[]? read = null)
+    {
+        run.Artifacts[ArtifactNames.Conversations] = await Table(conversations.Select(c =>
+            new ConversationRow { Id = c, PromptId = c, Messages = $"text of {c}" }));
+        run.Artifacts[ArtifactNames.Ratings] = await Table(conversations.Select(c =>
+            new RatingsRow { ConversationId = c, Source = "s", Helpful = c == second ? null : 0.5 }));
+        run.Artifacts[ArtifactNames.Preferences] = await Table([new PairRow { Chosen = first, Rejected = second, Source = "p" },
+            new PairRow { Chosen = second, Rejected = read is null ? third : first, Source = "p" }]);
+        run.Artifacts[ArtifactNames.Benchmark] = await Table([new BenchmarkTableRow { Id = "1", Chosen = second, Rejected = read is null
+            ? third : second }]);
+        run.Steps.Single(s => s.Name == StepNames.Ingestion).Key = $"key {run.CorrelationId}";
+        await using ArmoFlowDbContext db = await Context();
+        db.Update(run);
+        db.FeatureRows.Add(new FeatureRow { Space = "s", Kind = "r", Id = first, Shard = Shard(run) });
+        if (read is not null) db.StepResults.Add(new StepResult { Key = $"key {run.CorrelationId}", Step = StepNames.Ingestion,
+            Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })] });
+        await db.SaveChangesAsync();
+
+        async Task<ArtifactRef> Table<T>(IEnumerable<T> rows) where T : class, new() => await Store.Put(async path =>
+        {
+            await using FileStream stream = new(path, FileMode.Create, FileAccess.ReadWrite);
+            await ParquetSerializer.SerializeAsync(rows, stream);
+        });
+    }
+
+    private sealed class ConversationRow
+    {
+        [JsonPropertyName("id"), ParquetRequired]
+        public string Id { get; set; } = "";
+
+        [JsonPropertyName("prompt_id"), ParquetRequired]
+        public string PromptId { get; set; } = "";
+
+        [JsonPropertyName("messages"), ParquetRequired]
+        public string Messages { get; set; } = "";
+    }
+
+    private sealed class RatingsRow
+    {
+        [JsonPropertyName("conversation_id"), ParquetRequired]
+        public string ConversationId { get; set; } = "";
+
+        [JsonPropertyName("source"), ParquetRequired]
+        public string Source { get; set; } = "";
+
+        [JsonPropertyName("rating:helpful")]
+        public double? Helpful { get; set; }
+    }
+
+    private sealed class PairRow
+    {
+        [JsonPropertyName("chosen_id"), ParquetRequired]
+        public string Chosen { get; set; } = "";
+
+        [JsonPropertyName("rejected_id"), ParquetRequired]
+        public string Rejected { get; set; } = "";
+
+        [JsonPropertyName("source"), ParquetRequired]
+        public string Source { get; set; } = "";
+    }
+
+    private sealed class BenchmarkTableRow
+    {
+        [JsonPropertyName("id"), ParquetRequired]
+        public string Id { get; set; } = "";
+
+        [JsonPropertyName("chosen_id"), ParquetRequired]
+        public string Chosen { get; set; } = "";
+
+        [JsonPropertyName("rejected_id"), ParquetRequired]
+        public string Rejected { get; set; } = "";
+    }
+
     private async Task<RunState> Find(string model, int version)
     {
         await using ArmoFlowDbContext db = await Context();

@@ -19,7 +19,8 @@ internal static class DatabaseCommands
         {
             if (parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false)
             {
-                await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection, Path.GetTempPath(), CacheOptions.Default).BuildServiceProvider();
+                await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection,
+                    PrivateFolder.PathOf("no-artifacts"), CacheOptions.Default).BuildServiceProvider();
                 await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
                 await db.Database.MigrateAsync(cancel);
                 await server.GetRequiredService<AuditBooks>().Adopt(cancel);

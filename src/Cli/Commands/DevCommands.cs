@@ -6,7 +6,8 @@ internal static class DevCommands
 {
     public static Command Dev() => new("dev", "A private Postgres and RabbitMQ for development.") { Up(), Down() };
 
-    private static Option<string> Folder() => new("--folder") { Description = "Where the servers keep their files.", DefaultValueFactory = _ => Path.Combine(Path.GetTempPath(), "armoflow-dev") };
+    private static Option<string> Folder() =>
+        new("--folder") { Description = "Where the servers keep their files.", DefaultValueFactory = _ => DevServers.DefaultFolder };
 
     private static Command Up()
     {

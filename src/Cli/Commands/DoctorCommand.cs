@@ -110,7 +110,8 @@ internal static class DoctorCommand
     {
         if (settings.Postgres.Length > 0)
         {
-            await using ServiceProvider services = new ServiceCollection().AddLogging().AddServerPersistence(settings.Postgres, Path.GetTempPath(), settings.Cache).BuildServiceProvider();
+            await using ServiceProvider services = new ServiceCollection().AddLogging().AddServerPersistence(settings.Postgres,
+                PrivateFolder.PathOf("no-artifacts"), settings.Cache).BuildServiceProvider();
             findings.Add(await Try("Postgres", "answers, schema up to date", () => ServerHost.RequireSchema(services, cancel)));
         }
         if (settings.RabbitMq.Length > 0) findings.Add(await Try("RabbitMQ", "answers", () => ServerHost.RequireBroker(settings.RabbitMq, cancel)));

@@ -78,7 +78,8 @@ internal static class KeyCommands
 
     private static ServiceProvider OpenBooks(ParseResult parsed, Option<string> workspace, Option<string?> postgres) =>
         parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false
-            ? new ServiceCollection().AddLogging().AddServerPersistence(connection, Path.GetTempPath(), CacheOptions.Default).BuildServiceProvider()
+            ? new ServiceCollection().AddLogging().AddServerPersistence(connection, PrivateFolder.PathOf("no-artifacts"),
+                CacheOptions.Default).BuildServiceProvider()
             : EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
 
     private static string Day(DateTimeOffset? time) => time?.ToString("u", CultureInfo.InvariantCulture) ?? "";

@@ -45,7 +45,9 @@ internal static class LineageCommand
             else
             {
                 Table table = RunTables.New("", "step", "finished", "from", "made", "on");
-                foreach (LineageStep s in steps) table.AddRow($"{s.Distance}", $"{s.Step} v{s.Version}", s.CreatedAt.ToString("u", CultureInfo.InvariantCulture), List(s.Inputs), List(s.Outputs), Markup.Escape(s.Hardware));
+                foreach (LineageStep s in steps) table.AddRow($"{s.Distance}", $"{s.Step} v{s.Version}",
+                    s.CreatedAt.ToString("u", CultureInfo.InvariantCulture), List(s.Inputs, s.Redacted), List(s.Outputs, s.Redacted),
+                    Markup.Escape(s.Hardware));
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -61,5 +63,7 @@ internal static class LineageCommand
         return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel));
     }
 
-    private static string List(IReadOnlyList<StepArtifact> artifacts) => Markup.Escape(string.Join("\n", artifacts.Select(a => $"{a.Name} {a.Sha256[..ShortHash]}")));
+    private static string List(IReadOnlyList<StepArtifact> artifacts, IReadOnlyDictionary<string, string> redacted) =>
+        Markup.Escape(string.Join("\n", artifacts.Select(a =>
+        $"{a.Name} {a.Sha256[..ShortHash]}{(redacted.TryGetValue(a.Sha256, out string? now) ? $", redacted: now {now[..ShortHash]}" : "")}")));
 }

@@ -7,11 +7,10 @@ namespace ArmoFlow.Cli.Commands;
 
 internal static class ModelCommands
 {
-    private const int GoldenRows = 5;
-
     public static Command Models() => new("models", "Names, versions and aliases of models; promotes, rolls back and exports them.")
     {
-        RegistryCommands.List(), RegistryCommands.Show(), RegistryCommands.Promote(), RegistryCommands.RollBack(), RegistryCommands.At(), RegistryCommands.Describe(), Export(),
+        RegistryCommands.List(), RegistryCommands.Show(), RegistryCommands.Promote(), RegistryCommands.RollBack(), RegistryCommands.At(),
+            RegistryCommands.Describe(), RegistryCommands.Backbone(), ModelPolicyCommands.Policy(), Export(),
     };
 
     private static Command Export()
@@ -26,7 +25,7 @@ internal static class ModelCommands
         {
             await using WorkspaceClient client = new(parsed.GetRequiredValue(workspace));
             RunModel model = await RunModel.Load(client, await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), parsed.GetRequiredValue(workspace), cancel), cancel);
-            IReadOnlyList<Conversation> golden = await model.SomeConversations(GoldenRows);
+            IReadOnlyList<Conversation> golden = GoldenTexts.Within(model.Stored.Backbone, model.Stored.Features.MaxTokens);
             IReadOnlyList<Explanation> scores;
             using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score(golden, cancel: cancel);
             ModelCard card = new()

@@ -54,10 +54,14 @@ internal static class RegistryCommands
                 Terminal.PrintJson(new { model = name, versions, history, evaluations, alerts });
                 return ExitCodes.Done;
             }
-            Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "notes");
+            Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "usable", "notes");
             foreach (VersionDocument v in versions)
-                table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(), Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), Markup.Escape(v.Version.Notes ?? ""));
+                table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(),
+                    Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), v.Usable ? "yes"
+                    : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
             Terminal.Out.Write(table);
+            foreach (VersionDocument v in versions.Where(v =>
+                !v.Usable)) Console.Error.WriteLine($"{name}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
             ShowEvaluations(evaluations);
             ShowAlerts(alerts);
             if (history.Count == 0) return ExitCodes.Done;
@@ -111,8 +115,8 @@ internal static class RegistryCommands
             {
                 foreach (GateVerdict v in promotion.Verdicts) Terminal.Out.MarkupLine($"{(v.Holds ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(v.Detail)}");
                 Console.Error.WriteLine(promotion.Promoted
-                    ? $"{name}@{promotion.Alias} is version {promotion.Version} now{(promotion.Forced ? ", though a gate did not hold" : promotion.Verdicts.Count == 0 ? "; its spec has no gates (promotion: …)" : "")}"
-                    : promotion.Waiting is { } asked ? $"asked for by {string.Join(", ", asked)}; the spec wants more people to ask for it (promotion.approvals)"
+                    ? $"{name}@{promotion.Alias} is version {promotion.Version} now{(promotion.Forced ? ", though a gate did not hold" : promotion.Verdicts.Count == 0 ? "; neither its spec (promotion: …) nor a policy of the model has gates" : "")}"
+                    : promotion.Waiting is { } asked ? $"asked for by {string.Join(", ", asked)}; more people must ask for it (approvals)"
                     : $"armoflow: refused: {promotion.Verdicts.Count(v => !v.Holds)} of {promotion.Verdicts.Count} gates do not hold. Promote another version, or --force --reason TEXT.");
             }
             return promotion.Promoted ? ExitCodes.Done : ExitCodes.Failed;
@@ -124,17 +128,49 @@ internal static class RegistryCommands
     {
         Argument<string> model = Model();
         Option<string> alias = Alias();
+        Option<int?> to = new("--to") { Description = "A version further back that the alias meant." };
         Option<string?> reason = Reason();
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("rollback", "Lets an alias mean again what it meant before.") { model, alias, reason, workspace, server, json };
+        Command command = new("rollback",
+            "Lets an alias mean again what it meant before; each time one step further back, and never to a version that it was rolled back from.")
+        {
+            model, alias, to, reason, workspace, server, json,
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            AliasPeriod period = await client.RollBack(parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(reason), cancel);
+            AliasPeriod period = await client.RollBack(parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(to),
+                parsed.GetValue(reason), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(period);
             else Console.Error.WriteLine($"{period.Model}@{period.Alias} is version {period.Version} again");
+            return ExitCodes.Done;
+        });
+        return command;
+    }
+
+    public static Command Backbone()
+    {
+        Argument<string> model = new("model") { Description = "NAME (its champion, else its newest version) or NAME@VERSION." };
+        Argument<string> path = new("path") { Description = "The folder that its backbone lies in now; of a server's model, as the workers see it." };
+        Option<string> workspace = Options.Workspace();
+        Option<string?> server = Options.Server();
+        Option<bool> json = Options.Json();
+        Command command = new("backbone",
+            "Says where a model's backbone lies now, for all versions that were trained on it; its files are hashed before that is believed.")
+        {
+            model, path, workspace, server, json,
+        };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            string given = parsed.GetRequiredValue(model), folder = parsed.GetRequiredValue(path);
+            (string name, int? version) = given.Contains('@', StringComparison.Ordinal) ? Version(given) : (given, (int?)null);
+            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            PlacedBackbone placed = await client.PlaceBackbone(name, version, parsed.GetValue(server) is null ? Path.GetFullPath(folder)
+                : folder, cancel);
+            if (parsed.GetValue(json)) Terminal.PrintJson(placed);
+            else Console.Error.WriteLine($"backbone {placed.Digest[..16]}… of {name} lies in {placed.Path}");
             return ExitCodes.Done;
         });
         return command;

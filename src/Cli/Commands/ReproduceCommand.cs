@@ -35,11 +35,14 @@ internal static class ReproduceCommand
             if (run.Status != "Completed") throw new UsageException($"run {run.RunId} is {run.Status}; expected a completed one.");
             // 'auto' settled on a dtype then; another measurement could settle on another.
             RunSpec spec = await client.FindSpec(run.RunId, cancel) is { } given && run.Metrics["features"]?["dtype"]?.GetValue<string>() is { } dtype ? given with { Backbone = given.Backbone with { Dtype = dtype } } : await client.FindSpec(run.RunId, cancel);
+            spec = await client.WithoutForgotten(spec, cancel); // what has been forgotten since is not read again
             string again = Path.Combine(Path.GetFullPath(folder), $"reproduce-{Guid.NewGuid():N}");
             try
             {
                 await CopyDatasets(folder, again, spec, cancel);
                 Reproduction found = Compare(run, await RunCommands.Embedded(spec, again, cancel));
+                if (!found.Identical
+                    && (spec.Forgotten ?? spec.ForgottenFiles) is not null) Console.Error.WriteLine("left out, where the run read it: what was forgotten since. See: armoflow forget list.");
                 if (parsed.GetValue(json)) Terminal.PrintJson(found);
                 else if (found.Identical) Console.Out.WriteLine($"identical: {run.Artifacts.Count} artifacts have the same bytes");
                 else

@@ -3,15 +3,13 @@ using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Retention;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Retention;
-using ArmoFlow.RewardModel.Text;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
 
-/// <summary>What is kept, what goes, and what is to be forgotten.</summary>
+/// <summary>What is kept, and what goes.</summary>
 internal static class RetentionCommands
 {
     private const int Shown = 20;
@@ -120,39 +118,6 @@ internal static class RetentionCommands
     private static Option<int> KeepLast(CollectRequest defaults) => new("--keep-last") { Description = "So many newest versions of each model are kept.", DefaultValueFactory = _ => defaults.KeepLast };
 
     public static Command Holds() => new("holds", "Legal holds: what is kept whatever the rules of gc say.") { ListHolds(), Put(), Release() };
-
-    public static Command Forget()
-    {
-        Argument<string> kind = new("kind") { Description = "conversation or source." };
-        Argument<string?> value = new("value") { Description = "A conversation's id or a source's name; left out where --prompt and --response name the conversation.", Arity = ArgumentArity.ZeroOrOne };
-        Option<string?> prompt = new("--prompt") { Description = "The conversation's prompt." }, response = new("--response") { Description = "Its response." };
-        Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
-        Option<bool> retrain = new("--retrain") { Description = "Have the models that used it made anew (needs --server)." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("forget", "Keeps a conversation or a source out of every run from now on, and lists the models that were made with it.") { kind, value, prompt, response, reason, retrain, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            string what = parsed.GetRequiredValue(kind), which = parsed.GetValue(value) ?? (parsed.GetValue(prompt) is { } p && parsed.GetValue(response) is { } r ? Conversation.Create(p, r, "--prompt").Id : throw new UsageException("name the conversation: its id, or --prompt and --response."));
-            ForgetRequest request = new() { Kind = what, Value = which, Reason = parsed.GetRequiredValue(reason), Retrain = parsed.GetValue(retrain) };
-            if (request.Retrain && parsed.GetValue(server) is null) throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the listed models' specs again.");
-            Forgetting forgotten = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
-            {
-                ForgettingBooks forgetting = books.GetRequiredService<ForgettingBooks>();
-                return new Forgetting(await forgetting.Exclude(what, which, request.Reason, cancel), await forgetting.Users(what, which, cancel), []);
-            }, client => client.Send<Forgetting>(HttpMethod.Post, "api/v1/exclusions", request, cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(forgotten);
-            else
-            {
-                Console.Error.WriteLine($"{what} {which}: no run reads it from now on; {(forgotten.UsedBy.Count == 0 ? "no model was made with it" : "made with it:")}");
-                RunTables.Users(forgotten.UsedBy);
-                foreach (Guid run in forgotten.Retrains) Console.Error.WriteLine($"retrain: run {run}");
-            }
-            return ExitCodes.Done;
-        });
-        return command;
-    }
 
     private static Command ListHolds()
     {

@@ -18,21 +18,58 @@ namespace ArmoFlow.Cli.Commands;
 
 internal static class RunCommands
 {
+    private static readonly TimeSpan JudgementWait = TimeSpan.FromMinutes(5), JudgementPause = TimeSpan.FromMilliseconds(500);
+
     public static Command Run()
     {
         Argument<string> spec = new("spec") { Description = "The run's spec (YAML), or its folder." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
+        Option<bool> gates = new("--fail-below-gates") { Description = "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known." };
         Option<bool> json = Options.Json();
-        Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec, workspace, server, json };
+        Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec,
+            workspace, server, gates, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            string path = parsed.GetRequiredValue(spec);
-            RunDocument run = parsed.GetValue(server) is { } url && parsed.GetResult(workspace)?.Implicit != false
-                ? await OnServer(url, path, cancel) : await Embedded(SpecReader.Load(path), parsed.GetRequiredValue(workspace), cancel);
-            return Report(run, parsed.GetValue(json));
+            string path = parsed.GetRequiredValue(spec), folder = parsed.GetRequiredValue(workspace);
+            string? url = parsed.GetResult(workspace)?.Implicit != false ? parsed.GetValue(server) : null;
+            RunDocument run = url is not null ? await OnServer(url, path, cancel) : await Embedded(SpecReader.Load(path), folder, cancel);
+            if (!parsed.GetValue(gates) || run.Status != "Completed") return Report(run, parsed.GetValue(json));
+            RunGates verdicts = await Verdicts(url, folder, run.RunId, cancel);
+            // with what was found
+            await using (IRunClient client = IRunClient.Open(url, folder)) run = await client.Find(run.RunId, cancel);
+            int code = Report(run, parsed.GetValue(json));
+            return code == ExitCodes.Done ? ReportGates(verdicts) : code;
         });
         return command;
+    }
+
+    /// <summary>What the gates say of a run that has ended, as soon as that is known.</summary>
+    private static async Task<RunGates> Verdicts(string? server, string workspace, Guid run, CancellationToken cancel)
+    {
+        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(JudgementWait);
+        while (true)
+        {
+            RunGates? gates = await Books.Ask(server, workspace, books => books.GetRequiredService<RunVerdicts>().Of(run, cancel), client =>
+                client.Get<RunGates?>($"api/v1/runs/{run}/gates", cancel));
+            if (gates is { IsJudged: true }) return gates;
+            try { await Task.Delay(JudgementPause, limit.Token); }
+            catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+            {
+                throw new ServerAwayException($"run {run} is completed, and nobody has held it against its gates within {JudgementWait.TotalMinutes:0} minutes. See the orchestrator's log, and: armoflow runs show {run}.");
+            }
+        }
+    }
+
+    private static int ReportGates(RunGates gates)
+    {
+        if (gates.Verdicts.Count == 0 && gates.Holds == true)
+            throw new UsageException("--fail-below-gates: there are no gates. Add 'promotion' to the spec, or set a policy of the model: armoflow models policy set.");
+        foreach (GateVerdict v in gates.Verdicts) Console.Error.WriteLine($"{(v.Holds ? "✓" : "✗")} {v.Detail}");
+        if (gates.Holds == true) return ExitCodes.Done;
+        Console.Error.WriteLine($"armoflow: {gates.Verdicts.Count(v => !v.Holds)} of {gates.Verdicts.Count} gates do not hold.");
+        return ExitCodes.Failed;
     }
 
     /// <summary>Runs a spec in this process.</summary>
@@ -58,7 +95,7 @@ internal static class RunCommands
         }
         RunDocument run = await RunView.Follow(RunsApi.Changes(id, queries, cancel));
         if (run.Model is { } model && run.HasEnded) await Judge(host.Services, model, id, cancel);
-        else if (run.HasEnded && spec.Promotion?.Automatic is { } alias) await ApplyRule(host.Services, spec.Name, alias, id, cancel);
+        else if (run.HasEnded) await ApplyRule(host.Services, id, cancel);
         return run;
     }
 
@@ -69,13 +106,15 @@ internal static class RunCommands
         await ShowAlert(services, model.Split('@')[0], run, cancel);
     }
 
-    /// <summary>Says what the rule of the spec makes of the new version, in the same way.</summary>
-    private static async Task ApplyRule(IServiceProvider services, string model, string alias, Guid run, CancellationToken cancel)
+    /// <summary>Says what a rule, of the spec or of the model's policy, makes of the new version, in the same way.</summary>
+    private static async Task ApplyRule(IServiceProvider services, Guid run, CancellationToken cancel)
     {
-        await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
         ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
-        if (await registry.At(model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now && (await registry.Versions(model, cancel)).Any(v => v.Version == now.Version && v.RunId == run)) Console.Error.WriteLine($"{model}@{alias} is version {now.Version} now, by the rule of its spec");
-        await ShowAlert(services, model, run, cancel);
+        if (await registry.MadeBy(run, cancel) is not { AwaitsAlias: { } alias } version) return;
+        await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
+        if (await registry.At(version.Model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now
+            && now.Version == version.Version) Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
+        await ShowAlert(services, version.Model, run, cancel);
     }
 
     private static async Task ShowAlert(IServiceProvider services, string model, Guid run, CancellationToken cancel)

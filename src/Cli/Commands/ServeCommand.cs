@@ -17,8 +17,10 @@ internal static class ServeCommand
     public static Command Serve()
     {
         Option<string> urls = new("--urls") { Description = "Where to listen.", DefaultValueFactory = _ => "http://localhost:5080" };
+        Option<bool> requireKeys = ServerHost.RequireKeysOption();
         Option<string> workspace = Options.Workspace();
-        Command command = new("serve", "Orchestrator, workers and HTTP API in one process, on a workspace.") { urls, workspace };
+        Command command = new("serve", "Orchestrator, workers and HTTP API in one process, on a workspace.") { urls, requireKeys,
+            workspace };
         command.SetAction(async (parsed, cancel) =>
         {
             using Workspace folder = new(parsed.GetRequiredValue(workspace));
@@ -26,7 +28,7 @@ internal static class ServeCommand
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             EmbeddedHost.Configure(builder.Services, builder.Logging, folder);
-            AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
+            AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls), parsed.GetValue(requireKeys));
             builder.Services.AddTelemetry("serve", isScraped: true).AddSchedules(null).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             app.MapRunsApi();

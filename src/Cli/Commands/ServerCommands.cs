@@ -22,14 +22,16 @@ internal static class ServerCommands
         Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(), artifacts = ServerSettings.ArtifactsOption();
         Option<string> urls = new("--urls") { Description = "Where the HTTP API listens.", DefaultValueFactory = _ => "http://localhost:5080" };
         Option<int> wait = ServerSettings.WaitOption();
-        Command command = new("orchestrator", "The run saga and the HTTP API, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts, urls, wait };
+        Option<bool> requireKeys = ServerHost.RequireKeysOption();
+        Command command = new("orchestrator", "The run saga and the HTTP API, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts,
+            urls, requireKeys, wait };
         command.SetAction(async (parsed, cancel) =>
         {
             ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
-            AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls));
+            AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls), parsed.GetValue(requireKeys));
             builder.Services.AddOrchestrator().AddHostedService(_ => new QueueDepths(ServerHost.Address(settings.RabbitMq)))
                 .AddHostedService(s => new ErrorQueues(ServerHost.Address(settings.RabbitMq), s.GetRequiredService<FaultKeeper>(), s.GetRequiredService<ILogger<ErrorQueues>>()))
                 .AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence.Alerts;
@@ -20,7 +21,18 @@ internal interface IModelClient : IAsyncDisposable
     Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel);
     Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel);
     Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel);
-    Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel);
+    Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel);
+
+    /// <summary>Says where a version's backbone lies now.</summary>
+    Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel);
+
+    /// <summary>The model's policy; null where it has none.</summary>
+    Task<ModelPolicy?> Policy(string model, CancellationToken cancel);
+    Task<IReadOnlyList<ModelPolicy>> PolicyHistory(string model, CancellationToken cancel);
+
+    /// <summary>Sets the policy that a file holds.</summary>
+    Task<ModelPolicy> SetPolicy(string model, string file, string reason, CancellationToken cancel);
+    Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel);
     Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel);
 
     static IModelClient Open(string? server, string workspace) => server is null ? new WorkspaceModels(workspace) : new ServerModels(server);
@@ -30,6 +42,7 @@ internal interface IModelClient : IAsyncDisposable
         private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
 
         private ModelRegistry Registry => _books.GetRequiredService<ModelRegistry>();
+        private PolicyBooks Policies => _books.GetRequiredService<PolicyBooks>();
         private AlertBooks Books => _books.GetRequiredService<AlertBooks>();
         private ModelService Service => _books.GetRequiredService<ModelService>();
 
@@ -40,7 +53,17 @@ internal interface IModelClient : IAsyncDisposable
         public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) => Books.Evaluations(model, Shown, cancel);
         public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) => Books.Alerts(model, Shown, cancel);
         public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) => Service.Promote($"{model}@{version}", alias, force, reason, cancel);
-        public Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel) => Registry.RollBack(model, alias, reason, cancel);
+        public Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
+            Service.RollBack(model, alias, to, reason, cancel);
+        public Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel) =>
+            Service.PlaceBackbone(version is { } number ? $"{model}@{number}" : model, path, cancel);
+        public Task<ModelPolicy?> Policy(string model, CancellationToken cancel) => Policies.Current(model, cancel);
+        public Task<IReadOnlyList<ModelPolicy>> PolicyHistory(string model, CancellationToken cancel) => Policies.History(model, cancel);
+        public async Task<ModelPolicy> SetPolicy(string model, string file, string reason, CancellationToken cancel) =>
+            await Policies.Set(model, SpecReader.ParsePolicy(await File.ReadAllTextAsync(file, cancel), Path.GetFileName(file)), reason,
+            cancel);
+        public Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel) =>
+            Policies.Remove(model, reason, cancel);
         public async Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel) => await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel);
         public ValueTask DisposeAsync() => _books.DisposeAsync();
     }
@@ -49,29 +72,55 @@ internal interface IModelClient : IAsyncDisposable
     {
         private readonly ServerClient _client = new(server);
 
-        private static string Path(string model, string rest) => $"api/v1/models/{Uri.EscapeDataString(model)}/{rest}";
+        private static string UrlOf(string model, string rest) => $"api/v1/models/{Uri.EscapeDataString(model)}/{rest}";
 
         public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => _client.Get<IReadOnlyList<ModelSummary>>("api/v1/models", cancel);
-        public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<VersionDocument>>(Path(model, "versions"), cancel);
-        public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<AliasPeriod>>(Path(model, "history"), cancel);
+        public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<VersionDocument>>(UrlOf(model, "versions"), cancel);
+        public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<AliasPeriod>>(UrlOf(model, "history"), cancel);
 
-        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<ModelEvaluation>>(Path(model, $"evaluations?limit={Shown}"), cancel);
-        public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) => _client.Get<IReadOnlyList<Alert>>(Path(model, $"alerts?limit={Shown}"), cancel);
+        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<ModelEvaluation>>(UrlOf(model, $"evaluations?limit={Shown}"), cancel);
+        public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<Alert>>(UrlOf(model, $"alerts?limit={Shown}"), cancel);
 
         public async Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel)
         {
-            try { return await _client.Get<AliasPeriod>(Path(model, $"aliases/{Uri.EscapeDataString(alias)}?at={Uri.EscapeDataString(at.ToString("O"))}{(known is { } k ? $"&known={Uri.EscapeDataString(k.ToString("O"))}" : "")}"), cancel); }
+            try { return await _client.Get<AliasPeriod>(UrlOf(model,
+                $"aliases/{Uri.EscapeDataString(alias)}?at={Uri.EscapeDataString(at.ToString("O"))}{(known is { } k ? $"&known={Uri.EscapeDataString(k.ToString("O"))}" : "")}"), cancel); }
             catch (UsageException e) when (e.Message.EndsWith("meant nothing then", StringComparison.Ordinal)) { return null; }
         }
 
         public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) =>
-            _client.Send<Promotion>(HttpMethod.Put, Path(model, $"aliases/{Uri.EscapeDataString(alias)}"), new AliasRequest(version, force, reason), cancel);
+            _client.Send<Promotion>(HttpMethod.Put, UrlOf(model, $"aliases/{Uri.EscapeDataString(alias)}"),
+                new AliasRequest(version, force, reason), cancel);
 
-        public Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel) =>
-            _client.Send<AliasPeriod>(HttpMethod.Post, Path(model, $"aliases/{Uri.EscapeDataString(alias)}/rollback"), new ReasonRequest(reason), cancel);
+        public Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
+            _client.Send<AliasPeriod>(HttpMethod.Post, UrlOf(model, $"aliases/{Uri.EscapeDataString(alias)}/rollback"),
+                new RollbackRequest(reason, to), cancel);
+
+        public Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel) =>
+            _client.Send<PlacedBackbone>(HttpMethod.Put, UrlOf(model, "backbone"), new BackboneRequest(path, version), cancel);
+
+        public async Task<ModelPolicy?> Policy(string model, CancellationToken cancel) =>
+            await PolicyHistory(model, cancel) is [{ Policy: not null } newest, ..] ? newest : null;
+        public Task<IReadOnlyList<ModelPolicy>> PolicyHistory(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<ModelPolicy>>(UrlOf(model, "policy/history"), cancel);
+
+        public async Task<ModelPolicy> SetPolicy(string model, string file, string reason, CancellationToken cancel)
+        {
+            // its errors name the file's lines
+            PolicySpec policy = SpecReader.ParsePolicy(await File.ReadAllTextAsync(file, cancel), Path.GetFileName(file));
+            return await _client.Send<ModelPolicy>(HttpMethod.Put, UrlOf(model, $"policy?reason={Uri.EscapeDataString(reason)}"), policy,
+                cancel);
+        }
+
+        public Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel) =>
+            _client.Send<ModelPolicy>(HttpMethod.Delete, UrlOf(model, $"policy?reason={Uri.EscapeDataString(reason)}"), null, cancel);
 
         public Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel) =>
-            _client.Send<ModelVersion>(HttpMethod.Patch, Path(model, $"versions/{version}"), new DescribeRequest(notes, tags), cancel);
+            _client.Send<ModelVersion>(HttpMethod.Patch, UrlOf(model, $"versions/{version}"), new DescribeRequest(notes, tags), cancel);
 
         public ValueTask DisposeAsync() => _client.DisposeAsync();
     }

@@ -23,12 +23,15 @@ internal static class RunTables
     {
         Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status)}");
         if (run.Error is { } error) Terminal.Out.MarkupLine($"[red]{Markup.Escape(error)}[/]");
+        foreach (AlertDocument alert in run.Alerts) Terminal.Out.MarkupLine($"[red]alert:[/] {Markup.Escape(alert.Text)}");
         Table steps = New("step", "status", "seconds", "detail");
         foreach (StepDocument step in run.Steps)
             steps.AddRow(step.Name, Colour(step.Status), step.Reused ? "reused" : step.Seconds.ToString("f1", CultureInfo.InvariantCulture), Markup.Escape(step.Detail ?? ""));
         Terminal.Out.Write(steps);
         if (run.Artifacts.Count > 0) Artifacts(run);
         if (run.Status == "Completed") Results(run);
+        if (run.Gates is not { } gates) return;
+        foreach (JsonNode? verdict in gates.Verdicts) Terminal.Out.MarkupLine($"{(verdict?["holds"]?.GetValue<bool>() == true ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(verdict?["detail"]?.GetValue<string>() ?? "")}");
     }
 
     public static void Artifacts(RunDocument run)

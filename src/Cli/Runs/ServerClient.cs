@@ -136,7 +136,10 @@ internal sealed class ServerClient : IRunClient
         string? detail = null;
         try { detail = JsonElement.Parse(text).TryGetProperty("detail", out JsonElement d) ? d.GetString() : null; }
         catch (JsonException) { detail = text; }
-        throw response.StatusCode is HttpStatusCode.BadRequest or HttpStatusCode.NotFound or HttpStatusCode.Conflict
+        bool isForTheUser = response.StatusCode is HttpStatusCode.BadRequest or HttpStatusCode.NotFound or HttpStatusCode.Conflict
+            or HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.TooManyRequests
+                or HttpStatusCode.MisdirectedRequest;
+        throw isForTheUser
             ? new UsageException(detail ?? response.ReasonPhrase ?? "refused") : new HttpRequestException($"{(int)response.StatusCode} {response.ReasonPhrase} {detail}");
     }
 

@@ -6,6 +6,8 @@ using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Tensors;
@@ -69,9 +71,30 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
         return isDone ? run : run with { Pending = action };
     }
 
+    /// <summary>A local file with an artifact's bytes.</summary>
+    /// <exception cref="UsageException">It is gone; the message says why.</exception>
+    public string PathOf(string sha256, CancellationToken cancel) => Open(sha256, cancel).GetAwaiter().GetResult();
+
+    /// <summary>Where a backbone lies, that a run found in a folder.</summary>
+    public string BackboneAt(string recorded, string digest, CancellationToken cancel) =>
+        _books.GetRequiredService<BackboneBooks>().Locate(recorded, digest, cancel).GetAwaiter().GetResult();
+
+    /// <summary>A spec that leaves out what is forgotten by now.</summary>
+    public async Task<RunSpec> WithoutForgotten(RunSpec spec, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+        return await ForgettingBooks.Apply(db, spec, cancel);
+    }
+
+    private async Task<string> Open(string sha256, CancellationToken cancel)
+    {
+        try { return await _books.GetRequiredService<ArtifactStore>().Open(sha256, cancel); }
+        catch (ArtifactLostException e) { throw new UsageException(await _books.GetRequiredService<TombstoneBooks>().Explain(e, cancel)); }
+    }
+
     public async Task Download(string sha256, string path, CancellationToken cancel)
     {
-        string source = await _books.GetRequiredService<ArtifactStore>().Open(sha256, cancel);
+        string source = await Open(sha256, cancel);
         AtomicFile.Write(path, target =>
         {
             using FileStream stream = File.OpenRead(source);

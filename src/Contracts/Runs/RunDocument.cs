@@ -40,8 +40,20 @@ public sealed record RunDocument
     /// <summary>Why no event proves it; null where one does.</summary>
     public string? Disagrees { get; init; }
 
+    /// <summary>What the gates say of an evaluation, once that is known; null for other runs.</summary>
+    public GatesDocument? Gates { get; init; }
+
+    /// <summary>The alerts that the run raised: what fell below a gate, or was refused by a rule.</summary>
+    public IReadOnlyList<AlertDocument> Alerts { get; init; } = [];
+
     public bool HasEnded => Status is "Completed" or "Failed" or "Cancelled";
 }
+
+/// <summary>Whether all gates hold, and each gate's verdict (gate, holds, found, bound, detail).</summary>
+public sealed record GatesDocument(bool Holds, JsonArray Verdicts);
+
+/// <summary>Kind: evaluation-below-gate or promotion-refused.</summary>
+public sealed record AlertDocument(string Kind, string Text, DateTimeOffset RaisedAt);
 
 /// <summary>Status: Pending, Running, Completed, Failed, Cancelled or Paused.</summary>
 public sealed record StepDocument(string Name, string Status, double Seconds, bool Reused, string? Detail);

@@ -35,6 +35,12 @@ public sealed record RunSpec
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public IReadOnlyList<string>? Forgotten { get; init; }
 
+    /// <summary>
+    /// Hashes of files that the run leaves out, whatever they are called; settled when it is submitted (armoflow forget).
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<string>? ForgottenFiles { get; init; }
+
     /// <summary>Who is told when an evaluation of a stored model falls below its gates.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public AlertsSpec? Alerts { get; init; }
@@ -65,7 +71,7 @@ public sealed record RetrainSpec
 public sealed record AlertsSpec(string Webhook);
 
 /// <summary>Gates of promotion; each that is not null must hold.</summary>
-public sealed record PromotionSpec
+public record PromotionSpec
 {
     /// <summary>How many people must ask for a promotion before it is made; left out of the text where 1, which keeps older specs' digests.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
@@ -92,6 +98,48 @@ public sealed record PromotionSpec
 
     /// <summary>Objective → lowest held-out R².</summary>
     public Dictionary<string, double> Objectives { get; init; } = [];
+
+    /// <summary>What holds where both do: of each figure the stricter, and the objectives of both.</summary>
+    public static PromotionSpec? Stricter(PromotionSpec? one, PromotionSpec? other)
+    {
+        if (one is null || other is null) return one ?? other;
+        Dictionary<string, double> floors = new(one.Objectives);
+        foreach ((string objective, double floor) in other.Objectives)
+            floors[objective] = floors.TryGetValue(objective, out double known) ? Math.Max(known, floor) : floor;
+        return new PromotionSpec
+        {
+            Approvals = Largest(one.Approvals, other.Approvals),
+            Automatic = one.Automatic ?? other.Automatic,
+            MinimumScore = Largest(one.MinimumScore, other.MinimumScore),
+            MinimumHeldOut = Largest(one.MinimumHeldOut, other.MinimumHeldOut),
+            SectionLoss = Smallest(one.SectionLoss, other.SectionLoss),
+            VerbosityCorrelation = Smallest(one.VerbosityCorrelation, other.VerbosityCorrelation),
+            Objectives = floors,
+        };
+    }
+
+    private static T? Largest<T>(T? a, T? b) where T : struct, IComparable<T> =>
+        a is { } x && b is { } y ? x.CompareTo(y) >= 0 ? x : y : a ?? b;
+
+    private static T? Smallest<T>(T? a, T? b) where T : struct, IComparable<T> =>
+        a is { } x && b is { } y ? x.CompareTo(y) <= 0 ? x : y : a ?? b;
+}
+
+/// <summary>What a model asks of each of its versions, whatever their specs say: a spec may only add to it.</summary>
+public sealed record PolicySpec : PromotionSpec
+{
+    /// <summary>Names of the keys or users who may promote; empty for whoever has the scope.</summary>
+    public IReadOnlyList<string> Promoters { get; init; } = [];
+
+    /// <summary>The alias that a new version gets by a rule, without anybody asking; null where somebody must ask.</summary>
+    /// <param name="policy">The model's policy, if it has one: what it says of rules decides.</param>
+    /// <param name="spec">What the version's own spec says.</param>
+    public static string? RuleOf(PolicySpec? policy, PromotionSpec? spec)
+    {
+        bool needsPeople = Stricter(policy, spec)?.Approvals > 1;
+        if (needsPeople) return null;
+        return policy?.Automatic ?? (policy?.Promoters.Count > 0 ? null : spec?.Automatic);
+    }
 }
 
 /// <summary>How long a step and a run may take before they fail.</summary>

@@ -14,8 +14,12 @@ public static class SpecReader
 
     private const int MostNodes = 200_000; // a mapping that is named and used again counts each time
     private const int MostLevels = 32; // or a mapping that contains itself would have no end
+    private const int DocumentLevels = 2; // the stream and the document stand around the first value
     private const double StrayPreferences = 0.01;
     private static readonly string[] SourceKeys = ["name", "files", "format", "maxDroppedShare", "ignore", "columns"];
+    private static readonly string[] PromotionKeys = ["minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation",
+        "objectives", "approvals", "automatic"];
+    private const string Promoters = "promoters";
 
     /// <exception cref="SpecException">The file is missing or not a spec.</exception>
     public static RunSpec Load(string path)
@@ -34,16 +38,9 @@ public static class SpecReader
     /// <exception cref="SpecException">The text is not a spec.</exception>
     public static RunSpec Parse(string yaml, string file, string folder)
     {
-        if (Encoding.UTF8.GetByteCount(yaml) is var bytes && bytes > MostBytes) throw TooLarge(file, bytes);
-        YamlStream stream = [];
-        try { stream.Load(new StringReader(yaml)); }
-        catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}", "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
-        catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})", "the keys of a spec", "Correct the syntax."); }
-        if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
-        int left = MostNodes;
-        if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left))
-            throw new SpecException(file, $"more than {MostNodes:N0} values, or more than {MostLevels} levels", "fewer", ManyFiles);
-        SpecNode root = new(stream.Documents[0].RootNode, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain", "model", "alerts");
+        YamlNode text = Root(yaml, file);
+        SpecNode root = new(text, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression",
+            "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain", "model", "alerts");
         string? model = root.OptionalText("model");
         if (model is not null) CheckEvaluation(root);
         RunSpec spec = new()
@@ -62,7 +59,7 @@ public static class SpecReader
             Gating = root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating ? Gating(gating) : new GatingSpec(),
             Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits ? new LimitsSpec { StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true), RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true) } : new LimitsSpec(),
             Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation, model is not null) : model is not null ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec(),
-            Promotion = root.OptionalChild("promotion", "minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation", "objectives", "approvals", "automatic") is { } promotion ? Promotion(promotion, model is not null) : null,
+            Promotion = root.OptionalChild("promotion", PromotionKeys) is { } promotion ? Promotion(promotion, model is not null) : null,
             Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
             Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain ? new RetrainSpec
             {
@@ -75,6 +72,34 @@ public static class SpecReader
         };
         Check(spec, root);
         return spec;
+    }
+
+    /// <summary>Reads a model's policy: the keys of a spec's 'promotion', and 'promoters'.</summary>
+    /// <param name="yaml">The text.</param>
+    /// <param name="file">How errors name it.</param>
+    /// <exception cref="SpecException">The text is no policy, or asks for nothing.</exception>
+    public static PolicySpec ParsePolicy(string yaml, string file)
+    {
+        SpecNode root = new(Root(yaml, file), file, "", [.. PromotionKeys, Promoters]);
+        PromotionSpec gates = Promotion(root, isOfStoredModel: false);
+        IReadOnlyList<string> promoters = root.Texts(Promoters);
+        if (promoters.Any(string.IsNullOrWhiteSpace)) throw root.Wrong(Promoters, "an empty name", "names of keys or users", "Remove it.");
+        bool asksForNothing = gates is { Approvals: null, Automatic: null, MinimumScore: null, MinimumHeldOut: null, SectionLoss: null,
+            VerbosityCorrelation: null, Objectives.Count: 0 };
+        if (asksForNothing && promoters.Count == 0)
+            throw root.Wrong(Promoters, "a policy that asks for nothing", "at least one gate, 'approvals' or 'promoters'",
+                "Add minimumScore: 0.8, or remove the policy: armoflow models policy remove.");
+        return new PolicySpec
+        {
+            Approvals = gates.Approvals,
+            Automatic = gates.Automatic,
+            MinimumScore = gates.MinimumScore,
+            MinimumHeldOut = gates.MinimumHeldOut,
+            SectionLoss = gates.SectionLoss,
+            VerbosityCorrelation = gates.VerbosityCorrelation,
+            Objectives = gates.Objectives,
+            Promoters = promoters,
+        };
     }
 
     private const string ManyFiles = "Name many files by a pattern (files: [data/*.jsonl]) or as a data set (files: [dataset:NAME]).";
@@ -102,6 +127,42 @@ public static class SpecReader
             default:
                 return true;
         }
+    }
+
+    /// <summary>The text as YAML, bounded in length, depth and in what its aliases stand for.</summary>
+    private static YamlNode Root(string yaml, string file)
+    {
+        if (Encoding.UTF8.GetByteCount(yaml) is var bytes && bytes > MostBytes) throw TooLarge(file, bytes);
+        RequireShallow(yaml, file);
+        YamlStream stream = [];
+        try { stream.Load(new StringReader(yaml)); }
+        catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}",
+            "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
+        catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})",
+            "the keys of a spec", "Correct the syntax."); }
+        if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
+        int left = MostNodes;
+        if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left))
+            throw new SpecException(file, $"more than {MostNodes:N0} values, or more than {MostLevels} levels", "fewer", ManyFiles);
+        return stream.Documents[0].RootNode;
+    }
+
+    /// <summary>The library loads what is nested by calling itself: depth is bounded before it does, or the process ends with its stack.</summary>
+    private static void RequireShallow(string yaml, string file)
+    {
+        int depth = 0;
+        try
+        {
+            Parser parser = new(new Scanner(new StringReader(yaml)));
+            while (parser.MoveNext())
+            {
+                depth += parser.Current!.NestingIncrease;
+                if (depth > MostLevels + DocumentLevels)
+                    throw new SpecException($"{file} line {parser.Current.Start.Line}", $"lists or mappings nested more than {MostLevels} levels deep", "the keys of a spec", "Correct the brackets or the indentation.");
+            }
+        }
+        catch (YamlException) { } // said below, with the place
+        catch (InvalidOperationException) { }
     }
 
     /// <summary>Identity of a spec: equal for the same spec at the same place.</summary>

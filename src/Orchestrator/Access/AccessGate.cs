@@ -1,77 +1,56 @@
+using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
-using System.Threading.RateLimiting;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Access;
 
-/// <summary>What an endpoint asks of its caller; one that says nothing asks for an administrator.</summary>
-public sealed record RequiredScope(Scope? Scope);
-
-/// <summary>Where the server listens: on this machine alone, whose users it trusts, or for others too, who need keys.</summary>
-public sealed record AccessPolicy(bool IsLoopbackOnly)
-{
-    /// <summary>From the addresses that Kestrel was given.</summary>
-    public static AccessPolicy Of(IEnumerable<string> urls) => new(urls.All(u => IsLoopback(BindingAddress.Parse(u).Host)));
-
-    /// <summary>True for the names and addresses of this machine to itself.</summary>
-    public static bool IsLoopback(string host) => host == "localhost" || (IPAddress.TryParse(host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address));
-}
-
 /// <summary>Lets in who has a key of the scope that an endpoint asks for, and tells the books who it was.</summary>
-public static class AccessGate
+public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvider time, ILogger<AccessGate> log)
 {
-    private const string Bearer = "Bearer ", Basic = "Basic ", Limiter = "caller";
-    private const int LargestBody = 32 << 20, Burst = 4000, PerSecond = 2000;
+    /// <summary>Attempts without a usable key that an address has; beyond them it is not listened to.</summary>
+    public static readonly Budget Failures = new(Burst: 60, PerSecond: 1);
 
-    public static IServiceCollection AddAccess(this IServiceCollection services, AccessPolicy policy)
+    /// <summary>Requests that a key, or an address without one, has.</summary>
+    public static readonly Budget Requests = new(Burst: 4000, PerSecond: 2000);
+
+    private const string Bearer = "Bearer ", Basic = "Basic ";
+    private const int LongestKey = 200, Room = 10_000, NetworkBytes = 8;
+    private readonly Budgets _failures = new(Failures, Room, time), _requests = new(Requests, Room, time),
+        _warnings = new(new Budget(1, 1.0 / 60), Room, time);
+
+    /// <summary>Asks a request for its key, after routing, so that the endpoint is known.</summary>
+    public async Task LetIn(HttpContext context, RequestDelegate next)
     {
-        services.Configure<Microsoft.AspNetCore.Server.Kestrel.Core.KestrelServerOptions>(kestrel =>
+        IPAddress? client = policy.Proxies.ClientOf(context);
+        context.Connection.RemoteIpAddress = client; // logs and limits speak of the caller, not of the proxy
+        string address = NameOf(client);
+        string? given = KeyOf(context.Request.Headers.Authorization.ToString());
+        bool isFromHere = policy.IsFromHere(context);
+        bool isOfAnotherSite = !AccessPolicy.IsOfThisSite(context.Request) && !AccessPolicy.CameThroughProxy(context.Request);
+        if (isOfAnotherSite && given is null && !policy.NeedsKeys)
         {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = LargestBody;
-            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
-        });
-        services.AddSingleton(policy);
-        return policy.IsLoopbackOnly ? services : services.AddRateLimiter(limits => // it keeps a clock of its own, which an idle server should not pay for
-        {
-            limits.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
-            limits.GlobalLimiter = PartitionedRateLimiter.Create<HttpContext, string>(context => RateLimitPartition.GetTokenBucketLimiter(Limiter + (context.Items[typeof(AccessKey)] as AccessKey)?.Id + context.Connection.RemoteIpAddress,
-                _ => new TokenBucketRateLimiterOptions { TokenLimit = Burst, TokensPerPeriod = PerSecond, ReplenishmentPeriod = TimeSpan.FromSeconds(1), QueueLimit = 0 }));
-        });
-    }
-
-    /// <summary>After routing, so that the endpoint is known.</summary>
-    public static void UseAccess(this WebApplication app)
-    {
-        app.UseRouting();
-        app.Use(LetIn);
-        if (!app.Services.GetRequiredService<AccessPolicy>().IsLoopbackOnly) app.UseRateLimiter();
-    }
-
-    public static T Requires<T>(this T endpoints, Scope? scope) where T : IEndpointConventionBuilder => endpoints.WithMetadata(new RequiredScope(scope));
-
-    private static async Task LetIn(HttpContext context, RequestDelegate next)
-    {
-        AccessPolicy policy = context.RequestServices.GetRequiredService<AccessPolicy>();
-        if (policy.IsLoopbackOnly && !IsFromHere(context.Request))
-        {
-            await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.", "this server answers to localhost alone.");
+            await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.",
+                "this server answers to localhost alone; from elsewhere it asks for a key.");
             return;
         }
-        string? given = KeyOf(context.Request.Headers.Authorization.ToString());
-        AccessKey? key = given is { Length: > 0 and < 200 } ? await context.RequestServices.GetRequiredService<AccessBooks>().Check(given, context.RequestAborted) : null;
-        context.Items[typeof(AccessKey)] = key;
+        AccessKey? key = await Check(given, context.RequestAborted);
         Scope? required = context.GetEndpoint()?.Metadata.GetMetadata<RequiredScope>() is { } stated ? stated.Scope : Scope.Admin;
-        bool isOpen = required is null || (policy.IsLoopbackOnly && given is null);
+        bool isOpen = required is null || (isFromHere && given is null);
         if (!isOpen && key is null)
         {
-            context.Response.Headers.WWWAuthenticate = "Bearer";
-            await Refuse(context, StatusCodes.Status401Unauthorized, "No usable key.", "expected 'Authorization: Bearer KEY' with a key that is neither expired nor revoked; make one with: armoflow keys create.");
+            await RefuseStranger(context, address);
+            return;
+        }
+        if (!_requests.Spend(key is null ? address : $"key {key.Id} {address}"))
+        {
+            await RefuseForNow(context, $"more than {Requests.PerSecond} requests a second. Ask less often.");
             return;
         }
         if (!isOpen && key!.Scope < required)
@@ -79,9 +58,60 @@ public static class AccessGate
             await Refuse(context, StatusCodes.Status403Forbidden, "The key's scope does not allow this.", $"the key is of scope {key.Scope}; expected {required}.");
             return;
         }
-        Caller.Current = new Caller(key is null ? "local" : $"key {key.Name}", context.TraceIdentifier);
+        string request = client is null || IPAddress.IsLoopback(client) ? context.TraceIdentifier
+            : $"{context.TraceIdentifier} from {client}";
+        Scope scope = key?.Scope ?? (isFromHere ? Scope.Admin : Scope.Viewer);
+        Caller.Current = new Caller(key is null ? "local" : $"key {key.Name}", request) { Scope = scope };
         await next(context);
     }
+
+    /// <summary>
+    /// No page of another site may show one of this server's in a frame, guess what a file is, or learn an address from it.
+    /// </summary>
+    public static Task Harden(HttpContext context, RequestDelegate next)
+    {
+        context.Response.OnStarting(() => // last, since what answers an error clears what was set before
+        {
+            IHeaderDictionary headers = context.Response.Headers;
+            headers.XFrameOptions = "DENY";
+            headers.XContentTypeOptions = "nosniff";
+            headers["Referrer-Policy"] = "no-referrer";
+            headers.Append("Content-Security-Policy", "frame-ancestors 'none'");
+            return Task.CompletedTask;
+        });
+        return next(context);
+    }
+
+    private async ValueTask<AccessKey?> Check(string? given, CancellationToken cancel) =>
+        given is { Length: > 0 and < LongestKey } ? await books.Check(given, cancel) : null;
+
+    private Task RefuseStranger(HttpContext context, string address)
+    {
+        if (!_failures.Spend(address))
+        {
+            if (_warnings.Spend(address)) log.LogWarning("{Address}: more attempts without a usable key than {Budget}", address, Failures);
+            return RefuseForNow(context,
+                "too many attempts without a usable key from this address. Correct the key (ARMOFLOW_KEY), then wait a moment.");
+        }
+        context.Response.Headers.WWWAuthenticate = "Bearer";
+        string behind = policy.IsLoopbackOnly && !policy.AlwaysAsksForKeys
+            ? " It came through a proxy, or from another site: without a key this server answers this machine's users alone." : "";
+        return Refuse(context, StatusCodes.Status401Unauthorized, "No usable key.",
+            $"expected 'Authorization: Bearer KEY' with a key that is neither expired nor revoked; make one with: armoflow keys create.{behind}");
+    }
+
+    private static Task RefuseForNow(HttpContext context, string detail)
+    {
+        context.Response.Headers.RetryAfter = 1.ToString(CultureInfo.InvariantCulture);
+        return Refuse(context, StatusCodes.Status429TooManyRequests, "Too often.", detail);
+    }
+
+    /// <summary>
+    /// What a caller is counted under: its address, and of IPv6 the network, of which a single caller may have all addresses.
+    /// </summary>
+    private static string NameOf(IPAddress? client) =>
+        client is { AddressFamily: AddressFamily.InterNetworkV6 } ? Convert.ToHexStringLower(client.GetAddressBytes()[..NetworkBytes])
+        : $"{client}";
 
     /// <summary>The key of 'Bearer KEY', or of 'Basic' with the key as the password, for clients that know only addresses such as http://key:KEY@host/.</summary>
     private static string? KeyOf(string header)
@@ -92,10 +122,33 @@ public static class AccessGate
         catch (FormatException) { return ""; }
     }
 
-    /// <summary>False for what a page of another site makes a browser on this machine send.</summary>
-    private static bool IsFromHere(HttpRequest request) => AccessPolicy.IsLoopback(request.Host.Host)
-        && (request.Headers.Origin.Count == 0 || (Uri.TryCreate(request.Headers.Origin, UriKind.Absolute, out Uri? origin) && AccessPolicy.IsLoopback(origin.Host)));
-
     private static Task Refuse(HttpContext context, int status, string title, string detail) =>
         TypedResults.Problem(detail, title: title, statusCode: status).ExecuteAsync(context);
+}
+
+/// <summary>Puts the gate in front of all endpoints.</summary>
+public static class AccessRegistration
+{
+    private const int LargestBody = 32 << 20;
+
+    public static IServiceCollection AddAccess(this IServiceCollection services, AccessPolicy policy)
+    {
+        services.Configure<Microsoft.AspNetCore.Server.Kestrel.Core.KestrelServerOptions>(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = LargestBody;
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(15);
+        });
+        return services.AddSingleton(policy).AddSingleton<AccessGate>();
+    }
+
+    /// <summary>After routing, so that the endpoint is known.</summary>
+    public static void UseAccess(this WebApplication app)
+    {
+        app.UseRouting();
+        app.Use(app.Services.GetRequiredService<AccessGate>().LetIn);
+    }
+
+    public static T Requires<T>(this T endpoints, Scope? scope) where T : IEndpointConventionBuilder =>
+        endpoints.WithMetadata(new RequiredScope(scope));
 }

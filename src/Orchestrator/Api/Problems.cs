@@ -24,6 +24,8 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
         RefusedException { Refusal: Refusal.Unusable } => Problem(StatusCodes.Status400BadRequest, "Not usable.", exception.Message),
         RefusedException { Refusal: Refusal.Missing } => Problem(StatusCodes.Status404NotFound, "Not found.", exception.Message),
         RefusedException { Refusal: Refusal.Conflict } => Problem(StatusCodes.Status409Conflict, "Not possible as things are.", exception.Message),
+        RefusedException { Refusal: Refusal.Forbidden } =>
+            Problem(StatusCodes.Status403Forbidden, "Not yours to decide.", exception.Message),
         RefusedException { Refusal: Refusal.Unavailable } => Problem(StatusCodes.Status503ServiceUnavailable, "Nobody is there to do it.", exception.Message),
         RequestFaultException or RequestTimeoutException => Problem(StatusCodes.Status503ServiceUnavailable, "The workers could not do it.",
             $"{(exception as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time"}. See the workers' output, and: armoflow runs workers."),

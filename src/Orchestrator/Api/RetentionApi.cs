@@ -46,13 +46,18 @@ public sealed record RetentionPolicyRequest : RulesRequest
     public string TimeZone { get; init; } = "UTC";
 }
 
-public sealed record ForgetRequest
+/// <summary>What is to be forgotten.</summary>
+public record ForgetTarget
 {
-    /// <summary>conversation or source.</summary>
+    /// <summary>conversation, source or file.</summary>
     public required string Kind { get; init; }
 
-    /// <summary>A conversation's id, or a source's name.</summary>
+    /// <summary>A conversation's id, a source's name, or a file's sha256.</summary>
     public required string Value { get; init; }
+}
+
+public sealed record ForgetRequest : ForgetTarget
+{
     public required string Reason { get; init; }
 
     /// <summary>Have the models that used it made anew.</summary>
@@ -72,7 +77,17 @@ internal static class RetentionApi
         retention.MapGet("holds", (HoldBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Legal holds.");
         retention.MapPost("holds", (HoldRequest request, HoldBooks books, CancellationToken cancel) => books.Hold(request.Subject ?? "", request.Reason ?? "", cancel)).WithSummary("Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.");
         retention.MapDelete("holds", (string subject, HoldBooks books, CancellationToken cancel) => books.Release(subject, cancel)).WithSummary("Ends a legal hold.");
-        retention.MapGet("exclusions", (ForgettingBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Conversations and sources that no run reads any more.");
-        retention.MapPost("exclusions", (ForgetRequest request, ForgetService service, CancellationToken cancel) => service.Forget(request.Kind ?? "", request.Value ?? "", request.Reason ?? "", request.Retrain, cancel)).WithSummary("Forgets a conversation or a source: lists every version that was made with it and, if asked, has their models made anew.");
+        retention.MapGet("exclusions", (ForgettingBooks books, CancellationToken cancel, bool lifted = false) =>
+            books.List(cancel, lifted)).WithSummary("Conversations, sources and files that no run reads any more; with those that were lifted, if they are asked for.");
+        retention.MapPost("exclusions/plan", (ForgetTarget target, Redaction redaction, CancellationToken cancel) =>
+            redaction.Plan(target.Kind ?? "", target.Value
+            ?? "", cancel)).WithSummary("What forgetting something would rewrite and remove, what would stay and why, and what stands against it; nothing is done.");
+        retention.MapPost("exclusions", (ForgetRequest request, ForgetService service, CancellationToken cancel) =>
+            service.Forget(request.Kind ?? "", request.Value ?? "", request.Reason
+            ?? "", request.Retrain,
+            cancel)).WithSummary("Forgets a conversation, a source or a file: takes it out of what is kept, lists every version that was made with it and, if asked, has their models made anew.");
+        retention.MapPost("exclusions/undo", (ForgetRequest request, ForgettingBooks books, CancellationToken cancel) =>
+            books.Lift(request.Kind ?? "", request.Value ?? "", request.Reason
+            ?? "", cancel)).WithSummary("Lets runs read again what was forgotten, where it still is; text that was removed does not come back.");
     }
 }

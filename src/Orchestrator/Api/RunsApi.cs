@@ -3,6 +3,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
@@ -46,6 +47,7 @@ public static class RunsApi
 
     public static void MapRunsApi(this WebApplication app)
     {
+        app.Use(AccessGate.Harden);
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.UseAccess();
@@ -54,6 +56,8 @@ public static class RunsApi
         runs.MapPost("", Submit).Requires(Scope.Operator).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder. The same Idempotency-Key twice is one run.");
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");
         runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
+        runs.MapGet("{id:guid}/gates",
+            Gates).WithSummary("What the gates say of the version that a run made, or of what an evaluation found: those of its spec and of the model's policy. 'isJudged' is false while that is still to be found out.");
         runs.MapGet("{id:guid}/events", Events).WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
         runs.MapGet("{id:guid}/logs", (Guid id, StepLogBooks logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel)).WithSummary("What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
@@ -121,6 +125,9 @@ public static class RunsApi
         return TypedResults.Ok(run);
     }
 
+    private static async Task<Results<Ok<RunGates>, ProblemHttpResult>> Gates(Guid id, RunVerdicts verdicts, CancellationToken cancel) =>
+        await verdicts.Of(id, cancel) is { } gates ? TypedResults.Ok(gates) : Unknown(id);
+
     private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(Changes(id, service, cancel), "run");
 
@@ -141,11 +148,13 @@ public static class RunsApi
         while (await timer.WaitForNextTickAsync(cancel));
     }
 
-    private static async Task<Results<PhysicalFileHttpResult, ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, CancellationToken cancel)
+    private static async Task<Results<PhysicalFileHttpResult,
+        ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, TombstoneBooks tombstones, CancellationToken cancel)
     {
         if (!Lineage.IsDigest(sha256)) return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
         try { return TypedResults.PhysicalFile(await artifacts.Open(sha256, cancel), "application/octet-stream"); }
-        catch (ArtifactLostException e) { return TypedResults.Problem($"{e.Message}. Run its spec again: the step that made it makes it anew.", title: "Not found.", statusCode: StatusCodes.Status404NotFound); }
+        catch (ArtifactLostException e) { return TypedResults.Problem(await tombstones.Explain(e, cancel), title: "Not found.",
+            statusCode: StatusCodes.Status404NotFound); }
     }
 
     private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage, CancellationToken cancel, string direction = "up", Guid? run = null)

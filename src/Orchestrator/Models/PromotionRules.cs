@@ -8,11 +8,14 @@ using Microsoft.Extensions.Logging;
 namespace ArmoFlow.Orchestrator.Models;
 
 /// <summary>
-/// Promotes new versions whose spec says so (promotion.automatic) and whose gates all hold; of one that is refused somebody is told. It
-/// may be called at any time and by several: a version that an alias has ever meant is not promoted again, whoever rolled it back.
+/// Promotes new versions whose spec, or whose model's policy, says so (automatic) and whose gates all hold; of one that is refused
+/// somebody is told. It may be called at any time and by several: a version that an alias has ever meant is not promoted again,
+/// whoever rolled it back.
 /// </summary>
 public sealed class PromotionRules(ModelService models, ModelRegistry registry, RunQueries runs, ILogger<PromotionRules> log)
 {
+    private const string OfSpec = "the rule of its spec (promotion.automatic)", OfPolicy = "the rule of the model's policy (automatic)";
+
     /// <summary>Holds the rules against the versions that wait for it.</summary>
     public async Task ApplyPending(CancellationToken cancel)
     {
@@ -24,17 +27,33 @@ public sealed class PromotionRules(ModelService models, ModelRegistry registry, 
         }
     }
 
-    private async Task Apply(ModelVersion version, string alias, CancellationToken cancel)
+    private async Task Apply(ModelVersion version, string awaited, CancellationToken cancel)
     {
-        IReadOnlyList<GateVerdict> verdicts = await models.Judge(version, alias, cancel);
-        if (verdicts.All(v => v.Holds))
+        if (await models.RuleOf(version, cancel) is not ({ } alias, var isOfPolicy))
         {
-            if (!(await registry.History(version.Model, cancel)).Any(p => p.Alias == alias && p.Version == version.Version)) await registry.Point(version, alias, "the rule of its spec (promotion.automatic)", verdicts, "model.promoted", cancel);
-            await registry.SettleRule(version, cancel);
+            await Refuse(version, awaited, [], "the model's policy wants people to promote it (armoflow models policy show)", cancel);
             return;
         }
+        IReadOnlyList<GateVerdict> verdicts = await models.Judge(version, alias, cancel);
+        if (!verdicts.All(v => v.Holds))
+        {
+            await Refuse(version, alias, verdicts, string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail)), cancel);
+            return;
+        }
+        bool wasPromoted = (await registry.History(version.Model, cancel)).Any(p => p.Alias == alias && p.Version == version.Version);
+        if (!wasPromoted)
+        {
+            await models.RequireUsable(version, cancel);
+            await registry.Point(version, alias, isOfPolicy ? OfPolicy : OfSpec, verdicts, "model.promoted", cancel);
+        }
+        await registry.SettleRule(version, cancel);
+    }
+
+    private async Task Refuse(ModelVersion version, string alias, IReadOnlyList<GateVerdict> verdicts, string why,
+        CancellationToken cancel)
+    {
         RunSpec? spec = await runs.FindSpec(version.RunId, cancel);
-        string text = $"{version.Model}@{version.Version} was not promoted to {alias}: {string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail))}";
+        string text = $"{version.Model}@{version.Version} was not promoted to {alias}: {why}";
         log.LogWarning("alert: {Text}", text);
         await registry.RefuseByRule(version, alias, verdicts, text, spec?.Alerts?.Webhook, cancel);
     }

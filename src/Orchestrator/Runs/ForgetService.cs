@@ -11,12 +11,13 @@ namespace ArmoFlow.Orchestrator.Runs;
 /// <param name="Exclusion">What no run reads from now on.</param>
 /// <param name="UsedBy">Every version of a model that was made with it.</param>
 /// <param name="Retrains">The runs that make these models anew without it.</param>
-public sealed record Forgetting(Exclusion Exclusion, IReadOnlyList<UsedBy> UsedBy, IReadOnlyList<Guid> Retrains);
+/// <param name="Plan">What was rewritten and removed, and what stays.</param>
+public sealed record Forgetting(Exclusion Exclusion, IReadOnlyList<UsedBy> UsedBy, IReadOnlyList<Guid> Retrains, ForgetPlan? Plan = null);
 
 /// <summary>Keeps conversations and sources out of runs, and has the models that used them made anew.</summary>
-public sealed class ForgetService(ForgettingBooks books, RunService runs, OutboxSignal signal, IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class ForgetService(Redaction redaction, RunService runs, OutboxSignal signal, IDbContextFactory<ArmoFlowDbContext> contexts)
 {
-    /// <param name="kind">conversation or source.</param>
+    /// <param name="kind">conversation, source or file.</param>
     /// <param name="value">Its id or name.</param>
     /// <param name="reason">Why.</param>
     /// <param name="retrain">True to submit, for each model that used it, the newest such version's spec again.</param>
@@ -24,8 +25,8 @@ public sealed class ForgetService(ForgettingBooks books, RunService runs, Outbox
     /// <exception cref="RetentionException">There is nothing of the kind, or no reason.</exception>
     public async Task<Forgetting> Forget(string kind, string value, string reason, bool retrain, CancellationToken cancel)
     {
-        Exclusion exclusion = await books.Exclude(kind, value, reason, cancel);
-        IReadOnlyList<UsedBy> users = await books.Users(kind, value, cancel);
+        (Exclusion exclusion, ForgetPlan plan) = await redaction.Forget(kind, value, reason, cancel);
+        IReadOnlyList<UsedBy> users = plan.UsedBy;
         List<Guid> retrains = [];
         if (retrain && users.Any(u => u.IsCertain))
         {
@@ -39,6 +40,6 @@ public sealed class ForgetService(ForgettingBooks books, RunService runs, Outbox
             await transaction.CommitAsync(cancel);
             signal.Raise(); // what is sent is there to be seen only now
         }
-        return new Forgetting(exclusion, users, retrains);
+        return new Forgetting(exclusion, users, retrains, plan);
     }
 }

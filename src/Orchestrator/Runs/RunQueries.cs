@@ -1,8 +1,10 @@
 using System.Linq.Expressions;
+using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
@@ -62,7 +64,21 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is not { } run) return null;
         await TellWhoWorks(db, run, cancel);
-        return (await Documents(db, [run], cancel))[0];
+        RunDocument document = (await Documents(db, [run], cancel))[0];
+        return document.HasEnded ? await Judged(db, document, cancel) : document;
+    }
+
+    /// <summary>With what the gates made of it, and the alerts that it raised.</summary>
+    private static async Task<RunDocument> Judged(ArmoFlowDbContext db, RunDocument run, CancellationToken cancel)
+    {
+        ModelEvaluation? evaluation = run.Model is null ? null
+            : await db.ModelEvaluations.AsNoTracking().SingleOrDefaultAsync(e => e.RunId == run.RunId, cancel);
+        List<Alert> alerts = await db.Alerts.AsNoTracking().Where(a => a.RunId == run.RunId).OrderBy(a => a.Id).ToListAsync(cancel);
+        return run with
+        {
+            Gates = evaluation?.Holds is { } holds ? new GatesDocument(holds, JsonNode.Parse(evaluation.Verdicts)!.AsArray()) : null,
+            Alerts = [.. alerts.Select(a => new AlertDocument(a.Kind, a.Text, a.RaisedAt))],
+        };
     }
 
     public async Task<RunSpec?> FindSpec(Guid id, CancellationToken cancel)

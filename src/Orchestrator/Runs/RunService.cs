@@ -67,6 +67,7 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
     {
         RunState run = new() { CorrelationId = id, Trigger = trigger };
         spec = await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel);
+        if (spec.Model is null) await PolicyBooks.RequireRoomForRule(db, spec, cancel);
         if (spec.Model is null) run.Open(spec, time.GetUtcNow());
         else spec = await OpenEvaluation(db, run, spec, cancel);
         db.Runs.Add(run);
@@ -118,6 +119,7 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
             _ => throw new ArgumentOutOfRangeException(nameof(action), action, "not an action"),
         };
         if (!allowed) throw new RunConflictException(before, action);
+        if (action == "retry") await RequireNothingForgotten(before, cancel);
         int attempt = await Attempt(id, cancel);
         await Ask(id, action, before.Status, cancel);
         bool isAnswered = await WaitFor(id, run => IsAnswered(action, run, attempt) || IsTooLate(action, run), cancel);
@@ -134,6 +136,18 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
 
     /// <summary>True where the run ended before the saga heard of the asking, which it then ignores.</summary>
     private static bool IsTooLate(string action, RunState run) => action != "retry" && RunState.Ended.Contains(run.CurrentState);
+
+    /// <summary>A run keeps its spec: done again from its data, it would read what has been forgotten since.</summary>
+    private async Task RequireNothingForgotten(RunDocument run, CancellationToken cancel)
+    {
+        if (run.Steps.Any(s => s is { Name: StepNames.Ingestion, Status: "Completed" })) return;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        RunSpec spec = await db.Runs.AsNoTracking().Where(r => r.CorrelationId == run.RunId).Select(r => r.Spec).SingleAsync(cancel);
+        if (SpecReader.Digest(spec) == SpecReader.Digest(await ForgettingBooks.Apply(db, spec, cancel))) return;
+        Exclusion newest = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null)
+            .OrderByDescending(e => e.At).FirstAsync(cancel);
+        throw new RetentionException($"run {run.RunId} was submitted before {newest}, and might read it. Submit its spec again: armoflow run SPEC.", Refusal.Conflict);
+    }
 
     private async Task Ask(Guid id, string action, string status, CancellationToken cancel)
     {

@@ -48,8 +48,13 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> EnterModel<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
         where T : class => binder.ThenAsync(async context =>
     {
-        if (!context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction)) await ModelRegistry.Enter(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
+        if (context.Saga.IsEvaluation || !context.TryGetPayload(out BooksTransaction? transaction)) return;
+        if (await ModelRegistry.Enter(transaction.Books, context.Saga, time.GetUtcNow(),
+            context.CancellationToken)) context.GetOrAddPayload(() => new RuleToHold());
     });
+
+    /// <summary>That the run made a version which a rule is to be held against.</summary>
+    private sealed record RuleToHold;
 
     public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder, TimeProvider time) => binder
         .Then(context => context.Saga.BadInput = context.Message.BadInput)
@@ -100,7 +105,8 @@ internal static class RunSagaActivities
             Instruments.Runs.Add(1, Instruments.Tag("status", context.Saga.CurrentState));
             if (context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction)) await AlertBooks.Open(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
         })
-        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation, context.Saga.Spec.Promotion?.Automatic is not null));
+        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation,
+            context.HasPayloadType(typeof(RuleToHold))));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
         where T : class => binder.Then(context => (context.Saga.Error, context.Saga.BadInput, context.Saga.EndedAt) = (null, false, null));

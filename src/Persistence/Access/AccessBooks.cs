@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 using ArmoFlow.Persistence.Audit;
@@ -6,11 +7,17 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Access;
 
 /// <summary>Keys to the API: made, checked, revoked. A key reads armoflow_ID_SECRET.</summary>
-public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time) : IDisposable
 {
     private const string Prefix = "armoflow";
     private const int IdBytes = 6, SecretBytes = 32;
     private static readonly TimeSpan UseGrain = TimeSpan.FromMinutes(1);
+
+    /// <summary>So soon is a key that another process makes or revokes known here.</summary>
+    public static readonly TimeSpan Fresh = TimeSpan.FromMilliseconds(250);
+
+    private readonly SemaphoreSlim _reading = new(1);
+    private volatile Snapshot? _known;
 
     /// <summary>Makes a key; the text returned is the only place where its secret stands.</summary>
     public async Task<(AccessKey Key, string Text)> Create(string name, Scope scope, TimeSpan? lifetime, CancellationToken cancel)
@@ -31,6 +38,7 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         db.AccessKeys.Add(key);
         db.Note("key.created", $"key/{key.Id}", after: new { key.Name, scope = key.Scope.ToString(), key.ExpiresAt });
         await db.SaveChangesAsync(cancel);
+        _known = null;
         return (key, $"{Prefix}_{key.Id}_{secret}");
     }
 
@@ -48,23 +56,49 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         key.RevokedAt = time.GetUtcNow();
         db.Note("key.revoked", $"key/{key.Id}", before: new { key.Name, scope = key.Scope.ToString() });
         await db.SaveChangesAsync(cancel);
+        _known = null;
         return true;
     }
 
-    /// <summary>The key that a text is, if it may be used now.</summary>
-    public async Task<AccessKey?> Check(string text, CancellationToken cancel)
+    /// <summary>The key that a text is, if it may be used now. A text that is no key costs no question to the database.</summary>
+    public async ValueTask<AccessKey?> Check(string text, CancellationToken cancel)
     {
         if (text.Split('_') is not [Prefix, var id, var secret]) return null;
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        AccessKey? key = await db.AccessKeys.SingleOrDefaultAsync(k => k.Id == id, cancel);
+        DateTimeOffset now = time.GetUtcNow();
+        AccessKey? key = (await Known(cancel)).GetValueOrDefault(id);
         // Compared in constant time, and compared at all where there is no such key.
         bool fits = CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(HashOf(secret)), Encoding.ASCII.GetBytes(key?.Hash ?? HashOf("")));
-        DateTimeOffset now = time.GetUtcNow();
         if (key is null || !fits || !key.IsUsable(now)) return null;
-        if (!(now - key.LastUsedAt < UseGrain))
-            await db.AccessKeys.Where(k => k.Id == id).ExecuteUpdateAsync(set => set.SetProperty(k => k.LastUsedAt, now), cancel);
+        if (!(now - key.LastUsedAt < UseGrain)) await NoteUse(key, now, cancel);
         return key;
     }
+
+    private async Task NoteUse(AccessKey key, DateTimeOffset now, CancellationToken cancel)
+    {
+        key.LastUsedAt = now;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await db.AccessKeys.Where(k => k.Id == key.Id).ExecuteUpdateAsync(set => set.SetProperty(k => k.LastUsedAt, now), cancel);
+    }
+
+    /// <summary>All keys, as they were a moment ago: however many texts are tried, the database is asked a few times a second.</summary>
+    private async ValueTask<Dictionary<string, AccessKey>> Known(CancellationToken cancel)
+    {
+        if (_known is { } fresh && Stopwatch.GetElapsedTime(fresh.At) < Fresh) return fresh.Keys;
+        await _reading.WaitAsync(cancel);
+        try
+        {
+            if (_known is { } meanwhile && Stopwatch.GetElapsedTime(meanwhile.At) < Fresh) return meanwhile.Keys;
+            long at = Stopwatch.GetTimestamp(); // of the machine, not of the books: this is about what is read how often
+            Dictionary<string, AccessKey> keys = (await List(cancel)).ToDictionary(k => k.Id, StringComparer.Ordinal);
+            _known = new Snapshot(keys, at);
+            return keys;
+        }
+        finally { _reading.Release(); }
+    }
+
+    public void Dispose() => _reading.Dispose();
+
+    private sealed record Snapshot(Dictionary<string, AccessKey> Keys, long At);
 
     public async Task<bool> HasUsableAdmin(CancellationToken cancel)
     {

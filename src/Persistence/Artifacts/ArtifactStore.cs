@@ -146,6 +146,10 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         }
     }
 
+    /// <summary>A name for a file of the caller's beside what comes in; what a killed process leaves there is removed.</summary>
+    public string NewFile() =>
+        Path.Combine(Directory.CreateDirectory(Path.Combine(Folder, "incoming")).FullName, $"{Environment.ProcessId}-{Guid.NewGuid():N}");
+
     public Task<ArtifactRef> PutText(string text, CancellationToken cancel = default) => Put(path => File.WriteAllTextAsync(path, text, cancel), cancel);
 
     /// <summary>Removes what killed processes left half-written; what a living one writes, here or on another machine, stays.</summary>

@@ -2,6 +2,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Retention;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
@@ -86,6 +87,12 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, name, cancel); // versions one after the other
+        if (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
+            e.Kind == Exclusion.File && e.Value == artifact.Sha256 && e.LiftedAt == null, cancel) is { } forgotten)
+        {
+            await artifacts.Delete(artifact.Sha256, cancel);
+            throw new DatasetException($"file '{file}': {forgotten}, whatever it is called now. See: armoflow forget list.");
+        }
         if (await db.DatasetFiles.AsNoTracking().SingleOrDefaultAsync(f => f.Dataset == name && f.Sha256 == artifact.Sha256, cancel) is { } known)
         {
             if (known.WithdrawnIn is { } since) throw new DatasetException($"file '{file}': its bytes were withdrawn from '{name}' in version {since}. See why: armoflow audit query --where \"subject = 'dataset/{name}'\". To add it all the same, change it: a blank line at its end is enough.");

@@ -18,17 +18,74 @@ public sealed record ModelSummary(string Model, int Versions, int Newest, DateTi
 public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     public const string Champion = "champion";
-    private static readonly string[] Parts = [ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport];
+    private const string Promoted = "model.promoted", Forced = "model.forced", RolledBack = "model.rolled-back";
+
+    /// <summary>The artifacts that scoring with a version needs.</summary>
+    public static readonly IReadOnlyList<string> Parts = [ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating,
+        ArtifactNames.FeaturesReport];
 
     /// <summary>Enters what a completed run made, in the transaction that completes it; once for equal bytes.</summary>
-    public static async Task Enter(ArmoFlowDbContext db, RunState run, DateTimeOffset now, CancellationToken cancel)
+    /// <returns>True where a rule is to be held against the version: that of its spec, or of the model's policy.</returns>
+    public static async Task<bool> Enter(ArmoFlowDbContext db, RunState run, DateTimeOffset now, CancellationToken cancel)
     {
-        if (!Parts.All(run.Artifacts.ContainsKey)) return; // nothing to score with
-        string digest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', Parts.Select(p => run.Artifacts[p].Sha256)))));
-        if (await db.ModelVersions.AnyAsync(v => v.Model == run.Name && v.Digest == digest, cancel)) return;
+        if (!Parts.All(run.Artifacts.ContainsKey)) return false; // nothing to score with
+        string digest = DigestOf(run);
+        PolicySpec? policy = (await PolicyBooks.Current(db, run.Name, cancel))?.Policy;
+        if (await db.ModelVersions.SingleOrDefaultAsync(v =>
+            v.Model == run.Name && v.Digest == digest, cancel) is { } known) return await AddGates(db, known, run, policy, cancel);
         int newest = await db.ModelVersions.Where(v => v.Model == run.Name).MaxAsync(v => (int?)v.Version, cancel) ?? 0; // another run's at the same time collides, and its message is tried again
-        db.ModelVersions.Add(new ModelVersion { Model = run.Name, Version = newest + 1, RunId = run.CorrelationId, Digest = digest, CreatedAt = now, Tags = [.. run.Tags], AwaitsAlias = run.Spec.Promotion?.Automatic });
+        ModelVersion version = new()
+        {
+            Model = run.Name,
+            Version = newest + 1,
+            RunId = run.CorrelationId,
+            Digest = digest,
+            CreatedAt = now,
+            Tags = [.. run.Tags],
+            AwaitsAlias = RuleFor(policy, run.Spec.Promotion),
+        };
+        db.ModelVersions.Add(version);
         db.Note("model.version", $"model/{run.Name}", after: new { version = newest + 1, run = run.CorrelationId, digest });
+        return version.AwaitsAlias is not null;
+    }
+
+    /// <summary>
+    /// A spec that makes the bytes of a version which is there adds its gates to the version's: they are held against it from now on,
+    /// and so is a rule of the spec, unless the alias has meant the version before.
+    /// </summary>
+    private static async Task<bool> AddGates(ArmoFlowDbContext db, ModelVersion version, RunState run, PolicySpec? policy,
+        CancellationToken cancel)
+    {
+        if (run.CorrelationId == version.RunId || run.Spec.Promotion is null) return false;
+        PromotionSpec? before = version.Gates
+            ?? await db.Runs.Where(r => r.CorrelationId == version.RunId).Select(r =>
+            r.Spec).SingleOrDefaultAsync(cancel) switch { { } spec => spec.Promotion, null => null };
+        PromotionSpec after = PromotionSpec.Stricter(before, run.Spec.Promotion)!;
+        if (JsonSerializer.Serialize(before) == JsonSerializer.Serialize(after)) return false;
+        version.Gates = after;
+        db.Note("model.gates-added", $"model/{version.Model}", new { version = version.Version, gates = before },
+            new { version = version.Version, gates = after, run = run.CorrelationId });
+        if (RuleFor(policy, after) is not { } alias
+            || await db.AliasPeriods.AnyAsync(p =>
+            p.Model == version.Model && p.Alias == alias && p.Version == version.Version, cancel)) return false;
+        version.AwaitsAlias = alias;
+        return true;
+    }
+
+    /// <summary>A spec's rule that the policy has no room for is looked at too, so that somebody hears of it.</summary>
+    private static string? RuleFor(PolicySpec? policy, PromotionSpec? spec) => PolicySpec.RuleOf(policy, spec) ?? spec?.Automatic;
+
+    private static string DigestOf(RunState run) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', Parts.Select(p => run.Artifacts[p].Sha256)))));
+
+    /// <summary>The version that a run made, or made again; null for none.</summary>
+    public async Task<ModelVersion?> MadeBy(Guid run, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == run, cancel) is not { IsEvaluation: false } state
+            || !Parts.All(state.Artifacts.ContainsKey)) return null;
+        string digest = DigestOf(state);
+        return await db.ModelVersions.AsNoTracking().SingleOrDefaultAsync(v => v.Model == state.Name && v.Digest == digest, cancel);
     }
 
     public async Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel)
@@ -152,14 +209,71 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         await transaction.CommitAsync(cancel);
     }
 
-    /// <summary>Lets an alias mean again what it meant before.</summary>
-    /// <exception cref="RegistryException">It has not meant anything before.</exception>
-    public async Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel)
+    /// <summary>Lets an alias mean again what it meant before, one step further back each time, or a version further back.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="alias">The alias.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <param name="to">The version; null for the one before.</param>
+    /// <exception cref="RegistryException">There is nothing to go back to.</exception>
+    public async Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel, int? to = null)
+    {
+        ModelVersion before = await Before(model, alias, to, cancel);
+        AliasPeriod? stoodOn = (await History(model, cancel)).FirstOrDefault(p =>
+            p.Alias == alias && p.KnownUntil == null && p.Version == before.Version);
+        return await Point(before, alias, reason, JsonSerializer.Deserialize<JsonElement>(stoodOn?.Evidence ?? "[]"), RolledBack, cancel);
+    }
+
+    /// <summary>The version that a rollback leads to.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="alias">The alias.</param>
+    /// <param name="to">The version that is asked for; null for the one before.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="RegistryException">There is nothing to go back to, or it was rolled back from.</exception>
+    public async Task<ModelVersion> Before(string model, string alias, int? to, CancellationToken cancel)
     {
         AliasPeriod now = await At(model, alias, time.GetUtcNow(), null, cancel) ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
-        AliasPeriod before = (await History(model, cancel)).Where(p => p.Alias == alias && p.KnownUntil == null && p.ValidUntil <= now.ValidFrom && p.Version != now.Version).OrderByDescending(p => p.ValidUntil).FirstOrDefault()
-            ?? throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version}; there is nothing to roll back to.");
-        return await Point((await Versions(model, cancel)).Single(v => v.Version == before.Version), alias, reason, JsonSerializer.Deserialize<JsonElement>(before.Evidence), "model.rolled-back", cancel);
+        IReadOnlyList<int> way = await WayBack(model, alias, cancel);
+        if (to is null && way.Count == 0)
+            throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version} that it was not rolled back from; there is nothing to roll back to. To choose one: armoflow models promote {model}@VERSION.");
+        if (to is { } wanted && !way.Contains(wanted))
+            throw new RegistryException($"{model}@{alias}: no way back to version {wanted}; {(way.Count > 0 ? $"back lie {string.Join(", ", way)}" : "nothing lies further back")}. What it never meant, or was rolled back from, is promoted: armoflow models promote {model}@{wanted}.");
+        int version = to ?? way[0];
+        return (await Versions(model, cancel)).Single(v => v.Version == version);
+    }
+
+    /// <summary>
+    /// Versions that an alias can be rolled back to, nearest first: what it meant, without what it was rolled back from. The audit
+    /// trail says which of its changes were rollbacks, also of those that were made before anybody asked.
+    /// </summary>
+    private async Task<IReadOnlyList<int>> WayBack(string model, string alias, CancellationToken cancel)
+    {
+        string subject = $"model/{model}";
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        var changes = await db.AuditEvents.Where(e =>
+            e.Subject == subject && (e.Action == Promoted || e.Action == Forced || e.Action == RolledBack))
+            .OrderBy(e => e.Sequence).Select(e => new { e.Action, e.After }).ToListAsync(cancel);
+        List<int> meant = [];
+        foreach (var change in changes)
+        {
+            using JsonDocument after = JsonDocument.Parse(change.After!);
+            if (after.RootElement.GetProperty("alias").GetString() != alias) continue;
+            int version = after.RootElement.GetProperty("version").GetInt32();
+            if (change.Action == RolledBack) GoBack(meant, version);
+            else meant.Add(version);
+        }
+        return [.. meant.SkipLast(1).Reverse().Where(v => v != meant[^1]).Distinct()];
+    }
+
+    /// <summary>Takes away what was rolled back from, wherever it stands.</summary>
+    private static void GoBack(List<int> meant, int version)
+    {
+        while (meant.Count > 0 && meant[^1] != version)
+        {
+            int left = meant[^1];
+            meant.RemoveAll(v => v == left);
+        }
+        if (meant.Count == 0) meant.Add(version);
     }
 
     /// <summary>Enters that the caller asks for a promotion which several people must ask for, and returns all who have.</summary>

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations.Schema;
+using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Persistence.Models;
 
@@ -21,6 +22,26 @@ public sealed class ModelVersion
 
     /// <summary>The alias that its spec's rule (promotion.automatic) is still to be held against; null where there is no rule, or it was.</summary>
     public string? AwaitsAlias { get; set; }
+
+    /// <summary>The gates of all specs that made these bytes, the stricter of each; null where the spec of its run says all.</summary>
+    public PromotionSpec? Gates { get; set; }
+}
+
+/// <summary>
+/// What a model asks of its versions from a time on, whatever their specs say. The newest row counts; none is ever altered.
+/// </summary>
+public sealed class ModelPolicy
+{
+    public string Model { get; set; } = "";
+
+    /// <summary>1 for the model's first.</summary>
+    public int Version { get; set; }
+
+    /// <summary>Null where the policy was removed.</summary>
+    public PolicySpec? Policy { get; set; }
+    public string SetBy { get; set; } = "";
+    public DateTimeOffset At { get; set; }
+    public string Reason { get; set; } = "";
 }
 
 /// <summary>That somebody asked for a promotion which needs more people than one.</summary>

@@ -59,6 +59,8 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             if (keptRuns.ContainsKey(log.RunId)) kept.Add(log.Sha256!);
             else candidates.TryAdd(log.Sha256!, $"log of run {log.RunId}");
         kept.UnionWith(await db.StepArtifacts.Where(a => db.StepResults.Any(r => r.Key == a.Key && r.CreatedAt >= before)).Select(a => a.Sha256).ToListAsync(cancel)); // a run that begins may reuse these
+        HashSet<string> buried = [.. await db.Tombstones.Where(t => t.RemovedAt != null).Select(t => t.Sha256).ToListAsync(cancel)];
+        featureTables.RemoveAll(buried.Contains); // removed on purpose: they name nothing any more
         if (await ShardsOf(featureTables, cancel) is { } read && !await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel)) // shards of a run in progress are in no table yet
             foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel))
                 if (!read.Contains(shard)) candidates.TryAdd(shard, FeatureShard);
@@ -139,9 +141,11 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         // What was made anew since, for a run that is kept, is no longer gone.
         List<Tombstone> open = await db.Tombstones.AsNoTracking().Where(t => t.RemovedAt == null).ToListAsync(cancel);
         foreach (string[] hashes in open.Where(t => !kept.Contains(t.Sha256)).Select(t => t.Sha256).Chunk(Batch)) await Delete(hashes, cancel);
-        foreach (Tombstone[] back in (await db.Tombstones.AsNoTracking().ToListAsync(cancel)).Where(t => kept.Contains(t.Sha256)).Chunk(Batch))
+        List<string> anew = [];
+        foreach (Tombstone tombstone in await db.Tombstones.AsNoTracking().ToListAsync(cancel))
+            if (kept.Contains(tombstone.Sha256) && await artifacts.Has(tombstone.Sha256, cancel)) anew.Add(tombstone.Sha256);
+        foreach (string[] hashes in anew.Chunk(Batch))
         {
-            string[] hashes = [.. back.Select(t => t.Sha256)];
             db.Tombstones.RemoveRange(await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ToListAsync(cancel));
             await db.SaveChangesAsync(cancel);
         }

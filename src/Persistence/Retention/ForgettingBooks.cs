@@ -4,7 +4,9 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Steps;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Retention;
 
@@ -18,41 +20,126 @@ public sealed record UsedBy(string Model, int Version, Guid RunId, bool IsCertai
 /// <summary>What no run is to read any more, and which models have.</summary>
 public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
-    public async Task<IReadOnlyList<Exclusion>> List(CancellationToken cancel)
+    private const int ConversationIdLength = 64;
+    private const string Rated = "ratings", Paired = "preferences";
+
+    /// <summary>What no run reads now; with what was lifted again, if that is asked for.</summary>
+    public async Task<IReadOnlyList<Exclusion>> List(CancellationToken cancel, bool withLifted = false)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Exclusions.AsNoTracking().OrderBy(e => e.Kind).ThenBy(e => e.Value).ToListAsync(cancel);
+        return await db.Exclusions.AsNoTracking().Where(e => withLifted || e.LiftedAt == null).OrderBy(e => e.Kind)
+            .ThenBy(e => e.Value).ToListAsync(cancel);
     }
 
-    /// <summary>Keeps a conversation, or a source, out of every run that is submitted from now on.</summary>
+    /// <summary>The exclusion of something that no run reads now; null where runs do.</summary>
+    public async Task<Exclusion?> Find(string kind, string value, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
+            e.Kind == kind && e.Value == value && e.LiftedAt == null, cancel);
+    }
+
+    /// <exception cref="RetentionException">The kind is none, or the id is none.</exception>
+    public static void Require(string kind, string value)
+    {
+        if (kind is not (Exclusion.Conversation or Exclusion.Source
+            or Exclusion.File)) throw new RetentionException($"'{kind}': expected conversation or source, or file.");
+        bool isUsable = kind == Exclusion.Source ? value.Length is > 0 and <= 200 : IsDigest(value);
+        string expected = kind switch
+        {
+            Exclusion.Conversation => "a conversation's id, 64 lower-case hex digits as the table 'conversations' has them",
+            Exclusion.Source => "a source's name",
+            _ => "a file's sha256, 64 lower-case hex digits",
+        };
+        if (!isUsable) throw new RetentionException($"{kind} '{value}': expected {expected}.");
+    }
+
+    /// <summary>
+    /// Keeps a conversation, a source with every file that was read under its name, or a file out of every run that is submitted from now
+    /// on.
+    /// </summary>
     /// <exception cref="RetentionException">The kind is none, the id is none, or there is no reason.</exception>
     public async Task<Exclusion> Exclude(string kind, string value, string reason, CancellationToken cancel)
     {
-        if (kind is not (Exclusion.Conversation or Exclusion.Source)) throw new RetentionException($"'{kind}': expected conversation or source.");
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("forgetting needs a reason: --reason TEXT.");
-        if (kind == Exclusion.Conversation ? !IsConversationId(value) : value.Length is 0 or > 200) throw new RetentionException($"{kind} '{value}': expected {(kind == Exclusion.Conversation ? "a conversation's id, lower-case hex digits as the table 'conversations' has them" : "a source's name")}.");
+        Require(kind, value);
+        IReadOnlyList<UsedBy> users = await Users(kind, value, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (await db.Exclusions.SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel) is { } known) return known;
-        Exclusion exclusion = new() { Kind = kind, Value = value, Reason = reason, By = Caller.Current.Name, At = time.GetUtcNow() };
-        db.Exclusions.Add(exclusion);
-        db.Note("data.forgotten", $"{kind}/{value}", after: new { reason });
+        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        Exclusion exclusion = await Enter(db, kind, value, reason, origin: null, users, cancel);
+        if (kind == Exclusion.Source)
+            foreach (string file in await FilesOf(db, value, cancel)) await Enter(db, Exclusion.File, file, reason, $"{kind}/{value}",
+                null, cancel);
         await db.SaveChangesAsync(cancel);
+        await transaction.CommitAsync(cancel);
         return exclusion;
     }
 
-    /// <summary>Every version that was made with it, by what its run read.</summary>
+    private async Task<Exclusion> Enter(ArmoFlowDbContext db, string kind, string value, string reason, string? origin,
+        IReadOnlyList<UsedBy>? users, CancellationToken cancel)
+    {
+        Exclusion? known = await db.Exclusions.SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel);
+        if (known is { LiftedAt: null })
+        {
+            if (users is not null) known.Users = [.. users]; // what has been made with it since
+            return known;
+        }
+        Exclusion exclusion = known ?? new Exclusion { Kind = kind, Value = value };
+        (exclusion.Reason, exclusion.By, exclusion.At, exclusion.Origin) = (reason, Caller.Current.Name, time.GetUtcNow(), origin);
+        (exclusion.LiftedAt, exclusion.LiftedBy, exclusion.LiftedReason) = (null, null, null);
+        if (users is not null) exclusion.Users = [.. users];
+        if (known is null) db.Exclusions.Add(exclusion);
+        if (origin is null) db.Note("data.forgotten", $"{kind}/{value}", after: new { reason });
+        return exclusion;
+    }
+
+    /// <summary>Lets runs read it again where it still is; text that was removed does not come back.</summary>
+    /// <exception cref="RetentionException">It was not forgotten, or there is no reason.</exception>
+    public async Task<Exclusion> Lift(string kind, string value, string reason, CancellationToken cancel)
+    {
+        if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("lifting what was forgotten needs a reason: --reason TEXT.");
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        string origin = $"{kind}/{value}";
+        List<Exclusion> lifted = await db.Exclusions.Where(e =>
+            e.LiftedAt == null && ((e.Kind == kind && e.Value == value) || e.Origin == origin)).ToListAsync(cancel);
+        Exclusion named = lifted.SingleOrDefault(e => e.Kind == kind && e.Value == value)
+            ?? throw new RetentionException($"{kind} '{value}' is not forgotten. See: armoflow forget list.", Refusal.Missing);
+        foreach (Exclusion exclusion in lifted) (exclusion.LiftedAt, exclusion.LiftedBy, exclusion.LiftedReason) = (time.GetUtcNow(),
+            Caller.Current.Name, reason);
+        db.Note("data.forgetting-lifted", origin, new { named.Reason, named.By, named.At }, new { reason });
+        await db.SaveChangesAsync(cancel);
+        return named;
+    }
+
+    /// <summary>Every version that was made with it, by what its run read, and by what was known when it was forgotten.</summary>
     public async Task<IReadOnlyList<UsedBy>> Users(string kind, string value, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        List<UsedBy>? known = (await db.Exclusions.AsNoTracking()
+            .SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel))?.Users;
+        HashSet<string> files = kind switch
+        {
+            Exclusion.Source => [.. await FilesOf(db, value, cancel)],
+            Exclusion.File => [value],
+            _ => [],
+        };
         List<UsedBy> users = [];
         Dictionary<string, bool?> tables = [];
         foreach (ModelVersion version in await db.ModelVersions.AsNoTracking().OrderBy(v => v.Model).ThenBy(v => v.Version).ToListAsync(cancel))
         {
             RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == version.RunId, cancel);
-            bool? isUsed = kind == Exclusion.Source ? run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value) : run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table) ? await Holds(table.Sha256) : false;
+            bool? isUsed = known?.Find(u => u.RunId == run.CorrelationId) is { IsCertain: true } ? true : await Reads(run);
             if (isUsed != false) users.Add(new UsedBy(version.Model, version.Version, version.RunId, isUsed is not null));
         }
         return users;
+
+        async Task<bool?> Reads(RunState run)
+        {
+            if (kind == Exclusion.Conversation) return run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table)
+                ? await Holds(table.Sha256) : false;
+            if (kind == Exclusion.Source && run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value)) return true;
+            return (await Read(db, run, cancel)).Any(f => files.Contains(f.Sha256));
+        }
 
         async Task<bool?> Holds(string table)
         {
@@ -62,20 +149,54 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
         }
     }
 
+    /// <summary>What a run's ingestion read: files under 'kind/source/name', by hash.</summary>
+    internal static async Task<IReadOnlyList<StepArtifact>> Read(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
+    {
+        string? key = run.Steps.Find(s => s.Name == StepNames.Ingestion)?.Key;
+        return key is null ? [] : await db.StepArtifacts.AsNoTracking().Where(a => a.Key == key && !a.IsOutput).ToListAsync(cancel);
+    }
+
+    /// <summary>Every file that was ever read as part of a source.</summary>
+    internal static async Task<IReadOnlyList<string>> FilesOf(ArmoFlowDbContext db, string source, CancellationToken cancel)
+    {
+        string rated = $"{Rated}/{source}/", paired = $"{Paired}/{source}/";
+        return await db.StepArtifacts.Where(a => !a.IsOutput && (a.Name.StartsWith(rated) || a.Name.StartsWith(paired)))
+            .Select(a => a.Sha256).Distinct().ToListAsync(cancel);
+    }
+
+    /// <summary>The sources, by name, whose files a run read.</summary>
+    internal static IEnumerable<string> SourcesOf(RunSpec spec) => spec.Ratings.Concat(spec.Preferences).Select(s => s.Name);
+
+    /// <summary>True for a file that was read as part of a source.</summary>
+    internal static bool IsOf(StepArtifact file, string source) =>
+        file.Name.StartsWith($"{Rated}/{source}/", StringComparison.Ordinal)
+            || file.Name.StartsWith($"{Paired}/{source}/", StringComparison.Ordinal);
+
     /// <summary>A spec that leaves out what is to be forgotten; the run keeps it, so that it can be made again.</summary>
     public static async Task<RunSpec> Apply(ArmoFlowDbContext db, RunSpec spec, CancellationToken cancel)
     {
-        List<Exclusion> all = await db.Exclusions.AsNoTracking().OrderBy(e => e.Value).ToListAsync(cancel);
+        List<Exclusion> all = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null).OrderBy(e => e.Value).ToListAsync(cancel);
         if (all.Count == 0) return spec;
-        HashSet<string> sources = [.. all.Where(e => e.Kind == Exclusion.Source).Select(e => e.Value)];
-        string[] conversations = [.. all.Where(e => e.Kind == Exclusion.Conversation).Select(e => e.Value)];
-        return spec with
+        HashSet<string> sources = [.. Of(Exclusion.Source)];
+        string[] conversations = [.. Of(Exclusion.Conversation)], files = [.. Of(Exclusion.File)];
+        RunSpec left = spec with
         {
             Ratings = [.. spec.Ratings.Where(s => !sources.Contains(s.Name))],
             Preferences = [.. spec.Preferences.Where(s => !sources.Contains(s.Name))],
             Forgotten = conversations.Length > 0 ? conversations : null,
+            ForgottenFiles = files.Length > 0 ? files : null,
         };
+        bool isEmptied = (spec.Ratings.Count > 0 && left.Ratings.Count == 0)
+            || (spec.Preferences.Count > 0 && left.Preferences.Count == 0);
+        if (isEmptied)
+        {
+            Exclusion[] why = [.. all.Where(e => e.Kind == Exclusion.Source && SourcesOf(spec).Contains(e.Value))];
+            throw new RetentionException($"nothing is left to read: {string.Join("; ", why.Select(e => e.ToString()))}. Add another source; or see: armoflow forget list.");
+        }
+        return left;
+
+        IEnumerable<string> Of(string kind) => all.Where(e => e.Kind == kind).Select(e => e.Value);
     }
 
-    private static bool IsConversationId(string text) => text.Length is >= 32 and <= 64 && text.All(char.IsAsciiHexDigitLower);
+    private static bool IsDigest(string text) => text.Length == ConversationIdLength && text.All(char.IsAsciiHexDigitLower);
 }

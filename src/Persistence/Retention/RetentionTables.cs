@@ -45,19 +45,34 @@ public sealed class Tombstone
 
     /// <summary>Null until the bytes are gone: a collection that was cut short goes on with these.</summary>
     public DateTimeOffset? RemovedAt { get; set; }
+
+    /// <summary>The same table without the rows that were to be forgotten; null where nothing took its place.</summary>
+    public string? ReplacedBy { get; set; }
 }
 
-/// <summary>A conversation or a source that no run reads from now on.</summary>
+/// <summary>A conversation, a source or a file that no run reads from now on, unless that was lifted.</summary>
 public sealed class Exclusion
 {
-    public const string Conversation = "conversation", Source = "source";
+    public const string Conversation = "conversation", Source = "source", File = "file";
 
-    /// <summary>conversation or source.</summary>
+    /// <summary>conversation, source or file.</summary>
     public string Kind { get; set; } = "";
 
-    /// <summary>A conversation's id, or a source's name.</summary>
+    /// <summary>A conversation's id, a source's name, or a file's sha256.</summary>
     public string Value { get; set; } = "";
     public string Reason { get; set; } = "";
     public string By { get; set; } = "";
     public DateTimeOffset At { get; set; }
+
+    /// <summary>Of a file: the source that it was forgotten with; null where it was named itself.</summary>
+    public string? Origin { get; set; }
+
+    /// <summary>The versions that were made with it, as it was known when it was forgotten: what told of it is gone since.</summary>
+    public List<UsedBy>? Users { get; set; }
+    public DateTimeOffset? LiftedAt { get; set; }
+    public string? LiftedBy { get; set; }
+    public string? LiftedReason { get; set; }
+
+    /// <summary>How errors speak of it.</summary>
+    public override string ToString() => $"{Kind} {Value} was forgotten on {At.UtcDateTime:yyyy-MM-dd} by {By}";
 }

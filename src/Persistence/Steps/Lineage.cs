@@ -14,6 +14,9 @@ public sealed record LineageStep(int Distance, string Key, string Step, int Vers
 
     /// <summary>Why no event proves it; null where one does.</summary>
     public string? Disagrees { get; init; }
+
+    /// <summary>Hashes of artifacts that were written again without rows that were to be forgotten, and what took their place.</summary>
+    public IReadOnlyDictionary<string, string> Redacted { get; init; } = new Dictionary<string, string>();
 }
 
 /// <summary>What an artifact was made from, and what was made from it.</summary>
@@ -33,13 +36,20 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         HashSet<string?>? own = run is { } id ? [.. (await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Steps).SingleOrDefaultAsync(cancel) ?? []).Select(s => s.Key)] : null;
         List<LineageStep> found = [];
-        HashSet<string> seen = [], front = [sha256];
+        Dictionary<string, string> redacted = await db.Tombstones.Where(t => t.ReplacedBy != null).ToDictionaryAsync(t => t.Sha256, t =>
+            t.ReplacedBy!, cancel);
+        HashSet<string> seen = [], front = [sha256, .. Before(sha256, redacted)];
         for (int distance = 0; front.Count > 0 && found.Count < MostSteps; distance++)
         {
             List<string> keys = await db.StepArtifacts.Where(a => a.IsOutput == up && front.Contains(a.Sha256)).Select(a => a.Key).Distinct().Take(MostSteps).ToListAsync(cancel);
             keys.RemoveAll(k => own?.Contains(k) == false || !seen.Add(k));
             List<StepResult> steps = await db.StepResults.AsNoTracking().Include(r => r.Artifacts).Where(r => keys.Contains(r.Key)).OrderBy(r => r.CreatedAt).ToListAsync(cancel);
-            found.AddRange(steps.Select(s => new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt, [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])));
+            found.AddRange(steps.Select(s =>
+                new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt,
+                [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])
+            {
+                Redacted = s.Artifacts.Select(a => a.Sha256).Distinct().Where(redacted.ContainsKey).ToDictionary(a => a, a => redacted[a]),
+            }));
             front = [.. steps.SelectMany(s => s.Artifacts).Where(a => a.IsOutput != up).Select(a => a.Sha256)];
         }
         return await Proved(db, found, cancel);
@@ -57,4 +67,8 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
             return step with { ProvedBy = proof.ProvedBy, Disagrees = proof.Disagrees };
         })];
     }
+
+    /// <summary>What a table was before rows were taken out of it: the steps know it under that hash.</summary>
+    private static IEnumerable<string> Before(string sha256, Dictionary<string, string> redacted) =>
+        redacted.Where(r => r.Value == sha256).SelectMany(r => Before(r.Key, redacted).Prepend(r.Key));
 }

@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using ArmoFlow.RewardModel.Files;
 using ArmoFlow.RewardModel.Tensors;
@@ -75,26 +73,8 @@ public sealed class Checkpoint : IDisposable
     private InvalidInputException Missing(string tensor) =>
         new(Folder, $"no tensor '{tensor}'", "all tensors of the architecture that config.json names", "The checkpoint is incomplete or of another architecture.");
 
-    /// <summary>
-    /// sha256 over everything of the folder that decides a feature: config.json, tokenizer.json, and the shards.
-    /// Names are included so that a renamed shard is another backbone.
-    /// </summary>
-    public static string Digest(string folder, CancellationToken cancel = default)
-    {
-        using IncrementalHash whole = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (string path in Directory.EnumerateFiles(folder).Where(Decides).Order(StringComparer.Ordinal))
-        {
-            cancel.ThrowIfCancellationRequested();
-            InputFile.Require(path, "a file of the checkpoint", "Fetch the checkpoint again.");
-            using FileStream stream = File.OpenRead(path);
-            whole.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(path) + "\n"));
-            whole.AppendData(SHA256.HashData(stream));
-        }
-        return Convert.ToHexStringLower(whole.GetHashAndReset());
-    }
-
-    private static bool Decides(string path) => Path.GetFileName(path) is "config.json" or "tokenizer.json" or "model.safetensors.index.json"
-        || (Path.GetExtension(path) == ".safetensors" && Path.GetFileName(path).StartsWith("model", StringComparison.Ordinal));
+    /// <summary>What the folder is known by: sha256 over everything of it that decides a feature.</summary>
+    public static string Digest(string folder, CancellationToken cancel = default) => BackboneDigest.Of(folder, cancel);
 
     public void Dispose()
     {

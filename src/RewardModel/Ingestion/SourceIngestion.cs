@@ -14,6 +14,10 @@ public sealed record SourceReport
     /// <summary>Rows left out because a conversation of theirs is to be forgotten.</summary>
     [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingDefault)]
     public long Forgotten { get; set; }
+
+    /// <summary>Files left out whole because their bytes are to be forgotten.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingDefault)]
+    public int ForgottenFiles { get; set; }
     public SortedDictionary<string, long> Dropped { get; init; } = new(StringComparer.Ordinal);
     public List<string> DroppedRows { get; init; } = [];
 
@@ -28,7 +32,15 @@ public sealed record RatingRange(long Count, double Min, double Max)
 }
 
 /// <summary>A source as the run's spec declares it, its globs resolved.</summary>
-public sealed record Source(string Name, string Kind, string Format, IReadOnlyList<(string Path, string ShownAs)> Files, double MaxDroppedShare);
+public sealed record Source(string Name, string Kind, string Format, IReadOnlyList<(string Path, string ShownAs)> Files,
+    double MaxDroppedShare)
+{
+    /// <summary>Hashes of files that were left out because they are to be forgotten.</summary>
+    public IReadOnlyList<string> Forgotten { get; init; } = [];
+
+    /// <summary>How many these are.</summary>
+    public int LeftOut => Forgotten.Count;
+}
 
 /// <summary>Streams a source's items and keeps its report.</summary>
 public static class SourceIngestion

@@ -1,4 +1,6 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Persistence.Models;
+using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Text;
@@ -10,7 +12,7 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
 {
     public static async Task<(FeatureSpace Space, LlamaConfig Config)> Of(StepRun run)
     {
-        string folder = Path.GetFullPath(Path.Combine(run.Spec.Folder, run.Spec.Backbone.Path));
+        string folder = await FolderOf(run);
         LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
         ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
         using (Checkpoint checkpoint = new(folder)) LlamaModel.RequireShapes(checkpoint, config);
@@ -19,6 +21,18 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
             : await run.Services.Books.Settle($"dtype {digest} {ComputeType.Hardware}", () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize), run.Cancel);
         string id = StepRun.KeyOf("features-space", 1, new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens }, new Dictionary<string, ArtifactRef>()).Value[..32];
         return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens), config);
+    }
+
+    /// <summary>What the spec names; the backbone of a stored model that is no longer there is looked for by its digest.</summary>
+    private static async Task<string> FolderOf(StepRun run)
+    {
+        string named = Path.GetFullPath(Path.Combine(run.Spec.Folder, run.Spec.Backbone.Path));
+        if (run.Spec.Model is not { } model || BackboneBooks.IsThere(named)) return named;
+        string digest = (await run.OpenJson<FeaturesReport>(ArtifactNames.ModelFeaturesReport)).BackboneDigest;
+        string found = await run.Services.Backbones.Locate(named, digest, run.Cancel);
+        return BackboneBooks.IsThere(found) ? found
+            : throw new InvalidInputException(named, "no backbone", $"that of {model}, with sha256 {digest[..16]}…",
+                $"Say where it lies now: armoflow models backbone {model} PATH; or name its folder in the spec: backbone: {{ path: … }}.");
     }
 
     /// <summary>The backbone's files as this machine sees them; hashed once as long as they do not change.</summary>

@@ -4,6 +4,7 @@ using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
+using ArmoFlow.Persistence.Retention;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Files;
 using ArmoFlow.RewardModel.Ingestion;
@@ -17,7 +18,8 @@ public sealed class IngestionConsumerDefinition() : StepConsumerDefinition<Inges
 public sealed record IngestionReport(IReadOnlyList<string> Objectives, IReadOnlyList<SourceReport> Sources, int DistinctConversations);
 
 /// <summary>Reads every source of the spec into one canonical data set.</summary>
-public sealed class IngestionConsumer(StepServices services, DatasetBooks datasets) : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
+public sealed class IngestionConsumer(StepServices services, DatasetBooks datasets, ForgettingBooks forgetting)
+    : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
 {
     private const string Rated = "ratings", Paired = "preferences", Benchmarked = "benchmark";
 
@@ -27,8 +29,15 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         foreach (Source source in await Sources(run))
             foreach ((string path, string shownAs) in source.Files)
                 files[$"{source.Kind}/{source.Name}/{shownAs}"] = await Hash(path, shownAs, run.Cancel);
-        return new StepPlan(run.Spec.Forgotten is { } forgotten ? (object)new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten }
-            : new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark }, files);
+        // What is left out is in the key only where something is: older runs' keys stay as they were.
+        object parameters = (run.Spec.Forgotten, run.Spec.ForgottenFiles) switch
+        {
+            (null, null) => new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark },
+            ({ } forgotten, null) => new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten },
+            var (forgotten, forgottenFiles) =>
+                new { run.Objectives, run.Spec.Ratings, run.Spec.Preferences, run.Spec.Benchmark, forgotten, forgottenFiles },
+        };
+        return new StepPlan(parameters, files);
     }
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
@@ -48,8 +57,10 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             long rows = 0;
             foreach (Source source in await Sources(run))
             {
-                SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format, Files = [.. source.Files.Select(f => f.ShownAs)] };
+                SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format,
+                    Files = [.. source.Files.Select(f => f.ShownAs)], ForgottenFiles = source.LeftOut };
                 reports.Add(report);
+                if (source.Files.Count == 0) continue; // all of its files are to be forgotten
                 if (source.Kind == Rated) await ReadRatings(run, source, report, tables, rated, forgotten, () => run.Progress("rows", ++rows, 0));
                 else if (source.Kind == Paired)
                     await foreach (PreferencePair pair in SourceIngestion.Items(source, PairFormats.Find(source.Format), p => p.Chosen.Id + p.Rejected.Id, report, run.Cancel))
@@ -70,9 +81,14 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             written = tables.Rows;
         }
         await CanonicalTables.RequireRows(folder, written);
+        string missing = await LeftOut(run);
+        foreach (var kind in reports.GroupBy(r => r.Kind))
+            if (kind.All(r => r.Files.Count == 0)) throw new InvalidInputException(kind.Key, $"no file is left to read{missing}",
+                "at least one file", "Add another source; or see: armoflow forget list.");
         foreach (string objective in run.Spec.Model is null ? run.Objectives : [])
             if (!rated.Contains(objective))
-                throw new InvalidInputException($"objective '{objective}'", "no row of any source rates it", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
+                throw new InvalidInputException($"objective '{objective}'", $"no row of any source rates it{missing}",
+                    "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
 
         Dictionary<string, ArtifactRef> outputs = new()
         {
@@ -85,7 +101,7 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         long Kept(string kind) => reports.Where(r => r.Kind == kind).Sum(r => r.Kept);
         long dropped = reports.Sum(r => r.Dropped.Values.Sum()), duplicates = reports.Sum(r => r.Duplicates);
         return new StepOutcome(outputs,
-            $"{Kept(Rated):N0} rated responses, {Kept(Paired):N0} pairs, {Kept(Benchmarked):N0} benchmark pairs; {distinct:N0} distinct conversations ({duplicates:N0} duplicate rows, {dropped:N0} dropped{(reports.Sum(r => r.Forgotten) is > 0 and var left ? $", {left:N0} forgotten" : "")})",
+            $"{Kept(Rated):N0} rated responses, {Kept(Paired):N0} pairs, {Kept(Benchmarked):N0} benchmark pairs; {distinct:N0} distinct conversations ({duplicates:N0} duplicate rows, {dropped:N0} dropped{(reports.Sum(r => r.Forgotten) is > 0 and var left ? $", {left:N0} forgotten" : "")}{(reports.Sum(r => r.ForgottenFiles) is > 0 and var whole ? $", {whole:N0} files forgotten" : "")})",
             new { sources = reports, distinctConversations = distinct });
 
         Task<ArtifactRef> Take(string name) => run.Put(path => File.Move(Path.Combine(folder, name), path));
@@ -124,33 +140,71 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
     private static string Identity(RatedResponse response) => response.Conversation.Id
         + string.Concat(response.Ratings.OrderBy(r => r.Key, StringComparer.Ordinal).Select(r => $"\n{r.Key}={r.Value:R}"));
 
+    /// <summary>What of the run's files was left out, and who had it forgotten; empty for nothing.</summary>
+    private async Task<string> LeftOut(StepRun run)
+    {
+        HashSet<string> left = [.. (await Sources(run)).SelectMany(s => s.Forgotten)];
+        if (left.Count == 0) return "";
+        IEnumerable<Exclusion> exclusions = (await forgetting.List(run.Cancel)).Where(e =>
+            e.Kind == Exclusion.File && left.Contains(e.Value));
+        return $"; left out: {string.Join("; ", exclusions.Select(e => $"{e}{(e.Origin is { } origin ? $" with {origin}" : "")}"))}";
+    }
+
     private async Task<IReadOnlyList<Source>> Sources(StepRun run)
     {
         List<Source> sources = [];
-        foreach (SourceSpec source in run.Spec.Ratings) sources.Add(new Source(source.Name, Rated, source.Format, await Resolve(run, source.Files), source.MaxDroppedShare));
-        foreach (SourceSpec source in run.Spec.Preferences) sources.Add(new Source(source.Name, Paired, source.Format, await Resolve(run, source.Files), source.MaxDroppedShare));
-        if (run.Spec.Benchmark is { } benchmark) sources.Add(new Source(Benchmarked, Benchmarked, benchmark.Format, await Resolve(run, benchmark.Files), benchmark.MaxDroppedShare));
+        foreach (SourceSpec source in run.Spec.Ratings) sources.Add(await Open(run, source.Name, Rated, source.Format, source.Files,
+            source.MaxDroppedShare));
+        foreach (SourceSpec source in run.Spec.Preferences) sources.Add(await Open(run, source.Name, Paired, source.Format, source.Files,
+            source.MaxDroppedShare));
+        if (run.Spec.Benchmark is { } benchmark) sources.Add(await Open(run, Benchmarked, Benchmarked, benchmark.Format, benchmark.Files,
+            benchmark.MaxDroppedShare));
         return sources;
     }
 
-    /// <summary>Files by path and pattern, and those of named data sets, which lie in the artifact store.</summary>
-    private async Task<IReadOnlyList<(string Path, string ShownAs)>> Resolve(StepRun run, IReadOnlyList<string> files)
+    /// <summary>A source without the files whose bytes are to be forgotten, whatever they are called now.</summary>
+    private async Task<Source> Open(StepRun run, string name, string kind, string format, IReadOnlyList<string> files,
+        double maxDroppedShare)
     {
-        List<(string, string)> resolved = [];
+        HashSet<string> forgotten = [.. run.Spec.ForgottenFiles ?? []];
+        List<(string Path, string ShownAs)> kept = [];
+        List<string> left = [];
+        foreach ((string? path, string shownAs, string? known) in await Resolve(run, files))
+        {
+            string? sha256 = forgotten.Count == 0 ? null : known ?? (await Hash(path!, run.Cancel)).Sha256;
+            if (sha256 is not null && forgotten.Contains(sha256)) left.Add(sha256);
+            else kept.Add((path ?? await OpenMember(run, shownAs, known!), shownAs));
+        }
+        return new Source(name, kind, format, kept, maxDroppedShare) { Forgotten = left };
+    }
+
+    private async Task<string> OpenMember(StepRun run, string shownAs, string sha256)
+    {
+        try { return await Services.Artifacts.Open(sha256, run.Cancel); }
+        // no step makes it anew
+        catch (ArtifactLostException e) { throw new InvalidInputException(shownAs, e.Message, "the bytes that were added",
+            "Add the file again: armoflow datasets add."); }
+    }
+
+    /// <summary>
+    /// Files by path and pattern, and those of named data sets, which lie in the artifact store under the hash that is known of them.
+    /// </summary>
+    private async Task<IReadOnlyList<(string? Path, string ShownAs, string? Sha256)>> Resolve(StepRun run, IReadOnlyList<string> files)
+    {
+        List<(string?, string, string?)> resolved = [];
         foreach (string file in files)
         {
             if (DatasetReference.TryParse(file) is not { } reference)
             {
-                resolved.AddRange(FilePatterns.Resolve(run.Spec.Folder, [file]));
+                resolved.AddRange(FilePatterns.Resolve(run.Spec.Folder, [file]).Select(f => ((string?)f.Path, f.ShownAs, (string?)null)));
                 continue;
             }
             try
             {
                 foreach (DatasetFile member in await datasets.Files(reference.Name, reference.Version, run.Cancel))
-                    resolved.Add((await Services.Artifacts.Open(member.Sha256, run.Cancel), $"{reference}/{member.Version}-{member.FileName}"));
+                    resolved.Add((null, $"{reference}/{member.Version}-{member.FileName}", member.Sha256));
             }
             catch (DatasetException e) { throw new InvalidInputException(file, e.Message, "a data set with files", "Add them with: armoflow datasets add."); }
-            catch (ArtifactLostException e) { throw new InvalidInputException(file, e.Message, "the bytes that were added", "Add the file again: armoflow datasets add."); } // no step makes it anew
         }
         return resolved;
     }

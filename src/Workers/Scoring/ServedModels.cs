@@ -2,6 +2,7 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Ingestion;
@@ -16,15 +17,26 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
 {
     /// <param name="spec">The run's spec.</param>
     /// <param name="pathOf">A local file with the bytes of one of the run's artifacts.</param>
-    public static StoredModel Load(RunSpec spec, Func<string, string> pathOf) => new(
-        Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)),
-        JsonSerializer.Deserialize<FeaturesReport>(File.ReadAllBytes(pathOf(ArtifactNames.FeaturesReport)), StepRun.Json)!,
-        EvaluationConsumer.Model(spec.Objectives.Count > 0 ? spec.Objectives : RatedFormats.PaperObjectives, pathOf(ArtifactNames.Regression), pathOf(ArtifactNames.Decorrelation), pathOf(ArtifactNames.Gating)));
+    /// <param name="locate">Where a backbone lies: from the folder that the run found it in, and its digest.</param>
+    public static StoredModel Load(RunSpec spec, Func<string, string> pathOf, Func<string, string, string> locate)
+    {
+        FeaturesReport features = JsonSerializer.Deserialize<FeaturesReport>(File.ReadAllBytes(pathOf(ArtifactNames.FeaturesReport)),
+            StepRun.Json)!;
+        string recorded = Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path));
+        IReadOnlyList<string> objectives = spec.Objectives.Count > 0 ? spec.Objectives : RatedFormats.PaperObjectives;
+        TrainedModel model = EvaluationConsumer.Model(objectives, pathOf(ArtifactNames.Regression), pathOf(ArtifactNames.Decorrelation),
+            pathOf(ArtifactNames.Gating));
+        return new StoredModel(locate(recorded, features.BackboneDigest), features, model);
+    }
 
     /// <summary>Loads the backbone, after checking that it is the one the features came from.</summary>
-    /// <exception cref="InvalidInputException">It has changed.</exception>
+    /// <exception cref="InvalidInputException">It is gone, or has changed.</exception>
     public ConversationScorer Scorer()
     {
+        if (!BackboneBooks.IsThere(Backbone))
+            throw new InvalidInputException(Backbone, "no backbone",
+                $"the one with sha256 {Features.BackboneDigest[..16]}… that the model was trained on",
+                "Say where it lies now: armoflow models backbone NAME PATH.");
         string found = Checkpoint.Digest(Backbone);
         return found == Features.BackboneDigest ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens)
             : throw new InvalidInputException(Backbone, $"a backbone with sha256 {found[..16]}…", $"{Features.BackboneDigest[..16]}…, as the model was trained on", "Restore it, or run again.");
@@ -32,7 +44,7 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
 }
 
 /// <summary>The models that this process scores with; the two used last stay loaded, so that a swapped alias does not thrash.</summary>
-public sealed class ServedModels(ArtifactStore artifacts) : IDisposable
+public sealed class ServedModels(ArtifactStore artifacts, BackboneBooks backbones) : IDisposable
 {
     private const int Kept = 2;
     private readonly List<(string Key, ConversationScorer Scorer)> _loaded = [];
@@ -41,7 +53,7 @@ public sealed class ServedModels(ArtifactStore artifacts) : IDisposable
     {
         string key = string.Join(' ', new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }.Select(n => of[n].Sha256));
         int at = _loaded.FindIndex(l => l.Key == key);
-        (string Key, ConversationScorer Scorer) found = at >= 0 ? _loaded[at] : (key, StoredModel.Load(spec, name => artifacts.Open(of[name].Sha256, cancel).GetAwaiter().GetResult()).Scorer());
+        (string Key, ConversationScorer Scorer) found = at >= 0 ? _loaded[at] : (key, Load(spec, of, cancel).Scorer());
         if (at >= 0) _loaded.RemoveAt(at);
         _loaded.Add(found);
         if (_loaded.Count > Kept)
@@ -51,6 +63,10 @@ public sealed class ServedModels(ArtifactStore artifacts) : IDisposable
         }
         return found.Scorer;
     }
+
+    private StoredModel Load(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel) => StoredModel.Load(spec,
+        name => artifacts.Open(of[name].Sha256, cancel).GetAwaiter().GetResult(),
+        (recorded, digest) => backbones.Locate(recorded, digest, cancel).GetAwaiter().GetResult());
 
     public void Dispose()
     {

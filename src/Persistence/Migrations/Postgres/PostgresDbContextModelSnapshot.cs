@@ -635,6 +635,40 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.ToTable("alias_periods", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Models.ModelPolicy", b =>
+                {
+                    b.Property<string>("Model")
+                        .HasColumnType("text")
+                        .HasColumnName("model");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("integer")
+                        .HasColumnName("version");
+
+                    b.Property<DateTimeOffset>("At")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Policy")
+                        .HasColumnType("text")
+                        .HasColumnName("policy");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("reason");
+
+                    b.Property<string>("SetBy")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("set_by");
+
+                    b.HasKey("Model", "Version")
+                        .HasName("pk_model_policies");
+
+                    b.ToTable("model_policies", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Models.ModelVersion", b =>
                 {
                     b.Property<string>("Model")
@@ -657,6 +691,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .IsRequired()
                         .HasColumnType("text")
                         .HasColumnName("digest");
+
+                    b.Property<string>("Gates")
+                        .HasColumnType("text")
+                        .HasColumnName("gates");
 
                     b.Property<string>("Notes")
                         .HasColumnType("text")
@@ -948,10 +986,30 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasColumnType("text")
                         .HasColumnName("by");
 
+                    b.Property<DateTimeOffset?>("LiftedAt")
+                        .HasColumnType("timestamp with time zone")
+                        .HasColumnName("lifted_at");
+
+                    b.Property<string>("LiftedBy")
+                        .HasColumnType("text")
+                        .HasColumnName("lifted_by");
+
+                    b.Property<string>("LiftedReason")
+                        .HasColumnType("text")
+                        .HasColumnName("lifted_reason");
+
+                    b.Property<string>("Origin")
+                        .HasColumnType("text")
+                        .HasColumnName("origin");
+
                     b.Property<string>("Reason")
                         .IsRequired()
                         .HasColumnType("text")
                         .HasColumnName("reason");
+
+                    b.Property<string>("Users")
+                        .HasColumnType("text")
+                        .HasColumnName("users");
 
                     b.HasKey("Kind", "Value")
                         .HasName("pk_exclusions");
@@ -1049,6 +1107,10 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.Property<DateTimeOffset?>("RemovedAt")
                         .HasColumnType("timestamp with time zone")
                         .HasColumnName("removed_at");
+
+                    b.Property<string>("ReplacedBy")
+                        .HasColumnType("text")
+                        .HasColumnName("replaced_by");
 
                     b.Property<string>("Why")
                         .IsRequired()

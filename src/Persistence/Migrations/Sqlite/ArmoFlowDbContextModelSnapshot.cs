@@ -634,6 +634,41 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.ToTable("alias_periods", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Models.ModelPolicy", b =>
+                {
+                    b.Property<string>("Model")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("model");
+
+                    b.Property<int>("Version")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("version");
+
+                    b.Property<string>("At")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("at");
+
+                    b.Property<string>("Policy")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("policy");
+
+                    b.Property<string>("Reason")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("reason");
+
+                    b.Property<string>("SetBy")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("set_by");
+
+                    b.HasKey("Model", "Version")
+                        .HasName("pk_model_policies");
+
+                    b.ToTable("model_policies", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Models.ModelVersion", b =>
                 {
                     b.Property<string>("Model")
@@ -657,6 +692,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .IsRequired()
                         .HasColumnType("TEXT")
                         .HasColumnName("digest");
+
+                    b.Property<string>("Gates")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("gates");
 
                     b.Property<string>("Notes")
                         .HasColumnType("TEXT")
@@ -946,10 +985,30 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasColumnType("TEXT")
                         .HasColumnName("by");
 
+                    b.Property<string>("LiftedAt")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("lifted_at");
+
+                    b.Property<string>("LiftedBy")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("lifted_by");
+
+                    b.Property<string>("LiftedReason")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("lifted_reason");
+
+                    b.Property<string>("Origin")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("origin");
+
                     b.Property<string>("Reason")
                         .IsRequired()
                         .HasColumnType("TEXT")
                         .HasColumnName("reason");
+
+                    b.Property<string>("Users")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("users");
 
                     b.HasKey("Kind", "Value")
                         .HasName("pk_exclusions");
@@ -1050,6 +1109,10 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.Property<string>("RemovedAt")
                         .HasColumnType("TEXT")
                         .HasColumnName("removed_at");
+
+                    b.Property<string>("ReplacedBy")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("replaced_by");
 
                     b.Property<string>("Why")
                         .IsRequired()
