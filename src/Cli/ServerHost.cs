@@ -151,5 +151,5 @@ internal static class ServerHost
     }
 
     public static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" ? address
-        : throw new UsageException($"--rabbitmq {text}: not an address; expected amqp://user:password@host:port/vhost. Correct it.");
+        : throw new UsageException("--rabbitmq or ARMOFLOW_RABBITMQ: not an address; expected amqp://user:password@host:port/vhost, with '/', '@' and ':' in a password as %2F, %40 and %3A. Correct it."); // never shown: it holds a password
 }

@@ -1,5 +1,8 @@
 using System.CommandLine.Parsing;
+using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
@@ -7,6 +10,7 @@ using ArmoFlow.RewardModel;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Spectre.Console;
+using Spectre.Console.Rendering;
 
 namespace ArmoFlow.Cli;
 
@@ -25,19 +29,48 @@ internal sealed class ServerAwayException(string message) : Exception(message);
 internal static class Terminal
 {
     private const int DiskFullError = 28, SqliteFull = 13, SqliteBusy = 5;
+    private static readonly TextWriter Plain = Console.Out, PlainError = Console.Error;
 
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Tables and bars; to stderr where stdout is promised to one JSON document.</summary>
-    public static IAnsiConsole Error { get; } = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+    public static IAnsiConsole Error { get; } = WideWhereNoTerminal(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(PlainError) }), redirected: false);
 
     /// <summary>Results for a reader. Without a terminal lines are not folded at 80 columns.</summary>
-    public static IAnsiConsole Out { get; } = WideWhereNoTerminal(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Out) }), Console.IsOutputRedirected);
+    public static IAnsiConsole Out { get; } = WideWhereNoTerminal(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Plain) }), Console.IsOutputRedirected);
 
-    public static void PrintJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, Json));
+    public static void PrintJson(object value) => Plain.WriteLine(JsonSerializer.Serialize(value, Json));
 
-    /// <summary>The message of an error that the user can mend, or null.</summary>
-    public static string? AsUserError(Exception e) => e switch
+    /// <summary>
+    /// Has everything that goes to the console from now on shown instead of obeyed: names and errors are others' words, and may hold
+    /// what clears a screen or turns a line around. JSON is written as it is, and escapes by itself.
+    /// </summary>
+    public static void Guard()
+    {
+        _ = Plain; // the console's own, taken before
+        Console.SetOut(new HarmlessWriter(Console.Out));
+        Console.SetError(new HarmlessWriter(Console.Error));
+    }
+
+    /// <summary>A text whose control characters are written out, such as \u001b; ends of lines and tabs stay.</summary>
+    public static string Harmless(string text)
+    {
+        if (!text.Any(IsHarmful)) return text;
+        StringBuilder shown = new();
+        foreach (char c in text)
+        {
+            if (IsHarmful(c)) shown.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}");
+            else shown.Append(c);
+        }
+        return shown.ToString();
+    }
+
+    private static bool IsHarmful(char c) => c is not ('\n' or '\t') && StoredText.IsUnseen(c);
+
+    /// <summary>The message of an error that the user can mend, without the passwords in it; null for a defect.</summary>
+    public static string? AsUserError(Exception e) => Explain(e) is { } message ? Secrets.Mask(message) : null;
+
+    private static string? Explain(Exception e) => e switch
     {
         InvalidInputException or SpecException or UsageException or RefusedException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
@@ -59,7 +92,7 @@ internal static class Terminal
     public static string WriteCrash(Exception e)
     {
         string path = Path.Combine(Path.GetTempPath(), $"armoflow-crash-{Environment.ProcessId}.log");
-        File.WriteAllText(path, e.ToString());
+        File.WriteAllText(path, Secrets.Mask(e.ToString()));
         return path;
     }
 
@@ -72,7 +105,37 @@ internal static class Terminal
 
     private static IAnsiConsole WideWhereNoTerminal(IAnsiConsole console, bool redirected)
     {
+        console.Pipeline.Attach(new HarmlessHook());
         if (redirected) console.Profile.Width = 200;
         return console;
+    }
+}
+
+/// <summary>Writes texts with their control characters written out.</summary>
+internal sealed class HarmlessWriter(TextWriter inner) : TextWriter(CultureInfo.InvariantCulture)
+{
+    public override Encoding Encoding => inner.Encoding;
+
+    public override void Write(char value) => inner.Write(Terminal.Harmless(value.ToString()));
+    public override void Write(string? value) => inner.Write(value is null ? null : Terminal.Harmless(value));
+    public override void Write(char[] buffer, int index, int count) => Write(new string(buffer, index, count));
+    public override void Write(ReadOnlySpan<char> buffer) => Write(new string(buffer));
+    public override void WriteLine() => inner.WriteLine();
+    public override void WriteLine(string? value) => inner.WriteLine(value is null ? null : Terminal.Harmless(value));
+    public override void WriteLine(ReadOnlySpan<char> buffer) => WriteLine(new string(buffer));
+    public override void Flush() => inner.Flush();
+}
+
+/// <summary>The same for tables and marked-up lines, whose own colours are left.</summary>
+internal sealed class HarmlessHook : IRenderHook
+{
+    public IEnumerable<IRenderable> Process(RenderOptions options, IEnumerable<IRenderable> renderables) => renderables.Select(r => new Shown(r));
+
+    private sealed class Shown(IRenderable inner) : IRenderable
+    {
+        public Measurement Measure(RenderOptions options, int maxWidth) => inner.Measure(options, maxWidth);
+
+        public IEnumerable<Segment> Render(RenderOptions options, int maxWidth) =>
+            inner.Render(options, maxWidth).Select(s => s.IsControlCode || s.IsLineBreak ? s : new Segment(Terminal.Harmless(s.Text), s.Style));
     }
 }

@@ -78,9 +78,19 @@ public static class PersistenceRegistration
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
             ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Folder, cache.Bytes)
             : services.AddStore(Path.GetFullPath(artifacts)))
-        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(new NpgsqlConnectionStringBuilder(postgres) { NoResetOnClose = true }.ConnectionString) // nothing here leaves anything behind in a session; a reset is a round trip for each use
-            .UseSnakeCaseNamingConvention())
+        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(PostgresAddress(postgres)).UseSnakeCaseNamingConvention())
         .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
+
+    /// <exception cref="SettingException">It is no connection string; the error does not show it, since it holds a password.</exception>
+    private static string PostgresAddress(string connection)
+    {
+        // Nothing here leaves anything behind in a session; a reset is a round trip for each use.
+        try { return new NpgsqlConnectionStringBuilder(connection) { NoResetOnClose = true }.ConnectionString; }
+        catch (Exception e) when (e is ArgumentException or FormatException)
+        {
+            throw new SettingException("--postgres or ARMOFLOW_POSTGRES: not a connection string; expected Host=…;Port=…;Username=…;Password=…;Database=…, with a value that holds ';' or '=' in double quotes. Correct it.");
+        }
+    }
 
     private static IServiceCollection AddStore(this IServiceCollection services, string folder, long cacheBytes = long.MaxValue, ScratchSpace? scratch = null)
     {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Amazon.Runtime;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Datasets;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
@@ -25,6 +26,7 @@ public sealed record WatchDocument(string Dataset, string Address, string Create
 /// </summary>
 public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time, ILogger<DatasetWatcher> log)
 {
+    private const int LongestAddress = 500; // it is part of an index
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(5); // a file that was written to since may not be whole
 
     public async Task<IReadOnlyList<WatchDocument>> List(CancellationToken cancel)
@@ -46,6 +48,7 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     {
         if (!S3Bucket.IsAddress(address) && !Path.IsPathFullyQualified(address)) throw new DatasetException($"'{address}': expected an absolute path of a folder, or s3://bucket/prefix.");
         if (!S3Bucket.IsAddress(address) && !Directory.Exists(address)) throw new DatasetException($"'{address}': no such folder where the server runs. Make it first.");
+        if (address.Length > LongestAddress) throw new DatasetException($"the address has {address.Length} characters: expected at most {LongestAddress}.");
         await datasets.Create(dataset, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (!await db.WatchedPlaces.AnyAsync(w => w.Dataset == dataset && w.Address == address, cancel))
@@ -110,7 +113,7 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
             try { await source.Read(name, content => datasets.Add(place.Dataset, name, content, cancel), cancel); }
             catch (DatasetException e)
             {
-                error = e.Message;
+                error = StoredText.Bound(e.Message);
                 log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
             }
             // Another orchestrator may have come to it at the same moment.

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.EntityFrameworkCore;
 
@@ -13,8 +14,10 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
     private static readonly TimeSpan UseGrain = TimeSpan.FromMinutes(1);
 
     /// <summary>Makes a key; the text returned is the only place where its secret stands.</summary>
+    /// <exception cref="KeyNameException">The name cannot be one.</exception>
     public async Task<(AccessKey Key, string Text)> Create(string name, Scope scope, TimeSpan? lifetime, CancellationToken cancel)
     {
+        if (StoredText.WrongAsLabel(name, StoredText.LongestTag) is { } expected) throw new KeyNameException(name, expected);
         string secret = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(SecretBytes));
         DateTimeOffset now = time.GetUtcNow();
         AccessKey key = new()
@@ -74,3 +77,7 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
 
     private static string HashOf(string secret) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
 }
+
+/// <summary>A key cannot be called so; the trail names its holder by it.</summary>
+public sealed class KeyNameException(string name, string expected)
+    : RefusedException($"key '{StoredText.Excerpt(name)}': expected {expected}. Give it another name.", Refusal.Unusable);

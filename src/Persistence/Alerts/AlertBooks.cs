@@ -1,4 +1,5 @@
 using System.Globalization;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
@@ -53,11 +54,13 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         return await db.ModelEvaluations.AsNoTracking().Where(e => e.Model == model).OrderByDescending(e => e.At).Take(limit).ToListAsync(cancel);
     }
 
-    /// <summary>A model's alerts, newest first.</summary>
+    /// <summary>A model's alerts, newest first, for showing: of the webhook only scheme and host, since the rest of its address is what lets one post there.</summary>
     public async Task<IReadOnlyList<Alert>> Alerts(string model, int limit, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Alerts.AsNoTracking().Where(a => a.Model == model).OrderByDescending(a => a.Id).Take(limit).ToListAsync(cancel);
+        List<Alert> alerts = await db.Alerts.AsNoTracking().Where(a => a.Model == model).OrderByDescending(a => a.Id).Take(limit).ToListAsync(cancel);
+        foreach (Alert alert in alerts) alert.Webhook = Secrets.HostOf(alert.Webhook);
+        return alerts;
     }
 
     /// <summary>An alert whose time has come, kept from other orchestrators for a minute; null if there is none.</summary>

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
@@ -15,12 +16,12 @@ public static class AuditTrail
     public static void Note(this ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null) => db.AuditEvents.Add(new AuditEvent
     {
         At = Now(db),
-        Actor = Caller.Current.Name,
+        Actor = StoredText.Clean(Caller.Current.Name),
         Action = action,
-        Subject = subject,
+        Subject = StoredText.Clean(subject),
         Before = before is null ? null : JsonSerializer.Serialize(before, Json),
         After = after is null ? null : JsonSerializer.Serialize(after, Json),
-        RequestId = Caller.Current.RequestId,
+        RequestId = Caller.Current.RequestId is { } request ? StoredText.Clean(request) : null,
         Sequence = -1 - db.AuditEvents.Local.Count, // until it is bound
     });
 

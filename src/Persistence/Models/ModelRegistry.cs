@@ -87,7 +87,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<AliasPeriod> Point(ModelVersion version, string alias, string? reason, object evidence, string action, CancellationToken cancel)
     {
         if (!PromotionSpec.IsAlias(alias))
-            throw new RegistryException($"alias '{alias}': expected letters, digits, '-' and '_', and no version number.");
+            throw new RegistryException($"alias '{StoredText.Excerpt(alias)}': expected letters, digits, '-' and '_', and no version number.");
         DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
@@ -170,6 +170,11 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
 
     public async Task<ModelVersion> Describe(ModelVersion version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel)
     {
+        if (tags?.Count > StoredText.MostTags) throw new RegistryException($"{tags.Count} tags: expected at most {StoredText.MostTags}.", Refusal.Unusable);
+        foreach (string tag in tags ?? [])
+        {
+            if (StoredText.WrongAsLabel(tag, StoredText.LongestTag) is { } expected) throw new RegistryException($"tag '{StoredText.Excerpt(tag)}': expected {expected}.", Refusal.Unusable);
+        }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         ModelVersion row = await db.ModelVersions.SingleAsync(v => v.Model == version.Model && v.Version == version.Version, cancel);
         object before = new { version = row.Version, row.Notes, row.Tags };
