@@ -28,7 +28,7 @@ internal sealed class ServerAwayException(string message) : Exception(message);
 /// <summary>Where output goes: results to stdout, everything else to stderr.</summary>
 internal static class Terminal
 {
-    private const int DiskFullError = 28, SqliteFull = 13, SqliteBusy = 5;
+    private const int ReadOnlyFileSystem = 30, SqliteBusy = 5, SqliteReadOnly = 8, SqliteCannotOpen = 14;
     private static readonly TextWriter Plain = Console.Out, PlainError = Console.Error;
 
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -74,15 +74,18 @@ internal static class Terminal
     {
         InvalidInputException or SpecException or UsageException or RefusedException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
-        AggregateException { InnerException: { } inner } => AsUserError(inner),
-        DbUpdateException { InnerException: { } inner } => AsUserError(inner),
-        IOException when (e.HResult & 0xffff) == DiskFullError => $"no space left on the disk: {e.Message} Free some space and run the same command again.",
-        SqliteException { SqliteErrorCode: SqliteFull } => "no space left on the disk for the workspace's books. Free some space and run the same command again.",
+        AggregateException { InnerException: { } inner } => Explain(inner),
+        DbUpdateException { InnerException: { } inner } => Explain(inner),
+        SqliteException when DiskFull.Is(e) => $"no space left on the disk for the workspace's books. {DiskFull.Remedy}",
+        _ when DiskFull.Is(e) => $"no space left on the disk: {e.Message} {DiskFull.Remedy}",
+        IOException when (e.HResult & 0xffff) == ReadOnlyFileSystem => $"{e.Message} It is on a file system that may only be read. Use another --workspace, or mount it for writing.",
+        SqliteException { SqliteErrorCode: SqliteReadOnly or SqliteCannotOpen } =>
+            "the workspace's books can only be read here: its folder is read-only for this user, or its disk is full. Check permissions and free space, or use another --workspace.",
         SqliteException { SqliteErrorCode: SqliteBusy } => "the workspace's books are held by another process. Wait for it, or use another --workspace.",
         Npgsql.PostgresException postgres => $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
         Npgsql.NpgsqlException => $"Postgres does not answer: {e.Message}. Check the connection string (--postgres or ARMOFLOW_POSTGRES), and that the server runs.",
         MassTransit.ConnectionException => $"RabbitMQ does not answer: {e.Message}. Check the address (--rabbitmq or ARMOFLOW_RABBITMQ), and that the server runs.",
-        InvalidOperationException { InnerException: Npgsql.NpgsqlException inner } => AsUserError(inner),
+        InvalidOperationException { InnerException: Npgsql.NpgsqlException inner } => Explain(inner),
         UnauthorizedAccessException => $"{e.Message} Check the permissions, or choose another folder.",
         FileNotFoundException or DirectoryNotFoundException => $"{e.Message} Check the path.",
         HttpRequestException => $"the server does not answer: {e.Message} Check --server, or start one with: armoflow serve.",

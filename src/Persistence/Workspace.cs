@@ -26,7 +26,8 @@ namespace ArmoFlow.Persistence;
 /// <summary>The embedded default's folder: a SQLite database, artifacts, and scratch space for unfinished steps.</summary>
 public sealed class Workspace(string folder) : IDisposable
 {
-    private const int ReserveBytes = 1 << 20;
+    private const int ReserveBytes = 1 << 20, LockTries = 6;
+    private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(50);
     private FileStream? _lock;
 
     public string Folder { get; } = Path.GetFullPath(folder);
@@ -38,12 +39,36 @@ public sealed class Workspace(string folder) : IDisposable
     public bool TryLock()
     {
         Directory.CreateDirectory(Folder);
-        try { _lock = new FileStream(Path.Combine(Folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
-        catch (IOException) when (File.Exists(Path.Combine(Folder, "lock"))) { return false; }
+        for (int tries = 1; _lock is null; tries++)
+        {
+            try { _lock = new FileStream(LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+            catch (IOException e) when (IsHeldByAnother(e))
+            {
+                if (tries == LockTries) return false;
+                Thread.Sleep(LockPause); // it may be somebody's look (IsHeld)
+            }
+        }
         Directory.CreateDirectory(Scratch.Folder);
         if (!File.Exists(Scratch.Reserve)) SetAside(Scratch.Reserve!);
         return true;
     }
+
+    /// <summary>True while some process works on the workspace, this one included.</summary>
+    public bool IsHeld()
+    {
+        if (_lock is not null) return true;
+        try
+        {
+            using FileStream look = new(LockFile, FileMode.Open, FileAccess.Read, FileShare.Read);
+            return false;
+        }
+        catch (IOException e) when (IsHeldByAnother(e)) { return true; }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return false; }
+    }
+
+    private string LockFile => Path.Combine(Folder, "lock");
+
+    private static bool IsHeldByAnother(IOException e) => (e.HResult & 0xffff) is 11 or 35 or 32; // EWOULDBLOCK on Linux and macOS, a sharing violation on Windows
 
     private static void SetAside(string reserve)
     {
@@ -55,7 +80,11 @@ public sealed class Workspace(string folder) : IDisposable
         }
     }
 
-    public void Dispose() => _lock?.Dispose();
+    public void Dispose()
+    {
+        _lock?.Dispose();
+        _lock = null;
+    }
 }
 
 /// <summary>Where artifacts of a bucket are kept at hand, and how many bytes of them.</summary>
@@ -67,9 +96,12 @@ public sealed record CacheOptions(string Folder, long Bytes)
 public static class PersistenceRegistration
 {
     /// <summary>The books and the store of an embedded workspace.</summary>
-    public static IServiceCollection AddEmbeddedPersistence(this IServiceCollection services, Workspace workspace)
+    /// <param name="services">The services.</param>
+    /// <param name="workspace">The workspace.</param>
+    /// <param name="connection">How its database is opened; for reading and writing if left out.</param>
+    public static IServiceCollection AddEmbeddedPersistence(this IServiceCollection services, Workspace workspace, string? connection = null)
     {
-        string connection = new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = 60 }.ToString();
+        connection ??= WorkspaceDatabase.Connection(workspace);
         return services.AddStore(workspace.Artifacts, scratch: workspace.Scratch)
             .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSnakeCaseNamingConvention());
     }
@@ -97,7 +129,7 @@ public static class PersistenceRegistration
         services.TryAddSingleton(TimeProvider.System);
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes)).AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
             .AddSingleton<StepBooks>().AddSingleton<StepClaims>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>().AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>().AddSingleton<ModelRegistry>().AddSingleton<AlertBooks>().AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<DatasetBooks>()
-            .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
+            .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<StoreProbe>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 
     private sealed class PostgresContextFactory(IDbContextFactory<PostgresDbContext> contexts) : IDbContextFactory<ArmoFlowDbContext>

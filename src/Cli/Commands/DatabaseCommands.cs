@@ -20,8 +20,7 @@ internal static class DatabaseCommands
             {
                 await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection, Path.GetTempPath(), CacheOptions.Default).BuildServiceProvider();
                 await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-                await db.Database.MigrateAsync(cancel);
-                await ServerHost.RaiseProtocol(server, cancel);
+                await Schema.MigrateServer(db, connection, () => ServerHost.RaiseProtocol(server, cancel), Console.Error.WriteLine, cancel);
                 Console.Error.WriteLine("Postgres is up to date");
                 return ExitCodes.Done;
             }

@@ -74,7 +74,7 @@ internal static class RunCommands
     {
         await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
         ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
-        if (await registry.At(model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now && (await registry.Versions(model, cancel)).Any(v => v.Version == now.Version && v.RunId == run)) Console.Error.WriteLine($"{model}@{alias} is version {now.Version} now, by the rule of its spec");
+        if (await registry.Current(model, alias, cancel) is { } now && (await registry.Versions(model, cancel)).Any(v => v.Version == now.Version && v.RunId == run)) Console.Error.WriteLine($"{model}@{alias} is version {now.Version} now, by the rule of its spec");
         await ShowAlert(services, model, run, cancel);
     }
 
@@ -101,6 +101,11 @@ internal static class RunCommands
         else if (!json && run.Status == "Completed") RunTables.Results(run);
         if (run.Status == "Paused") Console.Error.WriteLine($"paused; go on with: armoflow runs resume {run.RunId}");
         if (run.Status == "Cancelled") Console.Error.WriteLine($"cancelled; go on with: armoflow runs retry {run.RunId}");
+        if (run.Status == RunDocument.Interrupted)
+        {
+            Console.Error.WriteLine(RunTables.Interrupted(run));
+            return ExitCodes.Failed;
+        }
         return run.Status is "Failed" or "Cancelled" ? run.BadInput ? ExitCodes.BadInput : ExitCodes.Failed : ExitCodes.Done;
     }
 
@@ -159,7 +164,7 @@ internal static class RunCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("watch", "Follows a run that another process works on, until it ends.") { id, workspace, server, json };
+        Command command = new("watch", "Follows a run that another process works on, until it ends; exit code 1 where it failed, was cancelled, or no process works on it any more.") { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));

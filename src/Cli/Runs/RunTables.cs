@@ -22,6 +22,7 @@ internal static class RunTables
     public static void Show(RunDocument run)
     {
         Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status)}");
+        if (run.Status == RunDocument.Interrupted) Terminal.Out.MarkupLine(Markup.Escape(Interrupted(run)));
         if (run.Error is { } error) Terminal.Out.MarkupLine($"[red]{Markup.Escape(error)}[/]");
         Table steps = New("step", "status", "seconds", "detail");
         foreach (StepDocument step in run.Steps)
@@ -30,6 +31,9 @@ internal static class RunTables
         if (run.Artifacts.Count > 0) Artifacts(run);
         if (run.Status == "Completed") Results(run);
     }
+
+    /// <summary>How to go on with a run that nobody works on.</summary>
+    public static string Interrupted(RunDocument run) => $"interrupted: no process works on it; go on with: armoflow runs resume {run.RunId}, or run its spec again";
 
     public static void Artifacts(RunDocument run)
     {

@@ -35,7 +35,12 @@ public sealed record RunFilter
 public sealed record RunPage(IReadOnlyList<RunDocument> Runs, string? Cursor);
 
 /// <summary>What the books say of runs; needs no bus.</summary>
-public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time)
+/// <param name="contexts">The books.</param>
+/// <param name="artifacts">The store.</param>
+/// <param name="progress">How far steps are.</param>
+/// <param name="time">The clock.</param>
+/// <param name="workspace">Where a process looks from outside at a workspace: its runs in progress are interrupted when nobody holds it.</param>
+public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time, Workspace? workspace = null)
 {
     private const int LargestPage = 500;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -60,6 +65,7 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is not { } run) return null;
+        if (IsInterrupted(run)) return await ToInterrupted(db, run, cancel);
         await TellWhoWorks(db, run, cancel);
         return run.ToDocument(artifacts.LocationOf, time.GetUtcNow());
     }
@@ -77,7 +83,12 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IQueryable<RunState> runs = db.Runs.AsNoTracking();
         IQueryable<RunTag> tags = db.RunTags.Where(t => t.Tag == filter.Tag);
-        if (filter.Status is { } status)
+        if (filter.Status == RunDocument.Interrupted)
+        {
+            bool isHeld = workspace?.IsHeld() ?? true;
+            (runs, tags) = (runs.Where(r => !isHeld && !RunState.AtRest.Contains(r.CurrentState)), tags.Where(t => !isHeld && !RunState.AtRest.Contains(t.State)));
+        }
+        else if (filter.Status is { } status)
         {
             string state = status == "Submitted" ? "Initial" : status;
             (runs, tags) = (runs.Where(r => r.CurrentState == state), tags.Where(t => t.State == state));
@@ -97,7 +108,9 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
             ? await tags.Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r }).OrderByDescending(x => x.SubmittedAt).ThenByDescending(x => x.Run.CorrelationId).Select(x => x.Run).Take(limit).ToListAsync(cancel)
             : await runs.OrderByDescending(r => r.SubmittedAt).ThenByDescending(r => r.CorrelationId).Take(limit).ToListAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
-        return new RunPage([.. page.Select(r => r.ToDocument(artifacts.LocationOf, now))], page.Count == limit ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
+        List<RunDocument> documents = [];
+        foreach (RunState run in page) documents.Add(IsInterrupted(run) ? await ToInterrupted(db, run, cancel) : run.ToDocument(artifacts.LocationOf, now));
+        return new RunPage(documents, page.Count == limit ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
     }
 
     private static FilterLanguage<RunState> Language(ArmoFlowDbContext db) => new(new Dictionary<string, LambdaExpression>
@@ -114,6 +127,23 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         ["status"] = (Expression<Func<RunState, string, bool>>)((r, value) => r.CurrentState == (value == "Submitted" ? "Initial" : value)),
         ["tag"] = (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),
     });
+
+    private bool IsInterrupted(RunState run) => workspace is not null && !RunState.AtRest.Contains(run.CurrentState) && !workspace.IsHeld();
+
+    /// <summary>Its seconds end with the last sign of life that is in the books.</summary>
+    private async Task<RunDocument> ToInterrupted(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
+    {
+        DateTimeOffset? seen = await db.Workers.MaxAsync(w => (DateTimeOffset?)w.SeenAt, cancel);
+        DateTimeOffset? logged = await db.StepLogs.Where(l => l.RunId == run.CorrelationId).MaxAsync(l => l.EndedAt ?? (DateTimeOffset?)l.StartedAt, cancel);
+        DateTimeOffset begun = run.Steps.Max(s => s.EndedAt ?? s.StartedAt) ?? run.SubmittedAt;
+        DateTimeOffset lastSign = new[] { seen, logged, begun }.Max()!.Value;
+        RunDocument document = run.ToDocument(artifacts.LocationOf, lastSign);
+        return document with
+        {
+            Status = RunDocument.Interrupted,
+            Steps = [.. document.Steps.Select(s => s.Status == "Running" ? s with { Status = RunDocument.Interrupted, Detail = $"until {lastSign.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z" } : s)],
+        };
+    }
 
     /// <summary>What a step in progress waits for, where no worker holds it: status follows leases, not hopes.</summary>
     private async Task TellWhoWorks(ArmoFlowDbContext db, RunState run, CancellationToken cancel)

@@ -44,7 +44,8 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         if (found != sha256)
         {
             // Out of the way, so that the step which made it makes it again; kept, for whoever looks for the cause.
-            File.Move(path, path + ".corrupt", overwrite: true);
+            try { File.Move(path, path + ".corrupt", overwrite: true); }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException) { } // the store may only be read
             if (bucket is not null) await bucket.Delete(ObjectName(sha256), cancel);
             throw new ArtifactLostException(sha256, $"its bytes have changed: they hash to {found}");
         }
