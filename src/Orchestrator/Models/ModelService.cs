@@ -54,7 +54,7 @@ public sealed class ModelService(ModelRegistry registry, RunQueries runs, Artifa
     {
         RunSpec? spec = await runs.FindSpec(candidate.RunId, cancel);
         if (spec?.Promotion is not { } gates) return [];
-        AliasPeriod? now = await registry.At(candidate.Model, alias, time.GetUtcNow(), null, cancel);
+        AliasPeriod? now = await registry.Current(candidate.Model, alias, cancel);
         ModelVersion? champion = now is null || now.Version == candidate.Version ? null : (await registry.Versions(candidate.Model, cancel)).Single(v => v.Version == now.Version);
         return PromotionGates.Judge(gates, await Open(candidate, cancel), champion is null ? null : await Open(champion, cancel));
     }

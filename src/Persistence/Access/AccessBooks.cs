@@ -64,7 +64,7 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         bool fits = CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(HashOf(secret)), Encoding.ASCII.GetBytes(key?.Hash ?? HashOf("")));
         DateTimeOffset now = time.GetUtcNow();
         if (key is null || !fits || !key.IsUsable(now)) return null;
-        if (!(now - key.LastUsedAt < UseGrain))
+        if (key.LastUsedAt is not { } used || now - used >= UseGrain || Plausible.IsAhead(used, now))
             await db.AccessKeys.Where(k => k.Id == id).ExecuteUpdateAsync(set => set.SetProperty(k => k.LastUsedAt, now), cancel);
         return key;
     }

@@ -35,14 +35,13 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     /// <summary>Enters the verdict on an evaluation, once, and an alert if it does not hold.</summary>
     public async Task Judge(ModelEvaluation judged, string? webhook, string text, CancellationToken cancel)
     {
-        DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         // Claimed by a condition on the row: of two orchestrators that judge the same, one enters it.
         if (await db.ModelEvaluations.Where(e => e.RunId == judged.RunId && e.Holds == null).ExecuteUpdateAsync(set => set.SetProperty(e => e.Holds, judged.Holds).SetProperty(e => e.Verdicts, judged.Verdicts).SetProperty(e => e.Score, judged.Score).SetProperty(e => e.HeldOutAccuracy, judged.HeldOutAccuracy), cancel) == 0) return;
         string subject = $"model/{judged.Model}";
         db.Note("model.evaluated", subject, after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
-        if (judged.Holds == false) db.Raise(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook }, now);
+        if (judged.Holds == false) db.Raise(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook }, time.GetUtcNow());
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
     }
@@ -68,7 +67,8 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     {
         DateTimeOffset now = time.GetUtcNow(), until = now + Claim;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && a.NextAttemptAt <= now).OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
+        DateTimeOffset latest = now + LongestPause + Plausible.Tolerance; // later than that only a clock that was ahead has entered
+        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && (a.NextAttemptAt <= now || a.NextAttemptAt > latest)).OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
         return due is not null && await db.Alerts.Where(a => a.Id == due.Id && a.NextAttemptAt == due.NextAttemptAt).ExecuteUpdateAsync(set => set.SetProperty(a => a.NextAttemptAt, until), cancel) == 1 ? due : null;
     }
 
@@ -86,6 +86,11 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Alert alert = await db.Alerts.SingleAsync(a => a.Id == taken.Id, cancel);
         alert.Attempts++;
+        if (Plausible.IsAhead(alert.RaisedAt, now))
+        {
+            db.Note("clock.mended", $"model/{alert.Model}", new { alert = alert.Id, raisedAt = alert.RaisedAt }, new { raisedAt = now });
+            alert.RaisedAt = now; // its patience ends some day
+        }
         alert.LastError = error;
         TimeSpan pause = FirstPause * Math.Pow(2, Math.Min(alert.Attempts - 1, 10));
         if (error is null) (alert.DeliveredAt, alert.NextAttemptAt) = (now, null);

@@ -68,7 +68,8 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTime old = DateTime.UtcNow - OrphanAge, ancient = DateTime.UtcNow - Window;
-        foreach (InboxState inbox in await db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && i.Consumed < old).OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
+        DateTime now = DateTime.UtcNow, latest = now + Plausible.Tolerance; // a clock that was ahead entered what is later
+        foreach (InboxState inbox in await db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && (i.Consumed < old || i.Consumed > latest)).OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
         {
             // Two processes may both send it: the receivers' inboxes take it once.
             await using BooksTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);
@@ -77,6 +78,7 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
             await transaction.Delivered(cancel);
             Instruments.OutboxOrphans.Add(left.Count);
         }
+        await db.InboxStates.Where(i => i.Delivered > latest).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, now), cancel);
         while (await db.InboxStates.Where(i => i.Delivered < ancient).OrderBy(i => i.Id).Take(ClearedAtOnce).ExecuteDeleteAsync(cancel) == ClearedAtOnce) { }
     }
 
