@@ -1,4 +1,5 @@
 using System.Globalization;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
@@ -63,6 +64,8 @@ internal static class ServerHost
     /// <exception cref="UsageException">Others than this machine's users could reach it, and nobody has a key.</exception>
     public static async Task RequireKey(IServiceProvider services, AccessPolicy policy, CancellationToken cancel)
     {
+        if (!policy.IsLoopbackOnly && !DataRoots.AreSet)
+            Console.Error.WriteLine($"warning: {DataRoots.Variable} is not set: whoever may submit runs may have them read any file that this user can read (docs/operations.md)");
         if (!policy.IsLoopbackOnly && !await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel))
             throw new UsageException("--urls: this address can be reached from other machines, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or listen on localhost.");
     }
@@ -150,6 +153,6 @@ internal static class ServerHost
             ? null : cause.Message.TrimEnd('.');
     }
 
-    public static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" ? address
+    public static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address is { Scheme: "amqp" or "amqps", Host.Length: > 0 } ? address
         : throw new UsageException("--rabbitmq or ARMOFLOW_RABBITMQ: not an address; expected amqp://user:password@host:port/vhost, with '/', '@' and ':' in a password as %2F, %40 and %3A. Correct it."); // never shown: it holds a password
 }

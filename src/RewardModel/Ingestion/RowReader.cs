@@ -11,7 +11,7 @@ public readonly record struct SourceRow(string Place, JsonElement Fields);
 /// <summary>Streams the rows of JSON, JSONL, gzipped and Parquet files; memory holds one row (Parquet: one row group).</summary>
 public static class RowReader
 {
-    private const int PartOfLineShown = 60;
+    private const int PartOfLineShown = 40;
 
     /// <summary>Reads one file.</summary>
     /// <param name="path">The file.</param>
@@ -43,10 +43,13 @@ public static class RowReader
         }
         using StreamReader reader = new(text, new UTF8Encoding(false, throwOnInvalidBytes: true));
         long number = 0;
+        bool isData = false; // once it has shown a row; before, it may be any file, whose text is nobody's to see
         while (await ReadLine(reader, shownAs, number, cancel) is { } line)
         {
             number++;
-            if (!string.IsNullOrWhiteSpace(line)) yield return new SourceRow($"{shownAs} line {number}", ParseLine(line, $"{shownAs} line {number}"));
+            if (string.IsNullOrWhiteSpace(line)) continue;
+            yield return new SourceRow($"{shownAs} line {number}", ParseLine(line, $"{shownAs} line {number}", isData));
+            isData = true;
         }
     }
 
@@ -92,7 +95,7 @@ public static class RowReader
         }
     }
 
-    private static JsonElement ParseLine(string line, string place)
+    private static JsonElement ParseLine(string line, string place, bool isData)
     {
         JsonElement element;
         try { element = JsonElement.Parse(line); }
@@ -106,7 +109,7 @@ public static class RowReader
                     throw new InvalidInputException(place, $"{word} at byte {at + 1}", "a finite number, or null", "Write null for an absent rating.");
             throw rest.Length == 0 || !line.TrimEnd().EndsWith('}')
                 ? new InvalidInputException(place, $"a line that breaks off after {bytes.Length} bytes", "a whole JSON object", "The file was cut; fetch it again.")
-                : new InvalidInputException(place, $"not JSON at byte {at + 1} ('{rest}')", "one JSON object", "Correct the line.");
+                : new InvalidInputException(place, isData ? $"not JSON at byte {at + 1} ('{rest}')" : $"not JSON at byte {at + 1} of its first row", "one JSON object", "Correct the line.");
         }
         return element.ValueKind == JsonValueKind.Object ? element : throw new InvalidInputException(place, $"a JSON {element.ValueKind}", "a JSON object", "Give one object for each row.");
     }

@@ -140,7 +140,11 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         {
             if (DatasetReference.TryParse(file) is not { } reference)
             {
-                resolved.AddRange(FilePatterns.Resolve(run.Spec.Folder, [file]));
+                foreach ((string path, string shownAs) in FilePatterns.Resolve(run.Spec.Folder, [file]))
+                {
+                    RequireRoot(path, shownAs);
+                    resolved.Add((path, shownAs));
+                }
                 continue;
             }
             try
@@ -152,6 +156,11 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             catch (ArtifactLostException e) { throw new InvalidInputException(file, e.Message, "the bytes that were added", "Add the file again: armoflow datasets add."); } // no step makes it anew
         }
         return resolved;
+    }
+
+    private static void RequireRoot(string path, string shownAs)
+    {
+        if (!DataRoots.Allow(path)) throw new InvalidInputException(shownAs, "a path outside of the folders that this worker reads from", $"one that {DataRoots.Variable} names", "Move the data there.");
     }
 
     private static async Task<ArtifactRef> Hash(string path, CancellationToken cancel)
