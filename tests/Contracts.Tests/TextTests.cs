@@ -75,3 +75,32 @@ public class TextTests
     [InlineData("/", "run")]
     public void A_folders_name_becomes_one_that_can_be_asked_for(string folder, string name) => SpecReader.Parse(Rest, "spec.yaml", folder).Name.ShouldBe(name);
 }
+
+/// <summary>Where specs may read from; alone in changing the environment.</summary>
+public sealed class DataRootsTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-roots-").FullName;
+
+    public void Dispose()
+    {
+        Environment.SetEnvironmentVariable(DataRoots.Variable, null);
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public void Links_are_followed_before_a_path_is_judged()
+    {
+        string root = Directory.CreateDirectory(Path.Combine(_folder, "root")).FullName, other = Directory.CreateDirectory(Path.Combine(_folder, "root-and-more")).FullName;
+        File.WriteAllText(Path.Combine(root, "in.jsonl"), "");
+        File.WriteAllText(Path.Combine(other, "out.jsonl"), "");
+        File.CreateSymbolicLink(Path.Combine(root, "out.jsonl"), "../root-and-more/out.jsonl");
+        File.CreateSymbolicLink(Path.Combine(root, "in-link.jsonl"), "in.jsonl");
+        Directory.CreateSymbolicLink(Path.Combine(root, "folder"), other);
+        File.CreateSymbolicLink(Path.Combine(root, "circle"), "circle");
+        Directory.CreateSymbolicLink(Path.Combine(_folder, "root-link"), root);
+        DataRoots.Allow("/etc/passwd").ShouldBeTrue("without roots everything is");
+        Environment.SetEnvironmentVariable(DataRoots.Variable, $"/nowhere:{Path.Combine(_folder, "root-link")}");
+        foreach (string name in new[] { "in.jsonl", "in-link.jsonl", "none.jsonl", "deep/../in.jsonl" }) DataRoots.Allow(Path.Combine(root, name)).ShouldBeTrue(name);
+        foreach (string name in new[] { "out.jsonl", "folder/out.jsonl", "../root-and-more/out.jsonl", "/etc/passwd", "circle" }) DataRoots.Allow(Path.Combine(root, name)).ShouldBeFalse(name);
+    }
+}
