@@ -9,7 +9,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$armoflow" init "$work/project" 2>/dev/null || exit 1
 for file in ratings pairs benchmark; do
-  head -400 "$work/project/data/$file.jsonl" > "$work/cut" && mv "$work/cut" "$work/project/data/$file.jsonl"
+  head -200 "$work/project/data/$file.jsonl" > "$work/cut" && mv "$work/cut" "$work/project/data/$file.jsonl"
 done
 sed -i 's/steps: 1500, batchSize: 256, hidden: \[128, 128, 128\]/steps: 150, batchSize: 64, hidden: [32, 32]/' "$work/project/spec.yaml"
 

@@ -20,7 +20,7 @@ internal static class Options
         DefaultValueFactory = Unshown(() => Environment.GetEnvironmentVariable("ARMOFLOW_URL") is { Length: > 0 } url ? url : null),
     };
 
-    /// <summary>A default that --help does not print: settings may hold passwords. Help asks for it without a command line around it.</summary>
+    /// <summary>A default that --help does not print, since settings may hold passwords. Help asks without a command line around it.</summary>
     public static Func<ArgumentResult, string?> Unshown(Func<string?> setting) => result => result.Parent is null ? null : setting();
 
     public static Argument<Guid> Run(string name = "run") => new(name)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using ArmoFlow.Cli;
 using ArmoFlow.Cli.Commands;
@@ -14,7 +15,7 @@ RootCommand root = new("Trains, evaluates and keeps the books on interpretable r
 ParseResult parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)
 {
-    foreach (System.CommandLine.Parsing.ParseError error in parsed.Errors) Console.Error.WriteLine($"armoflow: {Secrets.Mask(error.Message)}");
+    foreach (ParseError error in parsed.Errors) Console.Error.WriteLine($"armoflow: {Secrets.Mask(error.Message)}");
     Console.Error.WriteLine($"See: armoflow {string.Join(' ', Terminal.CommandPath(parsed.CommandResult))} --help".Replace("  ", " ", StringComparison.Ordinal));
     return ExitCodes.BadInput;
 }
@@ -41,7 +42,8 @@ catch (OperationCanceledException)
 }
 catch (Exception e)
 {
-    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {Secrets.Mask(e.Message)}{Environment.NewLine}This is a defect of ArmoFlow; the stack is in {Terminal.WriteCrash(e)}.");
+    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {Secrets.Mask(e.Message)}");
+    Console.Error.WriteLine($"This is a defect of ArmoFlow; the stack is in {Terminal.WriteCrash(e)}.");
     return ExitCodes.Failed;
 }
 

@@ -65,7 +65,7 @@ internal static class ServerHost
     public static async Task RequireKey(IServiceProvider services, AccessPolicy policy, CancellationToken cancel)
     {
         if (!policy.IsLoopbackOnly && !DataRoots.AreSet)
-            Console.Error.WriteLine($"warning: {DataRoots.Variable} is not set: whoever may submit runs may have them read any file that this user can read (docs/operations.md)");
+            Console.Error.WriteLine($"warning: {DataRoots.Variable} is not set: whoever may submit runs may have them read any file that this user can read");
         if (!policy.IsLoopbackOnly && !await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel))
             throw new UsageException("--urls: this address can be reached from other machines, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or listen on localhost.");
     }
@@ -153,6 +153,12 @@ internal static class ServerHost
             ? null : cause.Message.TrimEnd('.');
     }
 
-    public static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address is { Scheme: "amqp" or "amqps", Host.Length: > 0 } ? address
-        : throw new UsageException("--rabbitmq or ARMOFLOW_RABBITMQ: not an address; expected amqp://user:password@host:port/vhost, with '/', '@' and ':' in a password as %2F, %40 and %3A. Correct it."); // never shown: it holds a password
+    /// <exception cref="UsageException">It is none; the error does not show it, since it holds a password.</exception>
+    public static Uri Address(string text)
+    {
+        bool isUri = Uri.TryCreate(text, UriKind.Absolute, out Uri? address);
+        if (isUri && address is { Scheme: "amqp" or "amqps", Host.Length: > 0 }) return address;
+        throw new UsageException("--rabbitmq or ARMOFLOW_RABBITMQ: not an address; expected amqp://user:password@host:port/vhost, "
+            + "with '/', '@' and ':' in a password as %2F, %40 and %3A. Correct it.");
+    }
 }

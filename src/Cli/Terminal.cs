@@ -34,10 +34,10 @@ internal static class Terminal
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Tables and bars; to stderr where stdout is promised to one JSON document.</summary>
-    public static IAnsiConsole Error { get; } = WideWhereNoTerminal(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(PlainError) }), redirected: false);
+    public static IAnsiConsole Error { get; } = ConsoleOn(PlainError, isWide: false);
 
     /// <summary>Results for a reader. Without a terminal lines are not folded at 80 columns.</summary>
-    public static IAnsiConsole Out { get; } = WideWhereNoTerminal(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Plain) }), Console.IsOutputRedirected);
+    public static IAnsiConsole Out { get; } = ConsoleOn(Plain, isWide: Console.IsOutputRedirected);
 
     public static void PrintJson(object value) => Plain.WriteLine(JsonSerializer.Serialize(value, Json));
 
@@ -78,9 +78,11 @@ internal static class Terminal
         DbUpdateException { InnerException: { } inner } => Explain(inner),
         SqliteException when DiskFull.Is(e) => $"no space left on the disk for the workspace's books. {DiskFull.Remedy}",
         _ when DiskFull.Is(e) => $"no space left on the disk: {e.Message} {DiskFull.Remedy}",
-        IOException when (e.HResult & 0xffff) == ReadOnlyFileSystem => $"{e.Message} It is on a file system that may only be read. Use another --workspace, or mount it for writing.",
+        IOException when (e.HResult & 0xffff) == ReadOnlyFileSystem =>
+            $"{e.Message} It is on a file system that may only be read. Use another --workspace, or mount it for writing.",
         SqliteException { SqliteErrorCode: SqliteReadOnly or SqliteCannotOpen } =>
-            "the workspace's books can only be read here: its folder is read-only for this user, or its disk is full. Check permissions and free space, or use another --workspace.",
+            "the workspace's books can only be read here: its folder is read-only for this user, or its disk is full. "
+                + "Check permissions and free space, or use another --workspace.",
         SqliteException { SqliteErrorCode: SqliteBusy } => "the workspace's books are held by another process. Wait for it, or use another --workspace.",
         Npgsql.PostgresException postgres => $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
         Npgsql.NpgsqlException => $"Postgres does not answer: {e.Message}. Check the connection string (--postgres or ARMOFLOW_POSTGRES), and that the server runs.",
@@ -106,10 +108,11 @@ internal static class Terminal
         return names;
     }
 
-    private static IAnsiConsole WideWhereNoTerminal(IAnsiConsole console, bool redirected)
+    private static IAnsiConsole ConsoleOn(TextWriter writer, bool isWide)
     {
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(writer) });
         console.Pipeline.Attach(new HarmlessHook());
-        if (redirected) console.Profile.Width = 200;
+        if (isWide) console.Profile.Width = 200;
         return console;
     }
 }
@@ -132,13 +135,17 @@ internal sealed class HarmlessWriter(TextWriter inner) : TextWriter(CultureInfo.
 /// <summary>The same for tables and marked-up lines, whose own colours are left.</summary>
 internal sealed class HarmlessHook : IRenderHook
 {
-    public IEnumerable<IRenderable> Process(RenderOptions options, IEnumerable<IRenderable> renderables) => renderables.Select(r => new Shown(r));
+    public IEnumerable<IRenderable> Process(RenderOptions options, IEnumerable<IRenderable> renderables) =>
+        renderables.Select(r => new Shown(r));
 
     private sealed class Shown(IRenderable inner) : IRenderable
     {
         public Measurement Measure(RenderOptions options, int maxWidth) => inner.Measure(options, maxWidth);
 
         public IEnumerable<Segment> Render(RenderOptions options, int maxWidth) =>
-            inner.Render(options, maxWidth).Select(s => s.IsControlCode || s.IsLineBreak ? s : new Segment(Terminal.Harmless(s.Text), s.Style));
+            inner.Render(options, maxWidth).Select(Clean);
+
+        private static Segment Clean(Segment part) =>
+            part.IsControlCode || part.IsLineBreak ? part : new Segment(Terminal.Harmless(part.Text), part.Style);
     }
 }

@@ -6,6 +6,7 @@ namespace ArmoFlow.Contracts;
 public static partial class Secrets
 {
     private const string Hidden = "***";
+    private const string SecretNames = "password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|signature|sig";
 
     /// <summary>
     /// A text without the secrets in it: passwords of addresses (scheme://user:password@host), values of Password=, Token= and their
@@ -32,7 +33,7 @@ public static partial class Secrets
     private static partial Regex ApiKey();
 
     // Quoted values may hold separators; unquoted ones end at the next.
-    [GeneratedRegex(@"(\b(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|signature|sig)\s*=\s*)(?:""[^""]*""|'[^']*'|[^;&\s'""]+)", RegexOptions.IgnoreCase)]
+    [GeneratedRegex(@"(\b(?:" + SecretNames + @")\s*=\s*)(?:""[^""]*""|'[^']*'|[^;&\s'""]+)", RegexOptions.IgnoreCase)]
     private static partial Regex Assignment();
 
     // Up to the last '@' of the word: a password may hold one, and a '/' too where somebody forgot to write it as %2F; a port does not.

@@ -46,8 +46,12 @@ public static class StoredText
     }
 
     /// <summary>What is wrong with a text as a name, in words that follow "expected"; null for a good one.</summary>
-    public static string? WrongAsName(string text) => WrongAsLabel(text, LongestName)
-        ?? (text is "." or ".." ? "a name other than '.' and '..'" : text.AsSpan().ContainsAny('/', '@', '\\') ? "a name without '/', '\\' and '@'" : null);
+    public static string? WrongAsName(string text)
+    {
+        if (WrongAsLabel(text, LongestName) is { } expected) return expected;
+        if (text is "." or "..") return "a name other than '.' and '..'";
+        return text.AsSpan().ContainsAny('/', '@', '\\') ? "a name without '/', '\\' and '@'" : null;
+    }
 
     /// <summary>The same for what only stands in lists, such as a tag or the name of a key.</summary>
     public static string? WrongAsLabel(string text, int longest)
@@ -59,7 +63,8 @@ public static class StoredText
     }
 
     /// <summary>True for characters that steer a terminal or turn the order of a line around instead of being seen.</summary>
-    public static bool IsUnseen(char c) => char.IsControl(c) || c is '\u061C' or '\u200E' or '\u200F' or '\u2028' or '\u2029' or (>= '\u202A' and <= '\u202E') or (>= '\u2066' and <= '\u2069');
+    public static bool IsUnseen(char c) => char.IsControl(c)
+        || c is '\u061C' or '\u200E' or '\u200F' or (>= '\u2028' and <= '\u202E') or (>= '\u2066' and <= '\u2069');
 
     /// <summary>The beginning of a text, for an error that names it.</summary>
     public static string Excerpt(string text, int longest = 60) => text.Length <= longest ? text : Clean(text[..longest]) + " …";
@@ -72,5 +77,6 @@ public static class StoredText
         return name is "" or "." or ".." ? "run" : name;
     }
 
-    private static IEnumerable<char> SuspectCharacters() => Enumerable.Range('\uD800', '\uDFFF' - '\uD800' + 1).Select(c => (char)c).Prepend('\0');
+    private static IEnumerable<char> SuspectCharacters() =>
+        Enumerable.Range('\uD800', '\uDFFF' - '\uD800' + 1).Select(c => (char)c).Prepend('\0');
 }

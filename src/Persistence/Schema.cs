@@ -12,7 +12,7 @@ public static class Schema
     private const long PostgresLock = 0x61726d6f666c6f77; // "armoflow"
     private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(200), Impatience = TimeSpan.FromSeconds(30);
 
-    /// <summary>A workspace's books. The caller holds the workspace (<see cref="Workspace.TryLock"/>): whoever took the lock's row is no more.</summary>
+    /// <summary>A workspace's books. The caller holds the workspace (<see cref="Workspace.TryLock"/>): who took the lock's row is no more.</summary>
     public static async Task MigrateWorkspace(ArmoFlowDbContext db, CancellationToken cancel)
     {
         await db.Database.ExecuteSqlRawAsync("drop table if exists \"__EFMigrationsLock\"", cancel);
@@ -21,11 +21,12 @@ public static class Schema
 
     /// <summary>The servers' books; of several that ask at once one migrates, and the others wait and find it done.</summary>
     /// <param name="db">The books.</param>
-    /// <param name="connection">The connection string, for a connection that does nothing but hold the lock: it ends with the process, and so does the lock.</param>
+    /// <param name="connection">The connection string, for a connection that only holds the lock: both end with the process.</param>
     /// <param name="afterwards">What is done before the next is let in.</param>
     /// <param name="say">Hears why it takes long.</param>
     /// <param name="cancel">Gives up waiting.</param>
-    public static async Task MigrateServer(ArmoFlowDbContext db, string connection, Func<Task> afterwards, Action<string> say, CancellationToken cancel)
+    public static async Task MigrateServer(
+        ArmoFlowDbContext db, string connection, Func<Task> afterwards, Action<string> say, CancellationToken cancel)
     {
         NpgsqlConnectionStringBuilder own = new(connection) { Pooling = false, ApplicationName = "armoflow db migrate" };
         await using NpgsqlConnection holder = new(own.ConnectionString);

@@ -68,7 +68,8 @@ public sealed class Workspace(string folder) : IDisposable
 
     private string LockFile => Path.Combine(Folder, "lock");
 
-    private static bool IsHeldByAnother(IOException e) => (e.HResult & 0xffff) is 11 or 35 or 32; // EWOULDBLOCK on Linux and macOS, a sharing violation on Windows
+    /// <summary>EWOULDBLOCK of Linux or macOS, or a sharing violation of Windows.</summary>
+    private static bool IsHeldByAnother(IOException e) => (e.HResult & 0xffff) is 11 or 35 or 32;
 
     private static void SetAside(string reserve)
     {
@@ -120,7 +121,8 @@ public static class PersistenceRegistration
         try { return new NpgsqlConnectionStringBuilder(connection) { NoResetOnClose = true }.ConnectionString; }
         catch (Exception e) when (e is ArgumentException or FormatException)
         {
-            throw new SettingException("--postgres or ARMOFLOW_POSTGRES: not a connection string; expected Host=…;Port=…;Username=…;Password=…;Database=…, with a value that holds ';' or '=' in double quotes. Correct it.");
+            throw new SettingException("--postgres or ARMOFLOW_POSTGRES: not a connection string; expected "
+                + "Host=…;Port=…;Username=…;Password=…;Database=…, with a value that holds ';' or '=' in double quotes. Correct it.");
         }
     }
 

@@ -12,9 +12,10 @@ public static class WorkspaceDatabase
     private const int BusySeconds = 60;
 
     /// <summary>For reading and writing.</summary>
-    public static string Connection(Workspace workspace) => new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = BusySeconds }.ToString();
+    public static string Connection(Workspace workspace) =>
+        new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = BusySeconds }.ToString();
 
-    /// <summary>For whoever mostly reads: as <see cref="Connection"/> where that works, else read-only, else a copy that is removed with the process.</summary>
+    /// <summary>For whoever mostly reads: as <see cref="Connection"/> where that works, else read-only, else a copy that goes with the process.</summary>
     /// <exception cref="SqliteException">None of the ways works; the error is that of the first.</exception>
     public static string ReadingConnection(Workspace workspace)
     {
@@ -54,7 +55,7 @@ public static class WorkspaceDatabase
         return new SqliteConnectionStringBuilder { DataSource = $"file:{path}?immutable=1", Mode = SqliteOpenMode.ReadOnly }.ToString();
     }
 
-    /// <summary>Database and log together, in a folder of the system's for temporary files; nobody can take it for the workspace and write to it.</summary>
+    /// <summary>Database and log together, in a folder for temporary files; nobody can take it for the workspace and write to it.</summary>
     private static string ReadOnlyCopy(Workspace workspace)
     {
         Workspace copy = new(Copy(workspace));

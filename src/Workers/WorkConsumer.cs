@@ -7,7 +7,6 @@ using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Features;
 using MassTransit;
-using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Workers;

@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Models;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
@@ -316,5 +317,32 @@ public class ServerBooksTests(FaultBench bench)
         await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         db.ChangeTracker.Clear();
         (await db.Faults.SingleAsync(f => f.Body == "b\0", TestContext.Current.CancellationToken)).Reason.ShouldBe("a\uFFFDb\uFFFDc");
+        await APromotionThatWaitedIsOfTheTimeAfterTheWait(services, postgres);
+    }
+
+    private static async Task APromotionThatWaitedIsOfTheTimeAfterTheWait(ServiceProvider services, string postgres)
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        await using (ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel))
+        {
+            foreach (int version in new[] { 1, 2 }) db.ModelVersions.Add(new ModelVersion { Model = "m", Version = version, Digest = $"{version}" });
+            await db.SaveChangesAsync(cancel);
+        }
+        ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
+        await using NpgsqlConnection holder = new(postgres);
+        await holder.OpenAsync(cancel);
+        await using NpgsqlTransaction transaction = await holder.BeginTransactionAsync(cancel);
+        await Scalar("select pg_advisory_xact_lock(hashtextextended('aliases of m', 0))");
+        Task<AliasPeriod> waiting = registry.Point((await registry.Versions("m", cancel))[0], "champion", null, Array.Empty<object>(), "model.promoted", cancel);
+        while ((long)(await Scalar("select count(*) from pg_locks where locktype = 'advisory' and not granted"))! == 0) await Task.Delay(20, cancel);
+        DateTimeOffset whileItWaited = DateTimeOffset.UtcNow;
+        await transaction.CommitAsync(cancel);
+        (await waiting).ValidFrom.ShouldBeGreaterThanOrEqualTo(whileItWaited);
+
+        async Task<object?> Scalar(string sql)
+        {
+            await using NpgsqlCommand command = new(sql, holder, transaction);
+            return await command.ExecuteScalarAsync(cancel);
+        }
     }
 }

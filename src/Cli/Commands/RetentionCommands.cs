@@ -30,7 +30,8 @@ internal static class RetentionCommands
         command.SetAction(async (parsed, cancel) =>
         {
             CollectRequest request = new() { OlderThanDays = parsed.GetValue(older), KeepLast = parsed.GetValue(last), DryRun = parsed.GetValue(dryRun) };
-            if (parsed.GetValue(server) is null && !request.DryRun) new Workspace(parsed.GetRequiredValue(workspace)).Scratch.SpendReserveIfFull(); // or its books cannot even be opened
+            bool writesHere = parsed.GetValue(server) is null && !request.DryRun;
+            if (writesHere) new Workspace(parsed.GetRequiredValue(workspace)).Scratch.SpendReserveIfFull(); // or its books cannot even be opened
             Collection collection = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<Collector>().Collect(request.ToRules(), request.DryRun, cancel), client => client.Send<Collection>(HttpMethod.Post, "api/v1/gc", request, cancel));
             if (parsed.GetValue(json))
             {

@@ -74,7 +74,11 @@ internal static class RunCommands
     {
         await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
         ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
-        if (await registry.Current(model, alias, cancel) is { } now && (await registry.Versions(model, cancel)).Any(v => v.Version == now.Version && v.RunId == run)) Console.Error.WriteLine($"{model}@{alias} is version {now.Version} now, by the rule of its spec");
+        if (await registry.Current(model, alias, cancel) is { } now)
+        {
+            bool isOfThisRun = (await registry.Versions(model, cancel)).Any(v => v.Version == now.Version && v.RunId == run);
+            if (isOfThisRun) Console.Error.WriteLine($"{model}@{alias} is version {now.Version} now, by the rule of its spec");
+        }
         await ShowAlert(services, model, run, cancel);
     }
 
@@ -164,7 +168,8 @@ internal static class RunCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("watch", "Follows a run that another process works on, until it ends; exit code 1 where it failed, was cancelled, or no process works on it any more.") { id, workspace, server, json };
+        const string Description = "Follows a run that another process works on, until it ends; exit code 1 where it failed, was cancelled, or no process works on it.";
+        Command command = new("watch", Description) { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));

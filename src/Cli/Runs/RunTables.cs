@@ -33,7 +33,8 @@ internal static class RunTables
     }
 
     /// <summary>How to go on with a run that nobody works on.</summary>
-    public static string Interrupted(RunDocument run) => $"interrupted: no process works on it; go on with: armoflow runs resume {run.RunId}, or run its spec again";
+    public static string Interrupted(RunDocument run) =>
+        $"interrupted: no process works on it; go on with: armoflow runs resume {run.RunId}, or run its spec again";
 
     public static void Artifacts(RunDocument run)
     {

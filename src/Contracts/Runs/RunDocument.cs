@@ -8,7 +8,10 @@ public sealed record RunDocument
     public required Guid RunId { get; init; }
     public required string Name { get; init; }
 
-    /// <summary>Submitted, Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating, Completed, Failed, Cancelled, Paused or, where no process works on its workspace, Interrupted.</summary>
+    /// <summary>
+    /// Submitted, Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating, Completed, Failed,
+    /// Cancelled, Paused or, where no process works on its workspace, Interrupted.
+    /// </summary>
     public required string Status { get; init; }
     public required IReadOnlyList<string> Tags { get; init; }
     public required DateTimeOffset SubmittedAt { get; init; }
@@ -29,7 +32,7 @@ public sealed record RunDocument
     /// <summary>True where the error is the input's.</summary>
     public bool BadInput { get; init; }
 
-    /// <summary>What is shown of a run in progress whose workspace no process works on; nothing happens to it until somebody goes on with it.</summary>
+    /// <summary>What is shown of a run in progress whose workspace no process works on, until somebody goes on with it.</summary>
     public const string Interrupted = "Interrupted";
 
     public bool HasEnded => Status is "Completed" or "Failed" or "Cancelled";

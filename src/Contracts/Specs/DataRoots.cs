@@ -12,7 +12,8 @@ public static class DataRoots
     /// <summary>False where specs may read everything.</summary>
     public static bool AreSet => Given.Length > 0;
 
-    private static string[] Given => (Environment.GetEnvironmentVariable(Variable) ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+    private static string[] Given => (Environment.GetEnvironmentVariable(Variable) ?? "")
+        .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
 
     /// <summary>True for a path that may be read.</summary>
     public static bool Allow(string path) => !AreSet || Given.Any(root => IsInside(path, root));
@@ -34,7 +35,8 @@ public static class DataRoots
 
     /// <summary>The error for a path that may not be read; it does not say whether there is such a file.</summary>
     public static SpecException Outside(string named) =>
-        new($"'{StoredText.Excerpt(named)}'", "a path outside of the folders that this server reads from", $"one under {string.Join(" or ", Given)}", $"Move the data there, or have the server's {Variable} name its folder.");
+        new($"'{StoredText.Excerpt(named)}'", "a path outside of the folders that this server reads from",
+            $"one under {string.Join(" or ", Given)}", $"Move the data there, or have the server's {Variable} name its folder.");
 
     /// <summary>True for a path that lies in a folder, once all links on both ways are followed.</summary>
     public static bool IsInside(string path, string folder)

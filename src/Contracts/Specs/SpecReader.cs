@@ -73,7 +73,8 @@ public static class SpecReader
     {
         string name = node.Text(key);
         if (StoredText.WrongAsName(name) is not { } expected) return name;
-        throw node.Wrong(key, $"'{key}: {StoredText.Excerpt(name)}'", expected, $"Correct the name, such as '{StoredText.Excerpt(StoredText.ToName(name))}'.");
+        string better = StoredText.Excerpt(StoredText.ToName(name));
+        throw node.Wrong(key, $"'{key}: {StoredText.Excerpt(name)}'", expected, $"Correct the name, such as '{better}'.");
     }
 
     private static string Label(SpecNode node, string key)
@@ -86,10 +87,12 @@ public static class SpecReader
     private static IReadOnlyList<string> Tags(SpecNode root)
     {
         IReadOnlyList<string> tags = root.Texts("tags");
-        if (tags.Count > StoredText.MostTags) throw root.Wrong("tags", $"{tags.Count} tags", $"at most {StoredText.MostTags}", "Remove some.");
+        if (tags.Count > StoredText.MostTags)
+            throw root.Wrong("tags", $"{tags.Count} tags", $"at most {StoredText.MostTags}", "Remove some.");
         foreach (string tag in tags)
         {
-            if (StoredText.WrongAsLabel(tag, StoredText.LongestTag) is { } expected) throw root.Wrong("tags", $"tag '{StoredText.Excerpt(tag)}'", expected, "Correct the tag.");
+            if (StoredText.WrongAsLabel(tag, StoredText.LongestTag) is { } expected)
+                throw root.Wrong("tags", $"tag '{StoredText.Excerpt(tag)}'", expected, "Correct the tag.");
         }
         return tags;
     }
@@ -169,7 +172,8 @@ public static class SpecReader
     }
 
     private static AlertsSpec Alerts(SpecNode node) => Uri.TryCreate(node.Text("webhook"), UriKind.Absolute, out Uri? address) && address.Scheme is "http" or "https"
-        ? new AlertsSpec(node.Text("webhook")) : throw node.Wrong("webhook", "a text that is no address", "an address such as https://host/path", "Correct the address.");
+        ? new AlertsSpec(node.Text("webhook"))
+        : throw node.Wrong("webhook", "a text that is no address", "an address such as https://host/path", "Correct the address.");
 
     private static EvaluationSpec Evaluation(SpecNode node, bool isOfStoredModel)
     {
@@ -204,7 +208,8 @@ public static class SpecReader
     {
         foreach (string objective in spec.Objectives)
         {
-            if (StoredText.WrongAsLabel(objective, StoredText.LongestName) is { } expected) throw root.Wrong("objectives", $"objective '{StoredText.Excerpt(objective)}'", expected, "Correct the name.");
+            if (StoredText.WrongAsLabel(objective, StoredText.LongestName) is { } expected)
+                throw root.Wrong("objectives", $"objective '{StoredText.Excerpt(objective)}'", expected, "Correct the name.");
         }
         if (spec.Objectives.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1) is { } twice) throw root.Wrong("objectives", $"objective '{twice.Key}' twice", "each once", "Remove one.");
         if (spec.Objectives.Count == 0) return;

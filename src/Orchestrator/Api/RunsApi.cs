@@ -149,7 +149,8 @@ public static class RunsApi
         return new FaultsDecided(count);
     }
 
-    private static async Task<IResult> Ready(IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, StoreProbe store, CancellationToken cancel)
+    private static async Task<IResult> Ready(
+        IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, StoreProbe store, CancellationToken cancel)
     {
         bool books = false;
         try
@@ -161,7 +162,8 @@ public static class RunsApi
         BusHealthStatus health = bus.CheckHealth().Status;
         string? wrong = await store.WhyNot(cancel);
         bool ready = books && health == BusHealthStatus.Healthy && wrong is null;
-        return Results.Json(new { status = ready ? "ready" : "not ready", books, bus = health.ToString(), store = wrong ?? "can be written" }, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
+        var found = new { status = ready ? "ready" : "not ready", books, bus = health.ToString(), store = wrong ?? "can be written" };
+        return Results.Json(found, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
     }
 
     private static ProblemHttpResult Unknown(Guid id) => TypedResults.Problem($"no run {id}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);

@@ -52,7 +52,8 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
         if (!S3Bucket.IsAddress(address) && !Path.IsPathFullyQualified(address)) throw new DatasetException($"'{address}': expected an absolute path of a folder, or s3://bucket/prefix.");
         RequireRoot(address);
         if (!S3Bucket.IsAddress(address) && !Directory.Exists(address)) throw new DatasetException($"'{address}': no such folder where the server runs. Make it first.");
-        if (address.Length > LongestAddress) throw new DatasetException($"the address has {address.Length} characters: expected at most {LongestAddress}.");
+        if (address.Length > LongestAddress)
+            throw new DatasetException($"the address has {address.Length} characters: expected at most {LongestAddress}.");
         await datasets.Create(dataset, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (!await db.WatchedPlaces.AnyAsync(w => w.Dataset == dataset && w.Address == address, cancel))
@@ -157,18 +158,24 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     {
         public Task<IReadOnlyList<(string Name, string Mark, DateTimeOffset Written)>> List(CancellationToken cancel)
         {
-            IEnumerable<FileInfo> files = new DirectoryInfo(folder).EnumerateFiles().Where(f => !f.Name.StartsWith('.'));
+            IEnumerable<FileInfo> oldestFirst = new DirectoryInfo(folder).EnumerateFiles().Where(f => !f.Name.StartsWith('.'))
+                .OrderBy(f => f.LastWriteTimeUtc).ThenBy(f => f.Name, StringComparer.Ordinal);
             return Task.FromResult<IReadOnlyList<(string, string, DateTimeOffset)>>(
-                [.. files.OrderBy(f => f.LastWriteTimeUtc).ThenBy(f => f.Name, StringComparer.Ordinal).Select(f => (f.Name, Mark(f), new DateTimeOffset(f.LastWriteTimeUtc)))]);
+                [.. oldestFirst.Select(f => (f.Name, Mark(f), new DateTimeOffset(f.LastWriteTimeUtc)))]);
         }
 
-        private static string Mark(FileInfo file) => string.Create(CultureInfo.InvariantCulture, $"{file.Length} {file.LastWriteTimeUtc:O}");
+        private static string Mark(FileInfo file) =>
+            string.Create(CultureInfo.InvariantCulture, $"{file.Length} {file.LastWriteTimeUtc:O}");
 
         public async Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel)
         {
             string path = Path.Combine(folder, name);
             bool isAllowed = DataRoots.IsInside(path, folder) || (DataRoots.AreSet && DataRoots.Allow(path));
-            if (!isAllowed) throw new DatasetException($"file '{name}': a link that leads out of the folder, which is not followed. Put the file itself there, or have {DataRoots.Variable} name where it leads.");
+            if (!isAllowed)
+            {
+                throw new DatasetException($"file '{name}': a link that leads out of the folder, which is not followed. "
+                    + $"Put the file itself there, or have {DataRoots.Variable} name where it leads.");
+            }
             await using FileStream stream = File.OpenRead(path);
             return await read(stream);
         }

@@ -58,7 +58,11 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         bool isEnough = !isCounted || (when.NewRows is null && when.NewShare is null) || rows >= when.NewRows || (when.NewShare is { } share && rows >= share * before);
         if (!isEnough) return;
         string brought = isCounted ? $"{rows.ToString("N0", CultureInfo.InvariantCulture)} new rows" : $"{added.Count} new files";
-        if (isAhead) log.LogWarning("policy {Policy}: its last run is entered for {LastRunAt:O}, which has not come: the clock was ahead. It is not counted", policy.Name, policy.LastRunAt);
+        if (isAhead)
+        {
+            log.LogWarning("policy {Policy}: its last run is entered for {LastRunAt:O}, which has not come: the clock was ahead. It is not counted",
+                policy.Name, policy.LastRunAt);
+        }
         await Run(db, policy, files, added, brought, now, cancel);
     }
 

@@ -43,7 +43,11 @@ public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contex
         DateTimeOffset? last = isAhead ? null : policy.LastAt;
         DateTimeOffset since = last > policy.ActiveSince ? last.Value : policy.ActiveSince;
         if (new ScheduleTimes(policy.Cron, policy.TimeZone).Newest(since, now).Due is null) return;
-        if (isAhead) log.LogWarning("retention: the last collection is entered for {LastAt:O}, which has not come: the clock was ahead. It is not counted", policy.LastAt);
+        if (isAhead)
+        {
+            log.LogWarning("retention: the last collection is entered for {LastAt:O}, which has not come: the clock was ahead. It is not counted",
+                policy.LastAt);
+        }
         if (await db.RetentionPolicies.Where(p => p.LastAt == policy.LastAt).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastAt, now).SetProperty(p => p.LastOutcome, "in progress"), cancel) == 0) return; // another orchestrator's turn
         string outcome = await Collect(new RetentionRules(TimeSpan.FromDays(policy.OlderThanDays), policy.KeepLast), cancel);
         await db.RetentionPolicies.Where(p => p.LastAt == now).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastOutcome, outcome), cancel);
@@ -52,7 +56,8 @@ public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contex
     /// <summary>A policy that was set while the clock was ahead holds from now on.</summary>
     private async Task Mend(ArmoFlowDbContext db, RetentionPolicy policy, DateTimeOffset now, CancellationToken cancel)
     {
-        log.LogWarning("retention: the policy holds from {ActiveSince:O} on, which has not come: the clock was ahead. It holds from now on", policy.ActiveSince);
+        log.LogWarning("retention: the policy holds from {ActiveSince:O} on, which has not come: the clock was ahead. It holds from now on",
+            policy.ActiveSince);
         RetentionPolicy row = await db.RetentionPolicies.SingleAsync(cancel);
         db.Note("clock.mended", "artifacts", new { policy.ActiveSince }, new { activeSince = now });
         row.ActiveSince = now;

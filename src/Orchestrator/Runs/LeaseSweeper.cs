@@ -138,9 +138,11 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         {
             TimeSpan longest = TimeSpan.FromHours(Math.Min(run.Spec.Limits.StepHours, run.Spec.Limits.RunHours));
             if (!Plausible.IsAhead(run.DeadlineAt!.Value, now, longest)) continue;
-            log.LogWarning("run {Run}: its deadline {Deadline:O} is later than its spec allows: the clock was ahead. It counts from now on", run.CorrelationId, run.DeadlineAt);
+            log.LogWarning("run {Run}: its deadline {Deadline:O} is later than its spec allows: the clock was ahead. It counts from now on",
+                run.CorrelationId, run.DeadlineAt);
             DateTimeOffset deadline = now + longest;
-            await db.Runs.Where(r => r.CorrelationId == run.CorrelationId && r.DeadlineAt == run.DeadlineAt).ExecuteUpdateAsync(set => set.SetProperty(r => r.DeadlineAt, deadline), cancel);
+            await db.Runs.Where(r => r.CorrelationId == run.CorrelationId && r.DeadlineAt == run.DeadlineAt)
+                .ExecuteUpdateAsync(set => set.SetProperty(r => r.DeadlineAt, deadline), cancel);
         }
     }
 

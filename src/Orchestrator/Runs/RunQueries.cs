@@ -39,8 +39,9 @@ public sealed record RunPage(IReadOnlyList<RunDocument> Runs, string? Cursor);
 /// <param name="artifacts">The store.</param>
 /// <param name="progress">How far steps are.</param>
 /// <param name="time">The clock.</param>
-/// <param name="workspace">Where a process looks from outside at a workspace: its runs in progress are interrupted when nobody holds it.</param>
-public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time, Workspace? workspace = null)
+/// <param name="workspace">Given to who looks at a workspace from outside: its runs in progress are interrupted when nobody holds it.</param>
+public sealed class RunQueries(
+    IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time, Workspace? workspace = null)
 {
     private const int LargestPage = 500;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -86,7 +87,8 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         if (filter.Status == RunDocument.Interrupted)
         {
             bool isHeld = workspace?.IsHeld() ?? true;
-            (runs, tags) = (runs.Where(r => !isHeld && !RunState.AtRest.Contains(r.CurrentState)), tags.Where(t => !isHeld && !RunState.AtRest.Contains(t.State)));
+            runs = runs.Where(r => !isHeld && !RunState.AtRest.Contains(r.CurrentState));
+            tags = tags.Where(t => !isHeld && !RunState.AtRest.Contains(t.State));
         }
         else if (filter.Status is { } status)
         {
@@ -109,7 +111,11 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
             : await runs.OrderByDescending(r => r.SubmittedAt).ThenByDescending(r => r.CorrelationId).Take(limit).ToListAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
         List<RunDocument> documents = [];
-        foreach (RunState run in page) documents.Add(IsInterrupted(run) ? await ToInterrupted(db, run, cancel) : run.ToDocument(artifacts.LocationOf, now));
+        foreach (RunState run in page)
+        {
+            bool isInterrupted = IsInterrupted(run);
+            documents.Add(isInterrupted ? await ToInterrupted(db, run, cancel) : run.ToDocument(artifacts.LocationOf, now));
+        }
         return new RunPage(documents, page.Count == limit ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
     }
 
@@ -128,21 +134,23 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         ["tag"] = (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),
     });
 
-    private bool IsInterrupted(RunState run) => workspace is not null && !RunState.AtRest.Contains(run.CurrentState) && !workspace.IsHeld();
+    private bool IsInterrupted(RunState run) =>
+        workspace is not null && !RunState.AtRest.Contains(run.CurrentState) && !workspace.IsHeld();
 
     /// <summary>Its seconds end with the last sign of life that is in the books.</summary>
     private async Task<RunDocument> ToInterrupted(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
     {
         DateTimeOffset? seen = await db.Workers.MaxAsync(w => (DateTimeOffset?)w.SeenAt, cancel);
-        DateTimeOffset? logged = await db.StepLogs.Where(l => l.RunId == run.CorrelationId).MaxAsync(l => l.EndedAt ?? (DateTimeOffset?)l.StartedAt, cancel);
+        DateTimeOffset? logged = await db.StepLogs.Where(l => l.RunId == run.CorrelationId)
+            .MaxAsync(l => l.EndedAt ?? (DateTimeOffset?)l.StartedAt, cancel);
         DateTimeOffset begun = run.Steps.Max(s => s.EndedAt ?? s.StartedAt) ?? run.SubmittedAt;
         DateTimeOffset lastSign = new[] { seen, logged, begun }.Max()!.Value;
         RunDocument document = run.ToDocument(artifacts.LocationOf, lastSign);
-        return document with
-        {
-            Status = RunDocument.Interrupted,
-            Steps = [.. document.Steps.Select(s => s.Status == "Running" ? s with { Status = RunDocument.Interrupted, Detail = $"until {lastSign.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z" } : s)],
-        };
+        string until = $"until {lastSign.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z";
+        return document with { Status = RunDocument.Interrupted, Steps = [.. document.Steps.Select(Stopped)] };
+
+        StepDocument Stopped(StepDocument step) =>
+            step.Status == "Running" ? step with { Status = RunDocument.Interrupted, Detail = until } : step;
     }
 
     /// <summary>What a step in progress waits for, where no worker holds it: status follows leases, not hopes.</summary>

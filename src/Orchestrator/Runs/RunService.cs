@@ -153,9 +153,14 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
 public sealed class SubmissionKeyException : RefusedException
 {
     public SubmissionKeyException(string key, Guid run)
-        : base($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.", Refusal.Conflict) { }
+        : base($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.", Refusal.Conflict)
+    {
+    }
 
-    public SubmissionKeyException(string key, string expected) : base($"key '{StoredText.Excerpt(key)}': expected {expected}.", Refusal.Unusable) { }
+    public SubmissionKeyException(string key, string expected)
+        : base($"key '{StoredText.Excerpt(key)}': expected {expected}.", Refusal.Unusable)
+    {
+    }
 }
 
 /// <summary>A run cannot be changed so in its state.</summary>

@@ -30,7 +30,8 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         DateTimeOffset now = time.GetUtcNow(), latest = Plausible.Latest(now);
         if (Plausible.IsAhead(schedule.ActiveSince, now)) await Mend(db, schedule, now, cancel);
         IQueryable<DateTimeOffset?> fired = db.Firings.Where(f => f.Schedule == name && !f.IsByHand).Select(f => (DateTimeOffset?)f.DueAt);
-        DateTimeOffset? ahead = await fired.Where(d => d > latest).MaxAsync(cancel), last = await fired.Where(d => d <= latest).MaxAsync(cancel);
+        DateTimeOffset? ahead = await fired.Where(d => d > latest).MaxAsync(cancel);
+        DateTimeOffset? last = await fired.Where(d => d <= latest).MaxAsync(cancel);
         DateTimeOffset since = last > schedule.ActiveSince ? last.Value : schedule.ActiveSince;
         (DateTimeOffset? newest, int count) = new ScheduleTimes(schedule.Cron, schedule.TimeZone).Newest(since, now);
         if (newest is not { } due || now < due + Jitter(schedule, due)) return;

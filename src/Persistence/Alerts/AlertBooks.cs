@@ -41,7 +41,11 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         if (await db.ModelEvaluations.Where(e => e.RunId == judged.RunId && e.Holds == null).ExecuteUpdateAsync(set => set.SetProperty(e => e.Holds, judged.Holds).SetProperty(e => e.Verdicts, judged.Verdicts).SetProperty(e => e.Score, judged.Score).SetProperty(e => e.HeldOutAccuracy, judged.HeldOutAccuracy), cancel) == 0) return;
         string subject = $"model/{judged.Model}";
         db.Note("model.evaluated", subject, after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
-        if (judged.Holds == false) db.Raise(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook }, time.GetUtcNow());
+        if (judged.Holds == false)
+        {
+            Alert alert = new() { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook };
+            db.Raise(alert, time.GetUtcNow());
+        }
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
     }
@@ -53,11 +57,12 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         return await db.ModelEvaluations.AsNoTracking().Where(e => e.Model == model).OrderByDescending(e => e.At).Take(limit).ToListAsync(cancel);
     }
 
-    /// <summary>A model's alerts, newest first, for showing: of the webhook only scheme and host, since the rest of its address is what lets one post there.</summary>
+    /// <summary>A model's alerts, newest first, for showing: of a webhook scheme and host alone, since the rest is what lets one post there.</summary>
     public async Task<IReadOnlyList<Alert>> Alerts(string model, int limit, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<Alert> alerts = await db.Alerts.AsNoTracking().Where(a => a.Model == model).OrderByDescending(a => a.Id).Take(limit).ToListAsync(cancel);
+        IQueryable<Alert> newest = db.Alerts.AsNoTracking().Where(a => a.Model == model).OrderByDescending(a => a.Id);
+        List<Alert> alerts = await newest.Take(limit).ToListAsync(cancel);
         foreach (Alert alert in alerts) alert.Webhook = Secrets.HostOf(alert.Webhook);
         return alerts;
     }
@@ -68,7 +73,8 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         DateTimeOffset now = time.GetUtcNow(), until = now + Claim;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTimeOffset latest = now + LongestPause + Plausible.Tolerance; // later than that only a clock that was ahead has entered
-        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && (a.NextAttemptAt <= now || a.NextAttemptAt > latest)).OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
+        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && (a.NextAttemptAt <= now || a.NextAttemptAt > latest))
+            .OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
         return due is not null && await db.Alerts.Where(a => a.Id == due.Id && a.NextAttemptAt == due.NextAttemptAt).ExecuteUpdateAsync(set => set.SetProperty(a => a.NextAttemptAt, until), cancel) == 1 ? due : null;
     }
 

@@ -1,7 +1,7 @@
 namespace ArmoFlow.Persistence.Artifacts;
 
 /// <summary>Whether the artifact store can be written, by writing to it; asked often, it looks once in a while.</summary>
-public sealed class StoreProbe(ArtifactStore artifacts, TimeProvider time)
+public sealed class StoreProbe(ArtifactStore artifacts, TimeProvider time) : IDisposable
 {
     private const int Bytes = 64 << 10; // a disk that is all but full takes a few bytes more
     private static readonly TimeSpan GoodFor = TimeSpan.FromSeconds(10);
@@ -22,6 +22,8 @@ public sealed class StoreProbe(ArtifactStore artifacts, TimeProvider time)
         }
         finally { _one.Release(); }
     }
+
+    public void Dispose() => _one.Dispose();
 
     private async Task<string?> Look(CancellationToken cancel)
     {

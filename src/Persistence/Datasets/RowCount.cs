@@ -77,7 +77,8 @@ internal static class RowCount
             if (IsObject(line)) continue;
             // A file whose first line is none may be anything, and is not shown.
             string found = rows == 1 ? "the first line" : $"'{(line.Length > PartShown ? line[..PartShown] + "…" : line)}'";
-            throw new DatasetException($"file '{name}' line {number}: {found} is no JSON object; expected one on each line. Correct the file; nothing was added.");
+            throw new DatasetException($"file '{name}' line {number}: {found} is no JSON object; expected one on each line. "
+                + "Correct the file; nothing was added.");
         }
         return rows;
     }

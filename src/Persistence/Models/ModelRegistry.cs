@@ -64,7 +64,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<AliasPeriod?> Current(string model, string alias, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.AliasPeriods.AsNoTracking().SingleOrDefaultAsync(p => p.Model == model && p.Alias == alias && p.ValidUntil == null && p.KnownUntil == null, cancel);
+        IQueryable<AliasPeriod> open = db.AliasPeriods.AsNoTracking().Where(p => p.ValidUntil == null && p.KnownUntil == null);
+        return await open.SingleOrDefaultAsync(p => p.Model == model && p.Alias == alias, cancel);
     }
 
     /// <summary>What an alias meant at a time, as it was known at another (now, if that is left out); null if it meant nothing.</summary>
@@ -130,7 +131,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     private async Task<DateTimeOffset> NextMoment(ArmoFlowDbContext db, string model, string alias, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
-        DateTimeOffset? before = await db.AliasPeriods.Where(p => p.Model == model && p.Alias == alias).MaxAsync(p => (DateTimeOffset?)p.KnownFrom, cancel);
+        IQueryable<AliasPeriod> decisions = db.AliasPeriods.Where(p => p.Model == model && p.Alias == alias);
+        DateTimeOffset? before = await decisions.MaxAsync(p => (DateTimeOffset?)p.KnownFrom, cancel);
         return before > now ? before.Value : now;
     }
 
@@ -164,7 +166,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <exception cref="RegistryException">It has not meant anything before.</exception>
     public async Task<AliasPeriod> RollBack(string model, string alias, string? reason, CancellationToken cancel)
     {
-        AliasPeriod now = await Current(model, alias, cancel) ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
+        AliasPeriod now = await Current(model, alias, cancel)
+            ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
         AliasPeriod before = (await History(model, cancel)).Where(p => p.Alias == alias && p.KnownUntil == null && p.ValidUntil <= now.ValidFrom && p.Version != now.Version).OrderByDescending(p => p.ValidUntil).ThenByDescending(p => p.Id).FirstOrDefault()
             ?? throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version}; there is nothing to roll back to.");
         return await Point((await Versions(model, cancel)).Single(v => v.Version == before.Version), alias, reason, JsonSerializer.Deserialize<JsonElement>(before.Evidence), "model.rolled-back", cancel);
@@ -192,10 +195,12 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
 
     public async Task<ModelVersion> Describe(ModelVersion version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel)
     {
-        if (tags?.Count > StoredText.MostTags) throw new RegistryException($"{tags.Count} tags: expected at most {StoredText.MostTags}.", Refusal.Unusable);
+        if (tags?.Count > StoredText.MostTags)
+            throw new RegistryException($"{tags.Count} tags: expected at most {StoredText.MostTags}.", Refusal.Unusable);
         foreach (string tag in tags ?? [])
         {
-            if (StoredText.WrongAsLabel(tag, StoredText.LongestTag) is { } expected) throw new RegistryException($"tag '{StoredText.Excerpt(tag)}': expected {expected}.", Refusal.Unusable);
+            if (StoredText.WrongAsLabel(tag, StoredText.LongestTag) is { } expected)
+                throw new RegistryException($"tag '{StoredText.Excerpt(tag)}': expected {expected}.", Refusal.Unusable);
         }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         ModelVersion row = await db.ModelVersions.SingleAsync(v => v.Model == version.Model && v.Version == version.Version, cancel);

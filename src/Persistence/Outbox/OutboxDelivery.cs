@@ -69,7 +69,8 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTime old = DateTime.UtcNow - OrphanAge, ancient = DateTime.UtcNow - Window;
         DateTime now = DateTime.UtcNow, latest = now + Plausible.Tolerance; // a clock that was ahead entered what is later
-        foreach (InboxState inbox in await db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && (i.Consumed < old || i.Consumed > latest)).OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
+        IQueryable<InboxState> orphans = db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && (i.Consumed < old || i.Consumed > latest));
+        foreach (InboxState inbox in await orphans.OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
         {
             // Two processes may both send it: the receivers' inboxes take it once.
             await using BooksTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);

@@ -109,7 +109,7 @@ public static class RowReader
                     throw new InvalidInputException(place, $"{word} at byte {at + 1}", "a finite number, or null", "Write null for an absent rating.");
             throw rest.Length == 0 || !line.TrimEnd().EndsWith('}')
                 ? new InvalidInputException(place, $"a line that breaks off after {bytes.Length} bytes", "a whole JSON object", "The file was cut; fetch it again.")
-                : new InvalidInputException(place, isData ? $"not JSON at byte {at + 1} ('{rest}')" : $"not JSON at byte {at + 1} of its first row", "one JSON object", "Correct the line.");
+                : new InvalidInputException(place, $"not JSON at byte {at + 1} {(isData ? $"('{rest}')" : "of its first row")}", "one JSON object", "Correct the line.");
         }
         return element.ValueKind == JsonValueKind.Object ? element : throw new InvalidInputException(place, $"a JSON {element.ValueKind}", "a JSON object", "Give one object for each row.");
     }

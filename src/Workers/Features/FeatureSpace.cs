@@ -14,7 +14,10 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
     {
         string folder = Path.GetFullPath(Path.Combine(run.Spec.Folder, run.Spec.Backbone.Path));
         if (!DataRoots.Allow(folder))
-            throw new InvalidInputException(run.Spec.Backbone.Path, "a path outside of the folders that this worker reads from", $"one that {DataRoots.Variable} names", "Move the backbone there.");
+        {
+            throw new InvalidInputException(run.Spec.Backbone.Path, "a path outside of the folders that this worker reads from",
+                $"one that {DataRoots.Variable} names", "Move the backbone there.");
+        }
         LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
         ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
         using (Checkpoint checkpoint = new(folder)) LlamaModel.RequireShapes(checkpoint, config);

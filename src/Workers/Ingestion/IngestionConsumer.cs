@@ -160,7 +160,9 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
 
     private static void RequireRoot(string path, string shownAs)
     {
-        if (!DataRoots.Allow(path)) throw new InvalidInputException(shownAs, "a path outside of the folders that this worker reads from", $"one that {DataRoots.Variable} names", "Move the data there.");
+        if (DataRoots.Allow(path)) return;
+        throw new InvalidInputException(shownAs, "a path outside of the folders that this worker reads from",
+            $"one that {DataRoots.Variable} names", "Move the data there.");
     }
 
     private static async Task<ArtifactRef> Hash(string path, CancellationToken cancel)
