@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Kills runs blindly (kill -9), while they start up and while they work, and compares every artifact with the undisturbed run's.
-# Usage: tests/kills.sh [KILLS]      of each kind; 30 if left out
+# Usage: tests/kills.sh [KILLS]      of each kind; 30 if left out. ARMOFLOW names another program than ./armoflow.
 set -uo pipefail
 kills=${1:-30}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-armoflow="$root/armoflow"
+armoflow=${ARMOFLOW:-$root/armoflow}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$armoflow" init "$work/project" 2>/dev/null || exit 1
@@ -30,9 +30,10 @@ kill_within() {
   wait "$process" 2>/dev/null
 }
 
-failures=0 killed=0
+failures=0 killed=0 checked=0
 check() { # the next start works, and gives the same bytes
   if ! run "$work/killed" | artifacts > "$work/found"; then echo "FAILED after $1: $(tail -1 "$work/error")"; failures=$((failures + 1)); return; fi
+  ((++checked % 5 == 0)) && echo "  $checked starts after $killed kills, $failures failures"
   cmp -s "$work/expected" "$work/found" || { echo "DIVERGED after $1"; failures=$((failures + 1)); }
 }
 
