@@ -213,7 +213,7 @@ public sealed class ServedWorkspaceTests
                 string problem = await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
                 problem.ShouldContain("no space left");
                 problem.ShouldContain("armoflow gc");
-                await served.Eventually(async () => await served.Ready() == 503);
+                await Served.Eventually(async () => await served.Ready() == 503);
             }
             Fill(disk);
             foreach (string[] reading in new string[][] { ["runs", "list"], ["audit", "query"], ["gc", "--dry-run"], ["models", "list"] })
@@ -252,7 +252,7 @@ public sealed class ServedWorkspaceTests
             Served served = new(CommandLine.Start(["serve", "--workspace", workspace, "--urls", url], environment), url);
             _ = served._process.StandardError.ReadToEndAsync();
             _ = served._process.StandardOutput.ReadToEndAsync();
-            await served.Eventually(async () => await served.Ready() == 200);
+            await Eventually(async () => await served.Ready() == 200);
             return served;
         }
 
@@ -266,7 +266,7 @@ public sealed class ServedWorkspaceTests
             catch (HttpRequestException) { return 0; }
         }
 
-        public async Task Eventually(Func<Task<bool>> holds)
+        public static async Task Eventually(Func<Task<bool>> holds)
         {
             for (long start = Stopwatch.GetTimestamp(); !await holds(); await Task.Delay(100))
                 if (Stopwatch.GetElapsedTime(start) > StartLimit) throw new TimeoutException("the server did not come to it");
