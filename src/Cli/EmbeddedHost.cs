@@ -67,7 +67,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     {
         services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
         await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-        await db.Database.MigrateAsync(cancel);
+        await Schema.MigrateWorkspace(db, cancel);
         await services.GetRequiredService<AuditBooks>().Adopt(cancel);
         await db.Workers.ExecuteDeleteAsync(cancel); // whose workspace this was before is no more
         await db.StepClaims.ExecuteDeleteAsync(cancel); // nor does it do what others would wait for
@@ -90,15 +90,23 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     {
         Workspace workspace = new(folder);
         if (!File.Exists(workspace.Database)) throw new UsageException($"no workspace at {workspace.Folder}. Give --workspace, or start with: armoflow run SPEC.yaml.");
-        ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).AddRunQueries().BuildServiceProvider();
+        string connection = WorkspaceDatabase.ReadingConnection(workspace);
+        ServiceProvider services = new ServiceCollection().AddLogging()
+            .AddEmbeddedPersistence(workspace, connection).AddSingleton(workspace).AddRunQueries().BuildServiceProvider();
         using ArmoFlowDbContext db = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContext();
         HashSet<string> applied = [.. db.Database.GetAppliedMigrations()], known = [.. db.Database.GetMigrations()];
         if (applied.SetEquals(known)) return services;
         if (!applied.IsSubsetOf(known)) throw new UsageException($"workspace {workspace.Folder} was made by a newer armoflow. Use that one, or another --workspace.");
+        if (connection != WorkspaceDatabase.Connection(workspace))
+            throw new UsageException($"workspace {workspace.Folder} is of an older armoflow and can only be read here, so it cannot be brought up to date. "
+                + "Make its folder writable for this user, or free some space.");
         using (workspace)
         {
-            if (!workspace.TryLock()) throw new UsageException($"workspace {workspace.Folder} is of an older armoflow, and in use by another process. End that one first, then ask again: the workspace is brought up to date.");
-            db.Database.Migrate();
+            if (!workspace.TryLock()) throw new UsageException(applied.Count == 0
+                ? $"workspace {workspace.Folder} is being made by another process. Ask again in a moment."
+                : $"workspace {workspace.Folder} is of an older armoflow, and in use by another process. "
+                    + "End that one first, then ask again: the workspace is brought up to date.");
+            Schema.MigrateWorkspace(db, CancellationToken.None).GetAwaiter().GetResult();
             services.GetRequiredService<AuditBooks>().Adopt(CancellationToken.None).GetAwaiter().GetResult();
         }
         return services;

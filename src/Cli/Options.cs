@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 
 namespace ArmoFlow.Cli;
 
@@ -16,8 +17,11 @@ internal static class Options
     public static Option<string?> Server() => new("--server")
     {
         Description = "Use this server instead of a workspace (default: $ARMOFLOW_URL).",
-        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("ARMOFLOW_URL"),
+        DefaultValueFactory = Unshown(() => Environment.GetEnvironmentVariable("ARMOFLOW_URL") is { Length: > 0 } url ? url : null),
     };
+
+    /// <summary>A default that --help does not print, since settings may hold passwords. Help asks without a command line around it.</summary>
+    public static Func<ArgumentResult, string?> Unshown(Func<string?> setting) => result => result.Parent is null ? null : setting();
 
     public static Argument<Guid> Run(string name = "run") => new(name)
     {

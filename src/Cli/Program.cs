@@ -1,9 +1,12 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using ArmoFlow.Cli;
 using ArmoFlow.Cli.Commands;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 
+Terminal.Guard();
 RootCommand root = new("Trains, evaluates and keeps the books on interpretable reward models.")
 {
     DemoCommands.Demo(), DemoCommands.Init(), RunCommands.Run(), RunCommands.Runs(), ArtifactCommands.Artifacts(), StepCommands.Step(),
@@ -15,11 +18,11 @@ RootCommand root = new("Trains, evaluates and keeps the books on interpretable r
 ParseResult parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)
 {
-    foreach (System.CommandLine.Parsing.ParseError error in parsed.Errors) Console.Error.WriteLine($"armoflow: {error.Message}");
+    foreach (ParseError error in parsed.Errors) Console.Error.WriteLine($"armoflow: {Secrets.Mask(error.Message)}");
     Console.Error.WriteLine($"See: armoflow {string.Join(' ', Terminal.CommandPath(parsed.CommandResult))} --help".Replace("  ", " ", StringComparison.Ordinal));
     return ExitCodes.BadInput;
 }
-Caller.Current = new Caller(Environment.UserName);
+Caller.Current = Caller.OfProcess();
 using CancellationTokenSource interrupt = new();
 using PosixSignalRegistration interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, Interrupt), terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Interrupt);
 try { return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token); }
@@ -42,8 +45,8 @@ catch (OperationCanceledException)
 }
 catch (Exception e)
 {
-    string stack = Terminal.WriteCrash(e) is { } file ? $"the stack is in {file}" : $"the stack: {e}";
-    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {e.Message}{Environment.NewLine}This is a defect of ArmoFlow; {stack}.");
+    string stack = Terminal.WriteCrash(e) is { } file ? $"the stack is in {file}" : $"the stack: {Secrets.Mask(e.ToString())}";
+    Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {Secrets.Mask(e.Message)}{Environment.NewLine}This is a defect of ArmoFlow; {stack}.");
     return ExitCodes.Failed;
 }
 

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
@@ -75,6 +76,8 @@ internal static class ServerHost
     /// <exception cref="UsageException">Keys are asked for, and nobody has one.</exception>
     public static async Task RequireKey(IServiceProvider services, AccessPolicy policy, CancellationToken cancel)
     {
+        if (!policy.IsLoopbackOnly && !DataRoots.AreSet)
+            Console.Error.WriteLine($"warning: {DataRoots.Variable} is not set: whoever may submit runs may have them read any file that this user can read");
         if (!policy.NeedsKeys || await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel)) return;
         string why = policy.IsLoopbackOnly ? "--require-keys: everybody is asked for a key"
             : "--urls: this address can be reached from other machines";
@@ -165,6 +168,12 @@ internal static class ServerHost
             ? null : cause.Message.TrimEnd('.');
     }
 
-    public static Uri Address(string text) => Uri.TryCreate(text, UriKind.Absolute, out Uri? address) && address.Scheme is "amqp" or "amqps" ? address
-        : throw new UsageException($"--rabbitmq {text}: not an address; expected amqp://user:password@host:port/vhost. Correct it.");
+    /// <exception cref="UsageException">It is none; the error does not show it, since it holds a password.</exception>
+    public static Uri Address(string text)
+    {
+        bool isUri = Uri.TryCreate(text, UriKind.Absolute, out Uri? address);
+        if (isUri && address is { Scheme: "amqp" or "amqps", Host.Length: > 0 }) return address;
+        throw new UsageException("--rabbitmq or ARMOFLOW_RABBITMQ: not an address; expected amqp://user:password@host:port/vhost, "
+            + "with '/', '@' and ':' in a password as %2F, %40 and %3A. Correct it.");
+    }
 }

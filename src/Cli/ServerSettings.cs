@@ -33,7 +33,7 @@ internal sealed record ServerSettings(string RabbitMq, string Postgres, string A
     private static Option<string?> Configured(string name, string variable, string key, string form) => new(name)
     {
         Description = $"{form} (default: ${variable}, or ArmoFlow:{key} in appsettings.json)",
-        DefaultValueFactory = _ => Find(variable, key),
+        DefaultValueFactory = Options.Unshown(() => Find(variable, key)),
     };
 
     private static string? Find(string variable, string key) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } value ? value : File.Value[$"ArmoFlow:{key}"];

@@ -17,8 +17,10 @@ using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Design;
+using Microsoft.EntityFrameworkCore.Metadata;
 using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Microsoft.EntityFrameworkCore.Storage;
+using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
 namespace ArmoFlow.Persistence;
 
@@ -256,6 +258,7 @@ public class ArmoFlowDbContext : DbContext
             message.HasIndex(m => new { m.InboxMessageId, m.InboxConsumerId });
             message.HasIndex(m => m.OutboxId);
         });
+        BoundFreeTexts(modelBuilder);
     }
 
     /// <summary>
@@ -331,11 +334,26 @@ public class ArmoFlowDbContext : DbContext
     /// <summary>Saves events that are bound, and the head that they are bound to.</summary>
     internal Task<int> SaveBound(CancellationToken cancel) => base.SaveChangesAsync(true, cancel);
 
-    /// <summary>SQLite has no time stamps with offset: they are kept as ISO text in UTC, which sorts by time.</summary>
+    /// <summary>
+    /// Every text is cleaned on its way into the books, and into a question to them (<see cref="StoredText"/>). SQLite has no time stamps
+    /// with offset: they are kept as ISO text in UTC, which sorts by time.
+    /// </summary>
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
+        configurationBuilder.Properties<string>().HaveConversion<CleanTextConverter>();
         if (Database.ProviderName == "Microsoft.EntityFrameworkCore.Sqlite")
             configurationBuilder.Properties<DateTimeOffset>().HaveConversion<UtcTextConverter>();
+    }
+
+    /// <summary>Columns of free text are told by their names, so that a new one is bounded without anybody thinking of it.</summary>
+    private static void BoundFreeTexts(ModelBuilder modelBuilder)
+    {
+        HashSet<string> free = ["Error", "LastError", "LastOutcome", "Reason", "Notes", "Detail"];
+        foreach (IMutableProperty property in modelBuilder.Model.GetEntityTypes().SelectMany(e => e.GetProperties()))
+        {
+            bool isFree = free.Contains(property.Name) || (property.DeclaringType.ClrType, property.Name) == (typeof(Alert), nameof(Alert.Text));
+            if (isFree && property.ClrType == typeof(string)) property.SetValueConverter(new FreeTextConverter());
+        }
     }
 
     /// <param name="property">The property.</param>
@@ -347,7 +365,11 @@ public class ArmoFlowDbContext : DbContext
                 v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
 }
 
-internal sealed class UtcTextConverter() : Microsoft.EntityFrameworkCore.Storage.ValueConversion.ValueConverter<DateTimeOffset, string>(
+internal sealed class CleanTextConverter() : ValueConverter<string, string>(v => StoredText.Clean(v), v => v);
+
+internal sealed class FreeTextConverter() : ValueConverter<string, string>(v => StoredText.Bound(v), v => v);
+
+internal sealed class UtcTextConverter() : ValueConverter<DateTimeOffset, string>(
     v => v.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture),
     v => DateTimeOffset.Parse(v, System.Globalization.CultureInfo.InvariantCulture));
 

@@ -15,7 +15,6 @@ using MassTransit;
 using MassTransit.Configuration;
 using MassTransit.Middleware;
 using MassTransit.Saga;
-using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -27,7 +26,8 @@ namespace ArmoFlow.Persistence;
 /// <summary>The embedded default's folder: a SQLite database, artifacts, and scratch space for unfinished steps.</summary>
 public sealed class Workspace(string folder) : IDisposable
 {
-    private const int ReserveBytes = 1 << 20;
+    private const int ReserveBytes = 1 << 20, LockTries = 6;
+    private static readonly TimeSpan LockPause = TimeSpan.FromMilliseconds(50);
     private FileStream? _lock;
 
     public string Folder { get; } = Path.GetFullPath(folder);
@@ -39,12 +39,37 @@ public sealed class Workspace(string folder) : IDisposable
     public bool TryLock()
     {
         Directory.CreateDirectory(Folder);
-        try { _lock = new FileStream(Path.Combine(Folder, "lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
-        catch (IOException) when (File.Exists(Path.Combine(Folder, "lock"))) { return false; }
+        for (int tries = 1; _lock is null; tries++)
+        {
+            try { _lock = new FileStream(LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
+            catch (IOException e) when (IsHeldByAnother(e))
+            {
+                if (tries == LockTries) return false;
+                Thread.Sleep(LockPause); // it may be somebody's look (IsHeld)
+            }
+        }
         Directory.CreateDirectory(Scratch.Folder);
         if (!File.Exists(Scratch.Reserve)) SetAside(Scratch.Reserve!);
         return true;
     }
+
+    /// <summary>True while some process works on the workspace, this one included.</summary>
+    public bool IsHeld()
+    {
+        if (_lock is not null) return true;
+        try
+        {
+            using FileStream look = new(LockFile, FileMode.Open, FileAccess.Read, FileShare.Read);
+            return false;
+        }
+        catch (IOException e) when (IsHeldByAnother(e)) { return true; }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return false; }
+    }
+
+    private string LockFile => Path.Combine(Folder, "lock");
+
+    /// <summary>EWOULDBLOCK of Linux or macOS, or a sharing violation of Windows.</summary>
+    private static bool IsHeldByAnother(IOException e) => (e.HResult & 0xffff) is 11 or 35 or 32;
 
     private static void SetAside(string reserve)
     {
@@ -56,7 +81,11 @@ public sealed class Workspace(string folder) : IDisposable
         }
     }
 
-    public void Dispose() => _lock?.Dispose();
+    public void Dispose()
+    {
+        _lock?.Dispose();
+        _lock = null;
+    }
 }
 
 /// <summary>Where artifacts of a bucket are kept at hand, and how many bytes of them.</summary>
@@ -72,9 +101,12 @@ public sealed record CacheOptions(string Folder, long Bytes)
 public static class PersistenceRegistration
 {
     /// <summary>The books and the store of an embedded workspace.</summary>
-    public static IServiceCollection AddEmbeddedPersistence(this IServiceCollection services, Workspace workspace)
+    /// <param name="services">The services.</param>
+    /// <param name="workspace">The workspace.</param>
+    /// <param name="connection">How its database is opened; for reading and writing if left out.</param>
+    public static IServiceCollection AddEmbeddedPersistence(this IServiceCollection services, Workspace workspace, string? connection = null)
     {
-        string connection = new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = 60 }.ToString();
+        connection ??= WorkspaceDatabase.Connection(workspace);
         return services.AddStore(workspace.Artifacts, scratch: workspace.Scratch)
             .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSnakeCaseNamingConvention());
     }
@@ -83,9 +115,20 @@ public static class PersistenceRegistration
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
             ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Require(), cache.Bytes)
             : services.AddStore(Path.GetFullPath(artifacts)))
-        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(new NpgsqlConnectionStringBuilder(postgres) { NoResetOnClose = true }.ConnectionString) // nothing here leaves anything behind in a session; a reset is a round trip for each use
-            .UseSnakeCaseNamingConvention())
+        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(PostgresAddress(postgres)).UseSnakeCaseNamingConvention())
         .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
+
+    /// <exception cref="SettingException">It is no connection string; the error does not show it, since it holds a password.</exception>
+    private static string PostgresAddress(string connection)
+    {
+        // Nothing here leaves anything behind in a session; a reset is a round trip for each use.
+        try { return new NpgsqlConnectionStringBuilder(connection) { NoResetOnClose = true }.ConnectionString; }
+        catch (Exception e) when (e is ArgumentException or FormatException)
+        {
+            throw new SettingException("--postgres or ARMOFLOW_POSTGRES: not a connection string; expected "
+                + "Host=…;Port=…;Username=…;Password=…;Database=…, with a value that holds ';' or '=' in double quotes. Correct it.");
+        }
+    }
 
     private static IServiceCollection AddStore(this IServiceCollection services, string folder, long cacheBytes = long.MaxValue, ScratchSpace? scratch = null)
     {
@@ -96,7 +139,7 @@ public static class PersistenceRegistration
             .AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>()
             .AddSingleton<ModelRegistry>().AddSingleton<PolicyBooks>().AddSingleton<BackboneBooks>().AddSingleton<AlertBooks>()
             .AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<TombstoneBooks>().AddSingleton<Redaction>()
-            .AddSingleton<DatasetBooks>()
+            .AddSingleton<DatasetBooks>().AddSingleton<StoreProbe>()
             .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
     }
 

@@ -6,10 +6,14 @@ namespace ArmoFlow.RewardModel;
 /// <param name="expected">What should stand there.</param>
 /// <param name="remedy">What to do about it, as a sentence.</param>
 public sealed class InvalidInputException(string place, string found, string expected, string remedy)
-    : Exception($"{place}: {found}; expected {expected}. {remedy}")
+    : Exception($"{place}: {Excerpt(found)}; expected {expected}. {remedy}")
 {
+    private const int MostShown = 300; // of what stands in somebody's file
+
     public string Place { get; } = place;
 
     /// <summary>Set where the row itself is whole but worthless (an empty response, identical sides): a source may tolerate a small share of these.</summary>
     public string? StrayRow { get; init; }
+
+    private static string Excerpt(string found) => found.Length <= MostShown ? found : found[..MostShown] + " …";
 }

@@ -7,7 +7,6 @@ using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Features;
 using MassTransit;
-using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Workers;
@@ -20,7 +19,6 @@ namespace ArmoFlow.Workers;
 public abstract class WorkConsumer<TCommand>(string step, StepServices services) : IConsumer<TCommand>
     where TCommand : StepCommand
 {
-    private const int DiskFullError = 28, SqliteFull = 13; // ENOSPC; SQLITE_FULL
 
     private static readonly TimeSpan BusStops = TimeSpan.FromSeconds(1);
 
@@ -106,7 +104,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         if (e is InvalidInputException bad) return bad;
         if (e is AggregateException { InnerException: { } inner }) return AsBadInput(inner);
         if (e is DbUpdateException { InnerException: { } cause }) return AsBadInput(cause);
-        if ((e is IOException && (e.HResult & 0xffff) == DiskFullError) || e is SqliteException { SqliteErrorCode: SqliteFull })
+        if (DiskFull.Is(e))
         {
             Services.Scratch.SpendReserve();
             return new InvalidInputException(Services.Artifacts.Folder, "no space left on the disk", "room for the run's artifacts", "Free some space and run the same command again: it goes on where it stopped.");

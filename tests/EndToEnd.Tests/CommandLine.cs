@@ -26,11 +26,24 @@ internal static class CommandLine
         return Process.Start(start)!;
     }
 
+    /// <summary>As another user of this machine, by number; needs root.</summary>
+    public static Task<CommandResult> RunAs(string user, string[] arguments)
+    {
+        string[] program = ["--reuid", user, "--clear-groups", "dotnet", Path.Combine(AppContext.BaseDirectory, "armoflow.dll")];
+        ProcessStartInfo start = new("setpriv", [.. program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string name in new[] { "ARMOFLOW_WORKSPACE", "ARMOFLOW_URL", "HOME", "USER", "LOGNAME" }) start.Environment.Remove(name);
+        start.Environment["HOME"] = Path.GetTempPath();
+        return Finish(Process.Start(start)!, arguments);
+    }
+
     public static Task<CommandResult> Run(params string[] arguments) => Run(arguments, []);
 
-    public static async Task<CommandResult> Run(string[] arguments, params (string Name, string Value)[] environment)
+    public static Task<CommandResult> Run(string[] arguments, params (string Name, string Value)[] environment) =>
+        Finish(Start(arguments, environment), arguments);
+
+    private static async Task<CommandResult> Finish(Process started, string[] arguments)
     {
-        using Process process = Start(arguments, environment);
+        using Process process = started;
         StringBuilder output = new(), error = new();
         process.OutputDataReceived += (_, e) => { if (e.Data is not null) output.AppendLine(e.Data); };
         process.ErrorDataReceived += (_, e) => { if (e.Data is not null) error.AppendLine(e.Data); };

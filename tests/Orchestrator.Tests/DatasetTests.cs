@@ -280,6 +280,23 @@ public sealed class DatasetTests : ClockedBooks
     }
 
     [Fact]
+    public async Task A_link_that_leads_out_of_a_watched_folder_is_not_followed_and_its_text_is_not_shown()
+    {
+        DatasetWatcher watcher = Services.GetRequiredService<DatasetWatcher>();
+        string folder = Directory.CreateDirectory(Path.Combine(Folder, "arrivals")).FullName;
+        await watcher.Watch("judge", folder, default);
+        File.CreateSymbolicLink(Path.Combine(folder, "leak.jsonl"), "/etc/passwd");
+        File.WriteAllText(Path.Combine(folder, "none.jsonl"), "root:S3cret\n");
+        File.SetLastWriteTimeUtc(Path.Combine(folder, "none.jsonl"), Time.GetUtcNow().UtcDateTime.AddMinutes(-1));
+        for (int look = 0; look < 2; look++) await watcher.Look(default); // the link's own time may be ahead of the test's
+        string[] refused = [.. (await watcher.List(default)).Single().Refused];
+        refused.ShouldContain(r => r.Contains("file 'leak.jsonl': a link that leads out of the folder"));
+        refused.ShouldContain(r => r.Contains("file 'none.jsonl' line 1: the first line is no JSON object"));
+        string.Concat(refused).ShouldNotContain("root:");
+        (await Datasets.Files("judge", null, default)).ShouldBeEmpty();
+    }
+
+    [Fact]
     public async Task A_file_that_a_message_tells_of_is_added_and_one_that_is_not_there_is_said_to_be()
     {
         DatasetWatcher watcher = Services.GetRequiredService<DatasetWatcher>();

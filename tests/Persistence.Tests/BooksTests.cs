@@ -112,8 +112,10 @@ public sealed class BooksTests : IAsyncLifetime
     [Fact]
     public void A_workspace_admits_one_process()
     {
-        using Workspace second = new(_folder);
+        using Workspace first = new(_folder + "-one"), second = new(_folder + "-one");
+        first.TryLock().ShouldBeTrue();
         second.TryLock().ShouldBeFalse();
+        Directory.Delete(first.Folder, recursive: true);
     }
 
     [Fact]

@@ -3,6 +3,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
+using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Time.Testing;
@@ -15,7 +16,7 @@ namespace ArmoFlow.Persistence.Tests;
 public sealed class ModelRegistryTests : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-models-").FullName;
-    private readonly FakeTimeProvider _time = new(new DateTimeOffset(2026, 11, 1, 0, 0, 0, TimeSpan.Zero));
+    private readonly AskedTime _time = new(new DateTimeOffset(2026, 11, 1, 0, 0, 0, TimeSpan.Zero));
     private ServiceProvider _services = null!;
 
     private ModelRegistry Registry => _services.GetRequiredService<ModelRegistry>();
@@ -170,6 +171,62 @@ public sealed class ModelRegistryTests : IAsyncLifetime
 
     private static RunSpec Spec(PromotionSpec? gates) =>
         new() { Name = "m", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [], Promotion = gates };
+
+    [Fact]
+    public async Task The_time_of_a_promotion_is_asked_for_once_nobody_else_decides()
+    {
+        ModelVersion version = await Registry.Resolve("m@1", default);
+        List<bool> held = [];
+        _time.Asked = () => held.Add(IsWriteLocked());
+        await Registry.Point(version, "champion", null, Array.Empty<object>(), "model.promoted", default);
+        _time.Asked = null;
+        held.ShouldNotBeEmpty();
+        held.ShouldAllBe(isLocked => isLocked, "who waits for the lock asks after the wait, or would enter a time before the one who held it");
+    }
+
+    [Fact]
+    public async Task A_clock_that_steps_back_makes_no_period_that_ends_before_it_begins()
+    {
+        DateTimeOffset start = _time.GetUtcNow();
+        _time.Advance(TimeSpan.FromDays(2));
+        await Point(1, "ahead");
+        _time.AdjustTime(start);
+        AliasPeriod second = await Point(2, "mended");
+        second.ValidFrom.ShouldBe(start.AddDays(2), "not before the decision that it replaces");
+        foreach (AliasPeriod period in await Registry.History("m", default))
+        {
+            (period.ValidUntil is null || period.ValidUntil >= period.ValidFrom).ShouldBeTrue();
+            (period.KnownUntil is null || period.KnownUntil >= period.KnownFrom).ShouldBeTrue();
+        }
+        (await Registry.Resolve("m@champion", default)).Version.ShouldBe(2, "what it means now does not hang on a clock");
+        (await Version(start.AddDays(2))).ShouldBeNull("as it was known at a time before both");
+        (await Registry.At("m", "champion", start.AddDays(2), start.AddDays(3), default))!.Version.ShouldBe(2);
+        (await Registry.RollBack("m", "champion", "again", default)).Version.ShouldBe(1);
+    }
+
+    private bool IsWriteLocked()
+    {
+        using SqliteConnection other = new($"Data Source={Path.Combine(_folder, "armoflow.db")};Default Timeout=1;Pooling=False");
+        other.Open();
+        using SqliteCommand begin = other.CreateCommand();
+        begin.CommandText = "begin immediate";
+        begin.CommandTimeout = 1;
+        try { begin.ExecuteNonQuery(); }
+        catch (SqliteException e) when (e.SqliteErrorCode == 5) { return true; }
+        return false;
+    }
+
+    /// <summary>A clock that the test turns, and that says when it is asked.</summary>
+    private sealed class AskedTime(DateTimeOffset start) : FakeTimeProvider(start)
+    {
+        public Action? Asked { get; set; }
+
+        public override DateTimeOffset GetUtcNow()
+        {
+            Asked?.Invoke();
+            return base.GetUtcNow();
+        }
+    }
 
     private async Task<int?> Version(DateTimeOffset at) => (await Registry.At("m", "champion", at, null, default))?.Version;
 

@@ -121,7 +121,7 @@ public sealed class RetentionTests : IAsyncLifetime
             await using ArmoFlowDbContext db = await Context();
             db.Runs.Add(reusing);
             await db.SaveChangesAsync();
-        }), Store, _time);
+        }), Store, new ScratchSpace(_folder, null), _time);
         (await collector.Collect(Rules, dryRun: false, default)).Artifacts.Select(a => a.Sha256).ShouldContain(reused, "it was marked");
         (await Store.Has(reused, default)).ShouldBeTrue("and came to be referred to");
         (await Store.Has(old.Artifacts[ArtifactNames.Gating].Sha256, default)).ShouldBeFalse();

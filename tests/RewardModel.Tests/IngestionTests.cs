@@ -65,6 +65,20 @@ public class IngestionTests
         await Refused(() => Rows(folder.File("nan.parquet")), "nan.parquet row 1", "NaN", "null");
     }
 
+    [Fact]
+    public async Task Of_a_file_that_may_be_anything_nothing_is_shown_and_of_a_damaged_row_no_more_than_its_beginning()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("a.jsonl", "root:$6$salt$S3cret:19000:0:99999:7::: {}\n");
+        InvalidInputException first = await Should.ThrowAsync<InvalidInputException>(() => Rows(folder.File("a.jsonl")));
+        first.Message.ShouldContain("line 1: not JSON at byte 1 of its first row");
+        first.Message.ShouldNotContain("S3cret");
+        folder.Write("a.jsonl", Message + "\n{\"x\": " + new string('y', 39) + "S3cret}\n");
+        InvalidInputException later = await Should.ThrowAsync<InvalidInputException>(() => Rows(folder.File("a.jsonl")));
+        later.Message.ShouldContain("yyyy");
+        later.Message.ShouldNotContain("S3cret");
+    }
+
     [Theory]
     [InlineData("""{"messages": [{"role": "us""", "line 2", "breaks off")]
     [InlineData("""{"x": NaN}""", "line 2", "NaN")]

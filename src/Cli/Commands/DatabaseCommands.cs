@@ -22,9 +22,11 @@ internal static class DatabaseCommands
                 await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection,
                     PrivateFolder.PathOf("no-artifacts"), CacheOptions.Default).BuildServiceProvider();
                 await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-                await db.Database.MigrateAsync(cancel);
-                await server.GetRequiredService<AuditBooks>().Adopt(cancel);
-                await ServerHost.RaiseProtocol(server, cancel);
+                await Schema.MigrateServer(db, connection, async () =>
+                {
+                    await server.GetRequiredService<AuditBooks>().Adopt(cancel);
+                    await ServerHost.RaiseProtocol(server, cancel);
+                }, Console.Error.WriteLine, cancel);
                 Console.Error.WriteLine("Postgres is up to date");
                 return ExitCodes.Done;
             }

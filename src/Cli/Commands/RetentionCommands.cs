@@ -3,6 +3,8 @@ using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Retention;
+using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Retention;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
@@ -27,6 +29,8 @@ internal static class RetentionCommands
         command.SetAction(async (parsed, cancel) =>
         {
             CollectRequest request = new() { OlderThanDays = parsed.GetValue(older), KeepLast = parsed.GetValue(last), DryRun = parsed.GetValue(dryRun) };
+            bool writesHere = parsed.GetValue(server) is null && !request.DryRun;
+            if (writesHere) new Workspace(parsed.GetRequiredValue(workspace)).Scratch.SpendReserveIfFull(); // or its books cannot even be opened
             Collection collection = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<Collector>().Collect(request.ToRules(), request.DryRun, cancel), client => client.Send<Collection>(HttpMethod.Post, "api/v1/gc", request, cancel));
             if (parsed.GetValue(json))
             {

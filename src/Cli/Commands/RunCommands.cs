@@ -112,7 +112,7 @@ internal static class RunCommands
         ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
         if (await registry.MadeBy(run, cancel) is not { AwaitsAlias: { } alias } version) return;
         await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
-        if (await registry.At(version.Model, alias, DateTimeOffset.UtcNow, null, cancel) is { } now
+        if (await registry.Current(version.Model, alias, cancel) is { } now
             && now.Version == version.Version) Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
         await ShowAlert(services, version.Model, run, cancel);
     }
@@ -140,6 +140,11 @@ internal static class RunCommands
         else if (!json && run.Status == "Completed") RunTables.Results(run);
         if (run.Status == "Paused") Console.Error.WriteLine($"paused; go on with: armoflow runs resume {run.RunId}");
         if (run.Status == "Cancelled") Console.Error.WriteLine($"cancelled; go on with: armoflow runs retry {run.RunId}");
+        if (run.Status == RunDocument.Interrupted)
+        {
+            Console.Error.WriteLine(RunTables.Interrupted(run));
+            return ExitCodes.Failed;
+        }
         return run.Status is "Failed" or "Cancelled" ? run.BadInput ? ExitCodes.BadInput : ExitCodes.Failed : ExitCodes.Done;
     }
 
@@ -199,7 +204,8 @@ internal static class RunCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("watch", "Follows a run that another process works on, until it ends.") { id, workspace, server, json };
+        const string Description = "Follows a run that another process works on, until it ends; exit code 1 where it failed, was cancelled, or no process works on it.";
+        Command command = new("watch", Description) { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));

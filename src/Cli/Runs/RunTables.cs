@@ -22,6 +22,7 @@ internal static class RunTables
     public static void Show(RunDocument run)
     {
         Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status)}");
+        if (run.Status == RunDocument.Interrupted) Terminal.Out.MarkupLine(Markup.Escape(Interrupted(run)));
         if (run.Error is { } error) Terminal.Out.MarkupLine($"[red]{Markup.Escape(error)}[/]");
         foreach (AlertDocument alert in run.Alerts) Terminal.Out.MarkupLine($"[red]alert:[/] {Markup.Escape(alert.Text)}");
         Table steps = New("step", "status", "seconds", "detail");
@@ -33,6 +34,10 @@ internal static class RunTables
         if (run.Gates is not { } gates) return;
         foreach (JsonNode? verdict in gates.Verdicts) Terminal.Out.MarkupLine($"{(verdict?["holds"]?.GetValue<bool>() == true ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(verdict?["detail"]?.GetValue<string>() ?? "")}");
     }
+
+    /// <summary>How to go on with a run that nobody works on.</summary>
+    public static string Interrupted(RunDocument run) =>
+        $"interrupted: no process works on it; go on with: armoflow runs resume {run.RunId}, or run its spec again";
 
     public static void Artifacts(RunDocument run)
     {

@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Text.Json;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
@@ -20,7 +21,8 @@ internal sealed class ServerClient : IRunClient
 
     public ServerClient(string server)
     {
-        if (!Uri.TryCreate(server.TrimEnd('/') + "/", UriKind.Absolute, out Uri? address)) throw new UsageException($"--server {server}: not an address; expected a URL such as http://localhost:5080.");
+        if (!Uri.TryCreate(server.TrimEnd('/') + "/", UriKind.Absolute, out Uri? address))
+            throw new UsageException($"--server {Secrets.Mask(server)}: not an address; expected a URL such as http://localhost:5080.");
         _http = new HttpClient { BaseAddress = address, Timeout = Timeout.InfiniteTimeSpan };
         if (Environment.GetEnvironmentVariable("ARMOFLOW_KEY") is { Length: > 0 } key) _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
     }

@@ -8,7 +8,10 @@ public sealed record RunDocument
     public required Guid RunId { get; init; }
     public required string Name { get; init; }
 
-    /// <summary>Submitted, Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating, Completed, Failed, Cancelled or Paused.</summary>
+    /// <summary>
+    /// Submitted, Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating, Completed, Failed,
+    /// Cancelled, Paused or, where no process works on its workspace, Interrupted.
+    /// </summary>
     public required string Status { get; init; }
     public required IReadOnlyList<string> Tags { get; init; }
     public required DateTimeOffset SubmittedAt { get; init; }
@@ -46,6 +49,9 @@ public sealed record RunDocument
     /// <summary>The alerts that the run raised: what fell below a gate, or was refused by a rule.</summary>
     public IReadOnlyList<AlertDocument> Alerts { get; init; } = [];
 
+    /// <summary>What is shown of a run in progress whose workspace no process works on, until somebody goes on with it.</summary>
+    public const string Interrupted = "Interrupted";
+
     public bool HasEnded => Status is "Completed" or "Failed" or "Cancelled";
 }
 
@@ -55,7 +61,7 @@ public sealed record GatesDocument(bool Holds, JsonArray Verdicts);
 /// <summary>Kind: evaluation-below-gate or promotion-refused.</summary>
 public sealed record AlertDocument(string Kind, string Text, DateTimeOffset RaisedAt);
 
-/// <summary>Status: Pending, Running, Completed, Failed, Cancelled or Paused.</summary>
+/// <summary>Status: Pending, Running, Completed, Failed, Cancelled, Paused or Interrupted.</summary>
 public sealed record StepDocument(string Name, string Status, double Seconds, bool Reused, string? Detail);
 
 public sealed record ArtifactDocument(string Sha256, long Bytes, string? Path);

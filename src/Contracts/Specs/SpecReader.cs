@@ -45,10 +45,10 @@ public static class SpecReader
         if (model is not null) CheckEvaluation(root);
         RunSpec spec = new()
         {
-            Name = root.OptionalText("name") ?? Path.GetFileName(folder),
+            Name = root.Has("name") ? Name(root, "name") : StoredText.ToName(Path.GetFileName(folder)),
             Folder = folder,
             Model = model,
-            Tags = root.Texts("tags"),
+            Tags = Tags(root),
             Objectives = root.Texts("objectives"),
             Backbone = model is not null && !root.Has("backbone") ? BackboneSpec.OfModel : Backbone(root.Child("backbone", "path", "dtype", "maxTokens")),
             Ratings = model is not null ? [] : Sources(root, "ratings", "armorm-ratings", 0),
@@ -168,13 +168,42 @@ public static class SpecReader
     /// <summary>Identity of a spec: equal for the same spec at the same place.</summary>
     public static string Digest(RunSpec spec) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(spec))));
 
+    /// <summary>A run's name is its model's: it stands in addresses and in NAME@ALIAS.</summary>
+    private static string Name(SpecNode node, string key)
+    {
+        string name = node.Text(key);
+        if (StoredText.WrongAsName(name) is not { } expected) return name;
+        string better = StoredText.Excerpt(StoredText.ToName(name));
+        throw node.Wrong(key, $"'{key}: {StoredText.Excerpt(name)}'", expected, $"Correct the name, such as '{better}'.");
+    }
+
+    private static string Label(SpecNode node, string key)
+    {
+        string text = node.Text(key);
+        if (StoredText.WrongAsLabel(text, StoredText.LongestName) is not { } expected) return text;
+        throw node.Wrong(key, $"'{key}: {StoredText.Excerpt(text)}'", expected, "Correct the name.");
+    }
+
+    private static IReadOnlyList<string> Tags(SpecNode root)
+    {
+        IReadOnlyList<string> tags = root.Texts("tags");
+        if (tags.Count > StoredText.MostTags)
+            throw root.Wrong("tags", $"{tags.Count} tags", $"at most {StoredText.MostTags}", "Remove some.");
+        foreach (string tag in tags)
+        {
+            if (StoredText.WrongAsLabel(tag, StoredText.LongestTag) is { } expected)
+                throw root.Wrong("tags", $"tag '{StoredText.Excerpt(tag)}'", expected, "Correct the tag.");
+        }
+        return tags;
+    }
+
     private static BackboneSpec Backbone(SpecNode node) => new(node.Text("path"), node.OneOf("dtype", "auto", "auto", "f32", "bf16"), node.Integer("maxTokens", 2048, 8, 1 << 24));
 
     private static List<SourceSpec> Sources(SpecNode root, string key, string format, double maxDropped)
     {
         List<SourceSpec> sources = [.. root.Children(key, SourceKeys).Select(node => new SourceSpec
         {
-            Name = node.Text("name"),
+            Name = Label(node, "name"),
             Files = Files(node),
             Format = node.OptionalText("format") ?? format,
             MaxDroppedShare = node.Number("maxDroppedShare", maxDropped, 0, 1),
@@ -243,7 +272,8 @@ public static class SpecReader
     }
 
     private static AlertsSpec Alerts(SpecNode node) => Uri.TryCreate(node.Text("webhook"), UriKind.Absolute, out Uri? address) && address.Scheme is "http" or "https"
-        ? new AlertsSpec(node.Text("webhook")) : throw node.Wrong("webhook", $"'{node.Text("webhook")}'", "an address such as https://host/path", "Correct the address.");
+        ? new AlertsSpec(node.Text("webhook"))
+        : throw node.Wrong("webhook", "a text that is no address", "an address such as https://host/path", "Correct the address.");
 
     private static EvaluationSpec Evaluation(SpecNode node, bool isOfStoredModel)
     {
@@ -276,6 +306,11 @@ public static class SpecReader
 
     private static void Check(RunSpec spec, SpecNode root)
     {
+        foreach (string objective in spec.Objectives)
+        {
+            if (StoredText.WrongAsLabel(objective, StoredText.LongestName) is { } expected)
+                throw root.Wrong("objectives", $"objective '{StoredText.Excerpt(objective)}'", expected, "Correct the name.");
+        }
         if (spec.Objectives.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1) is { } twice) throw root.Wrong("objectives", $"objective '{twice.Key}' twice", "each once", "Remove one.");
         if (spec.Objectives.Count == 0) return;
         if (!spec.Objectives.Contains(spec.Decorrelation.Verbosity))

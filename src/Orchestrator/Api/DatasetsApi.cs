@@ -48,7 +48,7 @@ internal static class DatasetsApi
 
         RouteGroupBuilder policies = app.MapGroup("/api/v1/policies").WithTags("datasets").Requires(Scope.Viewer);
         policies.MapGet("", (PolicyService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Retrain policies.");
-        policies.MapPost("", (PolicyRequest request, HttpRequest http, PolicyService service, CancellationToken cancel) => service.Put(request.Name, SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http)), cancel)).Requires(Scope.Operator).WithSummary("Adds a policy, or puts it in place of the one of its name.");
+        policies.MapPost("", (PolicyRequest request, HttpRequest http, PolicyService service, CancellationToken cancel) => service.Put(request.Name, DataRoots.Require(SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http))), cancel)).Requires(Scope.Operator).WithSummary("Adds a policy, or puts it in place of the one of its name.");
         policies.MapPost("{name}/pause", (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, true, cancel)).Requires(Scope.Operator).WithSummary("Pauses a policy.");
         policies.MapPost("{name}/resume", (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, false, cancel)).Requires(Scope.Operator).WithSummary("Goes on with a policy; what has arrived in between counts.");
         policies.MapDelete("{name}", (string name, PolicyService service, CancellationToken cancel) => service.Remove(name, cancel)).Requires(Scope.Operator).WithSummary("Removes a policy.");

@@ -71,9 +71,15 @@ internal static class ModelsApi
         models.MapPatch("{name}/versions/{version:int}", async (string name, int version, DescribeRequest request, ModelRegistry registry, CancellationToken cancel) => await registry.Describe(await registry.Resolve($"{name}@{version}", cancel), request.Notes, request.Tags, cancel)).Requires(Scope.Operator).WithSummary("Sets a version's notes and tags.");
     }
 
-    private static async Task<Results<Ok<AliasPeriod>, ProblemHttpResult>> At(string name, string alias, ModelRegistry registry, TimeProvider time, CancellationToken cancel, DateTimeOffset? at = null, DateTimeOffset? known = null) =>
-        await registry.At(name, alias, at ?? time.GetUtcNow(), known, cancel) is { } period ? TypedResults.Ok(period)
+    private static async Task<Results<Ok<AliasPeriod>, ProblemHttpResult>> At(
+        string name, string alias, ModelRegistry registry, TimeProvider time, CancellationToken cancel, DateTimeOffset? at = null, DateTimeOffset? known = null)
+    {
+        bool isNow = at is null && known is null;
+        AliasPeriod? period = isNow ? await registry.Current(name, alias, cancel)
+            : await registry.At(name, alias, at ?? time.GetUtcNow(), known, cancel);
+        return period is not null ? TypedResults.Ok(period)
             : TypedResults.Problem($"{name}@{alias} meant nothing then", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+    }
 
     private static Task<AliasPeriod> RollBack(string name, string alias, RollbackRequest? request, ModelService service,
         CancellationToken cancel) =>

@@ -92,7 +92,7 @@ public static class RunsApi
         using StreamReader reader = new(request.Body);
         string text = await reader.ReadToEndAsync(cancel);
         string folder = SpecFolder(request);
-        RunSpec spec = SpecReader.Parse(text, "spec", folder);
+        RunSpec spec = DataRoots.Require(SpecReader.Parse(text, "spec", folder));
         try
         {
             Guid id = request.Headers.TryGetValue(IdempotencyKeyHeader, out Microsoft.Extensions.Primitives.StringValues key) ? await service.Submit(spec, key.ToString(), cancel) : await service.Submit(spec, cancel);
@@ -143,7 +143,7 @@ public static class RunsApi
             string now = JsonSerializer.Serialize(change with { Run = run with { Steps = [.. run.Steps.Select(s => s with { Seconds = 0 })] } });
             if (now != last) yield return change;
             last = now;
-            if (run.HasEnded) yield break;
+            if (run.HasEnded || run.Status == RunDocument.Interrupted) yield break; // nobody is there to go on with it
         }
         while (await timer.WaitForNextTickAsync(cancel));
     }
@@ -171,7 +171,8 @@ public static class RunsApi
         return new FaultsDecided(count);
     }
 
-    private static async Task<IResult> Ready(IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, CancellationToken cancel)
+    private static async Task<IResult> Ready(
+        IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, StoreProbe store, CancellationToken cancel)
     {
         bool books = false;
         try
@@ -181,8 +182,10 @@ public static class RunsApi
         }
         catch (System.Data.Common.DbException) { }
         BusHealthStatus health = bus.CheckHealth().Status;
-        bool ready = books && health == BusHealthStatus.Healthy;
-        return Results.Json(new { status = ready ? "ready" : "not ready", books, bus = health.ToString() }, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
+        string? wrong = await store.WhyNot(cancel);
+        bool ready = books && health == BusHealthStatus.Healthy && wrong is null;
+        var found = new { status = ready ? "ready" : "not ready", books, bus = health.ToString(), store = wrong ?? "can be written" };
+        return Results.Json(found, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
     }
 
     private static ProblemHttpResult Unknown(Guid id) => TypedResults.Problem($"no run {id}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);

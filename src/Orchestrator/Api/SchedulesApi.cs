@@ -47,7 +47,7 @@ internal static class SchedulesApi
         Name = r.Name,
         Cron = r.Cron,
         TimeZone = r.TimeZone,
-        Spec = SpecReader.Parse(r.Spec ?? "", "spec", folder),
+        Spec = DataRoots.Require(SpecReader.Parse(r.Spec ?? "", "spec", folder)),
         Misfire = r.Misfire,
         Overlap = r.Overlap,
         JitterSeconds = r.JitterSeconds,

@@ -1,6 +1,9 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using Amazon.Runtime;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Datasets;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
@@ -25,6 +28,8 @@ public sealed record WatchDocument(string Dataset, string Address, string Create
 /// </summary>
 public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time, ILogger<DatasetWatcher> log)
 {
+    private readonly ConcurrentDictionary<(string Address, string Name), string> _fromAhead = [];
+    private const int LongestAddress = 500; // it is part of an index
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(5); // a file that was written to since may not be whole
 
     public async Task<IReadOnlyList<WatchDocument>> List(CancellationToken cancel)
@@ -45,7 +50,10 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     public async Task<WatchDocument> Watch(string dataset, string address, CancellationToken cancel)
     {
         if (!S3Bucket.IsAddress(address) && !Path.IsPathFullyQualified(address)) throw new DatasetException($"'{address}': expected an absolute path of a folder, or s3://bucket/prefix.");
+        RequireRoot(address);
         if (!S3Bucket.IsAddress(address) && !Directory.Exists(address)) throw new DatasetException($"'{address}': no such folder where the server runs. Make it first.");
+        if (address.Length > LongestAddress)
+            throw new DatasetException($"the address has {address.Length} characters: expected at most {LongestAddress}.");
         await datasets.Create(dataset, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (!await db.WatchedPlaces.AnyAsync(w => w.Dataset == dataset && w.Address == address, cancel))
@@ -93,6 +101,7 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     {
         int slash = address.LastIndexOf('/');
         if (slash < 0 || slash == address.Length - 1) throw new DatasetException($"'{address}': expected the path of a file, or s3://bucket/name.");
+        RequireRoot(address);
         using IDataPlace place = Open(address[..Math.Max(slash, 1)]);
         try { return await place.Read(address[(slash + 1)..], content => datasets.Add(dataset, address[(slash + 1)..], content, cancel), cancel); }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException) { throw new DatasetException($"'{address}': no such file where the orchestrators run."); }
@@ -103,14 +112,15 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<string, string> seen = await db.WatchedFiles.Where(f => f.Dataset == place.Dataset && f.Address == place.Address).ToDictionaryAsync(f => f.Name, f => f.Mark, cancel);
-        foreach ((string name, string mark) in await source.List(time.GetUtcNow() - Settled, cancel))
+        DateTimeOffset now = time.GetUtcNow();
+        foreach ((string name, string mark, DateTimeOffset written) in await source.List(cancel))
         {
-            if (!DatasetBooks.CanRead(name) || seen.GetValueOrDefault(name) == mark) continue;
+            if (!DatasetBooks.CanRead(name) || seen.GetValueOrDefault(name) == mark || !IsWhole(place, name, mark, written, now)) continue;
             string? error = null;
             try { await source.Read(name, content => datasets.Add(place.Dataset, name, content, cancel), cancel); }
             catch (DatasetException e)
             {
-                error = e.Message;
+                error = StoredText.Bound(e.Message);
                 log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
             }
             // Another orchestrator may have come to it at the same moment.
@@ -118,24 +128,55 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
         }
     }
 
+    /// <summary>
+    /// True for a file that nobody has written to for a while. One whose time has not come, from a machine whose clock is ahead, is whole
+    /// when it looks the same twice.
+    /// </summary>
+    private bool IsWhole(WatchedPlace place, string name, string mark, DateTimeOffset written, DateTimeOffset now)
+    {
+        if (!Plausible.IsAhead(written, now)) return written < now - Settled;
+        string known = _fromAhead.GetValueOrDefault((place.Address, name), "");
+        _fromAhead[(place.Address, name)] = mark;
+        return known == mark;
+    }
+
+    private static void RequireRoot(string address)
+    {
+        if (!S3Bucket.IsAddress(address) && !DataRoots.Allow(address)) throw new DatasetException(DataRoots.Outside(address).Message);
+    }
+
     private static IDataPlace Open(string address) => S3Bucket.IsAddress(address) ? new BucketPlace(new S3Bucket(address)) : new FolderPlace(address);
 
     private interface IDataPlace : IDisposable
     {
-        /// <summary>Names and marks of what is whole: not written to since a time.</summary>
-        Task<IReadOnlyList<(string Name, string Mark)>> List(DateTimeOffset settled, CancellationToken cancel);
+        /// <summary>Names and marks, and when each was last written to.</summary>
+        Task<IReadOnlyList<(string Name, string Mark, DateTimeOffset Written)>> List(CancellationToken cancel);
         Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel);
     }
 
     private sealed class FolderPlace(string folder) : IDataPlace
     {
-        public Task<IReadOnlyList<(string Name, string Mark)>> List(DateTimeOffset settled, CancellationToken cancel) => Task.FromResult<IReadOnlyList<(string, string)>>(
-            [.. new DirectoryInfo(folder).EnumerateFiles().Where(f => !f.Name.StartsWith('.') && f.LastWriteTimeUtc < settled.UtcDateTime).OrderBy(f => f.LastWriteTimeUtc).ThenBy(f => f.Name, StringComparer.Ordinal)
-                .Select(f => (f.Name, string.Create(CultureInfo.InvariantCulture, $"{f.Length} {f.LastWriteTimeUtc:O}")))]);
+        public Task<IReadOnlyList<(string Name, string Mark, DateTimeOffset Written)>> List(CancellationToken cancel)
+        {
+            IEnumerable<FileInfo> oldestFirst = new DirectoryInfo(folder).EnumerateFiles().Where(f => !f.Name.StartsWith('.'))
+                .OrderBy(f => f.LastWriteTimeUtc).ThenBy(f => f.Name, StringComparer.Ordinal);
+            return Task.FromResult<IReadOnlyList<(string, string, DateTimeOffset)>>(
+                [.. oldestFirst.Select(f => (f.Name, Mark(f), new DateTimeOffset(f.LastWriteTimeUtc)))]);
+        }
+
+        private static string Mark(FileInfo file) =>
+            string.Create(CultureInfo.InvariantCulture, $"{file.Length} {file.LastWriteTimeUtc:O}");
 
         public async Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel)
         {
-            await using FileStream stream = DatasetBooks.Open(Path.Combine(folder, name));
+            string path = Path.Combine(folder, name);
+            bool isAllowed = DataRoots.IsInside(path, folder) || (DataRoots.AreSet && DataRoots.Allow(path));
+            if (!isAllowed)
+            {
+                throw new DatasetException($"file '{name}': a link that leads out of the folder, which is not followed. "
+                    + $"Put the file itself there, or have {DataRoots.Variable} name where it leads.");
+            }
+            await using FileStream stream = DatasetBooks.Open(path);
             return await read(stream);
         }
 
@@ -144,7 +185,8 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
 
     private sealed class BucketPlace(S3Bucket bucket) : IDataPlace
     {
-        public Task<IReadOnlyList<(string Name, string Mark)>> List(DateTimeOffset settled, CancellationToken cancel) => bucket.ListMarked("", cancel); // objects appear whole
+        public async Task<IReadOnlyList<(string Name, string Mark, DateTimeOffset Written)>> List(CancellationToken cancel) =>
+            [.. (await bucket.ListMarked("", cancel)).Select(o => (o.Name, o.Mark, DateTimeOffset.UnixEpoch))]; // objects appear whole
 
         public async Task<T> Read<T>(string name, Func<Stream, Task<T>> read, CancellationToken cancel)
         {

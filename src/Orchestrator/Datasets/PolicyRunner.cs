@@ -20,6 +20,8 @@ namespace ArmoFlow.Orchestrator.Datasets;
 /// </summary>
 public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, OutboxSignal signal, TimeProvider time, ILogger<PolicyRunner> log)
 {
+    private static readonly TimeSpan LongestPeriod = TimeSpan.FromDays(366);
+
     public async Task Look(CancellationToken cancel)
     {
         List<RetrainPolicy> policies;
@@ -35,22 +37,33 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
     {
         RetrainSpec when = policy.Spec.Retrain ?? new RetrainSpec();
         DateTimeOffset now = time.GetUtcNow();
-        if (policy.LastRunAt is { } last && now - last < TimeSpan.FromHours(when.AtMostEveryHours)) return;
+        bool isAhead = policy.LastRunAt is { } entered && Plausible.IsAhead(entered, now);
+        if (!isAhead && policy.LastRunAt is { } last && now - last < TimeSpan.FromHours(when.AtMostEveryHours)) return;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (policy.LastRunId is { } run && await db.Runs.AnyAsync(r => r.CorrelationId == run && !RunState.Ended.Contains(r.CurrentState), cancel)) return;
         string[] names = [.. policy.Versions.Keys];
         List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel), added = [.. files.Where(f => f.WithdrawnIn is null && f.Version > policy.Versions[f.Dataset])];
+        // What a clock that was ahead has entered lies there for long enough.
+        DateTimeOffset ArrivedAt(DatasetFile file) => Plausible.IsAhead(file.AddedAt, now) ? DateTimeOffset.UnixEpoch : file.AddedAt;
         if (when.Cron is { } cron && added.Count > 0)
         {
             // What has arrived before the newest of the policy's times; the rest waits for the next.
-            DateTimeOffset? due = new ScheduleTimes(cron, "UTC").Newest(added.Min(f => f.AddedAt), now).Due;
-            added.RemoveAll(f => due is null || f.AddedAt > due);
+            DateTimeOffset first = added.Min(f => Plausible.IsAhead(f.AddedAt, now) ? now - LongestPeriod : f.AddedAt);
+            DateTimeOffset? due = new ScheduleTimes(cron, "UTC").Newest(first, now).Due;
+            added.RemoveAll(f => due is null || ArrivedAt(f) > due);
         }
-        if (added.Count == 0 || now - added.Max(f => f.AddedAt) < TimeSpan.FromSeconds(when.DebounceSeconds)) return;
+        if (added.Count == 0 || now - added.Max(ArrivedAt) < TimeSpan.FromSeconds(when.DebounceSeconds)) return;
         bool isCounted = added.All(f => f.Rows is not null);
         long rows = added.Sum(f => f.Rows ?? 0), before = files.Where(f => f.WithdrawnIn is null && f.Version <= policy.Versions[f.Dataset]).Sum(f => f.Rows ?? 0);
         bool isEnough = !isCounted || (when.NewRows is null && when.NewShare is null) || rows >= when.NewRows || (when.NewShare is { } share && rows >= share * before);
-        if (isEnough) await Run(db, policy, files, added, isCounted ? $"{rows.ToString("N0", CultureInfo.InvariantCulture)} new rows" : $"{added.Count} new files", now, cancel);
+        if (!isEnough) return;
+        string brought = isCounted ? $"{rows.ToString("N0", CultureInfo.InvariantCulture)} new rows" : $"{added.Count} new files";
+        if (isAhead)
+        {
+            log.LogWarning("policy {Policy}: its last run is entered for {LastRunAt:O}, which has not come: the clock was ahead. It is not counted",
+                policy.Name, policy.LastRunAt);
+        }
+        await Run(db, policy, files, added, brought, now, cancel);
     }
 
     private async Task Run(ArmoFlowDbContext db, RetrainPolicy policy, List<DatasetFile> files, List<DatasetFile> added, string brought, DateTimeOffset now, CancellationToken cancel)

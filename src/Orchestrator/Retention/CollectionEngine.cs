@@ -1,6 +1,7 @@
 using System.Globalization;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Retention;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Hosting;
@@ -33,11 +34,34 @@ public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contex
         DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.RetentionPolicies.AsNoTracking().SingleOrDefaultAsync(cancel) is not { } policy) return;
-        DateTimeOffset since = policy.LastAt > policy.ActiveSince ? policy.LastAt.Value : policy.ActiveSince;
+        if (Plausible.IsAhead(policy.ActiveSince, now))
+        {
+            await Mend(db, policy, now, cancel);
+            return;
+        }
+        bool isAhead = policy.LastAt is { } entered && Plausible.IsAhead(entered, now);
+        DateTimeOffset? last = isAhead ? null : policy.LastAt;
+        DateTimeOffset since = last > policy.ActiveSince ? last.Value : policy.ActiveSince;
         if (new ScheduleTimes(policy.Cron, policy.TimeZone).Newest(since, now).Due is null) return;
+        if (isAhead)
+        {
+            log.LogWarning("retention: the last collection is entered for {LastAt:O}, which has not come: the clock was ahead. It is not counted",
+                policy.LastAt);
+        }
         if (await db.RetentionPolicies.Where(p => p.LastAt == policy.LastAt).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastAt, now).SetProperty(p => p.LastOutcome, "in progress"), cancel) == 0) return; // another orchestrator's turn
         string outcome = await Collect(new RetentionRules(TimeSpan.FromDays(policy.OlderThanDays), policy.KeepLast), cancel);
         await db.RetentionPolicies.Where(p => p.LastAt == now).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastOutcome, outcome), cancel);
+    }
+
+    /// <summary>A policy that was set while the clock was ahead holds from now on.</summary>
+    private async Task Mend(ArmoFlowDbContext db, RetentionPolicy policy, DateTimeOffset now, CancellationToken cancel)
+    {
+        log.LogWarning("retention: the policy holds from {ActiveSince:O} on, which has not come: the clock was ahead. It holds from now on",
+            policy.ActiveSince);
+        RetentionPolicy row = await db.RetentionPolicies.SingleAsync(cancel);
+        db.Note("clock.mended", "artifacts", new { policy.ActiveSince }, new { activeSince = now });
+        row.ActiveSince = now;
+        await db.SaveChangesAsync(cancel);
     }
 
     private async Task<string> Collect(RetentionRules rules, CancellationToken cancel)

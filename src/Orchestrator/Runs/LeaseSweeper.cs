@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
@@ -70,6 +71,7 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         if (_looksForOrphans) _looksForOrphans = await logs.EndOrphans(cancel);
         await AskForUnheld(db, leases, [.. workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) <= limits.Lost)], cancel);
         DateTimeOffset now = time.GetUtcNow();
+        await BringBackDeadlines(db, now, cancel);
         foreach (var late in await db.Runs.Where(r => r.DeadlineAt < now).Select(r => new { r.CorrelationId, r.Attempt }).Take(100).ToListAsync(cancel))
             await Tell(new RunTimedOut(late.CorrelationId, late.Attempt), cancel);
 
@@ -120,6 +122,22 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
             .Take(MostUnheld)
             .ToListAsync(cancel);
         return [.. runs.Select(r => (r.CorrelationId, r.Attempt, r.CurrentState))];
+    }
+
+    /// <summary>Deadlines that were set while the clock was ahead begin now: they could not have been set so late.</summary>
+    private async Task BringBackDeadlines(ArmoFlowDbContext db, DateTimeOffset now, CancellationToken cancel)
+    {
+        DateTimeOffset shortest = now.AddHours(new LimitsSpec().StepHours) + Plausible.Tolerance; // few specs allow more
+        foreach (RunState run in await db.Runs.AsNoTracking().Where(r => r.DeadlineAt > shortest).Take(100).ToListAsync(cancel))
+        {
+            TimeSpan longest = TimeSpan.FromHours(Math.Min(run.Spec.Limits.StepHours, run.Spec.Limits.RunHours));
+            if (!Plausible.IsAhead(run.DeadlineAt!.Value, now, longest)) continue;
+            log.LogWarning("run {Run}: its deadline {Deadline:O} is later than its spec allows: the clock was ahead. It counts from now on",
+                run.CorrelationId, run.DeadlineAt);
+            DateTimeOffset deadline = now + longest;
+            await db.Runs.Where(r => r.CorrelationId == run.CorrelationId && r.DeadlineAt == run.DeadlineAt)
+                .ExecuteUpdateAsync(set => set.SetProperty(r => r.DeadlineAt, deadline), cancel);
+        }
     }
 
     private async Task Tell<T>(T message, CancellationToken cancel) where T : class

@@ -38,7 +38,13 @@ public sealed record RunFilter
 public sealed record RunPage(IReadOnlyList<RunDocument> Runs, string? Cursor);
 
 /// <summary>What the books say of runs; needs no bus.</summary>
-public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time)
+/// <param name="contexts">The books.</param>
+/// <param name="artifacts">The store.</param>
+/// <param name="progress">How far steps are.</param>
+/// <param name="time">The clock.</param>
+/// <param name="workspace">Given to who looks at a workspace from outside: its runs in progress are interrupted when nobody holds it.</param>
+public sealed class RunQueries(
+    IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time, Workspace? workspace = null)
 {
     private const int LargestPage = 500;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -63,7 +69,7 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is not { } run) return null;
-        await TellWhoWorks(db, run, cancel);
+        if (!IsInterrupted(run)) await TellWhoWorks(db, run, cancel);
         RunDocument document = (await Documents(db, [run], cancel))[0];
         return document.HasEnded ? await Judged(db, document, cancel) : document;
     }
@@ -102,7 +108,13 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IQueryable<RunState> runs = db.Runs.AsNoTracking();
         IQueryable<RunTag> tags = db.RunTags.Where(t => t.Tag == filter.Tag);
-        if (filter.Status is { } status)
+        if (filter.Status == RunDocument.Interrupted)
+        {
+            bool isHeld = workspace?.IsHeld() ?? true;
+            runs = runs.Where(r => !isHeld && !RunState.AtRest.Contains(r.CurrentState));
+            tags = tags.Where(t => !isHeld && !RunState.AtRest.Contains(t.State));
+        }
+        else if (filter.Status is { } status)
         {
             string state = status == "Submitted" ? "Initial" : status;
             (runs, tags) = (runs.Where(r => r.CurrentState == state), tags.Where(t => t.State == state));
@@ -130,8 +142,13 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
     {
         DateTimeOffset now = time.GetUtcNow();
         IReadOnlyList<RowProof> proofs = await RowProofs.Of<RunState>(db, [.. runs.Select(r => new object[] { r.CorrelationId })], cancel);
-        return [.. runs.Zip(proofs, (run, proof) => run.ToDocument(artifacts.LocationOf, now)
-            with { ProvedBy = proof.ProvedBy, Disagrees = proof.Disagrees })];
+        List<RunDocument> documents = [];
+        foreach ((RunState run, RowProof proof) in runs.Zip(proofs))
+        {
+            RunDocument document = IsInterrupted(run) ? await ToInterrupted(db, run, cancel) : run.ToDocument(artifacts.LocationOf, now);
+            documents.Add(document with { ProvedBy = proof.ProvedBy, Disagrees = proof.Disagrees });
+        }
+        return documents;
     }
 
     private static FilterLanguage<RunState> Language(ArmoFlowDbContext db) => new(new Dictionary<string, LambdaExpression>
@@ -148,6 +165,25 @@ public sealed class RunQueries(IDbContextFactory<ArmoFlowDbContext> contexts, Ar
         ["status"] = (Expression<Func<RunState, string, bool>>)((r, value) => r.CurrentState == (value == "Submitted" ? "Initial" : value)),
         ["tag"] = (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),
     });
+
+    private bool IsInterrupted(RunState run) =>
+        workspace is not null && !RunState.AtRest.Contains(run.CurrentState) && !workspace.IsHeld();
+
+    /// <summary>Its seconds end with the last sign of life that is in the books.</summary>
+    private async Task<RunDocument> ToInterrupted(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
+    {
+        DateTimeOffset? seen = await db.Workers.MaxAsync(w => (DateTimeOffset?)w.SeenAt, cancel);
+        DateTimeOffset? logged = await db.StepLogs.Where(l => l.RunId == run.CorrelationId)
+            .MaxAsync(l => l.EndedAt ?? (DateTimeOffset?)l.StartedAt, cancel);
+        DateTimeOffset begun = run.Steps.Max(s => s.EndedAt ?? s.StartedAt) ?? run.SubmittedAt;
+        DateTimeOffset lastSign = new[] { seen, logged, begun }.Max()!.Value;
+        RunDocument document = run.ToDocument(artifacts.LocationOf, lastSign);
+        string until = $"until {lastSign.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z";
+        return document with { Status = RunDocument.Interrupted, Steps = [.. document.Steps.Select(Stopped)] };
+
+        StepDocument Stopped(StepDocument step) =>
+            step.Status == "Running" ? step with { Status = RunDocument.Interrupted, Detail = until } : step;
+    }
 
     /// <summary>What a step in progress waits for, where no worker holds it: status follows leases, not hopes.</summary>
     private async Task TellWhoWorks(ArmoFlowDbContext db, RunState run, CancellationToken cancel)

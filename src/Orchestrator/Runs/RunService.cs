@@ -30,9 +30,10 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
     }
 
     /// <summary>The same, once for each key of the caller's: asked again, it returns the run that there is.</summary>
-    /// <exception cref="SubmissionKeyException">The key was given for another spec.</exception>
+    /// <exception cref="SubmissionKeyException">The key was given for another spec, or cannot be one.</exception>
     public async Task<Guid> Submit(RunSpec spec, string key, CancellationToken cancel)
     {
+        if (StoredText.WrongAsLabel(key, StoredText.LongestKey) is { } expected) throw new SubmissionKeyException(key, expected);
         string own = $"{Caller.Current.Name} {key}", digest = SpecReader.Digest(spec);
         for (bool isAgain = false; ; isAgain = true)
         {
@@ -183,8 +184,19 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
     }
 }
 
-/// <summary>A submission's key was given for another spec before.</summary>
-public sealed class SubmissionKeyException(string key, Guid run) : RefusedException($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.", Refusal.Conflict);
+/// <summary>A submission's key cannot be one, or was given for another spec before.</summary>
+public sealed class SubmissionKeyException : RefusedException
+{
+    public SubmissionKeyException(string key, Guid run)
+        : base($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.", Refusal.Conflict)
+    {
+    }
+
+    public SubmissionKeyException(string key, string expected)
+        : base($"key '{StoredText.Excerpt(key)}': expected {expected}.", Refusal.Unusable)
+    {
+    }
+}
 
 /// <summary>A run cannot be changed so in its state.</summary>
 public sealed class RunConflictException(RunDocument run, string action)

@@ -63,7 +63,7 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> Fail<T>(this EventActivityBinder<RunState, T> binder, Func<BehaviorContext<RunState, T>, string> error, TimeProvider time)
         where T : class => binder.Then(context =>
     {
-        context.Saga.Error = error(context);
+        context.Saga.Error = StoredText.Bound(error(context));
         End(context.Saga, "Failed", time);
     });
 

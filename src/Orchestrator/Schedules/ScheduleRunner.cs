@@ -27,11 +27,32 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is not { PausedAt: null } schedule) return;
         await ReleaseWaiting(db, name, cancel); // whose run ended in the very moment in which it began to wait
-        DateTimeOffset now = time.GetUtcNow(), since = await db.Firings.Where(f => f.Schedule == name && !f.IsByHand).MaxAsync(f => (DateTimeOffset?)f.DueAt, cancel) is { } last && last > schedule.ActiveSince ? last : schedule.ActiveSince;
+        DateTimeOffset now = time.GetUtcNow(), latest = Plausible.Latest(now);
+        if (Plausible.IsAhead(schedule.ActiveSince, now)) await Mend(db, schedule, now, cancel);
+        IQueryable<DateTimeOffset?> fired = db.Firings.Where(f => f.Schedule == name && !f.IsByHand).Select(f => (DateTimeOffset?)f.DueAt);
+        DateTimeOffset? ahead = await fired.Where(d => d > latest).MaxAsync(cancel);
+        DateTimeOffset? last = await fired.Where(d => d <= latest).MaxAsync(cancel);
+        DateTimeOffset since = last > schedule.ActiveSince ? last.Value : schedule.ActiveSince;
         (DateTimeOffset? newest, int count) = new ScheduleTimes(schedule.Cron, schedule.TimeZone).Newest(since, now);
         if (newest is not { } due || now < due + Jitter(schedule, due)) return;
         bool isMissed = now - due - Jitter(schedule, due) > OnTime && schedule.Misfire == Misfire.Skip;
-        await Enter(db, schedule, due, isByHand: false, isMissed, count > 1 ? $"one firing for {count} periods" : null, cancel);
+        string? summary = count > 1 ? $"one firing for {count} periods" : null;
+        if (ahead is { } wrong)
+        {
+            string warning = $"a firing for {wrong.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z, which has not come, is not counted: the clock was ahead";
+            summary = summary is null ? warning : $"{summary}; {warning}";
+        }
+        await Enter(db, schedule, due, isByHand: false, isMissed, summary, cancel);
+    }
+
+    /// <summary>A schedule that was added or resumed while the clock was ahead is active from now on.</summary>
+    private static async Task Mend(ArmoFlowDbContext db, Schedule schedule, DateTimeOffset now, CancellationToken cancel)
+    {
+        db.Note("clock.mended", $"schedule/{schedule.Name}", new { schedule.ActiveSince }, new { activeSince = now });
+        schedule.ActiveSince = now;
+        Schedule row = await db.Schedules.SingleAsync(s => s.Name == schedule.Name, cancel);
+        row.ActiveSince = now;
+        await db.SaveChangesAsync(cancel);
     }
 
     /// <summary>Runs a schedule's spec now, whatever the clock says.</summary>

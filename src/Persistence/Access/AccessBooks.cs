@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.EntityFrameworkCore;
 
@@ -20,8 +21,10 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
     private volatile Snapshot? _known;
 
     /// <summary>Makes a key; the text returned is the only place where its secret stands.</summary>
+    /// <exception cref="KeyNameException">The name cannot be one.</exception>
     public async Task<(AccessKey Key, string Text)> Create(string name, Scope scope, TimeSpan? lifetime, CancellationToken cancel)
     {
+        if (StoredText.WrongAsLabel(name, StoredText.LongestTag) is { } expected) throw new KeyNameException(name, expected);
         string secret = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(SecretBytes));
         DateTimeOffset now = time.GetUtcNow();
         AccessKey key = new()
@@ -69,7 +72,7 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         // Compared in constant time, and compared at all where there is no such key.
         bool fits = CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(HashOf(secret)), Encoding.ASCII.GetBytes(key?.Hash ?? HashOf("")));
         if (key is null || !fits || !key.IsUsable(now)) return null;
-        if (!(now - key.LastUsedAt < UseGrain)) await NoteUse(key, now, cancel);
+        if (key.LastUsedAt is not { } used || now - used >= UseGrain || Plausible.IsAhead(used, now)) await NoteUse(key, now, cancel);
         return key;
     }
 
@@ -108,3 +111,7 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
 
     private static string HashOf(string secret) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
 }
+
+/// <summary>A key cannot be called so; the trail names its holder by it.</summary>
+public sealed class KeyNameException(string name, string expected)
+    : RefusedException($"key '{StoredText.Excerpt(name)}': expected {expected}. Give it another name.", Refusal.Unusable);

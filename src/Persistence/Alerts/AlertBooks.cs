@@ -1,4 +1,5 @@
 using System.Globalization;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
@@ -34,7 +35,6 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     /// <summary>Enters the verdict on an evaluation, once, and an alert if it does not hold.</summary>
     public async Task Judge(ModelEvaluation judged, string? webhook, string text, CancellationToken cancel)
     {
-        DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         // Claimed by a condition on the row: of two orchestrators that judge the same, one enters it.
@@ -45,7 +45,11 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         (row.Holds, row.Verdicts, row.Score, row.HeldOutAccuracy) = (judged.Holds, judged.Verdicts, judged.Score, judged.HeldOutAccuracy);
         string subject = $"model/{judged.Model}";
         db.Note("model.evaluated", subject, after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
-        if (judged.Holds == false) db.Raise(new Alert { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook }, now);
+        if (judged.Holds == false)
+        {
+            Alert alert = new() { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook };
+            db.Raise(alert, time.GetUtcNow());
+        }
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
     }
@@ -57,11 +61,14 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         return await db.ModelEvaluations.AsNoTracking().Where(e => e.Model == model).OrderByDescending(e => e.At).Take(limit).ToListAsync(cancel);
     }
 
-    /// <summary>A model's alerts, newest first.</summary>
+    /// <summary>A model's alerts, newest first, for showing: of a webhook scheme and host alone, since the rest is what lets one post there.</summary>
     public async Task<IReadOnlyList<Alert>> Alerts(string model, int limit, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Alerts.AsNoTracking().Where(a => a.Model == model).OrderByDescending(a => a.Id).Take(limit).ToListAsync(cancel);
+        IQueryable<Alert> newest = db.Alerts.AsNoTracking().Where(a => a.Model == model).OrderByDescending(a => a.Id);
+        List<Alert> alerts = await newest.Take(limit).ToListAsync(cancel);
+        foreach (Alert alert in alerts) alert.Webhook = Secrets.HostOf(alert.Webhook);
+        return alerts;
     }
 
     /// <summary>An alert whose time has come, kept from other orchestrators for a minute; null if there is none.</summary>
@@ -69,7 +76,9 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     {
         DateTimeOffset now = time.GetUtcNow(), until = now + Claim;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && a.NextAttemptAt <= now).OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
+        DateTimeOffset latest = now + LongestPause + Plausible.Tolerance; // later than that only a clock that was ahead has entered
+        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && (a.NextAttemptAt <= now || a.NextAttemptAt > latest))
+            .OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
         return due is not null && await db.Alerts.Where(a => a.Id == due.Id && a.NextAttemptAt == due.NextAttemptAt).ExecuteUpdateAsync(set => set.SetProperty(a => a.NextAttemptAt, until), cancel) == 1 ? due : null;
     }
 
@@ -87,6 +96,11 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Alert alert = await db.Alerts.SingleAsync(a => a.Id == taken.Id, cancel);
         alert.Attempts++;
+        if (Plausible.IsAhead(alert.RaisedAt, now))
+        {
+            db.Note("clock.mended", $"model/{alert.Model}", new { alert = alert.Id, raisedAt = alert.RaisedAt }, new { raisedAt = now });
+            alert.RaisedAt = now; // its patience ends some day
+        }
         alert.LastError = error;
         TimeSpan pause = FirstPause * Math.Pow(2, Math.Min(alert.Attempts - 1, 10));
         if (error is null) (alert.DeliveredAt, alert.NextAttemptAt) = (now, null);

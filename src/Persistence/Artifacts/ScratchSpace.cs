@@ -12,6 +12,7 @@ namespace ArmoFlow.Persistence.Artifacts;
 public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket = null)
 {
     private const string OwnPrefix = "own-";
+    private const long AlmostNothing = 1 << 20;
 
     public string Folder { get; } = folder;
     public string? Reserve { get; } = reserve;
@@ -69,6 +70,13 @@ public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket
     public void SpendReserve()
     {
         if (Reserve is not null) File.Delete(Reserve);
+    }
+
+    /// <summary>The same before a collection, which writes a little before it frees a lot.</summary>
+    public void SpendReserveIfFull()
+    {
+        if (Reserve is null || !File.Exists(Reserve)) return;
+        if (new DriveInfo(Path.GetDirectoryName(Reserve)!).AvailableFreeSpace < AlmostNothing) SpendReserve();
     }
 
     private static string ObjectName(StepKey key, string name) => $"scratch/{key.Value[..32]}/{name}";

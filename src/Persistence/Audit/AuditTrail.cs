@@ -1,4 +1,5 @@
 using System.Text.Json;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
@@ -27,12 +28,12 @@ public static class AuditTrail
         new()
     {
         At = Now(db),
-        Actor = Caller.Current.Name,
+        Actor = StoredText.Clean(Caller.Current.Name),
         Action = action,
-        Subject = subject,
+        Subject = StoredText.Clean(subject),
         Before = before is null ? null : JsonSerializer.Serialize(before, Json),
         After = after is null ? null : JsonSerializer.Serialize(after, Json),
-        RequestId = Caller.Current.RequestId,
+        RequestId = Caller.Current.RequestId is { } request ? StoredText.Clean(request) : null,
     };
 
     /// <summary>Lets the first event of a save vouch for its rows; an event of their own where there is none.</summary>

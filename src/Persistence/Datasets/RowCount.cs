@@ -9,7 +9,7 @@ namespace ArmoFlow.Persistence.Datasets;
 /// </summary>
 internal static class RowCount
 {
-    private const int PartShown = 60;
+    private const int PartShown = 40;
 
     /// <param name="path">The file.</param>
     /// <param name="name">Its name, whose extension says the kind.</param>
@@ -82,7 +82,11 @@ internal static class RowCount
             number++;
             if (string.IsNullOrWhiteSpace(line)) continue;
             rows++;
-            if (!IsObject(line)) throw new DatasetException($"file '{name}' line {number}: '{(line.Length > PartShown ? line[..PartShown] + "…" : line)}' is no JSON object; expected one on each line. Correct the file; nothing was added.");
+            if (IsObject(line)) continue;
+            // A file whose first line is none may be anything, and is not shown.
+            string found = rows == 1 ? "the first line" : $"'{(line.Length > PartShown ? line[..PartShown] + "…" : line)}'";
+            throw new DatasetException($"file '{name}' line {number}: {found} is no JSON object; expected one on each line. "
+                + "Correct the file; nothing was added.");
         }
         return rows;
     }

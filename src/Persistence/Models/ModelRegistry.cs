@@ -112,9 +112,17 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         if (versions.Count == 0) throw new RegistryException($"no model '{parts[0]}'. See: armoflow models list.", Refusal.Missing);
         if (parts.Length == 2 && int.TryParse(parts[1].TrimStart('v'), out int number))
             return versions.FirstOrDefault(v => v.Version == number) ?? throw new RegistryException($"model '{parts[0]}' has no version {number}; its newest is {versions[0].Version}. See: armoflow models show {parts[0]}.", Refusal.Missing);
-        AliasPeriod? period = await At(parts[0], parts.Length == 2 ? parts[1] : Champion, time.GetUtcNow(), null, cancel);
+        AliasPeriod? period = await Current(parts[0], parts.Length == 2 ? parts[1] : Champion, cancel);
         if (period is null && parts.Length == 2) throw new RegistryException($"model '{parts[0]}' has no alias '{parts[1]}'. See: armoflow models show {parts[0]}.", Refusal.Missing);
         return period is null ? versions[0] : versions.Single(v => v.Version == period.Version);
+    }
+
+    /// <summary>What an alias means now: the open period, whatever a clock says; null if it means nothing.</summary>
+    public async Task<AliasPeriod?> Current(string model, string alias, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        IQueryable<AliasPeriod> open = db.AliasPeriods.AsNoTracking().Where(p => p.ValidUntil == null && p.KnownUntil == null);
+        return await open.SingleOrDefaultAsync(p => p.Model == model && p.Alias == alias, cancel);
     }
 
     /// <summary>What an alias meant at a time, as it was known at another (now, if that is left out); null if it meant nothing.</summary>
@@ -158,10 +166,11 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<AliasPeriod> Point(ModelVersion version, string alias, string? reason, object evidence, string action, CancellationToken cancel)
     {
         if (!PromotionSpec.IsAlias(alias))
-            throw new RegistryException($"alias '{alias}': expected letters, digits, '-' and '_', and no version number.");
-        DateTimeOffset now = time.GetUtcNow();
+            throw new RegistryException($"alias '{StoredText.Excerpt(alias)}': expected letters, digits, '-' and '_', and no version number.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+        await OneAtATime(db, version.Model, cancel);
+        DateTimeOffset now = await NextMoment(db, version.Model, alias, cancel);
         AliasPeriod? open = await db.AliasPeriods.SingleOrDefaultAsync(p => p.Model == version.Model && p.Alias == alias && p.ValidUntil == null && p.KnownUntil == null, cancel);
         if (open?.Version == version.Version) throw new RegistryException($"{version.Model}@{alias} is version {version.Version} already.");
         if (open is not null)
@@ -182,6 +191,22 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         return period;
     }
 
+    /// <summary>Decisions on a model's aliases, one after the other; SQLite's transactions are so by themselves.</summary>
+    private static async Task OneAtATime(ArmoFlowDbContext db, string model, CancellationToken cancel)
+    {
+        string what = $"aliases of {StoredText.Clean(model)}";
+        if (db.Database.IsNpgsql()) await db.Database.ExecuteSqlAsync($"select pg_advisory_xact_lock(hashtextextended({what}, 0))", cancel);
+    }
+
+    /// <summary>Now, asked for only once nobody else decides; never before the decision before, also where a clock has stepped back.</summary>
+    private async Task<DateTimeOffset> NextMoment(ArmoFlowDbContext db, string model, string alias, CancellationToken cancel)
+    {
+        DateTimeOffset now = time.GetUtcNow();
+        IQueryable<AliasPeriod> decisions = db.AliasPeriods.Where(p => p.Model == model && p.Alias == alias);
+        DateTimeOffset? before = await decisions.MaxAsync(p => (DateTimeOffset?)p.KnownFrom, cancel);
+        return before > now ? before.Value : now;
+    }
+
     /// <summary>Versions whose spec's rule is still to be held against them, oldest first.</summary>
     public async Task<IReadOnlyList<ModelVersion>> Awaiting(CancellationToken cancel)
     {
@@ -199,12 +224,11 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <summary>The rule was held against the version, and its gates refuse it: once, though several look, with an alert.</summary>
     public async Task RefuseByRule(ModelVersion version, string alias, object evidence, string text, string? webhook, CancellationToken cancel)
     {
-        DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         if (await db.ModelVersions.Where(v => v.Model == version.Model && v.Version == version.Version && v.AwaitsAlias != null).ExecuteUpdateAsync(set => set.SetProperty(v => v.AwaitsAlias, (string?)null), cancel) == 0) return;
         db.Note("model.refused", $"model/{version.Model}", after: new { alias, version = version.Version, evidence });
-        db.Raise(new Alert { Kind = Alert.PromotionRefused, RunId = version.RunId, Model = version.Model, Version = version.Version, Text = text, Webhook = webhook }, now);
+        db.Raise(new Alert { Kind = Alert.PromotionRefused, RunId = version.RunId, Model = version.Model, Version = version.Version, Text = text, Webhook = webhook }, time.GetUtcNow());
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
     }
@@ -232,7 +256,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <exception cref="RegistryException">There is nothing to go back to, or it was rolled back from.</exception>
     public async Task<ModelVersion> Before(string model, string alias, int? to, CancellationToken cancel)
     {
-        AliasPeriod now = await At(model, alias, time.GetUtcNow(), null, cancel) ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
+        AliasPeriod now = await Current(model, alias, cancel) ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
         IReadOnlyList<int> way = await WayBack(model, alias, cancel);
         if (to is null && way.Count == 0)
             throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version} that it was not rolled back from; there is nothing to roll back to. To choose one: armoflow models promote {model}@VERSION.");
@@ -298,6 +322,13 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
 
     public async Task<ModelVersion> Describe(ModelVersion version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel)
     {
+        if (tags?.Count > StoredText.MostTags)
+            throw new RegistryException($"{tags.Count} tags: expected at most {StoredText.MostTags}.", Refusal.Unusable);
+        foreach (string tag in tags ?? [])
+        {
+            if (StoredText.WrongAsLabel(tag, StoredText.LongestTag) is { } expected)
+                throw new RegistryException($"tag '{StoredText.Excerpt(tag)}': expected {expected}.", Refusal.Unusable);
+        }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         ModelVersion row = await db.ModelVersions.SingleAsync(v => v.Model == version.Model && v.Version == version.Version, cancel);
         object before = new { version = row.Version, row.Notes, row.Tags };

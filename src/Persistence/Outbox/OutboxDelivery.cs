@@ -173,7 +173,9 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTime old = DateTime.UtcNow - OrphanAge, ancient = DateTime.UtcNow - Window;
-        foreach (InboxState inbox in await db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && i.Consumed < old).OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
+        DateTime now = DateTime.UtcNow, latest = now + Plausible.Tolerance; // a clock that was ahead entered what is later
+        IQueryable<InboxState> orphans = db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && (i.Consumed < old || i.Consumed > latest));
+        foreach (InboxState inbox in await orphans.OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
         {
             // Two processes may both send it: the receivers' inboxes take it once.
             await using BooksTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);
@@ -185,6 +187,7 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
             await transaction.Delivered(cancel);
             Instruments.OutboxOrphans.Add(left.Count);
         }
+        await db.InboxStates.Where(i => i.Delivered > latest).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, now), cancel);
         while (await db.InboxStates.Where(i => i.Delivered < ancient).OrderBy(i => i.Id).Take(ClearedAtOnce).ExecuteDeleteAsync(cancel) == ClearedAtOnce) { }
     }
 

@@ -28,7 +28,7 @@ public sealed record Collection(bool DryRun, IReadOnlyList<Collected> Artifacts,
 /// of a model and behind every version that an alias ever meant (an auditor may ask for them), evaluations of these, runs and
 /// models on legal hold, and every file of a data set. Rows stay; a tombstone says that the bytes are gone on purpose.
 /// </summary>
-public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
+public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ScratchSpace scratch, TimeProvider time)
 {
     private const int Batch = 200;
     private static readonly TimeSpan KeysKept = TimeSpan.FromDays(7); // of submissions; nobody asks again after so long
@@ -40,6 +40,7 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     public async Task<Collection> Collect(RetentionRules rules, bool dryRun, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow(), before = now - rules.OlderThan;
+        if (!dryRun) scratch.SpendReserveIfFull();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<Guid, string> keptRuns = await KeptRuns(db, rules, before, cancel);
         HashSet<string> kept = [.. await db.DatasetFiles.Select(f => f.Sha256).ToListAsync(cancel), .. await db.StepLogs.Where(l => l.Sha256 != null && (l.EndedAt == null || l.EndedAt >= before)).Select(l => l.Sha256!).ToListAsync(cancel)];

@@ -221,8 +221,8 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
-        await db.Tombstones.Where(t => hashes.Contains(t.Sha256))
-            .ExecuteUpdateAsync(set => set.SetProperty(t => t.RemovedAt, now), cancel);
+        foreach (Tombstone tombstone in await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ToListAsync(cancel)) tombstone.RemovedAt = now;
+        await db.SaveChangesAsync(cancel);
     }
 
     private static async Task<IReadOnlyList<string>> Stays(ArmoFlowDbContext db, string kind, IReadOnlyList<UsedBy> users,

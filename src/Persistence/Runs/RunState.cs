@@ -144,7 +144,9 @@ public sealed class RunStep
     public DateTimeOffset? StartedAt { get; set; }
     public DateTimeOffset? EndedAt { get; set; }
 
-    public double SecondsAt(DateTimeOffset now) => StartedAt is { } start ? Math.Round(((EndedAt ?? now) - start).TotalSeconds, 3) : 0;
+    /// <summary>How long it took, or has taken; 0 where a clock has stepped back.</summary>
+    public double SecondsAt(DateTimeOffset now) =>
+        StartedAt is { } start ? Math.Max(0, Math.Round(((EndedAt ?? now) - start).TotalSeconds, 3)) : 0;
 }
 
 /// <summary>A run's tag, with the run's time and state, so that the newest runs of a tag in a state are found by index.</summary>

@@ -12,7 +12,7 @@ public readonly record struct SourceRow(string Place, JsonElement Fields);
 /// <summary>Streams the rows of JSON, JSONL, gzipped and Parquet files; memory holds one row (Parquet: one row group).</summary>
 public static class RowReader
 {
-    private const int PartOfLineShown = 60;
+    private const int PartOfLineShown = 40;
     private static readonly TimeSpan LongestRowGroup = TimeSpan.FromMinutes(10);
 
     /// <summary>Reads one file.</summary>
@@ -46,10 +46,13 @@ public static class RowReader
         using StreamReader reader = new(text, new UTF8Encoding(false, throwOnInvalidBytes: true));
         BoundedLines lines = new(reader);
         long number = 0;
+        bool isData = false; // once it has shown a row; before, it may be any file, whose text is nobody's to see
         while (await ReadLine(lines, shownAs, number, cancel) is { } line)
         {
             number++;
-            if (!string.IsNullOrWhiteSpace(line)) yield return new SourceRow($"{shownAs} line {number}", ParseLine(line, $"{shownAs} line {number}"));
+            if (string.IsNullOrWhiteSpace(line)) continue;
+            yield return new SourceRow($"{shownAs} line {number}", ParseLine(line, $"{shownAs} line {number}", isData));
+            isData = true;
         }
     }
 
@@ -99,7 +102,7 @@ public static class RowReader
         }
     }
 
-    private static JsonElement ParseLine(string line, string place)
+    private static JsonElement ParseLine(string line, string place, bool isData)
     {
         JsonElement element;
         try { element = JsonElement.Parse(line); }
@@ -113,7 +116,7 @@ public static class RowReader
                     throw new InvalidInputException(place, $"{word} at byte {at + 1}", "a finite number, or null", "Write null for an absent rating.");
             throw rest.Length == 0 || !line.TrimEnd().EndsWith('}')
                 ? new InvalidInputException(place, $"a line that breaks off after {bytes.Length} bytes", "a whole JSON object", "The file was cut; fetch it again.")
-                : new InvalidInputException(place, $"not JSON at byte {at + 1} ('{rest}')", "one JSON object", "Correct the line.");
+                : new InvalidInputException(place, $"not JSON at byte {at + 1} {(isData ? $"('{rest}')" : "of its first row")}", "one JSON object", "Correct the line.");
         }
         return element.ValueKind == JsonValueKind.Object ? element : throw new InvalidInputException(place, $"a JSON {element.ValueKind}", "a JSON object", "Give one object for each row.");
     }

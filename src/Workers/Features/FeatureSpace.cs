@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Backbone;
@@ -13,6 +14,11 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
     public static async Task<(FeatureSpace Space, LlamaConfig Config)> Of(StepRun run)
     {
         string folder = await FolderOf(run);
+        if (!DataRoots.Allow(folder))
+        {
+            throw new InvalidInputException(run.Spec.Backbone.Path, "a path outside of the folders that this worker reads from",
+                $"one that {DataRoots.Variable} names", "Move the backbone there.");
+        }
         LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
         ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
         using (Checkpoint checkpoint = new(folder)) LlamaModel.RequireShapes(checkpoint, config);

@@ -196,7 +196,11 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         {
             if (DatasetReference.TryParse(file) is not { } reference)
             {
-                resolved.AddRange(FilePatterns.Resolve(run.Spec.Folder, [file]).Select(f => ((string?)f.Path, f.ShownAs, (string?)null)));
+                foreach ((string path, string shownAs) in FilePatterns.Resolve(run.Spec.Folder, [file]))
+                {
+                    RequireRoot(path, shownAs);
+                    resolved.Add((path, shownAs, null));
+                }
                 continue;
             }
             try
@@ -207,6 +211,13 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             catch (DatasetException e) { throw new InvalidInputException(file, e.Message, "a data set with files", "Add them with: armoflow datasets add."); }
         }
         return resolved;
+    }
+
+    private static void RequireRoot(string path, string shownAs)
+    {
+        if (DataRoots.Allow(path)) return;
+        throw new InvalidInputException(shownAs, "a path outside of the folders that this worker reads from",
+            $"one that {DataRoots.Variable} names", "Move the data there.");
     }
 
     private static async Task<ArtifactRef> Hash(string path, string shownAs, CancellationToken cancel)

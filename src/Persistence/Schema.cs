@@ -1,0 +1,53 @@
+using Microsoft.EntityFrameworkCore;
+using Npgsql;
+
+namespace ArmoFlow.Persistence;
+
+/// <summary>
+/// Brings the books' schema up to date, one process at a time, and never waits without a word. Entity Framework has a lock of its own:
+/// on SQLite a row that outlives a killed process, on Postgres a table that does not exist yet when two make it.
+/// </summary>
+public static class Schema
+{
+    private const long PostgresLock = 0x61726d6f666c6f77; // "armoflow"
+    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(200), Impatience = TimeSpan.FromSeconds(30);
+
+    /// <summary>A workspace's books. The caller holds the workspace (<see cref="Workspace.TryLock"/>): who took the lock's row is no more.</summary>
+    public static async Task MigrateWorkspace(ArmoFlowDbContext db, CancellationToken cancel)
+    {
+        await db.Database.ExecuteSqlRawAsync("drop table if exists \"__EFMigrationsLock\"", cancel);
+        await db.Database.MigrateAsync(cancel);
+    }
+
+    /// <summary>The servers' books; of several that ask at once one migrates, and the others wait and find it done.</summary>
+    /// <param name="db">The books.</param>
+    /// <param name="connection">The connection string, for a connection that only holds the lock: both end with the process.</param>
+    /// <param name="afterwards">What is done before the next is let in.</param>
+    /// <param name="say">Hears why it takes long.</param>
+    /// <param name="cancel">Gives up waiting.</param>
+    public static async Task MigrateServer(
+        ArmoFlowDbContext db, string connection, Func<Task> afterwards, Action<string> say, CancellationToken cancel)
+    {
+        NpgsqlConnectionStringBuilder own = new(connection) { Pooling = false, ApplicationName = "armoflow db migrate" };
+        await using NpgsqlConnection holder = new(own.ConnectionString);
+        await holder.OpenAsync(cancel);
+        DateTime since = DateTime.UtcNow, said = DateTime.MinValue;
+        while (!await TryLock(holder, cancel))
+        {
+            if (DateTime.UtcNow - said > Impatience)
+            {
+                said = DateTime.UtcNow;
+                say($"waiting for another process that brings Postgres's schema up to date ({(said - since).TotalSeconds:f0} s)");
+            }
+            await Task.Delay(LookInterval, cancel);
+        }
+        await db.Database.MigrateAsync(cancel);
+        await afterwards();
+    }
+
+    private static async Task<bool> TryLock(NpgsqlConnection connection, CancellationToken cancel)
+    {
+        await using NpgsqlCommand command = new($"select pg_try_advisory_lock({PostgresLock})", connection);
+        return (bool)(await command.ExecuteScalarAsync(cancel))!;
+    }
+}
