@@ -185,10 +185,10 @@ internal static class ParquetCheck
             return items;
         }
 
-        private object Map()
+        private long Map()
         {
             long count = Varint();
-            if (count == 0) return 0L;
+            if (count == 0) return 0;
             int types = Byte();
             if (++_depth > Deepest || count < 0 || count > _bytes.Length - _at) throw Wrong($"a map of {count} entries in {_bytes.Length - _at} bytes");
             for (long i = 0; i < count; i++)
@@ -200,7 +200,7 @@ internal static class ParquetCheck
             return count;
         }
 
-        private object Skip(long count)
+        private string Skip(long count)
         {
             if (count < 0 || count > _bytes.Length - _at) throw Wrong($"a text of {count} bytes where {_bytes.Length - _at} are left");
             _at += (int)count;

@@ -171,7 +171,7 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         List<string> left = [];
         foreach ((string? path, string shownAs, string? known) in await Resolve(run, files))
         {
-            string? sha256 = forgotten.Count == 0 ? null : known ?? (await Hash(path!, run.Cancel)).Sha256;
+            string? sha256 = forgotten.Count == 0 ? null : known ?? (await Hash(path!, shownAs, run.Cancel)).Sha256;
             if (sha256 is not null && forgotten.Contains(sha256)) left.Add(sha256);
             else kept.Add((path ?? await OpenMember(run, shownAs, known!), shownAs));
         }
