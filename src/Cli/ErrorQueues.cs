@@ -2,7 +2,6 @@ using System.Globalization;
 using System.Text;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using RabbitMQ.Client;

@@ -149,7 +149,9 @@ public sealed class ModelServiceTests : IAsyncLifetime
         run.Open(new RunSpec { Name = "m", Folder = _folder, Backbone = new BackboneSpec(backbone), Ratings = [], Preferences = [],
             Promotion = gates }, DateTimeOffset.UtcNow);
         foreach (string part in ModelRegistry.Parts) run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}""" : $"{part} {weights}");
-        run.Record(StepNames.Evaluation, JsonNode.Parse($$$"""{"scorers":{"gate":{"heldOutAccuracy":0.9,"benchmark":{"score":{{{score.ToString(System.Globalization.CultureInfo.InvariantCulture)}}}}}}}"""));
+        string figures = """{"scorers":{"gate":{"heldOutAccuracy":0.9,"benchmark":{"score":SCORE}}}}"""
+            .Replace("SCORE", score.ToString(System.Globalization.CultureInfo.InvariantCulture), StringComparison.Ordinal);
+        run.Record(StepNames.Evaluation, JsonNode.Parse(figures));
         await using ArmoFlowDbContext db = await Context();
         db.Runs.Add(run);
         await ModelRegistry.Enter(db, run, DateTimeOffset.UtcNow, default);

@@ -46,7 +46,9 @@ public sealed class OutboxTests : IAsyncLifetime
         public ConcurrentQueue<string> Heard { get; } = [];
 
         /// <summary>Stands for a broker that does not take one kind of message.</summary>
-        public volatile bool RefusesSome;
+        public bool RefusesSome { get => Volatile.Read(ref _refusesSome); set => Volatile.Write(ref _refusesSome, value); }
+
+        private bool _refusesSome;
 
         public Task Hear(string name)
         {

@@ -73,14 +73,13 @@ public class TokenizerTests
     }
 
     [Fact]
-    public void A_word_of_two_million_letters_is_encoded_in_time_and_can_be_cancelled()
+    public async Task A_word_of_two_million_letters_is_encoded_in_time_and_can_be_cancelled()
     {
         using TemporaryFolder folder = new();
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => AddMerges(file, ["a a", "aa aa"])), "tokenizer.json"));
         string word = new('a', 2_000_000);
-        Task<int[]> encoding = Task.Run(() => tokenizer.Encode(word));
-        encoding.Wait(TimeSpan.FromSeconds(60)).ShouldBeTrue("the library's own loop would take days");
-        encoding.Result.Length.ShouldBe(500_000);
+        int[] ids = await Task.Run(() => tokenizer.Encode(word)).WaitAsync(TimeSpan.FromSeconds(120)); // the library's own loop would take days
+        ids.Length.ShouldBe(500_000);
         Should.Throw<OperationCanceledException>(() => tokenizer.Encode(word, new CancellationToken(canceled: true)));
     }
 

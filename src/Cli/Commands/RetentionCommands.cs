@@ -3,7 +3,6 @@ using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Retention;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Retention;
 using Microsoft.Extensions.DependencyInjection;

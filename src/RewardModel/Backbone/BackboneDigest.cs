@@ -13,7 +13,7 @@ internal static class BackboneDigest
     public static string Of(string folder, CancellationToken cancel)
     {
         using IncrementalHash whole = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (string path in Directory.EnumerateFiles(folder).Where(Decides).Order(StringComparer.Ordinal))
+        foreach (string path in Files(folder))
         {
             cancel.ThrowIfCancellationRequested();
             using FileStream stream = File.OpenRead(path);
@@ -22,6 +22,9 @@ internal static class BackboneDigest
         }
         return Convert.ToHexStringLower(whole.GetHashAndReset());
     }
+
+    /// <summary>The files that decide a feature, in the order in which they are hashed.</summary>
+    public static IReadOnlyList<string> Files(string folder) => [.. Directory.EnumerateFiles(folder).Where(Decides).Order(StringComparer.Ordinal)];
 
     private static bool Decides(string path) =>
         Path.GetFileName(path) is "config.json" or "tokenizer.json" or "model.safetensors.index.json"

@@ -74,7 +74,12 @@ public sealed class Checkpoint : IDisposable
         new(Folder, $"no tensor '{tensor}'", "all tensors of the architecture that config.json names", "The checkpoint is incomplete or of another architecture.");
 
     /// <summary>What the folder is known by: sha256 over everything of it that decides a feature.</summary>
-    public static string Digest(string folder, CancellationToken cancel = default) => BackboneDigest.Of(folder, cancel);
+    /// <exception cref="InvalidInputException">One of its files is no regular file.</exception>
+    public static string Digest(string folder, CancellationToken cancel = default)
+    {
+        foreach (string path in BackboneDigest.Files(folder)) InputFile.Require(path, "a file of the checkpoint", "Fetch the checkpoint again.");
+        return BackboneDigest.Of(folder, cancel);
+    }
 
     public void Dispose()
     {
