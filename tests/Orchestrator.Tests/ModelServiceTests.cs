@@ -149,9 +149,8 @@ public sealed class ModelServiceTests : IAsyncLifetime
         run.Open(new RunSpec { Name = "m", Folder = _folder, Backbone = new BackboneSpec(backbone), Ratings = [], Preferences = [],
             Promotion = gates }, DateTimeOffset.UtcNow);
         foreach (string part in ModelRegistry.Parts) run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}""" : $"{part} {weights}");
-        string figures = """{"scorers":{"gate":{"heldOutAccuracy":0.9,"benchmark":{"score":SCORE}}}}"""
-            .Replace("SCORE", score.ToString(System.Globalization.CultureInfo.InvariantCulture), StringComparison.Ordinal);
-        run.Record(StepNames.Evaluation, JsonNode.Parse(figures));
+        JsonObject benchmark = new() { ["score"] = score }, gate = new() { ["heldOutAccuracy"] = 0.9, ["benchmark"] = benchmark };
+        run.Record(StepNames.Evaluation, new JsonObject { ["scorers"] = new JsonObject { ["gate"] = gate } });
         await using ArmoFlowDbContext db = await Context();
         db.Runs.Add(run);
         await ModelRegistry.Enter(db, run, DateTimeOffset.UtcNow, default);

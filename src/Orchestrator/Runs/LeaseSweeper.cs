@@ -3,6 +3,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Work;
@@ -128,16 +129,17 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
     private async Task BringBackDeadlines(ArmoFlowDbContext db, DateTimeOffset now, CancellationToken cancel)
     {
         DateTimeOffset shortest = now.AddHours(new LimitsSpec().StepHours) + Plausible.Tolerance; // few specs allow more
-        foreach (RunState run in await db.Runs.AsNoTracking().Where(r => r.DeadlineAt > shortest).Take(100).ToListAsync(cancel))
+        foreach (RunState run in await db.Runs.Where(r => r.DeadlineAt > shortest).Take(100).ToListAsync(cancel))
         {
             TimeSpan longest = TimeSpan.FromHours(Math.Min(run.Spec.Limits.StepHours, run.Spec.Limits.RunHours));
             if (!Plausible.IsAhead(run.DeadlineAt!.Value, now, longest)) continue;
             log.LogWarning("run {Run}: its deadline {Deadline:O} is later than its spec allows: the clock was ahead. It counts from now on",
                 run.CorrelationId, run.DeadlineAt);
             DateTimeOffset deadline = now + longest;
-            await db.Runs.Where(r => r.CorrelationId == run.CorrelationId && r.DeadlineAt == run.DeadlineAt)
-                .ExecuteUpdateAsync(set => set.SetProperty(r => r.DeadlineAt, deadline), cancel);
+            db.Note("clock.mended", $"run/{run.CorrelationId}", new { run.DeadlineAt }, new { deadlineAt = deadline });
+            run.DeadlineAt = deadline;
         }
+        await db.SaveChangesAsync(cancel);
     }
 
     private async Task Tell<T>(T message, CancellationToken cancel) where T : class

@@ -217,10 +217,14 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
     private string? SetAside(string sha256, string path, string found)
     {
         _verified.TryRemove(sha256, out _);
-        Directory.CreateDirectory(Quarantine);
         string kept = Path.Combine(Quarantine, $"{sha256}.{Guid.NewGuid():N}");
-        try { File.Move(path, kept); }
+        try
+        {
+            Directory.CreateDirectory(Quarantine);
+            File.Move(path, kept);
+        }
         catch (FileNotFoundException) { return null; }
+        catch (UnauthorizedAccessException) { return path; } // the store may only be read
         if (HasBytesOf(sha256, kept))
         {
             // Another process replaced the damaged copy between the look at it and the move.

@@ -16,8 +16,10 @@ internal static class ParquetRows
         bool> leavesOut, CancellationToken cancel)
     {
         await using ParquetReader reader = await ParquetReader.CreateAsync(source, cancellationToken: cancel);
+        // The library knows texts under another type when it reads than when it writes.
+        ParquetSchema schema = new([.. reader.Schema.DataFields.Select(Written)]);
         await using FileStream stream = new(target, FileMode.Create, FileAccess.ReadWrite);
-        await using ParquetWriter writer = await ParquetWriter.CreateAsync(reader.Schema, stream, cancellationToken: cancel);
+        await using ParquetWriter writer = await ParquetWriter.CreateAsync(schema, stream, cancellationToken: cancel);
         long leftOut = 0;
         for (int g = 0; g < reader.RowGroupCount; g++)
         {
@@ -27,14 +29,14 @@ internal static class ParquetRows
             Dictionary<string, double?[]> numbers = [];
             foreach (DataField field in reader.Schema.DataFields)
             {
-                if (field.ClrType == typeof(string)) await from.ReadAsync(field, texts[field.Name] = new string[rows],
+                if (!IsNumber(field)) await from.ReadAsync(field, texts[field.Name] = new string[rows],
                     cancellationToken: cancel);
                 else await from.ReadAsync<double>(field, (numbers[field.Name] = new double?[rows]).AsMemory(), cancellationToken: cancel);
             }
             int[] kept = [.. Enumerable.Range(0, rows).Where(row => !leavesOut(texts, row))];
             leftOut += rows - kept.Length;
             using ParquetRowGroupWriter to = writer.CreateRowGroup();
-            foreach (DataField field in reader.Schema.DataFields)
+            foreach (DataField field in schema.DataFields)
             {
                 if (texts.TryGetValue(field.Name, out string[]? column)) await to.WriteAsync(field, [.. kept.Select(row => column[row])]);
                 else await to.WriteAsync<double>(field, kept.Select(row => numbers[field.Name][row]).ToArray().AsMemory(),
@@ -44,6 +46,10 @@ internal static class ParquetRows
         }
         return leftOut;
     }
+
+    private static Field Written(DataField field) => IsNumber(field) ? new DataField<double?>(field.Name) : new DataField<string>(field.Name, false);
+
+    private static bool IsNumber(DataField field) => field.ClrType == typeof(double);
 
     /// <summary>The texts of some columns, row by row.</summary>
     public static async IAsyncEnumerable<string[]> Read(string path, string[] columns,

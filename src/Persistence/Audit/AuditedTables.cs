@@ -25,14 +25,14 @@ public sealed class AuditedTables
 {
     private static readonly Dictionary<Type, string[]> LeftOut = new()
     {
-        [typeof(RunState)] = [nameof(RunState.DeadlineAt)], // when it is given up; that it was is an event
+        [typeof(RunState)] = [],
         [typeof(RunTag)] = [nameof(RunTag.State)], // a copy of the run's, which the database keeps by itself
         [typeof(SubmissionKey)] = [],
         [typeof(StepResult)] = [nameof(StepResult.IsStale)], // a mark that it is to be done anew when it is asked for
         [typeof(StepArtifact)] = [],
         [typeof(ModelVersion)] = [nameof(ModelVersion.AwaitsAlias)], // work still to be done; what comes of it is an event
-        [typeof(AliasPeriod)] = [],
         [typeof(ModelPolicy)] = [],
+        [typeof(AliasPeriod)] = [],
         [typeof(PromotionApproval)] = [],
         [typeof(ModelEvaluation)] = [],
         // the way to the receiver; that it arrived is an event

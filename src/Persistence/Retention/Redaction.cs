@@ -219,9 +219,10 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
 
     private async Task MarkRemoved(string[] hashes, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTimeOffset now = time.GetUtcNow();
-        foreach (Tombstone tombstone in await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ToListAsync(cancel)) tombstone.RemovedAt = now;
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        foreach (Tombstone tombstone in await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).ToListAsync(cancel))
+            tombstone.RemovedAt = now;
         await db.SaveChangesAsync(cancel);
     }
 
