@@ -81,6 +81,7 @@ internal static class AuditedScenario
             db.Add(new ModelVersion { Model = "m", Version = 2, RunId = id, Digest = "d2", CreatedAt = now });
             await db.SaveChangesAsync(cancel);
             (run.CurrentState, run.Score, run.HeldOutAccuracy, run.EndedAt) = ("Completed", 0.875, 2.0 / 3, now.AddHours(1));
+            db.Add(new ModelPolicy { Model = "m", Version = 1, Policy = new PolicySpec { MinimumScore = 0.8 }, SetBy = "ann", At = now, Reason = "a floor" });
             db.Add(new PromotionApproval { Model = "m", Alias = "champion", Version = 1, By = "ann", At = now, Reason = "good figures" });
             db.Add(new AliasPeriod { Model = "m", Alias = "champion", Version = 1, ValidFrom = now, KnownFrom = now, DecidedBy = "ann",
                 Reason = "first" });
