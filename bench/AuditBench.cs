@@ -47,7 +47,8 @@ internal static class AuditBench
             await connection.OpenAsync();
             await using NpgsqlCommand fill =
                 new("insert into legal_holds (subject, reason, by, at) select 'model/' || n, 'case ' || n, 'auditor', now() from "
-                + "generate_series(1, $1) n", connection) { Parameters = { new() { Value = count } } };
+                + "generate_series(1, $1) n", connection)
+                { Parameters = { new() { Value = count } } };
             await fill.ExecuteNonQueryAsync();
         }
         Queue<BoundRow> rows = new(count);

@@ -57,8 +57,11 @@ public sealed class GateTests
     public async Task A_request_of_HTTP_1_0_is_a_proxy_s()
     {
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: true));
-        using HttpRequestMessage request = new(HttpMethod.Get, "/api/v1/models") { Version = HttpVersion.Version10,
-            VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using HttpRequestMessage request = new(HttpMethod.Get, "/api/v1/models")
+        {
+            Version = HttpVersion.Version10,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact
+        };
         using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
         response.StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
         (await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("through a proxy");

@@ -120,8 +120,13 @@ public sealed class ModelServiceTests : IAsyncLifetime
         await Store.Delete(gating, default);
         await using (ArmoFlowDbContext db = await Context())
         {
-            db.Tombstones.Add(new Tombstone { Sha256 = gating, Why = "of an old run",
-                At = new DateTimeOffset(2026, 6, 1, 0, 0, 0, TimeSpan.Zero), RemovedAt = DateTimeOffset.UtcNow });
+            db.Tombstones.Add(new Tombstone
+            {
+                Sha256 = gating,
+                Why = "of an old run",
+                At = new DateTimeOffset(2026, 6, 1, 0, 0, 0, TimeSpan.Zero),
+                RemovedAt = DateTimeOffset.UtcNow
+            });
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         VersionDocument shown = (await Service.Versions("m", default)).Single();
@@ -146,8 +151,15 @@ public sealed class ModelServiceTests : IAsyncLifetime
         Directory.CreateDirectory(folder);
         await File.WriteAllTextAsync(Path.Combine(folder, "config.json"), "{}");
         RunState run = new() { CorrelationId = Guid.NewGuid(), CurrentState = "Completed", EndedAt = DateTimeOffset.UtcNow };
-        run.Open(new RunSpec { Name = "m", Folder = _folder, Backbone = new BackboneSpec(backbone), Ratings = [], Preferences = [],
-            Promotion = gates }, DateTimeOffset.UtcNow);
+        run.Open(new RunSpec
+        {
+            Name = "m",
+            Folder = _folder,
+            Backbone = new BackboneSpec(backbone),
+            Ratings = [],
+            Preferences = [],
+            Promotion = gates
+        }, DateTimeOffset.UtcNow);
         foreach (string part in ModelRegistry.Parts) run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}""" : $"{part} {weights}");
         JsonObject benchmark = new() { ["score"] = score }, gate = new() { ["heldOutAccuracy"] = 0.9, ["benchmark"] = benchmark };
         run.Record(StepNames.Evaluation, new JsonObject { ["scorers"] = new JsonObject { ["gate"] = gate } });

@@ -109,8 +109,12 @@ public sealed class AuditedRowsTests : IAsyncLifetime
             string type = await Scalar(db, $"select type from pragma_table_info('{table.Name}') where name = '{key.Name}'");
             string columns = string.Join(", ", db.Model.FindEntityType(table.Entity)!.GetProperties()
                 .Select(p => p.GetColumnName(StoreObjectIdentifier.Table(table.Name))).Where(c => c != key.Name));
-            string unique = table.Name switch { "model_versions" => columns.Replace("digest", "digest || 'x'", StringComparison.Ordinal),
-                "alias_periods" => columns.Replace("alias,", "alias || 'x',", StringComparison.Ordinal), _ => columns };
+            string unique = table.Name switch
+            {
+                "model_versions" => columns.Replace("digest", "digest || 'x'", StringComparison.Ordinal),
+                "alias_periods" => columns.Replace("alias,", "alias || 'x',", StringComparison.Ordinal),
+                _ => columns
+            };
             await AuditedScenario.Write(db,
                 $"insert into {table.Name} ({key.Name}, {columns}) select {AuditedScenario.Other(db, type, key.Name)} + 0 * 1, "
                 + $"{unique} from {table.Name} order by rowid desc limit 1".Replace(" + 0 * 1", type == "TEXT" ? "" : " + 100",
@@ -170,8 +174,13 @@ public sealed class AuditedRowsTests : IAsyncLifetime
     {
         await AuditedScenario.Fill(Contexts, Cancel);
         StepBooks steps = _services.GetRequiredService<StepBooks>();
-        await steps.Enter(new StepResult { Key = new string('a', 64), Step = "ingestion", Artifacts =
-            [new StepArtifact { Name = "x", Sha256 = "y" }] }, Cancel);
+        await steps.Enter(new StepResult
+        {
+            Key = new string('a', 64),
+            Step = "ingestion",
+            Artifacts =
+            [new StepArtifact { Name = "x", Sha256 = "y" }]
+        }, Cancel);
         AuditVerdict verdict = await Audit.Verify(Cancel);
         (verdict.What, verdict.Unrecorded).ShouldBe((null, 2));
         await using ArmoFlowDbContext db = await Context();
@@ -309,8 +318,16 @@ public sealed class AuditedRowsTests : IAsyncLifetime
     [Fact]
     public void An_event_without_rows_has_the_hash_that_it_always_had()
     {
-        AuditEvent e = new() { Sequence = 1, At = DateTimeOffset.UnixEpoch, Actor = "a", Action = "b", Subject = "c", After = "{}",
-            PreviousHash = AuditHead.Start };
+        AuditEvent e = new()
+        {
+            Sequence = 1,
+            At = DateTimeOffset.UnixEpoch,
+            Actor = "a",
+            Action = "b",
+            Subject = "c",
+            After = "{}",
+            PreviousHash = AuditHead.Start
+        };
         string before = "[\"1\",\"1970-01-01T00:00:00.0000000Z\",\"a\",\"b\",\"c\",null,\"{}\",null,\"" + AuditHead.Start + "\"]";
         e.ComputeHash().ShouldBe(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(before))));
         string without = e.ComputeHash();

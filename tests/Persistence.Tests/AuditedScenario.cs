@@ -27,15 +27,28 @@ internal static class AuditedScenario
     public static async Task Fill(IDbContextFactory<ArmoFlowDbContext> contexts, CancellationToken cancel)
     {
         DateTimeOffset now = new DateTimeOffset(2026, 11, 2, 1, 0, 0, TimeSpan.Zero).AddTicks(1234567);
-        RunSpec spec = new() { Name = "m", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [], Tags =
-            ["nightly"] };
+        RunSpec spec = new()
+        {
+            Name = "m",
+            Folder = "/",
+            Backbone = new BackboneSpec("b"),
+            Ratings = [],
+            Preferences = [],
+            Tags =
+            ["nightly"]
+        };
         Guid id = Guid.NewGuid(), judged = Guid.NewGuid();
         string key = new('a', 64);
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
         {
             StepResult result = new() { Key = key, Step = StepNames.Ingestion, Version = 1, Parameters = """{"a":1}""", Detail = "12 rows", Metrics = """{"rows":12}""", Hardware = "AMD EPYC, 8 cores", CreatedAt = now };
-            result.Artifacts.Add(new StepArtifact { IsOutput = true, Name = ArtifactNames.Conversations, Sha256 = new string('b', 64),
-                Bytes = 7 });
+            result.Artifacts.Add(new StepArtifact
+            {
+                IsOutput = true,
+                Name = ArtifactNames.Conversations,
+                Sha256 = new string('b', 64),
+                Bytes = 7
+            });
             result.Artifacts.Add(new StepArtifact { IsOutput = false, Name = "r.jsonl", Sha256 = new string('c', 64), Bytes = 9 });
             db.Add(result);
             await db.SaveChangesAsync(cancel);
@@ -51,23 +64,72 @@ internal static class AuditedScenario
             }
             db.SubmissionKeys.Add(new SubmissionKey { Key = "ann k1", SpecDigest = "d", RunId = id, At = now });
             db.Add(new Dataset { Name = "ratings", CreatedAt = now, CreatedBy = "ann" });
-            db.Add(new DatasetFile { Dataset = "ratings", Sha256 = new string('c', 64), Version = 1, FileName = "r.jsonl", Bytes = 9,
-                Rows = 12, AddedAt = now, AddedBy = "ann" });
+            db.Add(new DatasetFile
+            {
+                Dataset = "ratings",
+                Sha256 = new string('c', 64),
+                Version = 1,
+                FileName = "r.jsonl",
+                Bytes = 9,
+                Rows = 12,
+                AddedAt = now,
+                AddedBy = "ann"
+            });
             db.Add(new WatchedPlace { Dataset = "ratings", Address = "/data/in", CreatedBy = "ann", CreatedAt = now });
-            db.Add(new RetrainPolicy { Name = "weekly", Spec = spec, CreatedBy = "ann", Versions = new Dictionary<string,
-                int> { ["ratings"] = 1 } });
-            db.Add(new Schedule { Name = "nightly", Cron = "0 2 * * *", Spec = spec, ActiveSince = now, UpdatedAt = now, CreatedBy =
-                "ann" });
-            db.Add(new Firing { Schedule = "nightly", DueAt = now, FiredAt = now, Outcome = Firing.Submitted, RunId = id, Detail =
-                "on time" });
-            db.Add(new AccessKey { Id = "0a1b", Name = "ann", Scope = Scope.Operator, Hash = new string('d', 64), CreatedAt = now,
-                CreatedBy = "root" });
+            db.Add(new RetrainPolicy
+            {
+                Name = "weekly",
+                Spec = spec,
+                CreatedBy = "ann",
+                Versions = new Dictionary<string,
+                int>
+                { ["ratings"] = 1 }
+            });
+            db.Add(new Schedule
+            {
+                Name = "nightly",
+                Cron = "0 2 * * *",
+                Spec = spec,
+                ActiveSince = now,
+                UpdatedAt = now,
+                CreatedBy =
+                "ann"
+            });
+            db.Add(new Firing
+            {
+                Schedule = "nightly",
+                DueAt = now,
+                FiredAt = now,
+                Outcome = Firing.Submitted,
+                RunId = id,
+                Detail =
+                "on time"
+            });
+            db.Add(new AccessKey
+            {
+                Id = "0a1b",
+                Name = "ann",
+                Scope = Scope.Operator,
+                Hash = new string('d', 64),
+                CreatedAt = now,
+                CreatedBy = "root"
+            });
             db.Add(new LegalHold { Subject = $"run/{id}", Reason = "case 7", By = "ann", At = now });
             db.Add(new RetentionPolicy { OlderThanDays = 30.5, KeepLast = 3, Cron = "0 3 * * *", SetBy = "ann", ActiveSince = now });
             db.Add(new Tombstone { Sha256 = new string('e', 64), Bytes = 5, Why = "of an old run", At = now });
             db.Add(new Exclusion { Kind = Exclusion.Source, Value = "judge", Reason = "asked for", By = "ann", At = now });
-            db.Add(new FaultRow { Fingerprint = "f", Queue = "ingestion", MessageType = "t", ContentType = "c", Body = "{}", Reason =
-                "r", Machine = "m", FaultedAt = now });
+            db.Add(new FaultRow
+            {
+                Fingerprint = "f",
+                Queue = "ingestion",
+                MessageType = "t",
+                ContentType = "c",
+                Body = "{}",
+                Reason =
+                "r",
+                Machine = "m",
+                FaultedAt = now
+            });
             await db.SaveChangesAsync(cancel);
         }
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
@@ -83,8 +145,16 @@ internal static class AuditedScenario
             (run.CurrentState, run.Score, run.HeldOutAccuracy, run.EndedAt) = ("Completed", 0.875, 2.0 / 3, now.AddHours(1));
             db.Add(new ModelPolicy { Model = "m", Version = 1, Policy = new PolicySpec { MinimumScore = 0.8 }, SetBy = "ann", At = now, Reason = "a floor" });
             db.Add(new PromotionApproval { Model = "m", Alias = "champion", Version = 1, By = "ann", At = now, Reason = "good figures" });
-            db.Add(new AliasPeriod { Model = "m", Alias = "champion", Version = 1, ValidFrom = now, KnownFrom = now, DecidedBy = "ann",
-                Reason = "first" });
+            db.Add(new AliasPeriod
+            {
+                Model = "m",
+                Alias = "champion",
+                Version = 1,
+                ValidFrom = now,
+                KnownFrom = now,
+                DecidedBy = "ann",
+                Reason = "first"
+            });
             db.Add(new ModelEvaluation { RunId = judged, Model = "m", Version = 1, At = now, Score = 0.9 });
             db.Add(new Alert { RunId = judged, Model = "m", Version = 1, RaisedAt = now, Text = "below", NextAttemptAt = now });
             (await db.Schedules.SingleAsync(cancel)).PausedAt = now;

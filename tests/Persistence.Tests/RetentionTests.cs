@@ -287,8 +287,12 @@ public sealed class RetentionTests : IAsyncLifetime
         await using ArmoFlowDbContext db = await Context();
         db.Update(run);
         db.FeatureRows.Add(new FeatureRow { Space = "s", Kind = "r", Id = first, Shard = Shard(run) });
-        if (read is not null) db.StepResults.Add(new StepResult { Key = $"key {run.CorrelationId}", Step = StepNames.Ingestion,
-            Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })] });
+        if (read is not null) db.StepResults.Add(new StepResult
+        {
+            Key = $"key {run.CorrelationId}",
+            Step = StepNames.Ingestion,
+            Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })]
+        });
         await db.SaveChangesAsync();
 
         async Task<ArtifactRef> Table<T>(IEnumerable<T> rows) where T : class, new() => await Store.Put(async path =>

@@ -44,10 +44,16 @@ internal static class AuditCommands
     private static Command Verify()
     {
         Option<string?> export = new("--export") { Description = "An export's file: verified without server and database." };
-        Option<string?> rows = new("--rows") { Description = "With --export, the file of rows that was written with it or before it: "
-            + "each is held against the events." };
-        Option<string?> head = new("--head") { Description = "A head that was kept elsewhere, of whatever age: the trail must still "
-            + "hold it. (An export must also end with its own FILE.head.json, if there is one.)" };
+        Option<string?> rows = new("--rows")
+        {
+            Description = "With --export, the file of rows that was written with it or before it: "
+            + "each is held against the events."
+        };
+        Option<string?> head = new("--head")
+        {
+            Description = "A head that was kept elsewhere, of whatever age: the trail must still "
+            + "hold it. (An export must also end with its own FILE.head.json, if there is one.)"
+        };
         Option<string?> key = new("--public-key") { Description = "PEM of who must have signed the head." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
@@ -91,10 +97,16 @@ internal static class AuditCommands
     {
         AuditHead? head = end is null ? null : new AuditHead { Sequence = end.Sequence, Hash = end.Hash };
         try { return await AuditVerification.VerifyExport(export, rows, head, kept is null ? [] : [kept], new Told(), cancel); }
-        catch (JsonException e) { throw new UsageException($"{export}{(rows is null ? "" : $" or {rows}")}, line {e.LineNumber + 1}: "
-            + $"not what an export writes ({e.Message}). Expected files of: armoflow audit export --out FILE --rows FILE."); }
-        catch (FileNotFoundException e) { throw new UsageException($"{e.FileName}: no such file. Expected a file of: armoflow audit "
-            + "export."); }
+        catch (JsonException e)
+        {
+            throw new UsageException($"{export}{(rows is null ? "" : $" or {rows}")}, line {e.LineNumber + 1}: "
+            + $"not what an export writes ({e.Message}). Expected files of: armoflow audit export --out FILE --rows FILE.");
+        }
+        catch (FileNotFoundException e)
+        {
+            throw new UsageException($"{e.FileName}: no such file. Expected a file of: armoflow audit "
+            + "export.");
+        }
     }
 
     private static void Report(AuditVerdict verdict)
@@ -135,8 +147,11 @@ internal static class AuditCommands
     private static Command Export()
     {
         Option<string> output = new("--out", "-o") { Description = "The file to write (JSONL, or Parquet where it ends in .parquet); FILE.head.json is written beside it.", Required = true };
-        Option<string?> rows = new("--rows") { Description = "A file for the rows that the events vouch for, as of the same moment "
-            + "(JSONL, or Parquet where it ends in .parquet)." };
+        Option<string?> rows = new("--rows")
+        {
+            Description = "A file for the rows that the events vouch for, as of the same moment "
+            + "(JSONL, or Parquet where it ends in .parquet)."
+        };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Command command = new("export",

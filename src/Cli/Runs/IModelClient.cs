@@ -87,8 +87,11 @@ internal interface IModelClient : IAsyncDisposable
 
         public async Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel)
         {
-            try { return await _client.Get<AliasPeriod>(UrlOf(model,
-                $"aliases/{Uri.EscapeDataString(alias)}?at={Uri.EscapeDataString(at.ToString("O"))}{(known is { } k ? $"&known={Uri.EscapeDataString(k.ToString("O"))}" : "")}"), cancel); }
+            try
+            {
+                return await _client.Get<AliasPeriod>(UrlOf(model,
+                $"aliases/{Uri.EscapeDataString(alias)}?at={Uri.EscapeDataString(at.ToString("O"))}{(known is { } k ? $"&known={Uri.EscapeDataString(k.ToString("O"))}" : "")}"), cancel);
+            }
             catch (UsageException e) when (e.Message.EndsWith("meant nothing then", StringComparison.Ordinal)) { return null; }
         }
 

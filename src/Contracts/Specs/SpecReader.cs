@@ -84,8 +84,11 @@ public static class SpecReader
         PromotionSpec gates = Promotion(root, isOfStoredModel: false);
         IReadOnlyList<string> promoters = root.Texts(Promoters);
         if (promoters.Any(string.IsNullOrWhiteSpace)) throw root.Wrong(Promoters, "an empty name", "names of keys or users", "Remove it.");
-        bool asksForNothing = gates is { Approvals: null, Automatic: null, MinimumScore: null, MinimumHeldOut: null, SectionLoss: null,
-            VerbosityCorrelation: null, Objectives.Count: 0 };
+        bool asksForNothing = gates is
+        {
+            Approvals: null, Automatic: null, MinimumScore: null, MinimumHeldOut: null, SectionLoss: null,
+            VerbosityCorrelation: null, Objectives.Count: 0
+        };
         if (asksForNothing && promoters.Count == 0)
             throw root.Wrong(Promoters, "a policy that asks for nothing", "at least one gate, 'approvals' or 'promoters'",
                 "Add minimumScore: 0.8, or remove the policy: armoflow models policy remove.");
@@ -136,10 +139,16 @@ public static class SpecReader
         RequireShallow(yaml, file);
         YamlStream stream = [];
         try { stream.Load(new StringReader(yaml)); }
-        catch (InvalidOperationException) { throw new SpecException($"{file} line {yaml.Split('\n').Length}",
-            "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket."); }
-        catch (YamlException e) { throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})",
-            "the keys of a spec", "Correct the syntax."); }
+        catch (InvalidOperationException)
+        {
+            throw new SpecException($"{file} line {yaml.Split('\n').Length}",
+            "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket.");
+        }
+        catch (YamlException e)
+        {
+            throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})",
+            "the keys of a spec", "Correct the syntax.");
+        }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
         int left = MostNodes;
         if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left))

@@ -153,8 +153,11 @@ public static class RunsApi
     {
         if (!Lineage.IsDigest(sha256)) return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
         try { return TypedResults.PhysicalFile(await artifacts.Open(sha256, cancel), "application/octet-stream"); }
-        catch (ArtifactLostException e) { return TypedResults.Problem(await tombstones.Explain(e, cancel), title: "Not found.",
-            statusCode: StatusCodes.Status404NotFound); }
+        catch (ArtifactLostException e)
+        {
+            return TypedResults.Problem(await tombstones.Explain(e, cancel), title: "Not found.",
+            statusCode: StatusCodes.Status404NotFound);
+        }
     }
 
     private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage, CancellationToken cancel, string direction = "up", Guid? run = null)

@@ -26,15 +26,15 @@ public static class AuditTrail
     /// <summary>An event of now, by whoever asks.</summary>
     internal static AuditEvent New(ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null) =>
         new()
-    {
-        At = Now(db),
-        Actor = StoredText.Clean(Caller.Current.Name),
-        Action = action,
-        Subject = StoredText.Clean(subject),
-        Before = before is null ? null : JsonSerializer.Serialize(before, Json),
-        After = after is null ? null : JsonSerializer.Serialize(after, Json),
-        RequestId = Caller.Current.RequestId is { } request ? StoredText.Clean(request) : null,
-    };
+        {
+            At = Now(db),
+            Actor = StoredText.Clean(Caller.Current.Name),
+            Action = action,
+            Subject = StoredText.Clean(subject),
+            Before = before is null ? null : JsonSerializer.Serialize(before, Json),
+            After = after is null ? null : JsonSerializer.Serialize(after, Json),
+            RequestId = Caller.Current.RequestId is { } request ? StoredText.Clean(request) : null,
+        };
 
     /// <summary>Lets the first event of a save vouch for its rows; an event of their own where there is none.</summary>
     internal static IReadOnlyList<AuditEvent> Attach(ArmoFlowDbContext db, IReadOnlyList<AuditEvent> events, IReadOnlyList<BoundRow> rows)

@@ -59,7 +59,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         if (run.CorrelationId == version.RunId || run.Spec.Promotion is null) return false;
         PromotionSpec? before = version.Gates
             ?? await db.Runs.Where(r => r.CorrelationId == version.RunId).Select(r =>
-            r.Spec).SingleOrDefaultAsync(cancel) switch { { } spec => spec.Promotion, null => null };
+            r.Spec).SingleOrDefaultAsync(cancel) switch
+            { { } spec => spec.Promotion, null => null };
         PromotionSpec after = PromotionSpec.Stricter(before, run.Spec.Promotion)!;
         if (JsonSerializer.Serialize(before) == JsonSerializer.Serialize(after)) return false;
         version.Gates = after;

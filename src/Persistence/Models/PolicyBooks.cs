@@ -64,8 +64,15 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         ModelPolicy? before = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model)
             .OrderByDescending(p => p.Version).FirstOrDefaultAsync(cancel);
-        ModelPolicy row = new() { Model = model, Version = (before?.Version ?? 0) + 1, Policy = policy, SetBy = Caller.Current.Name,
-            At = time.GetUtcNow(), Reason = reason };
+        ModelPolicy row = new()
+        {
+            Model = model,
+            Version = (before?.Version ?? 0) + 1,
+            Policy = policy,
+            SetBy = Caller.Current.Name,
+            At = time.GetUtcNow(),
+            Reason = reason
+        };
         db.ModelPolicies.Add(row);
         db.Note(policy is null ? "model.policy-removed" : "model.policy-set", $"model/{model}", before is null ? null
             : new { version = before.Version, policy = before.Policy }, new { version = row.Version, policy, reason });

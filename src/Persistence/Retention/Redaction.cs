@@ -206,8 +206,11 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             (r.Key, (ArtifactRef?)r.Value)).Concat(removed.Select(r => (r, (ArtifactRef?)null))))
         {
             Tombstone? tombstone = await db.Tombstones.SingleOrDefaultAsync(t => t.Sha256 == sha256, cancel);
-            if (tombstone is null) db.Tombstones.Add(tombstone = new Tombstone { Sha256 = sha256,
-                Bytes = await artifacts.SizeOf(sha256, cancel) ?? 0 });
+            if (tombstone is null) db.Tombstones.Add(tombstone = new Tombstone
+            {
+                Sha256 = sha256,
+                Bytes = await artifacts.SizeOf(sha256, cancel) ?? 0
+            });
             (tombstone.Why, tombstone.At, tombstone.RemovedAt, tombstone.ReplacedBy) = (why, now, null, without?.Sha256);
         }
         foreach (string[] some in removed.Chunk(500)) await db.FeatureRows.Where(f => some.Contains(f.Shard)).ExecuteDeleteAsync(cancel);

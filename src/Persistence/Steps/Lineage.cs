@@ -47,9 +47,9 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
             found.AddRange(steps.Select(s =>
                 new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt,
                 [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])
-            {
-                Redacted = s.Artifacts.Select(a => a.Sha256).Distinct().Where(redacted.ContainsKey).ToDictionary(a => a, a => redacted[a]),
-            }));
+                {
+                    Redacted = s.Artifacts.Select(a => a.Sha256).Distinct().Where(redacted.ContainsKey).ToDictionary(a => a, a => redacted[a]),
+                }));
             front = [.. steps.SelectMany(s => s.Artifacts).Where(a => a.IsOutput != up).Select(a => a.Sha256)];
         }
         return await Proved(db, found, cancel);

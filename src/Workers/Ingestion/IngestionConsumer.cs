@@ -57,8 +57,14 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             long rows = 0;
             foreach (Source source in await Sources(run))
             {
-                SourceReport report = new() { Name = source.Name, Kind = source.Kind, Format = source.Format,
-                    Files = [.. source.Files.Select(f => f.ShownAs)], ForgottenFiles = source.LeftOut };
+                SourceReport report = new()
+                {
+                    Name = source.Name,
+                    Kind = source.Kind,
+                    Format = source.Format,
+                    Files = [.. source.Files.Select(f => f.ShownAs)],
+                    ForgottenFiles = source.LeftOut
+                };
                 reports.Add(report);
                 if (source.Files.Count == 0) continue; // all of its files are to be forgotten
                 if (source.Kind == Rated) await ReadRatings(run, source, report, tables, rated, forgotten, () => run.Progress("rows", ++rows, 0));
@@ -182,8 +188,11 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
     {
         try { return await Services.Artifacts.Open(sha256, run.Cancel); }
         // no step makes it anew
-        catch (ArtifactLostException e) { throw new InvalidInputException(shownAs, e.Message, "the bytes that were added",
-            "Add the file again: armoflow datasets add."); }
+        catch (ArtifactLostException e)
+        {
+            throw new InvalidInputException(shownAs, e.Message, "the bytes that were added",
+            "Add the file again: armoflow datasets add.");
+        }
     }
 
     /// <summary>
