@@ -3,13 +3,18 @@ namespace ArmoFlow;
 /// <summary>The nearest right word for a wrong one.</summary>
 internal static class DidYouMean
 {
+    /// <summary>A longer word is no misspelling of ours, and measuring it takes time that grows with its length.</summary>
+    private const int LongestWord = 64;
+
+    private const int MostListed = 50;
+
     /// <summary><c>did you mean 'helpfulness'?</c>, or a list of what there is.</summary>
     public static string Suggest(string word, IEnumerable<string> candidates)
     {
         string[] known = [.. candidates];
-        string? nearest = known.MinBy(k => Distance(word, k));
+        string? nearest = word.Length > LongestWord ? null : known.Where(k => k.Length <= LongestWord).MinBy(k => Distance(word, k));
         return nearest is not null && Distance(word, nearest) <= Math.Max(2, word.Length / 3)
-            ? $"Did you mean '{nearest}'?" : $"There are: {string.Join(", ", known)}.";
+            ? $"Did you mean '{nearest}'?" : $"There are: {string.Join(", ", known.Take(MostListed))}{(known.Length > MostListed ? ", …" : "")}.";
     }
 
     /// <summary>Levenshtein's edit distance.</summary>

@@ -6,6 +6,18 @@ namespace ArmoFlow.Contracts.Tests;
 
 public class SpecReaderTests
 {
+    [Fact]
+    public void A_hundred_thousand_brackets_are_refused_and_the_process_lives() =>
+        Should.Throw<SpecException>(() => SpecReader.Parse("name: " + new string('[', 100_000), "spec.yaml", "/")).Message.ShouldContain("nested more than 32 levels");
+
+    [Fact]
+    public async Task A_key_of_a_hundred_thousand_letters_is_refused_in_time()
+    {
+        string yaml = new string('x', 120_000) + ": 1";
+        SpecException refused = await Should.ThrowAsync<SpecException>(() => Task.Run(() => SpecReader.Parse(yaml, "spec.yaml", "/")).WaitAsync(TimeSpan.FromSeconds(60)));
+        refused.Message.ShouldContain("spec.yaml");
+    }
+
     private const string Whole = """
         name: real-mini
         tags: [nightly]

@@ -21,6 +21,14 @@ public class ChatTemplateTests
     public void The_last_turn_may_be_unfinished() =>
         ChatTemplate.Parse(ChatTemplate.Render(Turns, first: false)[..^ChatTemplate.EndOfTurn.Length], "here").ShouldBe(Turns);
 
+    [Fact]
+    public async Task Forty_thousand_turns_are_refused_in_time()
+    {
+        string text = ChatTemplate.Render(Enumerable.Range(0, 40_000).Select(i => new Message(i % 2 == 0 ? "user" : "assistant", "x")), first: true);
+        InvalidInputException refused = await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => ChatTemplate.Parse(text, "item 3")).WaitAsync(TimeSpan.FromSeconds(60)));
+        refused.Message.ShouldStartWith("item 3: more than 1,000 turns");
+    }
+
     [Theory]
     [InlineData("plain text")]
     [InlineData("<|start_header_id|>user")]

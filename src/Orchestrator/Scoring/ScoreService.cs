@@ -22,6 +22,9 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
     private readonly ConcurrentDictionary<Guid, ScoreResponses> _runs = new();
     private DateTimeOffset _servedUntil;
 
+    /// <summary>References and runs that are remembered; callers choose their names, and could go on for ever.</summary>
+    private const int MostRemembered = 1000;
+
     /// <param name="reference">NAME[@ALIAS or @VERSION]; null to go by the run.</param>
     /// <param name="run">The run; null to go by the reference.</param>
     /// <param name="items">What to score.</param>
@@ -43,6 +46,7 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
         if (_references.TryGetValue(reference, out (ScoringModel Model, DateTimeOffset Until) known) && known.Until > now) return known.Model;
         ModelVersion version = await registry.Resolve(reference, cancel);
         ScoringModel model = new(version.Model, version.Version, version.RunId);
+        if (_references.Count >= MostRemembered) _references.Clear();
         _references[reference] = (model, now + Fresh);
         return model;
     }
@@ -53,6 +57,7 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
         if (run.CurrentState != "Completed") throw new RegistryException($"run {id} is {run.CurrentState}; expected a completed one.");
+        if (_runs.Count >= MostRemembered) _runs.Clear();
         return _runs[id] = new ScoreResponses { Spec = run.Spec with { Forgotten = null }, Artifacts = run.Artifacts, Items = [] };
     }
 

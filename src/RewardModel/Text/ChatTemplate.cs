@@ -14,6 +14,9 @@ public static partial class ChatTemplate
     public const string Name = "llama3";
     public const string BeginOfText = "<|begin_of_text|>", StartHeader = "<|start_header_id|>", EndHeader = "<|end_header_id|>", EndOfTurn = "<|eot_id|>";
 
+    /// <summary>Turns of the longest conversation that is taken apart.</summary>
+    public const int MostTurns = 1000;
+
     /// <summary>Renders turns; <paramref name="first"/> says whether the first one opens the text.</summary>
     public static string Render(IEnumerable<Message> messages, bool first)
     {
@@ -30,27 +33,40 @@ public static partial class ChatTemplate
     /// <exception cref="InvalidInputException">It is not a text of this template.</exception>
     public static IReadOnlyList<Message> Parse(string text, string place)
     {
-        string rest = PaddingAfter().Replace(PaddingBefore().Replace(text, ""), "");
+        string whole = WithoutPadding(text, place);
+        ReadOnlySpan<char> rest = whole; // a slice costs nothing, however many turns there are
         List<Message> messages = [];
         while (rest.Length > 0)
         {
+            if (messages.Count == MostTurns) throw new InvalidInputException(place, $"more than {MostTurns:N0} turns", "fewer", "Send the last turns alone.");
             int end = rest.IndexOf(EndHeader, StringComparison.Ordinal);
             if (!rest.StartsWith(StartHeader, StringComparison.Ordinal) || end < 0)
                 throw new InvalidInputException(place, $"'{rest[..Math.Min(40, rest.Length)]}'", $"a turn of the Llama-3 template, which begins with {StartHeader}", "Apply the model's chat template to prompt and response, or send messages.");
-            string role = rest[StartHeader.Length..end];
+            string role = rest[StartHeader.Length..end].ToString();
             rest = rest[(end + EndHeader.Length)..];
             int close = rest.IndexOf(EndOfTurn, StringComparison.Ordinal);
-            messages.Add(new Message(role, PythonText.Strip(close < 0 ? rest : rest[..close])));
-            rest = close < 0 ? "" : rest[(close + EndOfTurn.Length)..].TrimStart('\n');
+            messages.Add(new Message(role, PythonText.Strip((close < 0 ? rest : rest[..close]).ToString())));
+            rest = close < 0 ? default : rest[(close + EndOfTurn.Length)..].TrimStart('\n');
         }
         return messages;
     }
 
+    private static string WithoutPadding(string text, string place)
+    {
+        try { return PaddingAfter().Replace(PaddingBefore().Replace(text, ""), ""); }
+        catch (RegexMatchTimeoutException)
+        {
+            throw new InvalidInputException(place, $"a text of {text.Length:N0} characters with padding throughout", "padding before and after the turns", "Send the turns without padding.");
+        }
+    }
+
+    private const int LongestMatch = 2000; // milliseconds
+
     // Special tokens other than those that begin a turn or stand in its header.
-    [GeneratedRegex(@"^(?:\s*(?:<\|(?!start_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>))+")]
+    [GeneratedRegex(@"^(?:\s*(?:<\|(?!start_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>))+", RegexOptions.None, LongestMatch)]
     private static partial Regex PaddingBefore();
 
-    [GeneratedRegex(@"(?:(?:<\|(?!(?:start|end)_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>)\s*)+$")]
+    [GeneratedRegex(@"(?:(?:<\|(?!(?:start|end)_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>)\s*)+$", RegexOptions.None, LongestMatch)]
     private static partial Regex PaddingAfter();
 
     /// <summary>Refuses a backbone whose tokenizer_config.json asks for another template than this one.</summary>
