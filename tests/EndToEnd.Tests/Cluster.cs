@@ -15,7 +15,7 @@ namespace ArmoFlow.EndToEnd.Tests;
 internal sealed class Cluster : IAsyncDisposable
 {
     private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(5), AskInterval = TimeSpan.FromMilliseconds(100), LookInterval = TimeSpan.FromMilliseconds(3);
-    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(10) };
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(30) }; // a cold server on a busy machine answers its first call late
     private readonly List<Member> _members = [];
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
     private readonly string _store;
