@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
@@ -19,7 +20,6 @@ namespace ArmoFlow.Workers;
 public abstract class WorkConsumer<TCommand>(string step, StepServices services) : IConsumer<TCommand>
     where TCommand : StepCommand
 {
-
     private static readonly TimeSpan BusStops = TimeSpan.FromSeconds(1);
 
     protected StepServices Services { get; } = services;
@@ -34,7 +34,14 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
     public async Task Consume(ConsumeContext<TCommand> context)
     {
         TCommand command = context.Message;
-        if (await Services.Work.SpecOf(command, context.CancellationToken) is not { } spec) return;
+        RunSpec? spec;
+        try { spec = await Services.Work.SpecOf(command, context.CancellationToken); }
+        catch (OtherSpecException e) // no retry helps
+        {
+            await context.Publish(Failed(command, e.Message, badInput: false));
+            return;
+        }
+        if (spec is null) return;
         WorkInHand work = Services.Running.Begin(command.RunId, Step, SlotOf(command), command.Attempt, context.CancellationToken);
         work.Log.Write($"{Step} of run {command.RunId}, attempt {command.Attempt}, slice {command.Slice}{(SlotOf(command) > 0 ? $", shard {SlotOf(command)}" : "")}: process {Environment.ProcessId} on {Environment.MachineName}, armoflow {Services.Worker.Version}, {ComputeType.Hardware}{(context.ReceiveContext.Redelivered ? "; delivered again: the worker before did not answer" : "")}");
         try

@@ -142,6 +142,20 @@ public class SpecReaderTests
         Should.Throw<SpecException>(() => SpecReader.Parse(yaml, "spec.yaml", "/data")).Message.ShouldContain("values");
     }
 
+    [Theory]
+    [InlineData('a', 1000, "characters with its aliases written out")]
+    [InlineData('\'', 8, "bytes in the books")] // stored as \u0027
+    public void A_short_text_that_is_stored_as_a_long_one_is_refused(char letter, int uses, string expected)
+    {
+        string name = new(letter, 100_000), quoted = $"\"{name}\"";
+        string files = string.Join(", ", Enumerable.Repeat("*long", uses - 1).Prepend($"&long {quoted}"));
+        string yaml = Whole.Replace("a.jsonl.gz", files, StringComparison.Ordinal);
+        Should.Throw<SpecException>(() => SpecReader.Parse(yaml, "spec.yaml", "/data")).Message.ShouldSatisfyAllConditions(
+            m => m.ShouldContain(expected),
+            m => m.ShouldContain($"{SpecReader.MostStoredBytes:N0}"),
+            m => m.ShouldContain("dataset:NAME"));
+    }
+
     [Fact]
     public void The_digest_follows_the_spec_and_its_folder()
     {

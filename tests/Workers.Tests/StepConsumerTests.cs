@@ -5,6 +5,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.RewardModel;
 using MassTransit;
@@ -213,6 +214,67 @@ public sealed class StepConsumerTests : IAsyncLifetime
         (await db.Settings.AnyAsync(s => s.Key == "half", TestContext.Current.CancellationToken)).ShouldBeFalse();
     }
 
+    [Fact]
+    public async Task The_spec_is_read_from_the_runs_row_by_the_digest_that_the_command_names()
+    {
+        RunState run = await EnterRun("of the row");
+        string worked = "";
+        Steps.Work = async (_, step) =>
+        {
+            worked = step.Spec.Name;
+            return await Done(step);
+        };
+        await Send(Command(run, run.SpecDigest));
+        (await Harness.Consumed.Any<RegressionFitted>(m => m.Context.Message.RunId == run.CorrelationId)).ShouldBeTrue();
+        worked.ShouldBe("of the row");
+    }
+
+    [Fact]
+    public async Task A_command_that_names_another_spec_than_the_row_holds_fails_its_step_at_once()
+    {
+        RunState run = await EnterRun("of the row");
+        string other = new('0', 64);
+        await Send(Command(run, other));
+        StepFailed failed = await Failure();
+        (failed.RunId, failed.Attempt, failed.BadInput).ShouldBe((run.CorrelationId, run.Attempt, false));
+        failed.Error.ShouldContain(run.SpecDigest);
+        failed.Error.ShouldContain(other);
+        Steps.Calls.ShouldBe(0);
+        await using ArmoFlowDbContext db = await Books();
+        (await db.Faults.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+    }
+
+    [Fact]
+    public async Task An_asking_without_a_spec_is_dropped_where_the_run_is_gone_or_has_gone_on()
+    {
+        RunState run = await EnterRun("of the row");
+        Steps.Work = (_, step) => Done(step);
+        await Send(Command(run, run.SpecDigest) with { RunId = Guid.NewGuid() });
+        await Send(Command(run, run.SpecDigest) with { Attempt = run.Attempt - 1 });
+        await Send(Command(run, run.SpecDigest)); // after these two in the same queue
+        (await Harness.Consumed.Any<RegressionFitted>(m => m.Context.Message.RunId == run.CorrelationId)).ShouldBeTrue();
+        Steps.Calls.ShouldBe(1);
+        Harness.Consumed.Select<StepFailed>(new CancellationToken(canceled: true)).ShouldBeEmpty("what is there now; it waits for no more");
+    }
+
+    private async Task<RunState> EnterRun(string name)
+    {
+        RunState run = new() { CorrelationId = Guid.NewGuid(), Attempt = 2, CurrentState = RunState.StateOf(StepNames.Regression) };
+        run.Open(Spec(name), DateTimeOffset.UtcNow);
+        await using ArmoFlowDbContext db = await Books();
+        db.Runs.Add(run);
+        await db.SaveChangesAsync();
+        return run;
+    }
+
+    private static FitRegression Command(RunState run, string digest) =>
+        new() { RunId = run.CorrelationId, Attempt = run.Attempt, Inputs = [], SpecDigest = digest };
+
+    private async Task Send(FitRegression command) => await (await Harness.Bus.GetSendEndpoint(new Uri("queue:scripted"))).Send(command);
+
+    private static RunSpec Spec(string name) =>
+        new() { Name = name, Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] };
+
     private Task<ArmoFlowDbContext> Books() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
     private static async Task<StepOutcome?> Done(StepRun run) => new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
@@ -220,8 +282,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     private async Task<Guid> Ask(string name = "name", Guid? id = null)
     {
         id ??= Guid.NewGuid();
-        ISendEndpoint queue = await Harness.Bus.GetSendEndpoint(new Uri("queue:scripted"));
-        await queue.Send(new FitRegression { RunId = id.Value, Attempt = 1, Inputs = [], Spec = new RunSpec { Name = name, Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
+        await Send(new FitRegression { RunId = id.Value, Attempt = 1, Inputs = [], Spec = Spec(name) });
         return id.Value;
     }
 

@@ -12,6 +12,9 @@ public static class SpecReader
     /// <summary>The longest text that is read as a spec.</summary>
     public const int MostBytes = 1 << 20;
 
+    /// <summary>The longest spec as the books keep it, in bytes of JSON: what the text's aliases stand for is written out there.</summary>
+    public const int MostStoredBytes = 4 << 20;
+
     private const int MostNodes = 200_000; // a mapping that is named and used again counts each time
     private const int MostLevels = 32; // or a mapping that contains itself would have no end
     private const int DocumentLevels = 2; // the stream and the document stand around the first value
@@ -71,7 +74,9 @@ public static class SpecReader
             } : null,
         };
         Check(spec, root);
-        return spec;
+        long stored = JsonSerializer.SerializeToUtf8Bytes(spec).LongLength;
+        return stored <= MostStoredBytes ? spec : throw new SpecException(file, $"a spec that takes {stored:N0} bytes in the books",
+            $"at most {MostStoredBytes:N0}", ManyFiles);
     }
 
     /// <summary>Reads a model's policy: the keys of a spec's 'promotion', and 'promoters'.</summary>
@@ -110,7 +115,7 @@ public static class SpecReader
     private static SpecException TooLarge(string file, long bytes) => new(file, $"a spec of {bytes:N0} bytes", $"at most {MostBytes:N0}", ManyFiles);
 
     /// <summary>Counts what the text stands for, aliases written out.</summary>
-    private static bool Fits(YamlNode node, int levels, ref int left)
+    private static bool Fits(YamlNode node, int levels, ref int left, ref int characters)
     {
         if (--left < 0 || levels == 0) return false;
         switch (node)
@@ -118,15 +123,19 @@ public static class SpecReader
             case YamlSequenceNode list:
                 foreach (YamlNode item in list)
                 {
-                    if (!Fits(item, levels - 1, ref left)) return false;
+                    if (!Fits(item, levels - 1, ref left, ref characters)) return false;
                 }
                 return true;
             case YamlMappingNode mapping:
                 foreach ((YamlNode key, YamlNode value) in mapping)
                 {
-                    if (!Fits(key, levels - 1, ref left) || !Fits(value, levels - 1, ref left)) return false;
+                    if (!Fits(key, levels - 1, ref left, ref characters)) return false;
+                    if (!Fits(value, levels - 1, ref left, ref characters)) return false;
                 }
                 return true;
+            case YamlScalarNode { Value: { } value }:
+                characters -= value.Length;
+                return characters >= 0;
             default:
                 return true;
         }
@@ -150,9 +159,13 @@ public static class SpecReader
             "the keys of a spec", "Correct the syntax.");
         }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
-        int left = MostNodes;
-        if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left))
-            throw new SpecException(file, $"more than {MostNodes:N0} values, or more than {MostLevels} levels", "fewer", ManyFiles);
+        int left = MostNodes, characters = MostStoredBytes; // a text that is named once may be used many times, and is stored each time
+        if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left, ref characters))
+        {
+            string found = characters < 0 ? $"more than {MostStoredBytes:N0} characters with its aliases written out"
+                : $"more than {MostNodes:N0} values, or more than {MostLevels} levels";
+            throw new SpecException(file, found, "fewer", ManyFiles);
+        }
         return stream.Documents[0].RootNode;
     }
 

@@ -17,7 +17,7 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     }
 
     /// <summary>The spec that an asking is for; null where the run has gone on without it.</summary>
-    /// <exception cref="InvalidOperationException">The run's row holds another spec than the asking names.</exception>
+    /// <exception cref="OtherSpecException">The run's row holds another spec than the asking names.</exception>
     public async Task<RunSpec?> SpecOf(StepCommand command, CancellationToken cancel)
     {
         if (command.Spec is { } carried) return await IsSuperseded(command.RunId, command.Attempt, cancel) ? null : carried;
@@ -28,7 +28,7 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
             .SingleOrDefaultAsync(cancel);
         // By the digest that was entered: one made anew would differ after an upgrade that gives specs another member.
         if (run is not null && command.SpecDigest.Length > 0 && run.SpecDigest != command.SpecDigest)
-            throw new InvalidOperationException($"run {command.RunId} has the spec {run.SpecDigest}, and is asked to work by {command.SpecDigest}");
+            throw new OtherSpecException(run.SpecDigest, command.SpecDigest);
         return run?.Spec;
     }
 
@@ -151,3 +151,7 @@ public enum ShardOutcome
     /// <summary>The step follows no such plan any more: it was finished, or planned anew.</summary>
     OfNoPlan,
 }
+
+/// <summary>A run's row holds another spec than a command names.</summary>
+public sealed class OtherSpecException(string held, string named)
+    : Exception($"the run's row holds the spec {held}, and the command names {named}; expected the same. Submit the spec again.");
