@@ -341,6 +341,7 @@ public class ArmoFlowDbContext : DbContext
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
     {
         configurationBuilder.Properties<string>().HaveConversion<CleanTextConverter>();
+        configurationBuilder.Properties<Uri>().HaveConversion<AddressConverter>();
         if (Database.ProviderName == "Microsoft.EntityFrameworkCore.Sqlite")
             configurationBuilder.Properties<DateTimeOffset>().HaveConversion<UtcTextConverter>();
     }
@@ -366,6 +367,14 @@ public class ArmoFlowDbContext : DbContext
 }
 
 internal sealed class CleanTextConverter() : ValueConverter<string, string>(v => StoredText.Clean(v), v => v);
+
+/// <summary>A text that is no address is read as none: one such row must not keep those beside it from being read.</summary>
+internal sealed class AddressConverter() : ValueConverter<Uri?, string?>(
+    v => v == null ? null : v.ToString(),
+    v => AddressConverter.Read(v))
+{
+    private static Uri? Read(string? text) => Uri.TryCreate(text, UriKind.RelativeOrAbsolute, out Uri? address) ? address : null;
+}
 
 internal sealed class FreeTextConverter() : ValueConverter<string, string>(v => StoredText.Bound(v), v => v);
 

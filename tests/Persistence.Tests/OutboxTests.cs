@@ -7,6 +7,7 @@ using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
 using MassTransit;
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Shouldly;
@@ -283,22 +284,57 @@ public sealed class OutboxTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task What_is_redelivered_waits_its_turn_among_its_runs_messages()
+    {
+        Guid run = Guid.NewGuid(), other = Guid.NewGuid();
+        _notes.RefusesSome = true;
+        await Save(new Refused(run, "first"), new Said(other, "another run's"));
+        await Eventually(() => _notes.Heard.Count == 1);
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            db.Faults.Add(SetAside(run, "set aside"));
+            db.Faults.Add(SetAside(other, "another run's, set aside"));
+            await db.SaveChangesAsync(TestContext.Current.CancellationToken);
+        }
+        Caller.Current = new Caller("tester");
+        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
+        (await books.Decide("all", redeliver: true, TestContext.Current.CancellationToken)).ShouldBe(2);
+        _host.Services.GetRequiredService<OutboxSignal>().Raise();
+        await Eventually(() => _notes.Heard.Count == 2);
+        _notes.Heard.ShouldBe(["another run's", "another run's, set aside"]);
+        _notes.RefusesSome = false;
+        await EventuallyAsync(() =>
+        {
+            _host.Services.GetRequiredService<OutboxSignal>().Raise();
+            return Task.FromResult(_notes.Heard.Count == 4);
+        });
+        _notes.Heard.ShouldBe(["another run's", "another run's, set aside", "first", "set aside"]);
+    }
+
+    [Fact]
     public async Task What_can_never_be_sent_is_set_aside_and_its_run_is_told_and_others_go_on()
     {
-        Guid large = Guid.NewGuid(), lost = Guid.NewGuid(), other = Guid.NewGuid();
+        Guid large = Guid.NewGuid(), lost = Guid.NewGuid(), garbled = Guid.NewGuid(), other = Guid.NewGuid();
         await using (ArmoFlowDbContext db = await Context())
         {
             Leave(db, large, new Uri("queue:Said"), new string('x', MessageBounds.MostBytes));
             Leave(db, lost, new Uri("ftp://nowhere/Said"), "no such address");
+            Leave(db, garbled, new Uri("queue:garbled"), "no address at all");
+            await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(TestContext.Current.CancellationToken);
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
+            await db.Database.ExecuteSqlAsync(
+                $"update outbox_message set destination_address = 'http://[' where destination_address = 'queue:garbled'",
+                TestContext.Current.CancellationToken);
+            await transaction.CommitAsync(TestContext.Current.CancellationToken);
         }
         await Save(new Said(other, "goes on"));
-        await Eventually(() => _notes.Heard.Count == 3);
+        await Eventually(() => _notes.Heard.Count == 4);
         _notes.Heard.ShouldContain("goes on");
         _notes.Heard.Single(h => h.StartsWith($"unsent {large}", StringComparison.Ordinal)).ShouldContain("expected at most");
         _notes.Heard.ShouldContain(h => h.StartsWith($"unsent {lost}", StringComparison.Ordinal));
+        _notes.Heard.ShouldContain(h => h.StartsWith($"unsent {garbled}", StringComparison.Ordinal));
         FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
-        (await books.Groups(default)).Count.ShouldBe(2);
+        (await books.Groups(default)).Count.ShouldBe(3);
         FaultGroup cut = (await books.Groups(default)).Single(g => g.Reason.Contains("expected at most", StringComparison.Ordinal));
         (await books.Find(cut.Fingerprint, default)).Single().Body.Length.ShouldBeLessThan(FaultRow.LongestBody);
         (await Should.ThrowAsync<WornOutException>(() => books.Decide(cut.Fingerprint, redeliver: true, default))).Message.ShouldContain("Archive it");
@@ -341,6 +377,14 @@ public sealed class OutboxTests : IAsyncLifetime
         }
         await db.SaveChangesAsync();
         _host.Services.GetRequiredService<OutboxSignal>().Raise();
+    }
+
+    private static FaultRow SetAside(Guid run, string name)
+    {
+        string type = MessageUrn.ForTypeString<Said>();
+        string message = $$"""{"runId":"{{run}}","name":"{{name}}"}""";
+        string body = $$"""{"messageId":"{{NewId.NextGuid()}}","messageType":["{{type}}"],"message":{{message}} }""";
+        return FaultRow.Of("Said", NewId.NextGuid(), type, "application/vnd.masstransit+json", body, "IOException: not then", null);
     }
 
     private static void Leave(ArmoFlowDbContext db, Guid run, Uri address, string name)

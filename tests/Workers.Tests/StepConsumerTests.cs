@@ -254,7 +254,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         await Send(Command(run, run.SpecDigest)); // after these two in the same queue
         (await Harness.Consumed.Any<RegressionFitted>(m => m.Context.Message.RunId == run.CorrelationId)).ShouldBeTrue();
         Steps.Calls.ShouldBe(1);
-        Harness.Consumed.Select<StepFailed>(new CancellationToken(canceled: true)).ShouldBeEmpty("what is there now; it waits for no more");
+        Harness.Consumed.Select<StepFailed>(new CancellationToken(canceled: true)).ShouldBeEmpty("what is there by now");
     }
 
     private async Task<RunState> EnterRun(string name)

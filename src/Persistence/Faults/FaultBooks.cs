@@ -1,6 +1,4 @@
 using ArmoFlow.Persistence.Audit;
-using ArmoFlow.Persistence.Outbox;
-using MassTransit;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Persistence.Faults;
@@ -50,13 +48,11 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
             string found = vain.IsCutShort ? $"the message was too long to be kept (more than {FaultRow.LongestBody:N0} characters)" : vain.Reason;
             throw new WornOutException($"fault {vain.Id}: {found}; expected one that can be sent again. Archive it, and retry its run.");
         }
-        OutboxState? outbox = redeliver && faults.Count > 0 ? new OutboxState { OutboxId = NewId.NextGuid(), Created = DateTime.UtcNow } : null;
-        if (outbox is not null) db.OutboxStates.Add(outbox);
-        foreach (FaultRow fault in faults)
+        foreach (FaultRow fault in faults.OrderBy(f => f.Id))
         {
             (fault.Status, fault.DecidedAt, fault.DecidedBy) = (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, Caller.Current.Name);
             db.Note(redeliver ? "fault.redelivered" : "fault.archived", $"fault/{fault.Id}", after: new { fault.Queue, fault.MessageId, fault.Reason });
-            if (outbox is not null) FaultKeeper.Redeliver(db, fault, new Uri($"queue:{fault.Queue}"), outbox.OutboxId);
+            if (redeliver) FaultKeeper.Redeliver(db, fault);
         }
         await db.SaveChangesAsync(cancel);
         return faults.Count;

@@ -31,17 +31,27 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         });
     }
 
-    /// <summary>Sends a kept message to its queue again, in the transaction of the caller.</summary>
-    public static void Redeliver(ArmoFlowDbContext db, FaultRow fault, Uri queue, Guid outboxId) => db.OutboxMessages.Add(new Outbox.OutboxMessage
+    /// <summary>Sends a kept message to its queue again, in the transaction of the caller; its run's messages stay in order.</summary>
+    public static void Redeliver(ArmoFlowDbContext db, FaultRow fault)
     {
-        OutboxId = outboxId,
-        MessageId = fault.MessageId ?? NewId.NextGuid(),
-        DestinationAddress = queue,
-        ContentType = fault.ContentType,
-        MessageType = fault.MessageType,
-        Body = fault.Body,
-        SentTime = DateTime.UtcNow,
-    });
+        Outbox.OutboxState outbox = new()
+        {
+            OutboxId = NewId.NextGuid(),
+            LockId = Outbox.MessageBounds.RunOf(fault.Body)?.Run ?? Guid.Empty,
+            Created = DateTime.UtcNow,
+        };
+        db.OutboxStates.Add(outbox);
+        db.OutboxMessages.Add(new Outbox.OutboxMessage
+        {
+            OutboxId = outbox.OutboxId,
+            MessageId = fault.MessageId ?? NewId.NextGuid(),
+            DestinationAddress = new Uri($"queue:{fault.Queue}"),
+            ContentType = fault.ContentType,
+            MessageType = fault.MessageType,
+            Body = fault.Body,
+            SentTime = DateTime.UtcNow,
+        });
+    }
 
     /// <summary>Enters what lay in one of the transport's own error queues; what is in the books already is not entered twice.</summary>
     /// <param name="queue">The queue that the message was of.</param>

@@ -95,7 +95,7 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
             Instruments.OutboxLag.Record((DateTime.UtcNow - claimed[sent]).TotalSeconds);
         }
         if (gone.Length == 0 && results.Count > 0) throw new IOException(results[0].Reason); // nothing gets through: the broker is away
-        foreach (Sending failed in results.Where(r => r.Outcome == Outcome.Later)) PutOff(failed);
+        foreach (Sending failed in results.Where(r => r.Outcome == Outcome.Later).DistinctBy(r => r.Message.OutboxId)) PutOff(failed);
         return claimed.Count;
     }
 
