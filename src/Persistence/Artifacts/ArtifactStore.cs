@@ -14,7 +14,7 @@ namespace ArmoFlow.Persistence.Artifacts;
 /// </summary>
 public sealed class ArtifactStore(string folder, IBucket? bucket = null, long cacheBytes = long.MaxValue, ILogger<ArtifactStore>? logger = null)
 {
-    private const int NameLength = 64, Fetches = 2;
+    private const int NameLength = 64, Fetches = 2, MostVerified = 10_000;
     private static readonly TimeSpan InUse = TimeSpan.FromMinutes(10), Abandoned = TimeSpan.FromDays(1);
     private readonly ConcurrentDictionary<string, DateTime> _verified = new(); // by time of last write, so that a change is noticed
     private readonly ConcurrentDictionary<string, byte> _damaged = new(); // objects in the bucket that do not hash to their name
@@ -93,17 +93,31 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         SemaphoreSlim turn = await Turn(sha256, cancel);
         try
         {
-            bool wasThere = File.Exists(path);
-            if (await Check(sha256, path, cancel) is not { } found) return Touched(path);
-            string? kept = found.Length > 0 ? SetAside(sha256, path, found) : null;
-            if (bucket is not null) await Fetch(sha256, path, cancel);
-            else if (File.Exists(path) && await Check(sha256, path, cancel) is null) return Touched(path); // made anew by another, meanwhile
-            else throw kept is null && !wasThere
-                ? new ArtifactLostException(sha256, $"missing from {Folder}")
-                : new ArtifactLostException(sha256, $"its bytes have changed: {found}; the damaged copy is kept at {kept ?? Quarantine}");
-            return Touched(path);
+            while (true)
+            {
+                await MakeSound(sha256, path, cancel);
+                if (TryTouch(path)) return path; // else it was dropped from the cache between the look at it and now
+            }
         }
         finally { turn.Release(); }
+    }
+
+    /// <summary>Sees to it that the right bytes lie at the path.</summary>
+    private async Task MakeSound(string sha256, string path, CancellationToken cancel)
+    {
+        bool wasThere = File.Exists(path);
+        if (await Check(sha256, path, cancel) is not { } found) return;
+        string? kept = found.Length > 0 ? SetAside(sha256, path, found) : null;
+        if (bucket is not null)
+        {
+            await Fetch(sha256, path, cancel);
+            return;
+        }
+        bool isMadeAnew = File.Exists(path) && await Check(sha256, path, cancel) is null; // by another, meanwhile
+        if (isMadeAnew) return;
+        throw kept is null && !wasThere
+            ? new ArtifactLostException(sha256, $"missing from {Folder}")
+            : new ArtifactLostException(sha256, $"its bytes have changed: {found}; the damaged copy is kept at {kept ?? Quarantine}");
     }
 
     /// <summary>
@@ -133,7 +147,7 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
                 {
                     if (found.Length > 0) SetAside(sha256, path, found);
                     MoveIn(beside, path);
-                    _verified[sha256] = File.GetLastWriteTimeUtc(path);
+                    Remember(sha256, File.GetLastWriteTimeUtc(path));
                 }
             }
             finally { turn.Release(); }
@@ -209,8 +223,15 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         catch (FileNotFoundException) { return ""; } // dropped from the cache by another process
         catch (IOException e) when (bucket is not null) { return $"it cannot be read ({e.Message})"; }
         if (found != sha256) return $"they hash to {found}";
-        _verified[sha256] = written;
+        Remember(sha256, written);
         return null;
+    }
+
+    /// <summary>What is forgotten is only hashed once more, so a full table starts anew.</summary>
+    private void Remember(string sha256, DateTime written)
+    {
+        if (_verified.Count >= MostVerified) _verified.Clear();
+        _verified[sha256] = written;
     }
 
     /// <summary>Moves a damaged copy out of the way; never over an earlier one. Returns where it is now; null if it was gone.</summary>
@@ -250,7 +271,7 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
                 {
                     long bytes = new FileInfo(beside).Length;
                     MoveIn(beside, path);
-                    _verified[sha256] = File.GetLastWriteTimeUtc(path);
+                    Remember(sha256, File.GetLastWriteTimeUtc(path));
                     _damaged.TryRemove(sha256, out _);
                     MakeRoomFor(bytes);
                     return;
@@ -300,22 +321,36 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
                 try { files.Add((file, file.Length, file.LastAccessTimeUtc)); }
                 catch (FileNotFoundException) { } // dropped by another process
             }
-            foreach ((FileInfo file, long length, DateTime opened) in files.OrderByDescending(f => f.Opened))
+            foreach ((FileInfo file, long length, _) in files.OrderByDescending(f => f.Opened))
             {
-                bool isKept = _cached + length <= cacheBytes || DateTime.UtcNow - opened < InUse; // who was given its path may open it only now
+                bool isKept = _cached + length <= cacheBytes || IsInUse(file);
                 if (isKept) _cached += length;
                 else file.Delete();
             }
         }
     }
 
-    /// <summary>The mount may not count accesses by itself, and other processes drop files from the same cache.</summary>
-    private string Touched(string path)
+    /// <summary>Who was given its path may open it only now; another process may have been, since the folder was listed.</summary>
+    private static bool IsInUse(FileInfo file)
     {
-        if (bucket is null) return path;
-        try { File.SetLastAccessTimeUtc(path, DateTime.UtcNow); }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { _log.LogDebug("{Path}: {Message}", path, e.Message); }
-        return path;
+        file.Refresh();
+        return file.Exists && DateTime.UtcNow - file.LastAccessTimeUtc < InUse;
+    }
+
+    /// <summary>
+    /// Marks a file as in use: the mount may not count accesses by itself, and other processes drop files from the same cache.
+    /// False where it is gone.
+    /// </summary>
+    private bool TryTouch(string path)
+    {
+        if (bucket is null) return true; // nothing is ever dropped
+        lock (_room) // an eviction that has looked at the old time has ended
+        {
+            try { File.SetLastAccessTimeUtc(path, DateTime.UtcNow); }
+            catch (FileNotFoundException) { return false; }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException) { _log.LogDebug("{Path}: {Message}", path, e.Message); }
+            return File.Exists(path);
+        }
     }
 
     private static void MoveIn(string beside, string path)
