@@ -11,10 +11,14 @@ namespace ArmoFlow.Orchestrator.Api;
 /// <summary>Turns what a caller can mend into problem documents: the one place where an exception becomes a status.</summary>
 internal sealed class Problems(IProblemDetailsService documents) : IExceptionHandler
 {
+    /// <summary>A failover takes tens of seconds: long enough to be gentle, short enough to be of use.</summary>
+    private const string RetrySeconds = "5";
+
     public ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
     {
         if (Of(exception) is not { } problem) return ValueTask.FromResult(false); // a defect: 500, without a word of its inside
         httpContext.Response.StatusCode = problem.Status!.Value;
+        if (BooksFault.IsTransient(exception)) httpContext.Response.Headers.RetryAfter = RetrySeconds;
         return documents.TryWriteAsync(new ProblemDetailsContext { HttpContext = httpContext, ProblemDetails = problem });
     }
 
@@ -33,7 +37,7 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
             $"no space left on the server's disk; nothing was entered. {DiskFull.Remedy}"),
         BadHttpRequestException bad => Problem(bad.StatusCode, "The request cannot be read.", bad.Message),
         _ when BooksFault.IsTransient(exception) => Problem(StatusCodes.Status503ServiceUnavailable, "A server is away.",
-            "The books cannot be written just now: the database restarts, or its standby takes over. Ask again in a moment."),
+            "The books cannot be written just now: the database restarts, or its standby takes over. Ask again after the seconds that Retry-After names."),
         _ => null,
     };
 
