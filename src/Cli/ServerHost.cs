@@ -164,8 +164,8 @@ internal static class ServerHost
     {
         if (e is BrokerUnreachableException broker) return (broker.InnerException?.GetBaseException() ?? broker).Message.TrimEnd('.');
         NpgsqlException? cause = e as NpgsqlException ?? e.InnerException as NpgsqlException; // EF wraps what Npgsql says
-        return cause is null or PostgresException { SqlState: PostgresErrorCodes.InvalidPassword or PostgresErrorCodes.InvalidAuthorizationSpecification or PostgresErrorCodes.InvalidCatalogName or PostgresErrorCodes.InsufficientPrivilege }
-            ? null : cause.Message.TrimEnd('.');
+        bool mendsItself = cause is not null && (cause is not PostgresException || BooksFault.IsTransient(cause));
+        return mendsItself ? cause!.Message.TrimEnd('.') : null;
     }
 
     /// <exception cref="UsageException">It is none; the error does not show it, since it holds a password.</exception>
