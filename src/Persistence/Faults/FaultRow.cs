@@ -4,7 +4,7 @@ namespace ArmoFlow.Persistence.Faults;
 public sealed class FaultRow
 {
     /// <summary>The longest body that is kept whole, in characters; and the longest reason.</summary>
-    public const int LongestBody = 1 << 20, LongestReason = 4000;
+    public const int LongestBody = 1 << 20, LongestReason = 10_000;
 
     private const int LongestStack = 4000;
 
@@ -45,7 +45,7 @@ public sealed class FaultRow
             Queue = queue,
             MessageId = messageId,
             MessageType = Cut(messageType, LongestReason),
-            ContentType = isLong ? CutShort : contentType,
+            ContentType = isLong ? CutShort : Whole(contentType),
             Body = isLong ? $"{Cut(body, LongestReason)}\n(cut short: the message has {body.Length:N0} characters; it cannot be sent again)" : Whole(body),
             Reason = Cut(reason, LongestReason),
             StackTrace = stack is null ? null : Cut(stack, LongestStack),
@@ -54,7 +54,7 @@ public sealed class FaultRow
         };
     }
 
-    private static string Whole(string text) => text.Replace("\0", "", StringComparison.Ordinal); // Postgres takes none
+    private static string Whole(string text) => text.Replace('\0', '\uFFFD'); // Postgres takes none
 
     private static string Cut(string text, int longest)
     {
