@@ -12,9 +12,8 @@ namespace ArmoFlow.EndToEnd.Tests;
 [Collection(FaultBench.Collection)]
 public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
 {
-    private const int Seeds = 4;
+    private const int RunsAtOnce = 4;
     private static readonly TimeSpan Stuck = TimeSpan.FromSeconds(100);
-    private static readonly (string, string) ShardTokens = ("ARMOFLOW_SHARD_TOKENS", "9000");
 
     private static int Rounds => int.Parse(Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_ROUNDS") ?? "1", CultureInfo.InvariantCulture);
 
@@ -28,60 +27,27 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
     {
         bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, name);
-        cluster.Environment.Add(ShardTokens);
+        cluster.Environment.Add(Seeds.ShardTokens);
         Member[] workers = await Task.WhenAll(cluster.Worker(), cluster.Worker());
         await cluster.Orchestrator();
         Random random = new(17);
         int stuck = 0, divergent = 0, killed = 0;
         using SmallProject project = new(ratings: 500, pairs: 400, gatingSteps: 30);
-        SortedDictionary<string, string>[] alone = await Alone(project);
+        SortedDictionary<string, string>[] alone = await Seeds.Alone(project, RunsAtOnce);
         for (int round = 0; round < Rounds; round++)
         {
-            string[] runs = await Task.WhenAll(Enumerable.Range(0, Seeds).Select(seed => cluster.Submit(SpecOf(project, seed, round))));
+            string[] runs = await Task.WhenAll(Enumerable.Range(0, RunsAtOnce).Select(seed => cluster.Submit(Seeds.SpecOf(project, seed, round))));
             if (kills) killed += await KillOnce(cluster, workers, random);
-            for (int seed = 0; seed < Seeds; seed++)
+            for (int seed = 0; seed < RunsAtOnce; seed++)
             {
                 if (await Finished(cluster, runs[seed]) is not { } run) stuck++;
-                else if (!Compared(run).SequenceEqual(alone[seed])) divergent++;
+                else if (!Seeds.Compared(run).SequenceEqual(alone[seed])) divergent++;
             }
         }
-        string line = $"SWEEP {name}: {Rounds} rounds of {Seeds} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";
+        string line = $"SWEEP {name}: {Rounds} rounds of {RunsAtOnce} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";
         output.WriteLine(line);
         if (Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_REPORT") is { Length: > 0 } report) await File.AppendAllTextAsync(report, line + "\n");
         (stuck, divergent).ShouldBe((0, 0), string.Join('\n', workers.Select(w => w.Said)));
-    }
-
-    /// <summary>What each seed makes when nothing else runs, in one process.</summary>
-    private static async Task<SortedDictionary<string, string>[]> Alone(SmallProject project)
-    {
-        SortedDictionary<string, string>[] artifacts = new SortedDictionary<string, string>[Seeds];
-        for (int seed = 0; seed < Seeds; seed++)
-        {
-            CommandResult run = await CommandLine.Run(["run", SpecOf(project, seed, 0), "--workspace", project.Workspace, "--json"], ShardTokens);
-            run.ExitCode.ShouldBe(0, run.Error);
-            artifacts[seed] = Compared(run.Json);
-        }
-        return artifacts;
-    }
-
-    /// <summary>A spec whose steps have keys of their own in each round, by settings that change no bytes of what is compared.</summary>
-    private static string SpecOf(SmallProject project, int seed, int round)
-    {
-        string path = Path.Combine(project.Folder, $"seed-{seed}.yaml");
-        string text = File.ReadAllText(project.Spec)
-            .Replace("seed: 17", $"seed: {seed}", StringComparison.Ordinal)
-            .Replace("maxTokens: 512", $"maxTokens: {512 + round}", StringComparison.Ordinal)
-            .Replace("format: armorm-ratings", string.Create(CultureInfo.InvariantCulture, $"format: armorm-ratings, maxDroppedShare: {(round + 1) / 1000.0}"), StringComparison.Ordinal);
-        File.WriteAllText(path, text);
-        return path;
-    }
-
-    /// <summary>All artifacts but those that name the limit on tokens, which differs from round to round.</summary>
-    private static SortedDictionary<string, string> Compared(JsonNode run)
-    {
-        SortedDictionary<string, string> artifacts = RunTests.Artifacts(run);
-        foreach (string name in new[] { "features-report", "evaluation", "report" }) artifacts.Remove(name);
-        return artifacts;
     }
 
     private static async Task<int> KillOnce(Cluster cluster, Member[] workers, Random random)
