@@ -23,7 +23,7 @@ public static class OrchestratorRegistration
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
     public static IServiceCollection AddRunQueries(this IServiceCollection services) =>
-        services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<ModelService>().AddSingleton<RunVerdicts>().AddSingleton<EvaluationJudge>().AddSingleton<PromotionRules>().AddSingleton<EvidencePack>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<RetentionPolicyService>().AddSingleton<DatasetWatcher>();
+        services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<RunWatch>().AddSingleton<ModelService>().AddSingleton<RunVerdicts>().AddSingleton<EvaluationJudge>().AddSingleton<PromotionRules>().AddSingleton<EvidencePack>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<RetentionPolicyService>().AddSingleton<DatasetWatcher>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {

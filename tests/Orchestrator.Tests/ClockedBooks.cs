@@ -24,9 +24,15 @@ public abstract class ClockedBooks : IAsyncLifetime
         ServiceCollection services = new();
         services.AddLogging().AddSingleton<TimeProvider>(Time).AddEmbeddedPersistence(workspace).AddOrchestrator();
         services.AddMassTransit(bus => bus.UsingInMemory());
+        Configure(services);
         Services = services.BuildServiceProvider();
         await using ArmoFlowDbContext db = await Context();
         await db.Database.MigrateAsync();
+    }
+
+    /// <summary>What a test adds.</summary>
+    protected virtual void Configure(IServiceCollection services)
+    {
     }
 
     public async ValueTask DisposeAsync()

@@ -93,7 +93,7 @@ internal static class RunCommands
             id = await service.Submit(spec, cancel);
             Console.Error.WriteLine($"run {id}  {spec.Name}");
         }
-        RunDocument run = await RunView.Follow(RunsApi.Changes(id, queries, cancel));
+        RunDocument run = await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(id, cancel));
         if (run.Model is { } model && run.HasEnded) await Judge(host.Services, model, id, cancel);
         else if (run.HasEnded) await ApplyRule(host.Services, id, cancel);
         return run;

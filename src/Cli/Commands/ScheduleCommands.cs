@@ -121,7 +121,7 @@ internal static class ScheduleCommands
             await using EmbeddedHost host = await EmbeddedHost.Start(parsed.GetRequiredValue(workspace), cancel);
             Firing firing = await host.Services.GetRequiredService<ScheduleRunner>().RunNow(which, cancel);
             if (firing.RunId is not { } run) throw new UsageException($"schedule {which}: {firing.Outcome} ({firing.Detail}).");
-            return RunCommands.Report(await RunView.Follow(RunsApi.Changes(run, host.Services.GetRequiredService<RunQueries>(), cancel)), parsed.GetValue(json));
+            return RunCommands.Report(await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(run, cancel)), parsed.GetValue(json));
         });
         return command;
     }

@@ -29,7 +29,7 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     public async Task<RunDocument> Find(Guid id, CancellationToken cancel) => await Queries.Find(id, cancel) ?? throw IRunClient.Unknown(id);
     public async Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) => await Queries.FindSpec(id, cancel) ?? throw IRunClient.Unknown(id);
     public Task<RunPage> List(RunFilter filter, CancellationToken cancel) => Queries.List(filter, cancel);
-    public IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel) => RunsApi.Changes(id, Queries, cancel);
+    public IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel) => _books.GetRequiredService<RunWatch>().Changes(id, cancel);
 
     public async Task<RunDocument> Control(Guid id, string action, CancellationToken cancel)
     {
@@ -39,7 +39,7 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
             {
                 RunDocument run = await host.Services.GetRequiredService<RunService>().Control(id, action, cancel) ?? throw IRunClient.Unknown(id);
                 if (action is not ("resume" or "retry") || run.Pending is not null) return run;
-                return await RunView.Follow(RunsApi.Changes(id, host.Services.GetRequiredService<RunQueries>(), cancel));
+                return await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(id, cancel));
             }
         }
         return await AskHolder(id, action, cancel);

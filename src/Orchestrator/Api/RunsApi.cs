@@ -29,13 +29,9 @@ public sealed record RunAccepted(Guid RunId);
 
 public sealed record FaultsDecided(int Count);
 
-/// <summary>A run's state with how far its step is, as the event stream sends it.</summary>
-public sealed record RunEvent(RunDocument Run, StepProgressed? Progress);
-
 /// <summary>The HTTP calls for runs, their artifacts, workers and faults.</summary>
 public static class RunsApi
 {
-    private static readonly TimeSpan EventInterval = TimeSpan.FromMilliseconds(250);
     public const string SpecFolderHeader = "X-Spec-Folder", IdempotencyKeyHeader = "Idempotency-Key";
 
     public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddExceptionHandler<Problems>()
@@ -128,25 +124,8 @@ public static class RunsApi
     private static async Task<Results<Ok<RunGates>, ProblemHttpResult>> Gates(Guid id, RunVerdicts verdicts, CancellationToken cancel) =>
         await verdicts.Of(id, cancel) is { } gates ? TypedResults.Ok(gates) : Unknown(id);
 
-    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service, CancellationToken cancel) =>
-        await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(Changes(id, service, cancel), "run");
-
-    /// <summary>The run's document and progress whenever they change, until it ends.</summary>
-    public static async IAsyncEnumerable<RunEvent> Changes(Guid id, RunQueries service, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
-    {
-        string last = "";
-        using PeriodicTimer timer = new(EventInterval);
-        do
-        {
-            if (await service.Find(id, cancel) is not { } run) yield break;
-            RunEvent change = new(run, service.Progress(id));
-            string now = JsonSerializer.Serialize(change with { Run = run with { Steps = [.. run.Steps.Select(s => s with { Seconds = 0 })] } });
-            if (now != last) yield return change;
-            last = now;
-            if (run.HasEnded || run.Status == RunDocument.Interrupted) yield break; // nobody is there to go on with it
-        }
-        while (await timer.WaitForNextTickAsync(cancel));
-    }
+    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service, RunWatch watch, CancellationToken cancel) =>
+        await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(watch.Changes(id, cancel), "run");
 
     private static async Task<Results<PhysicalFileHttpResult,
         ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, TombstoneBooks tombstones, CancellationToken cancel)

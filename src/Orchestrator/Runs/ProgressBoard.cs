@@ -1,17 +1,20 @@
-using System.Collections.Concurrent;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Outbox;
 using MassTransit;
+using Microsoft.Extensions.Caching.Memory;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
-/// <summary>The latest progress of each run's current step.</summary>
-public sealed class ProgressBoard
+/// <summary>The latest progress of each run's current step; of runs that have been silent for a while none.</summary>
+public sealed class ProgressBoard : IDisposable
 {
-    private readonly ConcurrentDictionary<Guid, StepProgressed> _latest = new();
+    private const int MostRuns = 10_000;
+    private static readonly MemoryCacheEntryOptions Kept = new() { Size = 1, SlidingExpiration = TimeSpan.FromHours(1) };
+    private readonly MemoryCache _latest = new(new MemoryCacheOptions { SizeLimit = MostRuns });
 
-    public StepProgressed? Of(Guid run) => _latest.GetValueOrDefault(run);
-    public void Put(StepProgressed progress) => _latest[progress.RunId] = progress;
+    public StepProgressed? Of(Guid run) => _latest.Get<StepProgressed>(run);
+    public void Put(StepProgressed progress) => _latest.Set(progress.RunId, progress, Kept);
+    public void Dispose() => _latest.Dispose();
 }
 
 public sealed class ProgressConsumer(ProgressBoard board) : IConsumer<StepProgressed>
