@@ -27,7 +27,9 @@ switch (what)
         return await AuditBench.Run(events: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 1_000_000);
     case "serving":
         return await ServingBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
+    case "keys":
+        return await KeysBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | prompts | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS]");
+        Console.Error.WriteLine("usage: bench regression | gating | prompts | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | keys [SECONDS]");
         return 2;
 }

@@ -17,8 +17,11 @@ namespace ArmoFlow.EndToEnd.Tests;
 public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
 {
     private const long MostMebibytes = 3072;
+    private static readonly (string, string) HeapLimit = ("DOTNET_GCHeapHardLimit", "0x40000000"); // 1 GiB: beyond it the process ends
     private const int LongestDocument = 200_000;
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10), AskInterval = TimeSpan.FromMilliseconds(200), ScoreInterval = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan AskInterval = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan ScoreInterval = TimeSpan.FromMilliseconds(20);
 
     private static int Runs => int.Parse(Environment.GetEnvironmentVariable("ARMOFLOW_ATTACK_RUNS") ?? "3", CultureInfo.InvariantCulture);
 
@@ -27,7 +30,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
     {
         using SmallProject project = new(ratings: 400, pairs: 300, gatingSteps: 30);
         string url = $"http://127.0.0.1:{Cluster.FreePort()}", workspace = Path.Combine(project.Folder, "served");
-        using Member server = new(CommandLine.Start(["serve", "--urls", url, "--workspace", workspace], Seeds.ShardTokens), "serving");
+        using Member server = new(CommandLine.Start(["serve", "--urls", url, "--workspace", workspace], Seeds.ShardTokens, HeapLimit), "serving");
         await Withstand("serve", project, url, [server]);
     }
 
@@ -37,7 +40,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
         bench.Require();
         using SmallProject project = new(ratings: 400, pairs: 300, gatingSteps: 30);
         await using Cluster cluster = await Cluster.Make(bench.Servers, "attacks");
-        cluster.Environment.Add(Seeds.ShardTokens);
+        cluster.Environment.AddRange([Seeds.ShardTokens, HeapLimit]);
         Member worker = await cluster.Worker(), orchestrator = await cluster.Orchestrator();
         await Withstand("servers", project, cluster.Url, [orchestrator, worker]);
     }
@@ -87,7 +90,8 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
         string line = $"ATTACKS {name}: {Runs} ordinary runs with the bytes they have alone, {poisons.Length} poisonous ones failed, "
             + $"{latencies.Count} scores answered, median {median:f0} ms, longest {longest:f0} ms; most memory {mebibytes} MiB";
         output.WriteLine(line);
-        if (Environment.GetEnvironmentVariable("ARMOFLOW_ATTACK_REPORT") is { Length: > 0 } report) await File.AppendAllTextAsync(report, line + "\n", cancel);
+        string? report = Environment.GetEnvironmentVariable("ARMOFLOW_ATTACK_REPORT");
+        if (report is { Length: > 0 }) await File.AppendAllTextAsync(report, line + "\n", cancel);
         mebibytes.ShouldBeLessThan(MostMebibytes);
     }
 
@@ -122,7 +126,11 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
     private static async Task<long> Peak(Member[] members, CancellationToken over)
     {
         long peak = 0;
-        for (; !over.IsCancellationRequested; await Task.Delay(AskInterval, CancellationToken.None)) peak = Math.Max(peak, members.Max(m => m.MemoryBytes));
+        while (!over.IsCancellationRequested)
+        {
+            peak = Math.Max(peak, members.Max(m => m.MemoryBytes));
+            await Task.Delay(AskInterval, CancellationToken.None);
+        }
         return peak;
     }
 

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.IO.Compression;
 using System.Net.Http.Json;
 using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 
 namespace ArmoFlow.EndToEnd.Tests;
@@ -31,10 +30,10 @@ internal static class Attacks
         new("100,000 nested lists in JSON", http => Submit(http, new string('[', Nested), "application/json"), "nest"),
         new("a list used by 400 aliases", http => Submit(http, Aliased()), "200,000 values"),
         new("a spec of 25 MB", http => Submit(http, "name: a\n# " + new string('x', LongSpec)), "at most 1,048,576"),
-        new("a key of 120,000 letters", http => Submit(http, $$"""{"{{new string('o', LongKey)}}": 1}""", "application/json"), "unknown key"),
+        new("a key of 120,000 letters", http => Submit(http, LongKeyed(), "application/json"), "unknown key"),
         new("a word of 400,000 letters", http => Score(http, model, new string('a', LongWord)), "tokens"),
         new("40,000 turns", http => http.PostAsJsonAsync($"get_reward?model={model}", new { query = new[] { Rendered() } }), "turns"),
-        .. Enumerable.Range(0, References).Select(i => new Attack($"reference {i} to nothing", http => Score(http, $"{model}@{1000 + i}", "a"), "no version")),
+        .. Enumerable.Range(1000, References).Select(i => new Attack($"version {i}", http => Score(http, $"{model}@{i}", "a"), "no version")),
     ];
 
     /// <summary>Runs on files that must cost their own run only.</summary>
@@ -60,7 +59,8 @@ internal static class Attacks
         return poisons;
 
         string WithRatings(string file) => text.Replace("data/ratings.jsonl", $"data/{file}", StringComparison.Ordinal);
-        string WithBackbone(string folder, string? spec = null) => (spec ?? text).Replace("path: backbone/", $"path: {folder}/", StringComparison.Ordinal);
+        string WithBackbone(string folder, string? spec = null) =>
+            (spec ?? text).Replace("path: backbone/", $"path: {folder}/", StringComparison.Ordinal);
     }
 
     /// <summary>A spec one of whose rows is a word of 400,000 letters: the row is left out, and the run ends well.</summary>
@@ -68,7 +68,8 @@ internal static class Attacks
     {
         WriteWord(project.Data("ratings.jsonl"), project.Data("word.jsonl"), new string('a', LongWord));
         return File.ReadAllText(project.Spec)
-            .Replace("files: [data/ratings.jsonl], format: armorm-ratings", "files: [data/word.jsonl], format: armorm-ratings, maxDroppedShare: 0.5", StringComparison.Ordinal);
+            .Replace("data/ratings.jsonl", "data/word.jsonl", StringComparison.Ordinal)
+            .Replace("format: armorm-ratings", "format: armorm-ratings, maxDroppedShare: 0.5", StringComparison.Ordinal);
     }
 
     public static Task MakePipe(string path) => Succeeds("mkfifo", path);
@@ -95,6 +96,8 @@ internal static class Attacks
         string words = string.Join(", ", Enumerable.Repeat("word", 2000));
         return $"name: a\nobjectives: [o]\nfirst: &list [{words}]\nlists: [{string.Join(", ", Enumerable.Repeat("*list", Aliases))}]\n";
     }
+
+    private static string LongKeyed() => $$"""{"{{new string('o', LongKey)}}": 1}""";
 
     private static string Rendered()
     {
@@ -141,7 +144,10 @@ internal static class Attacks
     private static string CopyBackbone(SmallProject project, string name)
     {
         string folder = Directory.CreateDirectory(Path.Combine(project.Folder, name)).FullName;
-        foreach (string file in Directory.GetFiles(Path.Combine(project.Folder, "backbone"))) File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        foreach (string file in Directory.GetFiles(Path.Combine(project.Folder, "backbone")))
+        {
+            File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        }
         return folder;
     }
 
@@ -151,6 +157,6 @@ internal static class Attacks
         JsonNode tokenizer = JsonNode.Parse(File.ReadAllText(path))!;
         JsonNode split = tokenizer["pre_tokenizer"]!["pretokenizers"]!.AsArray().Single(p => p!["type"]!.GetValue<string>() == "Split")!;
         split["pattern"]!["Regex"] = pattern;
-        File.WriteAllText(path, tokenizer.ToJsonString(new JsonSerializerOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }));
+        File.WriteAllText(path, tokenizer.ToJsonString());
     }
 }

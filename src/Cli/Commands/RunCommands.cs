@@ -6,7 +6,6 @@ using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Alerts;
-using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Alerts;

@@ -1,6 +1,5 @@
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Work;

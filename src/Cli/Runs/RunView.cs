@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
-using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Orchestrator.Runs;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;

@@ -1,5 +1,3 @@
-using System.Text.Json;
-using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Security.Cryptography;
+using System.Text;
 using ArmoFlow.Contracts;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -14,6 +15,9 @@ namespace ArmoFlow.Persistence.Artifacts;
 /// </summary>
 public sealed class ArtifactStore(string folder, IBucket? bucket = null, long cacheBytes = long.MaxValue, ILogger<ArtifactStore>? logger = null)
 {
+    /// <summary>Where a process id means something: containers may share a machine's name, and have ids of their own.</summary>
+    private static readonly string PidNamespace = NamePidNamespace();
+
     private const int NameLength = 64, Fetches = 2, MostVerified = 10_000;
     private static readonly TimeSpan InUse = TimeSpan.FromMinutes(10), Abandoned = TimeSpan.FromDays(1);
     private readonly ConcurrentDictionary<string, DateTime> _verified = new(); // by time of last write, so that a change is noticed
@@ -176,14 +180,28 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         }
     }
 
-    /// <summary>A process of this machine is asked for; another machine's has a day.</summary>
+    /// <summary>A process among those that this one can see is asked for; what is another machine's, or container's, has a day.</summary>
     private static bool IsAbandoned(FileInfo file)
     {
         bool isOld = file.LastWriteTimeUtc < DateTime.UtcNow - Abandoned;
         string[] parts = file.Name.Split('~');
         if (parts.Length != 3) return isOld; // of a version that did not name the machine
-        if (parts[0] != MachineName) return isOld;
+        if (parts[0] != PidNamespace) return isOld;
         return !int.TryParse(parts[1], out int id) || (id != Environment.ProcessId && !IsRunning(id));
+    }
+
+    private static string NamePidNamespace()
+    {
+        string boot = OrNothing(() => File.ReadAllText("/proc/sys/kernel/random/boot_id"));
+        string space = OrNothing(() => File.ResolveLinkTarget("/proc/self/ns/pid", returnFinalTarget: false)?.Name ?? "");
+        byte[] hash = SHA256.HashData(Encoding.UTF8.GetBytes($"{Environment.MachineName}\n{boot}\n{space}"));
+        return Convert.ToHexStringLower(hash.AsSpan(0, 8));
+    }
+
+    private static string OrNothing(Func<string> read)
+    {
+        try { return read(); }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return ""; }
     }
 
     private static bool IsRunning(int id)
@@ -196,12 +214,11 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         catch (ArgumentException) { return false; }
     }
 
-    private static string MachineName => Environment.MachineName.Replace('~', '-').Replace('/', '-');
 
     private string NewIncoming()
     {
         Directory.CreateDirectory(Incoming);
-        return Path.Combine(Incoming, $"{MachineName}~{Environment.ProcessId}~{Guid.NewGuid():N}");
+        return Path.Combine(Incoming, $"{PidNamespace}~{Environment.ProcessId}~{Guid.NewGuid():N}");
     }
 
     /// <summary>One at a time verifies, fetches or replaces an artifact in this process.</summary>
