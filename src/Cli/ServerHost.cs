@@ -142,7 +142,7 @@ internal static class ServerHost
 
     private static async Task Until(string server, string setting, TimeSpan wait, Func<Task> works, CancellationToken cancel)
     {
-        DateTime end = DateTime.UtcNow + wait;
+        DateTime? end = null; // the wait begins once it has not answered: a first attempt may take long by itself
         while (true)
         {
             try
@@ -152,7 +152,8 @@ internal static class ServerHost
             }
             catch (Exception e) when (WhyAway(e) is { } why)
             {
-                if (DateTime.UtcNow >= end) throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server runs; --wait says how long to wait for it.");
+                end ??= DateTime.UtcNow + wait;
+                if (wait == TimeSpan.Zero || DateTime.UtcNow >= end) throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server runs; --wait says how long to wait for it.");
                 Console.Error.WriteLine($"waiting for {server}: {why}");
                 await Task.Delay(Pause, cancel);
             }

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
@@ -87,7 +88,7 @@ public class BackboneTests
     [InlineData("attention_bias", "true", "biased")]
     [InlineData("rope_scaling", """{"rope_type":"yarn","factor":2}""", "yarn")]
     [InlineData("num_key_value_heads", "3", "3 key-value heads")]
-    [InlineData("hidden_size", "\"large\"", "no usable configuration")]
+    [InlineData("hidden_size", "\"large\"", "hidden_size that is \"large\"")]
     public void An_architecture_we_do_not_compute_is_refused_by_name(string key, string value, string expected)
     {
         using TemporaryFolder folder = new();
@@ -118,17 +119,60 @@ public class BackboneTests
         TinyCheckpoint.Write(folder.File("c"), tokenizer: t => t["added_tokens"] = new JsonArray());
         Refused(() => LlamaTokenizer.Load(folder.File("c/tokenizer.json")).RequireTemplateTokens(), "<|begin_of_text|>");
         folder.Write("d.json", "{");
-        Refused(() => LlamaTokenizer.Load(folder.File("d.json")), "not a tokenizer.json");
+        Refused(() => LlamaTokenizer.Load(folder.File("d.json")), "not JSON");
     }
 
     [Fact]
     public void Another_chat_template_is_refused()
     {
         using TemporaryFolder folder = new();
-        ChatTemplate.Require(folder.File("absent.json"));
-        Refused(() => ChatTemplate.Require(folder.Write("a.json", """{"chat_template":"[INST] {{ content }} [/INST]"}""")), "not Llama-3's");
-        Refused(() => ChatTemplate.Require(folder.Write("b.json", "{")), "not JSON");
-        ChatTemplate.Require(folder.Write("c.json", """{"chat_template":"<|start_header_id|>{{ m | trim }}<|eot_id|>"}"""));
+        ChatTemplate.Require(folder.Path).ShouldContain("no chat template");
+        Refused(() => Config("""{"chat_template":"[INST] {{ content }} [/INST]"}"""), "not Llama-3's");
+        Refused(() => Config("{"), "not JSON");
+        Refused(() => Config("[]"), "no object");
+        Refused(() => Config("""{"chat_template":7}"""), "number");
+
+        string config = JsonSerializer.Serialize(new { chat_template = Llama3, bos_token = "<|begin_of_text|>" });
+        Config(config).ShouldBe("Llama-3 template");
+        Refused(() => Config(JsonSerializer.Serialize(new { chat_template = Llama3, bos_token = "<s>" })), "'<s>'");
+        Config(JsonSerializer.Serialize(new { chat_template = new[] { new { name = "tool_use", template = "x" }, new { name = "default", template = Llama3 } } }))
+            .ShouldBe("Llama-3 template");
+        Refused(() => Config(JsonSerializer.Serialize(new { chat_template = new[] { new { name = "default", template = "x" } } })), "'default'");
+        Refused(() => Config("""{"chat_template":[{"name":"rag","template":"x"}]}"""), "rag");
+
+        // A file of its own comes before the configuration.
+        folder.Write("chat_template.jinja", Llama3 + "{{ 'Be brief.' }}");
+        Refused(() => Config(config), "Be brief.");
+        folder.Write("chat_template.jinja", Llama3);
+        Config("""{"chat_template":"x"}""").ShouldBe("Llama-3 template");
+        string Config(string json)
+        {
+            folder.Write("tokenizer_config.json", json);
+            return ChatTemplate.Require(folder.Path);
+        }
+    }
+
+    private const string Llama3 = "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] "
+        + "+ '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"
+        + "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
+
+    [Fact]
+    public void Of_the_published_templates_Llama3s_alone_is_taken()
+    {
+        using TemporaryFolder folder = new();
+        string published = Path.Combine(SharedData.Require("families"), "templates");
+        List<string> taken = [];
+        foreach (string path in Directory.EnumerateFiles(published, "*.jinja").Order(StringComparer.Ordinal))
+        {
+            File.Copy(path, folder.File("chat_template.jinja"), overwrite: true);
+            try
+            {
+                ChatTemplate.Require(folder.Path);
+                taken.Add(Path.GetFileNameWithoutExtension(path));
+            }
+            catch (InvalidInputException) { }
+        }
+        taken.ShouldBe(["llama-3"]);
     }
 
     [Fact]
@@ -234,7 +278,7 @@ public class BackboneTests
         Directory.GetFiles(folder.Path).Length.ShouldBe(3, "nothing half-written is left");
     }
 
-    private static double[] Hidden(string folder, ScalarType type)
+    internal static double[] Hidden(string folder, ScalarType type)
     {
         using LlamaModel model = new(folder, type, CPU);
         using Tensor tokens = arange(80, ScalarType.Int64).unsqueeze(0), at = tensor(new long[] { 3, 40, 79 }).unsqueeze(0);

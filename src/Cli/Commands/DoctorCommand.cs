@@ -82,13 +82,14 @@ internal static class DoctorCommand
             LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
             using Checkpoint checkpoint = new(folder);
             LlamaModel.RequireShapes(checkpoint, config);
-            return $"{config.Parameters:N0} parameters, hidden size {config.HiddenSize}, {Bytes(checkpoint.Bytes)}";
+            return $"{config.Parameters:N0} parameters, hidden size {config.HiddenSize}, {Bytes(checkpoint.Bytes)}, {config.Rotary}";
         }));
         findings.Add(Try("tokenizer", () =>
         {
-            ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
-            LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens();
-            return "byte-level BPE, Llama-3 template";
+            string template = ChatTemplate.Require(folder);
+            int vocabulary = LlamaConfig.Load(Path.Combine(folder, "config.json")).VocabSize;
+            LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens().RequireWithin(vocabulary);
+            return $"byte-level BPE, {template}";
         }));
         IEnumerable<(string Name, IReadOnlyList<string> Files)> sources = [.. spec.Ratings.Select(s => (s.Name, s.Files)), .. spec.Preferences.Select(s => (s.Name, s.Files)), .. spec.Benchmark is { } b ? new[] { ("benchmark", b.Files) } : []];
         foreach ((string name, IReadOnlyList<string> patterns) in sources)

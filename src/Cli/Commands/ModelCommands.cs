@@ -34,6 +34,7 @@ internal static class ModelCommands
                 Template = ChatTemplate.Name,
                 Dtype = model.Stored.Features.Dtype,
                 MaxTokens = model.Stored.Features.MaxTokens,
+                AllowsSpecials = model.Stored.Features.AllowsSpecials,
                 GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
             };
             string folder = parsed.GetRequiredValue(output);

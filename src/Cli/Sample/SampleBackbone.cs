@@ -32,7 +32,6 @@ internal static class SampleBackbone
         vocabulary.AddRange(Words.All.Distinct().SelectMany(w => new[] { w, " " + w }).Select(w => ByteAlphabet.Encode(Encoding.UTF8.GetBytes(w))));
         LlamaConfig config = new()
         {
-            ModelType = "llama",
             HiddenSize = hidden,
             IntermediateSize = 2 * hidden,
             NumHiddenLayers = layers,
@@ -41,12 +40,12 @@ internal static class SampleBackbone
             VocabSize = vocabulary.Count + special.Count,
             MaxPositionEmbeddings = 2048,
             RmsNormEps = 1e-5,
-            RopeTheta = 500000,
+            Rotary = new RotaryEmbedding { Theta = 500000, HasTheta = true },
         };
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), new JsonObject
         {
             ["architectures"] = new JsonArray("LlamaForCausalLM"),
-            ["model_type"] = config.ModelType,
+            ["model_type"] = "llama",
             ["hidden_size"] = config.HiddenSize,
             ["intermediate_size"] = config.IntermediateSize,
             ["num_hidden_layers"] = config.NumHiddenLayers,
@@ -55,7 +54,7 @@ internal static class SampleBackbone
             ["vocab_size"] = config.VocabSize,
             ["max_position_embeddings"] = config.MaxPositionEmbeddings,
             ["rms_norm_eps"] = config.RmsNormEps,
-            ["rope_theta"] = config.RopeTheta,
+            ["rope_theta"] = config.Rotary.Theta,
             ["hidden_act"] = "silu",
             ["attention_bias"] = false,
             ["mlp_bias"] = false,

@@ -152,6 +152,10 @@ public sealed record LimitsSpec
 /// <summary>Dtype: auto, f32 or bf16.</summary>
 public sealed record BackboneSpec(string Path, string Dtype = "auto", int MaxTokens = 2048)
 {
+    /// <summary>True where a control token's spelling in a text is that token, as in Hugging Face's tokenizers; else it is text.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool AllowsSpecials { get; init; }
+
     /// <summary>That of the model that is evaluated, until the run has settled on one.</summary>
     public static BackboneSpec OfModel { get; } = new("");
 }

@@ -30,7 +30,7 @@ public static class SpecReader
         if (Directory.Exists(path)) path = Path.Combine(path, "spec.yaml");
         if (RegularFile.OtherKind(path) is { } kind) throw new SpecException(path, kind, "a spec (YAML), in a regular file", "Write the spec to a file and name that.");
         if (!File.Exists(path)) throw new SpecException(path, "no such file", "a spec (YAML)", "Check the path, or write a sample project with: armoflow init DIR.");
-        long bytes = new FileInfo(path).Length;
+        long bytes = RegularFile.Length(path);
         if (bytes > MostBytes) throw TooLarge(Path.GetFileName(path), bytes);
         return Parse(File.ReadAllText(path), Path.GetFileName(path), Path.GetDirectoryName(Path.GetFullPath(path))!);
     }
@@ -53,7 +53,7 @@ public static class SpecReader
             Model = model,
             Tags = Tags(root),
             Objectives = root.Texts("objectives"),
-            Backbone = model is not null && !root.Has("backbone") ? BackboneSpec.OfModel : Backbone(root.Child("backbone", "path", "dtype", "maxTokens")),
+            Backbone = model is not null && !root.Has("backbone") ? BackboneSpec.OfModel : Backbone(root.Child("backbone", "path", "dtype", "maxTokens", "templateSpecials")),
             Ratings = model is not null ? [] : Sources(root, "ratings", "armorm-ratings", 0),
             Preferences = model is not null && !root.Has("preferences") ? [] : Sources(root, "preferences", "pairs", StrayPreferences),
             Benchmark = root.OptionalChild("benchmark", "files", "format", "maxDroppedShare", "sections") is { } benchmark ? Benchmark(benchmark) : null,
@@ -219,7 +219,11 @@ public static class SpecReader
         return tags;
     }
 
-    private static BackboneSpec Backbone(SpecNode node) => new(node.Text("path"), node.OneOf("dtype", "auto", "auto", "f32", "bf16"), node.Integer("maxTokens", 2048, 8, 1 << 24));
+    private static BackboneSpec Backbone(SpecNode node) =>
+        new(node.Text("path"), node.OneOf("dtype", "auto", "auto", "f32", "bf16"), node.Integer("maxTokens", 2048, 8, 1 << 24))
+        {
+            AllowsSpecials = node.OneOf("templateSpecials", "text", "text", "allow") == "allow",
+        };
 
     private static List<SourceSpec> Sources(SpecNode root, string key, string format, double maxDropped)
     {

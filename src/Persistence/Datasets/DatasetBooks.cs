@@ -81,7 +81,7 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         ArtifactRef artifact = await artifacts.Put(async path =>
         {
             await using (FileStream target = File.Create(path)) await content.CopyToAsync(target, cancel);
-            if (new FileInfo(path).Length == 0) throw new DatasetException($"file '{file}': it is empty; expected rows.");
+            if (RegularFile.Length(path) == 0) throw new DatasetException($"file '{file}': it is empty; expected rows.");
             rows = await RowCount.Of(path, file, cancel); // before it is in the store: what is refused leaves nothing there
         }, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);

@@ -8,8 +8,9 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// <summary>The tensors of a checkpoint folder: one safetensors file, or shards with an index.</summary>
 public sealed class Checkpoint : IDisposable
 {
+    private const string Prefix = "model.";
     private readonly Dictionary<string, SafetensorsFile> _files = [];
-    private readonly Dictionary<string, string> _fileOf = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _fileOf;
 
     public string Folder { get; }
 
@@ -20,15 +21,8 @@ public sealed class Checkpoint : IDisposable
         string index = Path.Combine(folder, "model.safetensors.index.json"), single = Path.Combine(folder, "model.safetensors");
         if (File.Exists(index))
         {
-            try
-            {
-                using JsonDocument document = JsonDocument.Parse(InputFile.ReadSmall(index, "tensor name → shard file", "Fetch the checkpoint again."));
-                foreach (JsonProperty entry in document.RootElement.GetProperty("weight_map").EnumerateObject()) _fileOf[entry.Name] = entry.Value.GetString()!;
-            }
-            catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
-            {
-                throw new InvalidInputException(index, "no weight_map", "tensor name → shard file", "The file is damaged; fetch it again.");
-            }
+            _fileOf = SmallJson.Read(index, "weight_map: tensor name → shard file", "Fetch the checkpoint again.",
+                root => root.GetProperty("weight_map").EnumerateObject().ToDictionary(e => e.Name, e => FileName(e.Value), StringComparer.Ordinal));
             foreach (string name in _fileOf.Values.Distinct().Order(StringComparer.Ordinal))
             {
                 string path = Path.Combine(folder, name);
@@ -39,7 +33,7 @@ public sealed class Checkpoint : IDisposable
         else if (File.Exists(single))
         {
             _files["model.safetensors"] = new SafetensorsFile(single);
-            foreach (string name in _files["model.safetensors"].Entries.Keys) _fileOf[name] = "model.safetensors";
+            _fileOf = _files["model.safetensors"].Entries.Keys.ToDictionary(name => name, _ => "model.safetensors", StringComparer.Ordinal);
         }
         else
         {
@@ -47,25 +41,40 @@ public sealed class Checkpoint : IDisposable
         }
     }
 
+    /// <summary>A shard lies beside its index.</summary>
+    private static string FileName(JsonElement value)
+    {
+        string name = value.GetString() ?? "";
+        return name.Length > 0 && name == Path.GetFileName(name) ? name : throw new FormatException();
+    }
 
-    /// <summary>Tensor name → name of the file that holds it.</summary>
+    /// <summary>Tensor name, as stored → name of the file that holds it.</summary>
     public IReadOnlyDictionary<string, string> Files => _fileOf;
 
-    public SafetensorsFile FileOf(string tensor) => _fileOf.TryGetValue(tensor, out string? file) ? _files[file] : throw Missing(tensor);
-    public long Bytes => _files.Values.Sum(f => new FileInfo(f.Path).Length);
+    /// <summary>The file that holds a tensor.</summary>
+    /// <exception cref="InvalidInputException">There is none of that name.</exception>
+    public SafetensorsFile FileOf(string tensor) => _fileOf.TryGetValue(StoredName(tensor), out string? file) ? _files[file] : throw Missing(tensor);
+
+    /// <summary>What a tensor is called in its file: a model that was saved without its head lacks the prefix.</summary>
+    public string StoredName(string tensor)
+    {
+        bool lacksPrefix = !_fileOf.ContainsKey(tensor) && tensor.StartsWith(Prefix, StringComparison.Ordinal) && _fileOf.ContainsKey(tensor[Prefix.Length..]);
+        return lacksPrefix ? tensor[Prefix.Length..] : tensor;
+    }
+    public long Bytes => _files.Values.Sum(f => f.Bytes);
 
     /// <summary>Loads a tensor after checking its shape.</summary>
     public Tensor Load(string name, params long[] shape)
     {
         Require(name, shape);
-        return FileOf(name).Load(name);
+        return FileOf(name).Load(StoredName(name));
     }
 
     /// <summary>Checks that a float tensor is there and has this shape, without reading it.</summary>
     public void Require(string name, params long[] shape)
     {
         SafetensorsFile file = FileOf(name);
-        TensorEntry entry = file.FloatEntry(name);
+        TensorEntry entry = file.FloatEntry(StoredName(name));
         if (!entry.Shape.SequenceEqual(shape))
             throw new InvalidInputException(file.Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]", $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
     }
@@ -77,8 +86,24 @@ public sealed class Checkpoint : IDisposable
     /// <exception cref="InvalidInputException">One of its files is no regular file.</exception>
     public static string Digest(string folder, CancellationToken cancel = default)
     {
-        foreach (string path in BackboneDigest.Files(folder)) InputFile.Require(path, "a file of the checkpoint", "Fetch the checkpoint again.");
+        RequireFiles(folder);
         return BackboneDigest.Of(folder, cancel);
+    }
+
+    private static void RequireFiles(string folder)
+    {
+        foreach (string path in BackboneDigest.Files(folder)) InputFile.Require(path, "a file of the checkpoint", "Fetch the checkpoint again.");
+    }
+
+    /// <summary>
+    /// A text that changes whenever the folder's digest may have changed: a link counts as what it leads to, and a file that was
+    /// put in another's place is another, whatever its size and times are.
+    /// </summary>
+    /// <exception cref="InvalidInputException">One of its files is no regular file.</exception>
+    public static string Stamp(string folder)
+    {
+        RequireFiles(folder);
+        return string.Join('|', BackboneDigest.Files(folder).Select(path => $"{Path.GetFileName(path)}:{RegularFile.Stamp(path)}"));
     }
 
     public void Dispose()

@@ -183,18 +183,24 @@ public sealed class LlamaModel : IDisposable
         return (angles.cos().to(_compute, Device), angles.sin().to(_compute, Device));
     }
 
-    /// <summary>θ^(−2i/headDim), stretched as the checkpoint's rope_scaling says ('llama3': by wavelength, smoothly between the two cut-offs).</summary>
+    /// <summary>θ^(−2i/headDim), stretched as the checkpoint says ('llama3': by wavelength, smoothly between the two cut-offs).</summary>
     private static double[] RotaryFrequencies(LlamaConfig config)
     {
-        double[] frequencies = [.. Enumerable.Range(0, config.HeadSize / 2).Select(i => Math.Pow(config.RopeTheta, -2.0 * i / config.HeadSize))];
-        if (config.RopeScaling is not { } scaling || scaling.Kind == "default") return frequencies;
-        return [.. frequencies.Select(f =>
+        RotaryEmbedding rotary = config.Rotary;
+        double[] frequencies = [.. Enumerable.Range(0, config.HeadSize / 2).Select(i => Math.Pow(rotary.Theta, -2.0 * i / config.HeadSize))];
+        return rotary.Kind switch
         {
-            if (scaling.Kind == "linear") return f / scaling.Factor;
-            double turns = scaling.OriginalMaxPositionEmbeddings * f / (2 * Math.PI); // full turns within the original context
-            double smooth = Math.Clamp((turns - scaling.LowFreqFactor) / (scaling.HighFreqFactor - scaling.LowFreqFactor), 0, 1);
-            return (1 - smooth) * f / scaling.Factor + smooth * f;
-        })];
+            RotaryKind.Default => frequencies,
+            RotaryKind.Linear => [.. frequencies.Select(f => f / rotary.Factor)],
+            _ => [.. frequencies.Select(f => Stretched(f, rotary))],
+        };
+    }
+
+    private static double Stretched(double frequency, RotaryEmbedding rotary)
+    {
+        double turns = rotary.OriginalMaxPositionEmbeddings * frequency / (2 * Math.PI); // full turns within the original context
+        double smooth = Math.Clamp((turns - rotary.LowFreqFactor) / (rotary.HighFreqFactor - rotary.LowFreqFactor), 0, 1);
+        return (1 - smooth) * frequency / rotary.Factor + smooth * frequency;
     }
 
     private Tensor To(Tensor weight) => weight.dtype == _compute ? weight : weight.to(_compute);

@@ -28,7 +28,7 @@ public static class InputFile
     public static byte[] ReadSmall(string path, string expected, string remedy, long largest = LargestSmallFile)
     {
         Require(path, expected, remedy);
-        long length = new FileInfo(path).Length;
+        long length = RegularFile.Length(path);
         return length <= largest ? File.ReadAllBytes(path)
             : throw new InvalidInputException(path, $"{length:N0} bytes", $"{expected}, of at most {largest:N0} bytes", "Check that this is the right file.");
     }

@@ -1,3 +1,4 @@
+using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Text;
 
@@ -13,10 +14,9 @@ public sealed class ConversationScorer : IDisposable
 
     public TrainedModel Model { get; }
 
-    public ConversationScorer(string backbone, TrainedModel model, string dtype, int maxTokens)
+    public ConversationScorer(string backbone, TrainedModel model, string dtype, int maxTokens, bool allowsSpecials = false)
     {
-        ChatTemplate.Require(Path.Combine(backbone, "tokenizer_config.json"));
-        _tokenizer = LlamaTokenizer.Load(Path.Combine(backbone, "tokenizer.json")).RequireTemplateTokens();
+        _tokenizer = BackboneParts.Open(backbone, allowsSpecials).Tokenizer;
         _extractor = new FeatureExtractor(backbone, ComputeType.Parse(dtype), ComputeType.BestDevice);
         if (_extractor.Dimension != model.Gate.Inputs)
             throw new InvalidInputException(backbone, $"a backbone of hidden size {_extractor.Dimension}", $"{model.Gate.Inputs}, as the model was trained on", "Use the backbone of this model.");

@@ -21,6 +21,7 @@ public sealed record ModelCard
     public required string Template { get; init; }
     public required string Dtype { get; init; }
     public required int MaxTokens { get; init; }
+    public bool AllowsSpecials { get; init; }
     public required IReadOnlyList<GoldenRow> GoldenRows { get; init; }
 }
 
@@ -56,23 +57,16 @@ public static class ReleasedLayout
 
     private static void WriteTo(string folder, string backbone, TrainedModel model, ModelCard card)
     {
-        foreach (string name in new[] { "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json" })
+        foreach (string name in new[] { "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "generation_config.json" })
             if (File.Exists(Path.Combine(backbone, name))) File.Copy(Path.Combine(backbone, name), Path.Combine(folder, name));
         JsonObject map = [];
-        using (Checkpoint checkpoint = new(backbone))
-        {
-            foreach ((string tensor, string file) in checkpoint.Files.Where(t => t.Key.StartsWith("model.", StringComparison.Ordinal)))
-            {
-                map[tensor] = file;
-                if (!File.Exists(Path.Combine(folder, file))) File.Copy(Path.Combine(backbone, file), Path.Combine(folder, file));
-            }
-        }
+        using (Checkpoint checkpoint = new(backbone)) CopyWeights(checkpoint, backbone, folder, map);
         using DisposeScope scope = NewDisposeScope();
         int k = model.Objectives.Count;
         List<(string, Tensor)> head = [("regression_layer.weight", tensor(model.Weight, [k, model.Gate.Inputs])), ("reward_transform_matrix", tensor(model.Transform, [k, k])), .. model.Gate.Tensors()];
         SafetensorsFile.Write(Path.Combine(folder, HeadFile), head);
         foreach ((string tensor, _) in head) map[tensor] = HeadFile;
-        long bytes = Directory.EnumerateFiles(folder, "*.safetensors").Sum(f => new FileInfo(f).Length);
+        long bytes = Directory.EnumerateFiles(folder, "*.safetensors").Sum(RegularFile.Length);
         AtomicFile.WriteText(Path.Combine(folder, IndexFile), new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map }.ToJsonString(Json));
 
         JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(backbone, "config.json")))!.AsObject();
@@ -83,6 +77,24 @@ public static class ReleasedLayout
         config["gating_n_hidden"] = model.Gate.Hidden.Count;
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), config.ToJsonString(Json));
         AtomicFile.WriteText(Path.Combine(folder, CardFile), JsonSerializer.Serialize(card, Json));
+    }
+
+    /// <summary>Copies the shards; one whose tensors lack the prefix that the layout has is written anew with it.</summary>
+    private static void CopyWeights(Checkpoint checkpoint, string backbone, string folder, JsonObject map)
+    {
+        string[] names = [.. LlamaModel.Shapes(LlamaConfig.Load(Path.Combine(backbone, "config.json"))).Keys];
+        foreach (IGrouping<string, string> shard in names.GroupBy(name => Path.GetFileName(checkpoint.FileOf(name).Path)))
+        {
+            string target = Path.Combine(folder, shard.Key);
+            foreach (string name in shard) map[name] = shard.Key;
+            if (shard.All(name => checkpoint.StoredName(name) == name))
+            {
+                File.Copy(Path.Combine(backbone, shard.Key), target);
+                continue;
+            }
+            using DisposeScope scope = NewDisposeScope();
+            SafetensorsFile.Write(target, [.. shard.Select(name => (name, checkpoint.FileOf(name).Load(checkpoint.StoredName(name))))]);
+        }
     }
 
     /// <summary>Loads an exported or released folder and checks its golden rows, where it has any.</summary>
@@ -110,7 +122,7 @@ public static class ReleasedLayout
             model = new TrainedModel(names, head.LoadFloats("regression_layer.weight"), checkpoint.FileOf("reward_transform_matrix").LoadFloats("reward_transform_matrix"),
                 GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
         }
-        ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32", card?.MaxTokens ?? LlamaConfig.Load(configPath).MaxPositionEmbeddings);
+        ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32", card?.MaxTokens ?? LlamaConfig.Load(configPath).MaxPositionEmbeddings, card?.AllowsSpecials ?? false);
         if (card is { GoldenRows.Count: > 0 }) Verify(scorer, card, folder);
         return scorer;
     }

@@ -22,6 +22,7 @@ public sealed class SafetensorsFile : IDisposable
     private readonly MemoryMappedViewAccessor? _view;
 
     public string Path { get; }
+    public long Bytes { get; }
     public IReadOnlyDictionary<string, TensorEntry> Entries { get; }
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
@@ -30,7 +31,8 @@ public sealed class SafetensorsFile : IDisposable
     {
         Path = path;
         InputFile.Require(path, "a safetensors file", "Check the path.");
-        long size = new FileInfo(path).Length;
+        long size = RegularFile.Length(path);
+        Bytes = size;
         if (size < sizeof(long)) throw Broken(path, $"{size} bytes", "at least an 8-byte header length");
         using (FileStream stream = File.OpenRead(path))
         {

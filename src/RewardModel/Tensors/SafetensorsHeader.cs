@@ -42,6 +42,7 @@ internal sealed class SafetensorsHeader
 
     private void ReadMetadata(JsonElement metadata)
     {
+        if (metadata.ValueKind == JsonValueKind.Null) return; // as some writers leave it
         if (metadata.ValueKind != JsonValueKind.Object) throw Broken($"'{MetadataKey}' that is {Kind(metadata)}", "an object of texts");
         foreach (JsonProperty item in metadata.EnumerateObject())
         {

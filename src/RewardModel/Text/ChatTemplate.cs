@@ -1,7 +1,5 @@
 using System.Text;
-using System.Text.Json;
 using System.Text.RegularExpressions;
-using ArmoFlow.RewardModel.Files;
 
 namespace ArmoFlow.RewardModel.Text;
 
@@ -13,6 +11,9 @@ public static partial class ChatTemplate
 {
     public const string Name = "llama3";
     public const string BeginOfText = "<|begin_of_text|>", StartHeader = "<|start_header_id|>", EndHeader = "<|end_header_id|>", EndOfTurn = "<|eot_id|>";
+
+    /// <summary>The tokens that make turns; control tokens, whatever a tokenizer.json says of them.</summary>
+    public static IReadOnlyList<string> Tokens { get; } = [BeginOfText, StartHeader, EndHeader, EndOfTurn];
 
     /// <summary>Turns of the longest conversation that is taken apart.</summary>
     public const int MostTurns = 1000;
@@ -69,26 +70,8 @@ public static partial class ChatTemplate
     [GeneratedRegex(@"(?:(?:<\|(?!(?:start|end)_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>)\s*)+$", RegexOptions.None, LongestMatch)]
     private static partial Regex PaddingAfter();
 
-    /// <summary>Refuses a backbone whose tokenizer_config.json asks for another template than this one.</summary>
-    /// <exception cref="InvalidInputException">The file's template is of another kind.</exception>
-    public static void Require(string tokenizerConfigPath)
-    {
-        if (RegularFile.OtherKind(tokenizerConfigPath) is null && !File.Exists(tokenizerConfigPath)) return;
-        string template = "";
-        try
-        {
-            using JsonDocument config = JsonDocument.Parse(InputFile.ReadSmall(tokenizerConfigPath, "the tokenizer's configuration", "Fetch the file again."));
-            if (config.RootElement.TryGetProperty("chat_template", out JsonElement value) && value.ValueKind == JsonValueKind.String) template = value.GetString()!;
-        }
-        catch (JsonException)
-        {
-            throw new InvalidInputException(tokenizerConfigPath, "not JSON", "the tokenizer's configuration", "The file is damaged; fetch it again.");
-        }
-        if (template.Length == 0) return;
-        bool llama3 = template.Contains(StartHeader, StringComparison.Ordinal) && template.Contains(EndOfTurn, StringComparison.Ordinal)
-            && template.Contains("trim", StringComparison.Ordinal) && !template.Contains("Cutting Knowledge", StringComparison.Ordinal);
-        if (!llama3)
-            throw new InvalidInputException(tokenizerConfigPath, "a chat template that is not Llama-3's", "Llama-3's template (header tokens, trimmed contents, <|eot_id|>)",
-                "Features under another template would be wrong; use a backbone with the Llama-3 template.");
-    }
+    /// <summary>Refuses a backbone that asks for another template than this one; says in a few words what was found.</summary>
+    /// <param name="folder">The backbone's.</param>
+    /// <exception cref="InvalidInputException">Its template is of another kind.</exception>
+    public static string Require(string folder) => TemplateFiles.Require(folder);
 }

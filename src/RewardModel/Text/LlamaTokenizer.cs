@@ -21,37 +21,36 @@ public sealed class LlamaTokenizer
 
     private readonly TiktokenTokenizer _tokenizer;
     private readonly RegexPreTokenizer _words;
-    private readonly Dictionary<string, int> _added;
+    private readonly AddedTokens _added;
     private readonly LongWordMerger _longWords;
-    private readonly int _longestToken;
+    private readonly int _longestToken, _largestId;
     private readonly string _path;
 
-    private LlamaTokenizer(TiktokenTokenizer tokenizer, RegexPreTokenizer words, Dictionary<string, int> vocabulary, Dictionary<string, int> added, string path)
+    /// <summary>
+    /// False, unless asked for otherwise: a conversation's text that spells a control token, such as &lt;|eot_id|&gt;, is text, and
+    /// cannot forge a turn. True for what Hugging Face's tokenizers do.
+    /// </summary>
+    public bool AllowsSpecials { get; init; }
+
+    private LlamaTokenizer(TiktokenTokenizer tokenizer, RegexPreTokenizer words, Dictionary<string, int> vocabulary, AddedTokens added, string path)
     {
         _tokenizer = tokenizer;
         _words = words;
         _added = added;
         _longWords = new LongWordMerger(vocabulary);
-        _longestToken = vocabulary.Keys.Concat(added.Keys).Max(Encoding.UTF8.GetByteCount); // no token stands for more bytes
+        _longestToken = vocabulary.Keys.Concat(added.Tokens.Keys).Max(Encoding.UTF8.GetByteCount); // no token stands for more bytes
+        _largestId = vocabulary.Values.Concat(added.Tokens.Values.Select(t => t.Id)).Max();
         _path = path;
     }
 
+    /// <param name="path">The file.</param>
+    /// <param name="allowsSpecials">See <see cref="AllowsSpecials"/>.</param>
     /// <exception cref="InvalidInputException">The file is missing or of a kind that we cannot tokenize exactly.</exception>
-    public static LlamaTokenizer Load(string path)
-    {
-        byte[] text = InputFile.ReadSmall(path, "the backbone's tokenizer.json", "Copy it beside config.json.");
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(text);
-            return Create(document.RootElement, path);
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
-        {
-            throw new InvalidInputException(path, "not a tokenizer.json", "the layout of Hugging Face tokenizers", "The file is damaged; fetch it again.");
-        }
-    }
+    public static LlamaTokenizer Load(string path, bool allowsSpecials = false) =>
+        SmallJson.Read(path, "a tokenizer.json in the layout of Hugging Face's tokenizers", "Copy it beside config.json.",
+            root => Create(root, path, allowsSpecials));
 
-    private static LlamaTokenizer Create(JsonElement root, string path)
+    private static LlamaTokenizer Create(JsonElement root, string path, bool allowsSpecials)
     {
         JsonElement model = root.GetProperty("model");
         string type = model.GetProperty("type").GetString() ?? "";
@@ -60,23 +59,28 @@ public sealed class LlamaTokenizer
             throw Unsupported(path, $"a normalizer '{normalizer.GetProperty("type").GetString()}'", "none");
         if (model.TryGetProperty("byte_fallback", out JsonElement fallback) && fallback.ValueKind == JsonValueKind.True)
             throw Unsupported(path, "byte fallback (a SentencePiece vocabulary)", "byte-level BPE");
+        foreach (string name in new[] { "dropout", "continuing_subword_prefix", "end_of_word_suffix" })
+        {
+            bool isSet = model.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
+                && !(value.ValueKind == JsonValueKind.String && value.GetString()!.Length == 0);
+            if (isSet) throw Unsupported(path, $"model.{name} {value.GetRawText()}", "none");
+        }
 
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         foreach (JsonProperty token in model.GetProperty("vocab").EnumerateObject()) vocabulary[token.Name] = token.Value.GetInt32();
+        RequireIds(vocabulary, path);
         RequireMergesInIdOrder(model.GetProperty("merges"), vocabulary, path);
 
-        Dictionary<string, int> added = new(StringComparer.Ordinal);
-        foreach (JsonElement token in root.GetProperty("added_tokens").EnumerateArray())
-            added[token.GetProperty("content").GetString()!] = token.GetProperty("id").GetInt32();
+        AddedTokens added = AddedTokens.Read(root.GetProperty("added_tokens"), path);
+        foreach (string token in added.Tokens.Keys) vocabulary.Remove(token); // these are no parts of words
+        if (vocabulary.Count == 0) throw Unsupported(path, "an empty vocabulary", "byte-level BPE");
 
         StringBuilder ranks = new();
         foreach ((string token, int id) in vocabulary.OrderBy(x => x.Value))
-            if (!added.ContainsKey(token)) ranks.Append(Convert.ToBase64String(ByteAlphabet.Decode(token, path))).Append(' ').Append(id).Append('\n');
-        Regex pattern = Compile(SplitPattern(root.GetProperty("pre_tokenizer"), path), path);
-        RegexPreTokenizer words = new(pattern, added);
+            ranks.Append(Convert.ToBase64String(ByteAlphabet.Decode(token, path))).Append(' ').Append(id).Append('\n');
+        RegexPreTokenizer words = new(Compile(SplitPattern(root.GetProperty("pre_tokenizer"), path), path), null);
         using MemoryStream stream = new(Encoding.ASCII.GetBytes(ranks.ToString()));
-        foreach (string special in added.Keys) vocabulary.Remove(special); // these are no parts of words
-        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null, added), words, vocabulary, added, path);
+        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null), words, vocabulary, added, path) { AllowsSpecials = allowsSpecials };
     }
 
     /// <summary>The file's own pattern; one that backtracks without end is given up.</summary>
@@ -92,10 +96,28 @@ public sealed class LlamaTokenizer
         catch (RegexParseException e) { throw Unsupported(path, $"a split pattern that is not valid ({e.Message.Split('\n')[0]})", "a regular expression"); }
     }
 
+    /// <summary>A text's ids, with what spells a control token as that token.</summary>
     /// <exception cref="InvalidInputException">The file's split pattern takes too long on the text.</exception>
-    public int[] Encode(string text, CancellationToken cancel = default)
+    public int[] Encode(string text, CancellationToken cancel = default) => [.. Encode(text, withSpecial: true, cancel)];
+
+    private List<int> Encode(string text, bool withSpecial, CancellationToken cancel)
     {
-        try { return HasLongWord(text) ? EncodeByWords(text, cancel) : EncodeByLibrary(text); }
+        List<int> ids = [];
+        foreach (TextPart part in _added.Split(text, withSpecial))
+        {
+            if (part.Token is { } token) ids.Add(token);
+            else EncodeWords(part.Text, ids, cancel);
+        }
+        return ids;
+    }
+
+    private void EncodeWords(string text, List<int> into, CancellationToken cancel)
+    {
+        try
+        {
+            if (HasLongWord(text)) EncodeByWords(text, into, cancel);
+            else into.AddRange(EncodeByLibrary(text));
+        }
         catch (RegexMatchTimeoutException)
         {
             throw new InvalidInputException(_path, $"a split pattern that takes more than {LongestMatch.TotalSeconds:f0} s on a text of {text.Length:N0} characters",
@@ -103,7 +125,7 @@ public sealed class LlamaTokenizer
         }
     }
 
-    internal int[] EncodeByLibrary(string text) => [.. _tokenizer.EncodeToIds(text)];
+    internal IReadOnlyList<int> EncodeByLibrary(string text) => _tokenizer.EncodeToIds(text);
 
     private bool HasLongWord(string text)
     {
@@ -116,26 +138,46 @@ public sealed class LlamaTokenizer
     }
 
     /// <summary>Word by word, so that long ones are merged in another way. The ids are those of the library.</summary>
-    internal int[] EncodeByWords(string text, CancellationToken cancel)
+    internal void EncodeByWords(string text, List<int> into, CancellationToken cancel)
     {
-        List<int> ids = [];
         foreach ((int offset, int length) in _words.PreTokenize(text))
         {
             cancel.ThrowIfCancellationRequested();
-            string word = text.Substring(offset, length);
-            if (_added.TryGetValue(word, out int special)) ids.Add(special);
-            else _longWords.Merge(ByteAlphabet.Encode(Encoding.UTF8.GetBytes(word)), ids, cancel);
+            _longWords.Merge(ByteAlphabet.Encode(Encoding.UTF8.GetBytes(text.Substring(offset, length))), into, cancel);
         }
-        return [.. ids];
     }
 
     /// <summary>Encodes a templated conversation. The two parts meet at a special token, which no merge crosses.</summary>
     public EncodedConversation Encode(Conversation conversation, CancellationToken cancel = default)
     {
-        int[] prompt = Encode(ChatTemplate.Render(conversation.Prompt, first: true), cancel);
-        int[] response = Encode(ChatTemplate.Render([conversation.Response], first: false), cancel);
-        return new EncodedConversation(conversation.Id, conversation.PromptId, [.. prompt, .. response], prompt.Length - 1);
+        List<int> prompt = EncodeTurns(conversation.Prompt, first: true, cancel);
+        List<int> response = EncodeTurns([conversation.Response], first: false, cancel);
+        return new EncodedConversation(conversation.Id, conversation.PromptId, [.. prompt, .. response], prompt.Count - 1);
     }
+
+    /// <summary>
+    /// The ids of rendered turns. Where a content spells a control token, it is encoded apart from the tokens around it, as text;
+    /// anywhere else the rendered text gives the same ids.
+    /// </summary>
+    private List<int> EncodeTurns(IEnumerable<Message> turns, bool first, CancellationToken cancel)
+    {
+        Message[] all = [.. turns];
+        bool isPlain = AllowsSpecials || !Array.Exists(all, SpellsSpecial);
+        if (isPlain) return Encode(ChatTemplate.Render(all, first), withSpecial: true, cancel);
+        List<int> ids = first ? Encode(ChatTemplate.BeginOfText, withSpecial: true, cancel) : [];
+        foreach (Message turn in all)
+        {
+            ids.AddRange(Encode(ChatTemplate.StartHeader + turn.Role + ChatTemplate.EndHeader, withSpecial: true, cancel));
+            ids.AddRange(Encode("\n\n" + PythonText.Strip(turn.Content), withSpecial: false, cancel));
+            ids.AddRange(Encode(ChatTemplate.EndOfTurn, withSpecial: true, cancel));
+        }
+        return ids;
+    }
+
+    private bool SpellsSpecial(Message message) => _added.SpellsSpecial(message.Content);
+
+    /// <summary>True where a content spells a control token of this tokenizer.</summary>
+    public bool SpellsSpecial(Conversation conversation) => conversation.Messages.Any(SpellsSpecial);
 
     /// <summary>The same for a conversation within a limit of tokens; null for a longer one, which is not encoded where its length alone tells.</summary>
     public EncodedConversation? EncodeWithin(Conversation conversation, int maxTokens, CancellationToken cancel = default)
@@ -148,13 +190,35 @@ public sealed class LlamaTokenizer
     /// <summary>Tokens that a conversation has at least: no token stands for more bytes than the longest of the vocabulary.</summary>
     public long FewestTokens(Conversation conversation) => conversation.Messages.Sum(m => (long)Encoding.UTF8.GetByteCount(m.Content)) / _longestToken;
 
-    /// <summary>Refuses a tokenizer that lacks a token of the chat template.</summary>
+    /// <summary>Refuses a tokenizer that lacks a token of the chat template, or whose template would swallow what stands around one.</summary>
     public LlamaTokenizer RequireTemplateTokens()
     {
-        foreach (string token in new[] { ChatTemplate.BeginOfText, ChatTemplate.StartHeader, ChatTemplate.EndHeader, ChatTemplate.EndOfTurn })
-            if (Encode(token).Length != 1)
+        foreach (string token in ChatTemplate.Tokens)
+        {
+            if (!_added.Tokens.TryGetValue(token, out AddedToken? found))
                 throw new InvalidInputException(_path, $"no added token '{token}'", "the tokens of Llama-3's chat template", "Use the tokenizer of a Llama-3 chat model.");
+            if (found.StripsLeft || found.StripsRight)
+                throw Unsupported(_path, $"the token '{token}' with {(found.StripsLeft ? "lstrip" : "rstrip")}", "template tokens that leave the text around them");
+        }
         return this;
+    }
+
+    /// <summary>Refuses a tokenizer whose ids go beyond the backbone's embedding.</summary>
+    /// <exception cref="InvalidInputException">They do.</exception>
+    public LlamaTokenizer RequireWithin(int vocabularySize)
+    {
+        if (_largestId < vocabularySize) return this;
+        throw new InvalidInputException(_path, $"a token with id {_largestId}", $"ids below {vocabularySize}, the vocab_size of config.json",
+            "The tokenizer and the weights do not belong together; fetch the checkpoint again.");
+    }
+
+    private static void RequireIds(Dictionary<string, int> vocabulary, string path)
+    {
+        HashSet<int> seen = [];
+        foreach ((string token, int id) in vocabulary)
+        {
+            if (id < 0 || !seen.Add(id)) throw Unsupported(path, $"token '{token}' with id {id}, {(id < 0 ? "below 0" : "which another has")}", "an id from 0 up for each token");
+        }
     }
 
     private static void RequireMergesInIdOrder(JsonElement merges, Dictionary<string, int> vocabulary, string path)
@@ -177,7 +241,7 @@ public sealed class LlamaTokenizer
             JsonElement[] parts = [.. preTokenizer.GetProperty("pretokenizers").EnumerateArray()];
             if (parts.Length == 2 && parts[0].GetProperty("type").GetString() == "Split" && parts[1].GetProperty("type").GetString() == "ByteLevel"
                 && !parts[1].GetProperty("add_prefix_space").GetBoolean() && !parts[1].GetProperty("use_regex").GetBoolean()
-                && parts[0].GetProperty("behavior").GetString() == "Isolated"
+                && parts[0].GetProperty("behavior").GetString() == "Isolated" && !(parts[0].TryGetProperty("invert", out JsonElement invert) && invert.GetBoolean())
                 && parts[0].GetProperty("pattern").TryGetProperty("Regex", out JsonElement regex))
                 return regex.GetString()!;
         }

@@ -115,6 +115,11 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
     /// <summary>A model's rewards mean nothing on the features of another backbone.</summary>
     private static void RequireSameBackbone(string model, FeaturesReport trained, FeaturesReport now)
     {
+        if (trained.AllowsSpecials != now.AllowsSpecials)
+        {
+            throw new InvalidInputException($"model {model}", $"templateSpecials: {(now.AllowsSpecials ? "allow" : "text")}",
+                "that of the run that trained it", "Correct 'backbone.templateSpecials' in the spec.");
+        }
         if ((trained.BackboneDigest, trained.Template) != (now.BackboneDigest, now.Template))
             throw new InvalidInputException($"model {model}", $"features of backbone {now.BackboneDigest}", $"those that it was trained on, of backbone {trained.BackboneDigest}", "Name the folder of that backbone in the spec: backbone: { path: … }.");
     }

@@ -11,6 +11,12 @@ namespace ArmoFlow.Workers.Features;
 /// <summary>Where features can be compared: backbone, template, dtype and limit. Equal ids, equal features.</summary>
 internal sealed record FeatureSpace(string Id, string Folder, string Digest, string Dtype, int Dimension, int MaxTokens)
 {
+    // 2: config.json in the layout of transformers 5; a control token's spelling in a text is text.
+    private const int Version = 2;
+
+    /// <summary>True where a text's spelling of a control token is that token.</summary>
+    public bool AllowsSpecials { get; init; }
+
     public static async Task<(FeatureSpace Space, LlamaConfig Config)> Of(StepRun run)
     {
         string folder = await FolderOf(run);
@@ -19,14 +25,14 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
             throw new InvalidInputException(run.Spec.Backbone.Path, "a path outside of the folders that this worker reads from",
                 $"one that {DataRoots.Variable} names", "Move the backbone there.");
         }
-        LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
-        ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
-        using (Checkpoint checkpoint = new(folder)) LlamaModel.RequireShapes(checkpoint, config);
+        bool allowsSpecials = run.Spec.Backbone.AllowsSpecials;
+        LlamaConfig config = BackboneParts.Open(folder, allowsSpecials).Config;
         string digest = await DigestOf(folder, run);
         string dtype = run.Spec.Backbone.Dtype != "auto" ? run.Spec.Backbone.Dtype
             : await run.Services.Books.Settle($"dtype {digest} {ComputeType.Hardware}", () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize), run.Cancel);
-        string id = StepRun.KeyOf("features-space", 1, new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens }, new Dictionary<string, ArtifactRef>()).Value[..32];
-        return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens), config);
+        object parameters = new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens, allowsSpecials };
+        string id = StepRun.KeyOf("features-space", Version, parameters, new Dictionary<string, ArtifactRef>()).Value[..32];
+        return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens) { AllowsSpecials = allowsSpecials }, config);
     }
 
     /// <summary>What the spec names; the backbone of a stored model that is no longer there is looked for by its digest.</summary>
@@ -44,7 +50,7 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
     /// <summary>The backbone's files as this machine sees them; hashed once as long as they do not change.</summary>
     public static Task<string> DigestOf(string folder, StepRun run)
     {
-        string stamp = string.Join('|', Directory.EnumerateFiles(folder).Order(StringComparer.Ordinal).Select(f => new FileInfo(f)).Select(f => $"{f.Name}:{f.Length}:{f.LastWriteTimeUtc.Ticks}"));
-        return run.Services.Books.Settle($"digest {folder} {StepRun.KeyOf(stamp, 1, "", new Dictionary<string, ArtifactRef>())}", () => Checkpoint.Digest(folder, run.Cancel), run.Cancel);
+        string stamp = StepRun.KeyOf(Checkpoint.Stamp(folder), 1, "", new Dictionary<string, ArtifactRef>()).Value;
+        return run.Services.Books.Settle($"digest {folder} {stamp}", () => Checkpoint.Digest(folder, run.Cancel), run.Cancel);
     }
 }

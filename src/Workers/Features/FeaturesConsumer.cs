@@ -22,6 +22,12 @@ public sealed record FeaturesReport
     public required int MaxTokens { get; init; }
     public required int Dimension { get; init; }
 
+    /// <summary>True where a text's spelling of a control token is that token, as the spec allowed.</summary>
+    public bool AllowsSpecials { get; init; }
+
+    /// <summary>Conversations in which a text spells a control token.</summary>
+    public int SpecialSpellings { get; init; }
+
     /// <summary>Identity of the features' space: two features of one conversation are equal if this is.</summary>
     public required string Space { get; init; }
     public required int Conversations { get; init; }
@@ -35,7 +41,7 @@ public sealed record FeaturesReport
 }
 
 /// <summary>Plans the conversations that have no features yet as shards, sends these to all workers, and puts the table together when they are done.</summary>
-public sealed class FeaturesConsumer(StepServices services) : StepConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, version: 1, services)
+public sealed class FeaturesConsumer(StepServices services) : StepConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, version: 2, services)
 {
     private const int OverLimitListed = 20;
     private static readonly string[] Tables = [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences, ArtifactNames.Benchmark];
@@ -43,7 +49,7 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
     protected override async Task<StepPlan> Plan(StepRun run)
     {
         (FeatureSpace space, _) = await FeatureSpace.Of(run);
-        return new StepPlan(new { space.Digest, Template = ChatTemplate.Name, space.Dtype, space.MaxTokens, run.Objectives }, run.Inputs(Tables));
+        return new StepPlan(new { space.Digest, Template = ChatTemplate.Name, space.Dtype, space.MaxTokens, space.AllowsSpecials, run.Objectives }, run.Inputs(Tables));
     }
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
@@ -109,6 +115,8 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
             Dtype = space.Dtype,
             MaxTokens = space.MaxTokens,
             Dimension = space.Dimension,
+            AllowsSpecials = space.AllowsSpecials,
+            SpecialSpellings = plan.SpecialSpellings,
             Space = space.Id,
             Conversations = ids.Count,
             OverLimit = overLimit.Count,
@@ -118,9 +126,14 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
             BenchmarkLeftOut = benchmark,
         };
         string leftOut = overLimit.Count == 0 ? "" : $"; {overLimit.Count:N0} over {space.MaxTokens:N0} tokens left out, with {ratings:N0} ratings, {preferences:N0} pairs and {benchmark:N0} benchmark pairs";
+        if (plan.SpecialSpellings > 0)
+        {
+            string readAs = space.AllowsSpecials ? "control tokens, as the spec allows" : "text";
+            leftOut += $"; {plan.SpecialSpellings:N0} with the spelling of a control token, read as {readAs}";
+        }
         return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Features] = features, [ArtifactNames.FeaturesReport] = await run.PutJson(report) },
             $"{plan.Conversations:N0} conversations extracted, {ids.Count - plan.Conversations:N0} were known ({space.Dtype}, d = {space.Dimension}){leftOut}",
-            new { extracted = plan.Conversations, known = ids.Count - plan.Conversations, overLimit = overLimit.Count, ratingsLeftOut = ratings, preferencesLeftOut = preferences, benchmarkLeftOut = benchmark, dtype = space.Dtype, dimension = space.Dimension });
+            new { extracted = plan.Conversations, known = ids.Count - plan.Conversations, overLimit = overLimit.Count, ratingsLeftOut = ratings, preferencesLeftOut = preferences, benchmarkLeftOut = benchmark, dtype = space.Dtype, dimension = space.Dimension, specialSpellings = plan.SpecialSpellings });
     }
 }
 

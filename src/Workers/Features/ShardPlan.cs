@@ -3,6 +3,7 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Steps;
+using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Tensors;
@@ -34,6 +35,9 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
     /// </summary>
     public string Id { get; init; } = "";
 
+    /// <summary>Conversations in which a text spells a control token of the tokenizer.</summary>
+    public int SpecialSpellings { get; init; }
+
     /// <summary>A plan's file, whichever worker made it; null where it is gone.</summary>
     public static async Task<ShardPlan?> Find(StepRun run, string id) => await run.Recall(PlanFile(id)) is { } path
         ? JsonSerializer.Deserialize<ShardPlan>(await File.ReadAllBytesAsync(path, run.Cancel), StepRun.Json) : null;
@@ -41,7 +45,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
     public static async Task<ShardPlan> Make(StepRun run, FeatureSpace space, long parameters)
     {
         string id = Guid.NewGuid().ToString("N");
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(space.Folder, "tokenizer.json")).RequireTemplateTokens();
+        LlamaTokenizer tokenizer = BackboneParts.Open(space.Folder, space.AllowsSpecials).Tokenizer;
         long budget = TokensOfShard(parameters);
         List<(string Id, string PromptId)> all = [];
         await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations)) all.Add((c.Id, c.PromptId));
@@ -52,11 +56,12 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         List<string> overLimit = [];
         List<Item> pending = [];
         long tokens = 0;
-        int shards = 0, conversations = 0, seen = 0;
+        int shards = 0, conversations = 0, seen = 0, specialSpellings = 0;
         await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
         {
             run.Cancel.ThrowIfCancellationRequested();
             run.Progress("conversations tokenized", ++seen, all.Count);
+            if (tokenizer.SpellsSpecial(conversation)) specialSpellings++;
             if (known.ContainsKey(conversation.Id)) continue;
             if (tokenizer.EncodeWithin(conversation, space.MaxTokens, run.Cancel) is not { } encoded)
             {
@@ -70,7 +75,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
             conversations++;
         }
         if (pending.Count > 0) await Flush();
-        ShardPlan plan = new(space, shards, conversations, overLimit) { Id = id };
+        ShardPlan plan = new(space, shards, conversations, overLimit) { Id = id, SpecialSpellings = specialSpellings };
         AtomicFile.Write(Path.Combine(run.Scratch, PlanFile(id)), stream => JsonSerializer.Serialize(stream, plan, StepRun.Json));
         await run.Keep(PlanFile(id));
         return plan;

@@ -38,7 +38,7 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
                 $"the one with sha256 {Features.BackboneDigest[..16]}… that the model was trained on",
                 "Say where it lies now: armoflow models backbone NAME PATH.");
         string found = Checkpoint.Digest(Backbone);
-        return found == Features.BackboneDigest ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens)
+        return found == Features.BackboneDigest ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens, Features.AllowsSpecials)
             : throw new InvalidInputException(Backbone, $"a backbone with sha256 {found[..16]}…", $"{Features.BackboneDigest[..16]}…, as the model was trained on", "Restore it, or run again.");
     }
 }

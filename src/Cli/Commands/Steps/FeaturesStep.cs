@@ -23,17 +23,16 @@ internal static class FeaturesStep
         Option<string> backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."), input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."), output = StepFiles.File("--out", "The safetensors file to write.");
         Option<string> kind = new Option<string>("--kind") { Description = "ratings ({messages, objective: value}) or pairs ({chosen, rejected}).", Required = true }.AcceptOnlyFromAmong("ratings", "pairs");
         Option<string> dtype = new Option<string>("--dtype") { Description = "auto, f32 or bf16.", DefaultValueFactory = _ => "auto" }.AcceptOnlyFromAmong("auto", "f32", "bf16");
+        Option<string> specials = new Option<string>("--template-specials") { Description = "What a control token's spelling in a text is: text, or with allow that token, as in Hugging Face's tokenizers.", DefaultValueFactory = _ => "text" }.AcceptOnlyFromAmong("text", "allow");
         Option<int?> maxTokens = new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
         Option<double> maxDropped = new("--max-dropped-share") { Description = "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for ratings).", DefaultValueFactory = _ => -1 };
         Option<string?> report = StepFiles.Optional("--report", "JSON with the rows kept and the lines left out.");
-        Command command = new("features", "Extracts f(x⊕y) and f(x) of every line.") { backbone, input, kind, output, dtype, maxTokens, maxDropped, report };
+        Command command = new("features", "Extracts f(x⊕y) and f(x) of every line.") { backbone, input, kind, output, dtype, maxTokens, specials, maxDropped, report };
         command.SetAction(async (parsed, cancel) =>
         {
             string folder = parsed.GetRequiredValue(backbone), file = parsed.GetRequiredValue(input);
             bool pairs = parsed.GetRequiredValue(kind) == "pairs";
-            LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
-            ChatTemplate.Require(Path.Combine(folder, "tokenizer_config.json"));
-            LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens();
+            (LlamaConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(specials) == "allow");
             int limit = parsed.GetValue(maxTokens) ?? config.MaxPositionEmbeddings;
             double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : pairs ? 0.01 : 0;
             (List<Row> rows, List<string> columns, List<LeftOut> leftOut) = await Read(file, pairs, tokenizer, limit, share, cancel);
