@@ -227,6 +227,16 @@ public class PublishedRowsTests
         await SourceFile.Refused(() => file.Ratings(format), "t.jsonl line 1 column 'h'", expected);
     }
 
+    [Fact]
+    public async Task A_rating_as_text_under_a_misspelt_name_does_not_vanish_and_other_texts_may_be_numbers()
+    {
+        const string Row = """{"messages":[{"role":"user","content":"P"},{"role":"assistant","content":"a"}],"helpfulness":"0.5","id":"17","NAME":"0.25"}""";
+        using SourceFile sound = new("t.jsonl", Row.Replace("NAME", "row", StringComparison.Ordinal));
+        SourceFile.Ratings(await sound.Ratings("armorm-ratings", "helpfulness", "verbosity")).ShouldBe("a: helpfulness=0.5");
+        using SourceFile misspelt = new("t.jsonl", Row.Replace("NAME", "verbositty", StringComparison.Ordinal));
+        await SourceFile.Refused(() => misspelt.Ratings("armorm-ratings", "helpfulness", "verbosity"), "objective 'verbositty' is not in this spec", "'verbosity'");
+    }
+
     private const string Side = """[{"role":"assistant","content":"SIDE"}]""", User = """{"role":"user","content":"P"}""";
     private const string Whole = """[{"role":"user","content":"P"},{"role":"assistant","content":"SIDE"}]""";
     private const string Turns = """[{"role":"user","content":"p"},{"role":"assistant","content":"q"},{"role":"user","content":"P"}]""";

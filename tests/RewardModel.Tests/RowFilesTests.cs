@@ -81,6 +81,8 @@ public class RowFilesTests
             using SourceFile file = new(name, bytes);
             await SourceFile.Refused(file.Rows, name, "not UTF-8", "Convert the file to UTF-8");
         }
+        using SourceFile later = new("t.jsonl", [.. Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(A + "\n", 5000))), .. bad, (byte)'\n', .. Encoding.UTF8.GetBytes(B)]);
+        await SourceFile.Refused(later.Rows, "t.jsonl line 5001: bytes that are not UTF-8");
         using SourceFile wide = new("t.jsonl", [.. Encoding.Unicode.GetBytes("{\"t\":\""), 0x3d, 0xd8, .. Encoding.Unicode.GetBytes("\"}")]);
         await SourceFile.Refused(wide.Rows, "not UTF-16");
     }
@@ -138,6 +140,15 @@ public class RowFilesTests
         SourceFile.Ratings(await file.Ratings(RatedFormats.Find("columns", ["q"], [new RatedColumn("q", "h", new Scale(0, 1))], []))).ShouldBe("a: ; b: q=0.5");
         using SourceFile read = new("t.parquet", bytes.ToArray());
         await SourceFile.Refused(() => read.Ratings(RatedFormats.Find("columns", ["q"], [new RatedColumn("q", "nan", new Scale(0, 1))], [])), "t.parquet row 1 column 'nan': NaN");
+    }
+
+    [Fact]
+    public async Task Parquet_that_the_library_does_not_read_is_named_as_such()
+    {
+        using SourceFile encrypted = new("t.parquet", [.. "PARE"u8, .. new byte[40], 40, 0, 0, 0, .. "PARE"u8]);
+        await SourceFile.Refused(encrypted.Rows, "t.parquet: Parquet that ArmoFlow does not read yet: an encrypted footer", "Write the file again");
+        using SourceFile lists = new("t.parquet", File.ReadAllBytes(SharedData.Require("cases/p21-arrowrs-v2/t.parquet")));
+        await SourceFile.Refused(lists.Rows, "lists in data pages of version 2", "column 'chosen", "data_page_version");
     }
 
     [Fact]

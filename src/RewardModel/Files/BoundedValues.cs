@@ -18,7 +18,7 @@ internal sealed class BoundedValues(StreamReader reader)
     /// <summary>The next character that is no white space, not consumed; null at the end.</summary>
     public async ValueTask<char?> Peek(CancellationToken cancel)
     {
-        while (await Fill(cancel))
+        while (_at < _end || await Fill(cancel))
         {
             if (!IsSpace(_buffer[_at])) return _buffer[_at];
             Advance();
@@ -36,7 +36,7 @@ internal sealed class BoundedValues(StreamReader reader)
         _value.Clear();
         int depth = 0;
         bool isText = false, isEscaped = false;
-        while (await Fill(cancel))
+        while (_at < _end || await Fill(cancel)) // a call for each buffer, not for each character
         {
             char next = _buffer[_at];
             bool endsBefore = isText ? next == '\n' : depth == 0 && (next is ',' or ']' or '}' || IsSpace(next));
@@ -70,7 +70,6 @@ internal sealed class BoundedValues(StreamReader reader)
 
     private async ValueTask<bool> Fill(CancellationToken cancel)
     {
-        if (_at < _end) return true;
         (_at, _end) = (0, await reader.ReadAsync(_buffer, cancel));
         return _end > 0;
     }

@@ -13,12 +13,12 @@ internal static class JsonRows
     public static async IAsyncEnumerable<SourceRow> Read(
         string path, string shownAs, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
-        bool zipped = shownAs.EndsWith(".gz", StringComparison.OrdinalIgnoreCase);
-        await using (FileStream file = InputFile.OpenData(path, shownAs))
-            if (zipped) GzipTrailer.Require(file, shownAs, cancel);
-        Encoding encoding = await EncodingOf(path, shownAs, zipped, cancel);
-        JsonLayout layout = await Guarded(() => LayoutOf(path, shownAs, zipped, encoding, cancel), shownAs, encoding);
-        await using OpenText text = new(path, shownAs, zipped, encoding);
+        TextFile file = new(path, shownAs, shownAs.EndsWith(".gz", StringComparison.OrdinalIgnoreCase));
+        await using (FileStream bytes = InputFile.OpenData(path, shownAs))
+            if (file.Zipped) GzipTrailer.Require(bytes, shownAs, cancel);
+        file = file with { Encoding = await EncodingOf(file, cancel) };
+        JsonLayout layout = await Guarded(() => LayoutOf(file, cancel), shownAs, file);
+        await using OpenText text = new(file);
         IAsyncEnumerable<SourceRow> rows = layout switch
         {
             JsonLayout.Array => Items(text, shownAs, cancel),
@@ -41,19 +41,19 @@ internal static class JsonRows
         Values,
     }
 
-    private static async Task<Encoding> EncodingOf(string path, string shownAs, bool zipped, CancellationToken cancel)
+    private static async Task<Encoding> EncodingOf(TextFile file, CancellationToken cancel)
     {
-        await using OpenText text = new(path, shownAs, zipped, Encoding.Latin1);
+        await using OpenText text = new(file);
         byte[] start = new byte[TextEncoding.BytesNeeded];
         int count = await text.Bytes.ReadAtLeastAsync(start, start.Length, throwOnEndOfStream: false, cancel);
         return TextEncoding.Of(start.AsSpan(0, count));
     }
 
-    private static async ValueTask<JsonLayout> LayoutOf(string path, string shownAs, bool zipped, Encoding encoding, CancellationToken cancel)
+    private static async ValueTask<JsonLayout> LayoutOf(TextFile file, CancellationToken cancel)
     {
-        await using (OpenText text = new(path, shownAs, zipped, encoding))
+        await using (OpenText text = new(file))
             if (await new BoundedValues(text.Reader).Peek(cancel) == '[') return JsonLayout.Array;
-        await using OpenText again = new(path, shownAs, zipped, encoding);
+        await using OpenText again = new(file);
         BoundedLines lines = new(again.Reader);
         string? first = await NextFull(lines, cancel), second = first is not null && JsonRow.IsOpen(first) ? await NextFull(lines, cancel) : null;
         // A line that is cut off is followed by the next row; an object over several lines by its first field.
@@ -73,7 +73,7 @@ internal static class JsonRows
         BoundedLines lines = new(text.Reader);
         long number = 0;
         bool isData = false; // once it has shown a row; before, it may be any file, whose text is nobody's to see
-        while (await Guarded(() => lines.Next(cancel), $"{shownAs} line {number + 1}", text.Encoding) is { } line)
+        while (await Guarded(() => lines.Next(cancel), $"{shownAs} line {number + 1}", text.File) is { } line)
         {
             number++;
             if (string.IsNullOrWhiteSpace(line)) continue;
@@ -97,7 +97,7 @@ internal static class JsonRows
             {
                 string place = $"{shownAs} item {++item}";
                 if (await Next() is null) throw Broken("breaks off");
-                string value = await Guarded(() => values.Value(cancel), place, text.Encoding);
+                string value = await Guarded(() => values.Value(cancel), place, text.File);
                 yield return JsonRow.Parse(value, place, item > 1, "the item");
                 after = await Next();
                 if (after is not (',' or ']')) throw Broken(after is null ? "breaks off" : $"goes on with '{after}'");
@@ -107,7 +107,7 @@ internal static class JsonRows
         }
         if (await Next() is { } more) throw Broken($"is followed by '{more}'");
 
-        ValueTask<char?> Next() => Guarded(() => values.Peek(cancel), $"{shownAs} after item {item}", text.Encoding);
+        ValueTask<char?> Next() => Guarded(() => values.Peek(cancel), $"{shownAs} after item {item}", text.File);
         InvalidInputException Broken(string how) => new($"{shownAs} after item {item}", $"not JSON at line {values.Line}: the array {how}",
             "a whole JSON array of objects", "The file was cut or damaged there; fetch it again or correct it.");
     }
@@ -117,10 +117,10 @@ internal static class JsonRows
     {
         BoundedValues values = new(text.Reader);
         bool isData = false;
-        while (await Guarded(() => values.Peek(cancel), $"{shownAs} line {values.Line}", text.Encoding) is not null)
+        while (await Guarded(() => values.Peek(cancel), $"{shownAs} line {values.Line}", text.File) is not null)
         {
             string place = $"{shownAs} line {values.Line}";
-            string value = await Guarded(() => values.Value(cancel), place, text.Encoding);
+            string value = await Guarded(() => values.Value(cancel), place, text.File);
             yield return JsonRow.Parse(value, place, isData, "the object that begins there");
             isData = true;
         }
@@ -158,35 +158,41 @@ internal static class JsonRows
         fields.TryGetProperty("data", out data) && data.ValueKind == JsonValueKind.Array && data.GetArrayLength() > 0
             && data.EnumerateArray().All(e => e.ValueKind == JsonValueKind.Object);
 
+    /// <summary>A file that holds text.</summary>
+    private sealed record TextFile(string Path, string ShownAs, bool Zipped)
+    {
+        /// <summary>How its characters are written; before that is known, one byte each.</summary>
+        public Encoding Encoding { get; init; } = Encoding.Latin1;
+    }
+
     /// <summary>A file's text, decompressed and decoded.</summary>
     private sealed class OpenText : IAsyncDisposable
     {
-        public OpenText(string path, string shownAs, bool zipped, Encoding encoding)
+        private readonly FileStream _stream;
+
+        public OpenText(TextFile file)
         {
-            FileStream file = InputFile.OpenData(path, shownAs);
-            Bytes = zipped ? new BoundedInflate(file, file.Length) : file;
-            _file = file;
-            Encoding = encoding;
-            Reader = TextEncoding.Reader(Bytes, encoding);
+            File = file;
+            _stream = InputFile.OpenData(file.Path, file.ShownAs);
+            Bytes = file.Zipped ? new BoundedInflate(_stream, _stream.Length) : _stream;
+            Reader = TextEncoding.Reader(Bytes, file.Encoding);
         }
 
-        private readonly FileStream _file;
+        public TextFile File { get; }
 
         public Stream Bytes { get; }
-
-        public Encoding Encoding { get; }
 
         public StreamReader Reader { get; }
 
         public async ValueTask DisposeAsync()
         {
             Reader.Dispose();
-            await _file.DisposeAsync();
+            await _stream.DisposeAsync();
         }
     }
 
     /// <summary>Reads on, and says where the text cannot be read.</summary>
-    private static async ValueTask<T> Guarded<T>(Func<ValueTask<T>> read, string place, Encoding encoding)
+    private static async ValueTask<T> Guarded<T>(Func<ValueTask<T>> read, string place, TextFile file)
     {
         try { return await read(); }
         catch (InvalidDataException e) when (e.Message.Contains(" of more than ", StringComparison.Ordinal))
@@ -200,8 +206,19 @@ internal static class JsonRows
         }
         catch (DecoderFallbackException)
         {
-            string name = encoding is UTF8Encoding ? "UTF-8" : encoding.WebName.ToUpperInvariant();
-            throw new InvalidInputException(place, $"bytes that are not {name}", "UTF-8 text", "Convert the file to UTF-8.");
+            bool isUtf8 = file.Encoding is UTF8Encoding;
+            throw new InvalidInputException(isUtf8 ? $"{file.ShownAs} line {await LineThatIsNoUtf8(file)}" : file.ShownAs,
+                $"bytes that are not {(isUtf8 ? "UTF-8" : file.Encoding.WebName.ToUpperInvariant())}", "UTF-8 text", "Convert the file to UTF-8.");
         }
+    }
+
+    /// <summary>The reader is ahead of the rows by a buffer: the line is looked for once the damage is known.</summary>
+    private static async Task<long> LineThatIsNoUtf8(TextFile file)
+    {
+        await using OpenText text = new(file with { Encoding = Encoding.Latin1 });
+        BoundedLines lines = new(text.Reader);
+        long number = 1;
+        while (await lines.Next(default) is { } line && System.Text.Unicode.Utf8.IsValid(Encoding.Latin1.GetBytes(line))) number++;
+        return number;
     }
 }

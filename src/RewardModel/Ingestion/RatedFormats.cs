@@ -133,7 +133,7 @@ public static class RatedFormats
         {
             if (ignored.Contains(field.Name)) continue;
             if (byOurName.TryGetValue(OurName(field.Name), out string? objective)) Add(objective, field);
-            else if (field.Value.ValueKind is JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False)
+            else if (MayBeRating(field, byOurName.Values))
                 throw new InvalidInputException(row.Place, $"objective '{field.Name}' is not in this spec", "an objective of the spec",
                     $"{DidYouMean.Suggest(field.Name, byOurName.Values)} Correct it, add it to 'objectives', or list it under the source's 'ignore'.");
         }
@@ -147,6 +147,14 @@ public static class RatedFormats
             found[objective] = field;
         }
     }
+
+    /// <summary>Numbers are ratings; a number as text may be anything, unless its column is called nearly as an objective.</summary>
+    private static bool MayBeRating(JsonProperty field, IEnumerable<string> objectives) => field.Value.ValueKind switch
+    {
+        JsonValueKind.Number or JsonValueKind.True or JsonValueKind.False => true,
+        JsonValueKind.String => Rows.IsNumber(field.Value.GetString()!) && DidYouMean.IsNear(field.Name, objectives),
+        _ => false,
+    };
 
     /// <summary>HelpSteer's prompt; in HelpSteer2 one text may hold several turns.</summary>
     private static Conversation HelpSteer(SourceRow row) =>

@@ -90,8 +90,9 @@ public static class RowReader
         // The one case that is met in practice: Rust's writers with version 2 of the format.
         bool isPage = cause.StackTrace?.Contains("PageV2", StringComparison.Ordinal) == true;
         string what = isPage ? "lists in data pages of version 2" : cause.Message.Split('\n')[0];
-        return new InvalidInputException(shownAs, $"Parquet that ArmoFlow does not read yet: {what} ({e.Message.Split('\n')[0]})",
-            "lists in data pages of version 1, as most programs write them",
+        string detail = ReferenceEquals(cause, e) ? "" : $" ({e.Message.Split('\n')[0]})";
+        return new InvalidInputException(shownAs, $"Parquet that ArmoFlow does not read yet: {what}{detail}",
+            isPage ? "lists in data pages of version 1, as most programs write them" : "a Parquet file without it",
             "Write the file again, for example with DuckDB: COPY (FROM 'old.parquet') TO 'new.parquet'; or with pyarrow: data_page_version='1.0'.");
     }
 }

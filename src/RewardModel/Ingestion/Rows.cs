@@ -71,9 +71,13 @@ public static class Rows
     private static double? NumberOf(string text, string place, string column)
     {
         if (text.Trim() is "" or "N/A") return null;
-        bool isNumber = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number);
-        return isNumber ? number : throw NoNumber(place, column, $"the text '{text}'");
+        return TryNumber(text, out double number) ? number : throw NoNumber(place, column, $"the text '{text}'");
     }
+
+    internal static bool IsNumber(string text) => TryNumber(text, out _);
+
+    private static bool TryNumber(string text, out double number) =>
+        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number) && double.IsFinite(number);
 
     private static InvalidInputException NoNumber(string place, string column, string found) =>
         new($"{place} column '{column}'", found, "a finite number, or null", "Write the rating as a number, and null for an absent one.");
