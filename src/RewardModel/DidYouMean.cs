@@ -12,9 +12,17 @@ internal static class DidYouMean
     public static string Suggest(string word, IEnumerable<string> candidates)
     {
         string[] known = [.. candidates];
-        string? nearest = word.Length > LongestWord ? null : known.Where(k => k.Length <= LongestWord).MinBy(k => Distance(word, k));
-        return nearest is not null && Distance(word, nearest) <= Math.Max(2, word.Length / 3)
+        return Nearest(word, known) is { } nearest
             ? $"Did you mean '{nearest}'?" : $"There are: {string.Join(", ", known.Take(MostListed))}{(known.Length > MostListed ? ", …" : "")}.";
+    }
+
+    /// <summary>Whether a word may be a misspelling of one of these.</summary>
+    public static bool IsNear(string word, IEnumerable<string> candidates) => Nearest(word, candidates) is not null;
+
+    private static string? Nearest(string word, IEnumerable<string> known)
+    {
+        string? nearest = word.Length > LongestWord ? null : known.Where(k => k.Length <= LongestWord).MinBy(k => Distance(word, k));
+        return nearest is not null && Distance(word, nearest) <= Math.Max(2, word.Length / 3) ? nearest : null;
     }
 
     /// <summary>Levenshtein's edit distance.</summary>

@@ -124,6 +124,10 @@ public class CommandTests
         await CommandLine.Succeed("step", "features", "--backbone", backbone, "--input", project.Data("benchmark.jsonl"), "--kind", "pairs", "--out", F("b.safetensors"));
         await CommandLine.Succeed("step", "regression", "--features", F("r.safetensors"), "--out", F("w.safetensors"), "--report", F("w.json"), "--alphas", "0", "1e-4", "0.001", "0.01", "0.1", "1", "10", "100");
         await CommandLine.Succeed("step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--verbosity", "3", "--out", F("t.safetensors"));
+        await CommandLine.Succeed("step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--verbosity", "verbosity", "--out", F("n.safetensors"));
+        File.ReadAllBytes(F("n.safetensors")).ShouldBe(File.ReadAllBytes(F("t.safetensors")), "a name and its index are the same");
+        await CommandLine.Refused(["step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--verbosity", "wit", "--out", F("x.safetensors")],
+            "--verbosity wit", "an index from 0 to 3", "helpfulness, safety, clarity, verbosity");
         await CommandLine.Succeed("step", "gating", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--transform", F("t.safetensors"), "--out", F("g.safetensors"), "--steps", "100", "--batch", "64", "--hidden", "32", "--layers", "2");
         File.WriteAllLines(F("subsets.txt"), Enumerable.Range(0, 60).Select(i => i % 2 == 0 ? "llmbar-natural" : "alpacaeval-easy"));
         await CommandLine.Succeed("step", "evaluation", "--features", F("b.safetensors"), "--subsets", F("subsets.txt"), "--regression", F("w.safetensors"), "--transform", F("t.safetensors"), "--gating", F("g.safetensors"), "--out", F("e.json"));

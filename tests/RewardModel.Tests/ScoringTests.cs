@@ -94,6 +94,21 @@ public class ScoringTests
     }
 
     [Fact]
+    public void The_papers_objectives_are_exported_as_the_released_model_spells_them_and_come_back_as_ours()
+    {
+        using TemporaryFolder folder = new();
+        string exported = folder.File("exported");
+        string[] ours = ["beavertails-is-safe", "ultrafeedback-overall-score", "my-own_name"];
+        TrainedModel model = new(ours, Model().Weight, Model().Transform, Model().Gate);
+        ModelCard card = new() { Objectives = ours, Template = ChatTemplate.Name, Dtype = "f32", MaxTokens = 200, GoldenRows = [] };
+        ReleasedLayout.Export(TinyCheckpoint.Write(folder.File("backbone")), model, card, exported);
+        JsonNode written = JsonNode.Parse(File.ReadAllText(Path.Combine(exported, "armoflow.json")))!;
+        written["objectives"]!.AsArray().Select(o => o!.GetValue<string>()).ShouldBe(["beavertails-is_safe", "ultrafeedback-overall_score", "my-own_name"]);
+        using ConversationScorer scorer = ReleasedLayout.Import(exported);
+        scorer.Model.Objectives.ShouldBe(ours);
+    }
+
+    [Fact]
     public void A_model_whose_scores_have_drifted_is_refused()
     {
         using TemporaryFolder folder = new();

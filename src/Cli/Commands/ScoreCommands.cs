@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Ingestion;
@@ -65,7 +64,7 @@ internal static class ScoreCommands
             return prompt is not null && response is not null ? [Conversation.Create(prompt, response, "--response")] : throw new UsageException("score: expected --input FILE.jsonl, or --prompt and --response.");
         List<Conversation> conversations = [];
         await foreach (SourceRow row in RowReader.Read(input, input, cancel))
-            conversations.Add(row.Fields.TryGetProperty("messages", out JsonElement _) ? row.Messages("messages") : Conversation.Create(row.Text("prompt"), row.Text("response"), row.Place));
+            conversations.Add(row.Response());
         return conversations.Count > 0 ? conversations : throw new InvalidInputException(input, "no row", "at least one conversation", "Check the file.");
     }
 

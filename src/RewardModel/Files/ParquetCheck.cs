@@ -17,6 +17,7 @@ internal static class ParquetCheck
 
     private const int SmallestFile = 12, LargestFooter = 256 << 20, DeepestSchema = 64, LargestPageHeader = 1 << 20;
     private static readonly byte[] Magic = Encoding.ASCII.GetBytes("PAR1");
+    private static readonly byte[] EncryptedMagic = Encoding.ASCII.GetBytes("PARE");
 
     /// <exception cref="InvalidDataException">The file's own description cannot be true, or asks for more than is allowed; says what.</exception>
     public static void Require(string path)
@@ -24,6 +25,7 @@ internal static class ParquetCheck
         using FileStream file = File.OpenRead(path);
         if (file.Length < SmallestFile) throw Wrong($"{file.Length} bytes");
         byte[] end = ReadAt(file, file.Length - 8, 8);
+        if (end.AsSpan(4).SequenceEqual(EncryptedMagic)) throw new NotSupportedException("an encrypted footer");
         if (!end.AsSpan(4).SequenceEqual(Magic) || !ReadAt(file, 0, 4).AsSpan().SequenceEqual(Magic)) throw Wrong("no 'PAR1' at its start and end");
         long length = BinaryPrimitives.ReadUInt32LittleEndian(end);
         if (length > LargestFooter || length > file.Length - SmallestFile) throw Wrong($"a footer of {length:N0} bytes in a file of {file.Length:N0}");

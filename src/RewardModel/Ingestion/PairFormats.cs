@@ -12,11 +12,12 @@ public static class PairFormats
     {
         ["pairs"] = row => [Pair(row)],
         ["argilla-capybara"] = row => [row.Pair(row.Messages("chosen"), row.Messages("rejected"))],
-        ["argilla-math"] = row => [row.Pair(Conversation.Create(row.Text("instruction"), row.Text("chosen_response"), row.Place), Conversation.Create(row.Text("instruction"), row.Text("rejected_response"), row.Place))],
-        ["shp"] = row => [Labelled(row, row.Text("history"), row.Text("human_ref_A"), row.Text("human_ref_B"), Rows.Number(row.Get(row.Fields, "labels"), row.Place, "labels") == 1)],
+        ["argilla-math"] = row => [row.Pair(Given(row, "instruction", "chosen_response"), Given(row, "instruction", "rejected_response"))],
+        ["shp"] = row => [Labelled(row, row.PrefersFirst("labels", 1, 0), "history", "human_ref_A", "human_ref_B")],
         ["hh-rlhf"] = row => [row.Pair(Transcript.Parse(row.Text("chosen"), row.Place), Transcript.Parse(row.Text("rejected"), row.Place))],
-        ["pku-saferlhf"] = row => [Labelled(row, row.Text("prompt"), row.Text("response_0"), row.Text("response_1"), Rows.Number(row.Get(row.Fields, "better_response_id"), row.Place, "better_response_id") == 0)],
-        ["prometheus2"] = row => [Labelled(row, row.Text("orig_instruction"), row.Text("orig_response_A"), row.Text("orig_response_B"), row.Text("orig_preference") == "A")],
+        ["pku-saferlhf"] = row => [Labelled(row, row.PrefersFirst("better_response_id", 0, 1), "prompt", "response_0", "response_1")],
+        ["prometheus2"] = row =>
+            [Labelled(row, row.PrefersFirst("orig_preference", "A", "B"), "orig_instruction", "orig_response_A", "orig_response_B")],
         ["prm-phase-2"] = ProcessSteps,
         ["ultrafeedback"] = row => BestAgainstOthers(row, "ultrafeedback"),
         ["code-ultrafeedback"] = row => BestAgainstOthers(row, "code-ultrafeedback"),
@@ -27,54 +28,106 @@ public static class PairFormats
     public static Func<SourceRow, IEnumerable<PreferencePair>> Find(string name) => Named.TryGetValue(name, out Func<SourceRow, IEnumerable<PreferencePair>>? read) ? read
         : throw new InvalidInputException("preferences", $"format '{name}'", "a format for preference data", DidYouMean.Suggest(name, Names));
 
-    /// <summary>RewardBench's layout: prompt, chosen, rejected (text, or lists of messages), subset, id.</summary>
+    /// <summary>RewardBench's layout: prompt, chosen, rejected (texts, or lists of messages), subset, id.</summary>
     public static BenchmarkPair RewardBench(SourceRow row)
     {
         PreferencePair pair = Pair(row);
         JsonElement id = row.Get(row.Fields, "id");
-        return new BenchmarkPair(id.ValueKind == JsonValueKind.String ? id.GetString()! : id.GetRawText(), row.Text("subset"), pair.Chosen, pair.Rejected);
+        string name = id.ValueKind switch
+        {
+            JsonValueKind.String => id.GetString()!,
+            JsonValueKind.Number => id.GetRawText(),
+            _ => throw new InvalidInputException($"{row.Place} column 'id'", Rows.Kind(id), "a number or text", "Give each row an id."),
+        };
+        return new BenchmarkPair(name, row.Text("subset"), pair.Chosen, pair.Rejected);
     }
 
-    /// <summary>A pair as two lists of messages, or as a prompt and two texts.</summary>
-    public static PreferencePair Pair(SourceRow row) => row.Get(row.Fields, "chosen").ValueKind == JsonValueKind.Array
-        ? row.Pair(row.Messages("chosen"), row.Messages("rejected"))
-        : row.Pair(Conversation.Create(row.Text("prompt"), row.Text("chosen"), row.Place), Conversation.Create(row.Text("prompt"), row.Text("rejected"), row.Place));
+    /// <summary>A pair of answers, each as a list of messages or as a text, with or without the prompt's column.</summary>
+    public static PreferencePair Pair(SourceRow row) => row.Pair(row.Answer("chosen"), row.Answer("rejected"));
 
-    private static PreferencePair Labelled(SourceRow row, string prompt, string a, string b, bool firstIsBetter)
+    private static PreferencePair Labelled(SourceRow row, bool firstIsBetter, string prompt, string first, string second)
     {
-        Conversation first = Conversation.Create(prompt, a, row.Place), second = Conversation.Create(prompt, b, row.Place);
-        return firstIsBetter ? row.Pair(first, second) : row.Pair(second, first);
+        Conversation a = Given(row, prompt, first), b = Given(row, prompt, second);
+        return firstIsBetter ? row.Pair(a, b) : row.Pair(b, a);
     }
 
-    /// <summary>The response rated highest against each that is rated lower.</summary>
+    private static Conversation Given(SourceRow row, string prompt, string response) =>
+        Conversation.Create(row.Text(prompt), row.Text(response), row.Place);
+
+    /// <summary>The response rated highest against each that is rated lower, by the first objective on which two can be compared.</summary>
     private static IEnumerable<PreferencePair> BestAgainstOthers(SourceRow row, string format)
     {
-        List<(Conversation Conversation, double Rating)> rated = [.. RatedFormats.Find(format, [], [], []).Read(row)
-            .Where(r => r.Ratings.Count > 0).Select(r => (r.Conversation, CommonObjectives.Where(r.Ratings.ContainsKey).Select(o => r.Ratings[o]).First()))];
-        if (rated.Count == 0) yield break;
-        (Conversation best, double top) = rated.MaxBy(r => r.Rating);
-        foreach ((Conversation other, double rating) in rated)
-            if (rating < top && other.Id != best.Id) yield return new PreferencePair(best, other);
+        List<RatedResponse> responses = [.. RatedFormats.Find(format, [], [], []).Read(row)];
+        string? objective = CommonObjectives.FirstOrDefault(o => responses.Count(r => r.Ratings.ContainsKey(o)) > 1);
+        if (objective is null) yield break;
+        List<RatedResponse> rated = [.. responses.Where(r => r.Ratings.ContainsKey(objective))];
+        RatedResponse best = rated.MaxBy(r => r.Ratings[objective])!;
+        foreach (RatedResponse other in rated)
+            if (other.Ratings[objective] < best.Ratings[objective] && other.Conversation.Id != best.Conversation.Id)
+                yield return new PreferencePair(best.Conversation, other.Conversation);
     }
 
-    /// <summary>PRM800K, phase 2: at each step, a completion rated 1 against each rated −1, after the steps before it.</summary>
+    /// <summary>
+    /// PRM800K, phase 2: at each step the completion rated 1 against each rated −1, after the steps that the labeller went on with. Which
+    /// these are <c>chosen_completion</c> says; neutral ones are among them, and where it says nothing the trajectory ends.
+    /// </summary>
     private static IEnumerable<PreferencePair> ProcessSteps(SourceRow row)
     {
         string problem = Rows.TextOf(row.Get(row.Get(row.Fields, "question"), "problem"), row.Place, "problem");
         List<string> before = [];
-        foreach (JsonElement step in row.Get(row.Get(row.Fields, "label"), "steps").EnumerateArray())
+        List<(string Good, string Bad)> pairs = [];
+        int number = 0;
+        foreach (JsonElement element in row.List(row.Get(row.Fields, "label"), "steps"))
         {
-            JsonElement completions = row.Get(step, "completions");
-            if (completions.ValueKind != JsonValueKind.Array) yield break;
-            List<(string Text, double? Rating)> rated = [.. completions.EnumerateArray().Select(c => (Rows.TextOf(row.Get(c, "text"), row.Place, "text"), Rows.Number(row.Get(c, "rating"), row.Place, "rating")))];
+            Step step = Step.Read(row with { Place = $"{row.Place} step {++number}" }, element);
+            if (step.Good is { } good)
+                pairs.AddRange(step.Bad.Where(bad => bad != good).Select(bad => (Solution(good), Solution(bad))));
+            if (step.Chosen is not { } chosen) break;
+            before.Add(chosen);
+        }
+        return row.Each(pairs, pair => row.Pair(Conversation.Create(problem, pair.Good, row.Place), Conversation.Create(problem, pair.Bad, row.Place)));
+
+        string Solution(string last) => string.Join('\n', [.. before, last]);
+    }
+
+    /// <summary>A step of a trajectory: a good completion if there is one, the bad ones, and what the labeller went on with.</summary>
+    private sealed record Step(string? Good, IReadOnlyList<string> Bad, string? Chosen)
+    {
+        private const string Completions = "completions", ChosenCompletion = "chosen_completion", HumanCompletion = "human_completion";
+
+        public static Step Read(SourceRow row, JsonElement step)
+        {
+            if (row.Get(step, Completions).ValueKind == JsonValueKind.Null) return new Step(null, [], Human(row, step));
+            List<(string Text, double? Rating)> rated = [];
+            foreach (JsonElement completion in row.List(step, Completions))
+                rated.Add((Rows.TextOf(row.Get(completion, "text"), row.Place, "text"), Rating(row, row.Get(completion, "rating"))));
             string? good = rated.Where(c => c.Rating == 1).Select(c => c.Text).FirstOrDefault();
-            if (good is null) yield break;
-            foreach ((string bad, _) in rated.Where(c => c.Rating == -1 && c.Text != good))
-                yield return row.Pair(Solution(good), Solution(bad));
-            before.Add(good);
+            string[] bad = [.. rated.Where(c => c.Rating == -1).Select(c => c.Text)];
+            return new Step(good, bad, ChosenOf(row, step, rated, good));
         }
 
-        Conversation Solution(string last) => Conversation.Create(problem, string.Join('\n', [.. before, last]), row.Place);
+        private static double? Rating(SourceRow row, JsonElement value) => Rows.Number(value, row.Place, "rating") switch
+        {
+            null => null,
+            -1 or 0 or 1 => Rows.Number(value, row.Place, "rating"),
+            _ => throw new InvalidInputException($"{row.Place} column 'rating'", value.ToString(), "-1, 0 or 1", "Correct the rating."),
+        };
+
+        private static string? ChosenOf(SourceRow row, JsonElement step, List<(string Text, double? Rating)> rated, string? good)
+        {
+            if (!step.TryGetProperty(ChosenCompletion, out JsonElement chosen)) return good; // sets that were made anew without it
+            if (chosen.ValueKind == JsonValueKind.Null) return Human(row, step);
+            if (chosen.ValueKind == JsonValueKind.Number && chosen.TryGetInt32(out int index) && index >= 0 && index < rated.Count) return rated[index].Text;
+            throw new InvalidInputException($"{row.Place} column '{ChosenCompletion}'", chosen.ToString(),
+                $"null, or the place of one of {rated.Count} completions, from 0", "Correct it.");
+        }
+
+        /// <summary>What a labeller wrote where no completion was right.</summary>
+        private static string? Human(SourceRow row, JsonElement step)
+        {
+            if (!step.TryGetProperty(HumanCompletion, out JsonElement human) || human.ValueKind == JsonValueKind.Null) return null;
+            return Rows.TextOf(human.ValueKind == JsonValueKind.Object ? row.Get(human, "text") : human, row.Place, HumanCompletion);
+        }
     }
 }
 

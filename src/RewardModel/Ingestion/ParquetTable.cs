@@ -83,23 +83,37 @@ public sealed class ParquetTable : IAsyncDisposable
         return [.. ((IEnumerable)data).Cast<IDictionary<string, object>>().Select(d => d.ToDictionary(x => x.Key, x => (object?)x.Value))];
     }
 
-    internal static JsonElement ToJson(Dictionary<string, object?> row, string place) => JsonSerializer.SerializeToElement(ToNode(row, place));
+    /// <param name="row">What the library made of the row; nulls may be missing.</param>
+    /// <param name="columns">The schema's columns, whose order the fields have: a label is found by its place.</param>
+    internal static JsonElement ToJson(Dictionary<string, object?> row, IReadOnlyList<string> columns) =>
+        JsonSerializer.SerializeToElement(new JsonObject(columns.Select(c => KeyValuePair.Create(c, ToNode(row.GetValueOrDefault(c))))));
 
-    private static JsonNode? ToNode(object? value, string place) => value switch
+    private static JsonNode? ToNode(object? value) => value switch
     {
         null => null,
         string s => JsonValue.Create(s),
         ReadOnlyMemory<char> s => JsonValue.Create(s.ToString()), // what the library makes of strings within lists
         bool b => JsonValue.Create(b),
-        double d when !double.IsFinite(d) => throw NotFinite(place, d),
-        float f when !float.IsFinite(f) => throw NotFinite(place, f),
+        byte[] bytes => OfBytes(bytes),
+        ReadOnlyMemory<byte> bytes => OfBytes(bytes.Span),
+        double d when !double.IsFinite(d) => OfNotFinite(d),
+        float f when !float.IsFinite(f) => OfNotFinite(f),
+        Half h => Half.IsFinite(h) ? JsonValue.Create((double)h) : OfNotFinite((double)h),
         double or float or decimal => JsonValue.Create(Convert.ToDouble(value, CultureInfo.InvariantCulture)),
         sbyte or byte or short or ushort or int or uint or long => JsonValue.Create(Convert.ToInt64(value, CultureInfo.InvariantCulture)),
-        IDictionary<string, object> fields => new JsonObject(fields.Select(f => KeyValuePair.Create(f.Key, ToNode(f.Value, $"{place} column '{f.Key}'")))),
-        IEnumerable items => new JsonArray([.. items.Cast<object?>().Select(i => ToNode(i, place))]),
+        ulong u => JsonValue.Create(u),
+        IDictionary<string, object> fields => new JsonObject(fields.Select(f => KeyValuePair.Create(f.Key, ToNode(f.Value)))),
+        IEnumerable items => new JsonArray([.. items.Cast<object?>().Select(ToNode)]),
         _ => JsonValue.Create(Convert.ToString(value, CultureInfo.InvariantCulture)),
     };
 
-    private static InvalidInputException NotFinite(string place, double value) =>
-        new(place, value.ToString(CultureInfo.InvariantCulture), "a finite number, or null", "Write null for an absent rating.");
+    private static JsonNode OfNotFinite(double value) =>
+        JsonRow.OfNotFinite(double.IsNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
+
+    /// <summary>Old writers leave out that bytes are text; pictures, which nobody reads here, are told by their length alone.</summary>
+    private static JsonNode OfBytes(ReadOnlySpan<byte> bytes)
+    {
+        if (System.Text.Unicode.Utf8.IsValid(bytes)) return JsonValue.Create(System.Text.Encoding.UTF8.GetString(bytes));
+        return new JsonObject { ["bytes"] = bytes.Length };
+    }
 }

@@ -25,38 +25,203 @@ public readonly record struct Scale(double Min, double Max)
 /// <summary>Typed access to a row's fields, with errors that name the column.</summary>
 public static class Rows
 {
+    private const string CheckFormat = "Check that the source has the declared format.";
+    private const string System = "system", User = "user", Assistant = "assistant", PromptColumn = "prompt";
+
     public static string Text(this SourceRow row, string column) => TextOf(row.Get(row.Fields, column), row.Place, column);
 
-    public static JsonElement Get(this SourceRow row, JsonElement parent, string column) => parent.ValueKind == JsonValueKind.Object && parent.TryGetProperty(column, out JsonElement value) ? value
-        : throw new InvalidInputException(row.Place, $"no column '{column}'", "the columns of the declared format", MissingColumn(parent, column));
+    /// <summary>A text, or "" where there is none.</summary>
+    public static string TextOrNone(this SourceRow row, string column) =>
+        row.Get(row.Fields, column) is { ValueKind: not JsonValueKind.Null } value ? TextOf(value, row.Place, column) : "";
+
+    public static JsonElement Get(this SourceRow row, JsonElement parent, string column)
+    {
+        if (parent.ValueKind != JsonValueKind.Object)
+            throw new InvalidInputException(row.Place, Kind(parent), $"an object with a field '{column}'", CheckFormat);
+        return parent.TryGetProperty(column, out JsonElement value) ? value
+            : throw new InvalidInputException(row.Place, $"no column '{column}'", "the columns of the declared format", MissingColumn(parent, column));
+    }
+
+    /// <summary>A column that holds a list.</summary>
+    public static JsonElement.ArrayEnumerator List(this SourceRow row, JsonElement parent, string column)
+    {
+        JsonElement list = row.Get(parent, column);
+        return list.ValueKind == JsonValueKind.Array ? list.EnumerateArray()
+            : throw new InvalidInputException($"{row.Place} column '{column}'", Kind(list), "a list", $"{CheckFormat} A row without one cannot be used: leave it out.");
+    }
 
     public static string TextOf(JsonElement value, string place, string column) => value.ValueKind == JsonValueKind.String ? value.GetString()!
-        : throw new InvalidInputException($"{place} column '{column}'", $"a JSON {value.ValueKind}", "text", "Check that the source has the declared format.");
+        : throw new InvalidInputException($"{place} column '{column}'", Kind(value), "text", CheckFormat);
 
-    /// <summary>A number, a boolean as 1 or 0, or null where the rating is absent.</summary>
-    public static double? Number(JsonElement value, string place, string column, bool textAllowed = false) => value.ValueKind switch
+    /// <summary>
+    /// A rating in every format and file type: a number, a number as text, a boolean as 1 or 0; null where it is absent: null, "", "N/A".
+    /// </summary>
+    /// <exception cref="InvalidInputException">It is anything else, or not finite.</exception>
+    public static double? Number(JsonElement value, string place, string column) => value.ValueKind switch
     {
         JsonValueKind.Null => null,
         JsonValueKind.True => 1,
         JsonValueKind.False => 0,
-        JsonValueKind.Number => value.GetDouble(),
-        JsonValueKind.String when textAllowed && value.GetString() is "N/A" or "" => null,
-        JsonValueKind.String when textAllowed && double.TryParse(value.GetString(), NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number) => number,
-        JsonValueKind.String => throw new InvalidInputException($"{place} column '{column}'", $"the text '{value.GetString()}'", "a number, or null", "Write the rating as a number."),
-        _ => throw new InvalidInputException($"{place} column '{column}'", $"a JSON {value.ValueKind}", "a number, or null", "Write the rating as a number."),
+        JsonValueKind.Number when value.TryGetDouble(out double number) && double.IsFinite(number) => number,
+        JsonValueKind.Number => throw NoNumber(place, column, value.GetRawText()),
+        JsonValueKind.String => NumberOf(value.GetString()!, place, column),
+        _ => throw NoNumber(place, column, Kind(value)),
     };
+
+    private static double? NumberOf(string text, string place, string column)
+    {
+        if (text.Trim() is "" or "N/A") return null;
+        return TryNumber(text, out double number) ? number : throw NoNumber(place, column, $"the text '{text}'");
+    }
+
+    internal static bool IsNumber(string text) => TryNumber(text, out _);
+
+    private static bool TryNumber(string text, out double number) =>
+        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out number) && double.IsFinite(number);
+
+    private static InvalidInputException NoNumber(string place, string column, string found) =>
+        new($"{place} column '{column}'", found, "a finite number, or null", "Write the rating as a number, and null for an absent one.");
+
+    /// <summary>Which of two answers a row's label prefers.</summary>
+    /// <param name="row">The row.</param>
+    /// <param name="column">The label's column.</param>
+    /// <param name="first">The label that means the first answer.</param>
+    /// <param name="second">The label that means the second.</param>
+    /// <exception cref="InvalidInputException">The label is neither: whatever it means, it is no preference.</exception>
+    public static bool PrefersFirst(this SourceRow row, string column, int first, int second)
+    {
+        JsonElement label = row.Get(row.Fields, column);
+        double? number = label.ValueKind is JsonValueKind.Number or JsonValueKind.String ? Number(label, row.Place, column) : null;
+        if (number == first) return true;
+        return number == second ? false : throw NoLabel(row, column, Raw(label), $"{first}", $"{second}");
+    }
+
+    /// <inheritdoc cref="PrefersFirst(SourceRow, string, int, int)"/>
+    public static bool PrefersFirst(this SourceRow row, string column, string first, string second)
+    {
+        JsonElement label = row.Get(row.Fields, column);
+        string? text = label.ValueKind == JsonValueKind.String ? label.GetString() : null;
+        if (text == first) return true;
+        return text == second ? false : throw NoLabel(row, column, Raw(label), $"'{first}'", $"'{second}'");
+    }
+
+    private static InvalidInputException NoLabel(SourceRow row, string column, string found, string first, string second) => new(
+        $"{row.Place} column '{column}'", $"the label {found}", $"{first} (the first answer is better) or {second} (the second is)",
+        "Correct the label, or leave the row out: a tie is no preference.");
 
     public static Conversation Messages(this SourceRow row, string column)
     {
-        JsonElement list = row.Get(row.Fields, column);
         string place = $"{row.Place} column '{column}'";
-        if (list.ValueKind != JsonValueKind.Array) throw new InvalidInputException(place, $"a JSON {list.ValueKind}", "a list of messages", "Check that the source has the declared format.");
-        return Conversation.Create(list.EnumerateArray().Select(m => new Message(TextOf(row.Get(m, "role"), place, "role"), TextOf(row.Get(m, "content"), place, "content"))), place);
+        return Conversation.Create(MessagesOf(row, row.Get(row.Fields, column), place), place);
     }
+
+    /// <summary>
+    /// A conversation that ends with this column's answer: messages that hold the prompt, or the prompt's column and what follows it. Each
+    /// of the two may be a text or a list of messages, as TRL, OpenRLHF and RewardBench publish them.
+    /// </summary>
+    /// <exception cref="InvalidInputException">The two do not make one conversation.</exception>
+    public static Conversation Answer(this SourceRow row, string column)
+    {
+        string place = $"{row.Place} column '{column}'";
+        JsonElement answer = row.Get(row.Fields, column);
+        if (answer.ValueKind == JsonValueKind.String)
+            return Conversation.Create(Continued(Prompt(row), [new Message(Assistant, answer.GetString()!)], place), row.Place);
+        List<Message> messages = MessagesOf(row, answer, place);
+        bool mayBeAlone = messages.Count == 0 || messages[0].Role == System;
+        bool hasPrompt = row.Fields.TryGetProperty(PromptColumn, out JsonElement prompt) && prompt.ValueKind != JsonValueKind.Null;
+        // A prompt as text beside whole conversations is what some sets give besides; it need not be equal to the letter.
+        if (mayBeAlone || !hasPrompt || (prompt.ValueKind != JsonValueKind.Array && messages[0].Role != Assistant))
+            return Conversation.Create(messages, place);
+        List<Message> before = Prompt(row);
+        return Conversation.Create(BeginsWith(messages, before) ? messages : Continued(before, messages, place), place);
+    }
+
+    private static List<Message> Prompt(SourceRow row)
+    {
+        JsonElement prompt = row.Get(row.Fields, PromptColumn);
+        string place = $"{row.Place} column '{PromptColumn}'";
+        return prompt.ValueKind switch
+        {
+            JsonValueKind.String => [new Message(User, prompt.GetString()!)],
+            JsonValueKind.Array => MessagesOf(row, prompt, place),
+            _ => throw new InvalidInputException(place, Kind(prompt), "text, or a list of messages", CheckFormat),
+        };
+    }
+
+    private static bool BeginsWith(List<Message> messages, List<Message> before) =>
+        messages.Count > before.Count && before.Zip(messages).All(turns =>
+            turns.First.Role == turns.Second.Role && PythonText.Strip(turns.First.Content) == PythonText.Strip(turns.Second.Content));
+
+    private static IEnumerable<Message> Continued(List<Message> before, List<Message> after, string place)
+    {
+        bool alternate = before.Count == 0 || (before[^1].Role == User) != (after[0].Role == User);
+        return alternate ? [.. before, .. after] : throw new InvalidInputException(place,
+            $"turns that begin with the {after[0].Role}'s after a prompt that ends with the {before[^1].Role}'s",
+            "the whole conversation, or what follows the prompt", "Repeat the prompt's turns in it, or take the column 'prompt' out.");
+    }
+
+    private static List<Message> MessagesOf(SourceRow row, JsonElement list, string place)
+    {
+        if (list.ValueKind != JsonValueKind.Array) throw new InvalidInputException(place, Kind(list), "a list of messages", CheckFormat);
+        List<Message> messages = [];
+        foreach (JsonElement message in list.EnumerateArray())
+        {
+            if (message.ValueKind == JsonValueKind.String)
+                throw new InvalidInputException(place, "a list of texts", "a text, or a list of messages {role, content}",
+                    "Several answers for one side are RewardBench 2's layout, or a ranking's; write one row for each pair.");
+            if (message.ValueKind != JsonValueKind.Object)
+                throw new InvalidInputException(place, $"{Kind(message)} in a list of messages", "messages {role, content}", CheckFormat);
+            messages.Add(new Message(TextOf(row.Get(message, "role"), place, "role"), TextOf(row.Get(message, "content"), place, "content")));
+        }
+        return messages;
+    }
+
+    /// <summary>A rated row's conversation: its messages, or a prompt and a response.</summary>
+    public static Conversation Response(this SourceRow row) =>
+        row.Fields.TryGetProperty("messages", out JsonElement messages) && messages.ValueKind != JsonValueKind.Null
+            ? row.Messages("messages") : row.Answer("response");
 
     public static PreferencePair Pair(this SourceRow row, Conversation chosen, Conversation rejected) => chosen.Id != rejected.Id ? new PreferencePair(chosen, rejected)
         : throw new InvalidInputException(row.Place, "identical chosen and rejected", "two different responses", "Leave the row out.") { StrayRow = "identical chosen and rejected" };
 
-    private static string MissingColumn(JsonElement parent, string column) => parent.ValueKind == JsonValueKind.Object
-        ? DidYouMean.Suggest(column, parent.EnumerateObject().Select(p => p.Name)) : "Check that the source has the declared format.";
+    /// <summary>One row's items: what is whole but worthless is left out and counted where the source may do so, and the others stay.</summary>
+    internal static IEnumerable<TItem> Each<TPart, TItem>(this SourceRow row, IEnumerable<TPart> parts, Func<TPart, TItem> read)
+    {
+        foreach (TPart part in parts)
+        {
+            TItem item;
+            try { item = read(part); }
+            catch (InvalidInputException e) when (e.StrayRow is not null && row.LeaveOut is not null)
+            {
+                row.LeaveOut(e);
+                continue;
+            }
+            yield return item;
+        }
+    }
+
+    /// <summary>A value as errors call it.</summary>
+    internal static string Kind(JsonElement value) => JsonRow.NotFiniteWord(value) ?? value.ValueKind switch
+    {
+        JsonValueKind.Null => "null",
+        _ => $"a JSON {value.ValueKind}",
+    };
+
+    private static string Raw(JsonElement value) => value.ValueKind switch
+    {
+        JsonValueKind.String => $"'{value.GetString()}'",
+        JsonValueKind.Number => value.GetRawText(),
+        _ => Kind(value),
+    };
+
+    private static string MissingColumn(JsonElement parent, string column)
+    {
+        string[] names = [.. parent.EnumerateObject().Select(p => p.Name)];
+        string? rows = parent.EnumerateObject().Where(p => IsListOfRows(p.Value)).Select(p => p.Name).FirstOrDefault();
+        string hint = rows is not null ? $" If the rows are in its field '{rows}', write that list as the file." : "";
+        return DidYouMean.Suggest(column, names) + hint;
+    }
+
+    private static bool IsListOfRows(JsonElement value) =>
+        value.ValueKind == JsonValueKind.Array && value.GetArrayLength() > 0 && value[0].ValueKind == JsonValueKind.Object && !value[0].TryGetProperty("role", out _);
 }

@@ -21,6 +21,18 @@ public sealed record SourceReport
     public SortedDictionary<string, long> Dropped { get; init; } = new(StringComparer.Ordinal);
     public List<string> DroppedRows { get; init; } = [];
 
+    /// <summary>Rows that are whole and give no item: no pair, or no response.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingDefault)]
+    public long RowsWithoutItems { get; set; }
+
+    /// <summary>Responses that are kept without any rating.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingDefault)]
+    public long Unrated { get; set; }
+
+    /// <summary>Rows in whose texts halves of surrogate pairs were read as U+FFFD.</summary>
+    [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingDefault)]
+    public long RowsWithReplacedText { get; set; }
+
     /// <summary>By objective: how many ratings, and the smallest and largest after rescaling.</summary>
     public SortedDictionary<string, RatingRange> Ranges { get; init; } = new(StringComparer.Ordinal);
 }
@@ -65,62 +77,43 @@ public static class SourceIngestion
             {
                 cancel.ThrowIfCancellationRequested();
                 report.RowsRead++;
-                List<T> items;
-                try { items = [.. read(row)]; }
-                catch (InvalidInputException e) when (e.StrayRow is not null && source.MaxDroppedShare > 0)
-                {
-                    firstStray ??= e;
-                    report.Dropped[e.StrayRow] = report.Dropped.GetValueOrDefault(e.StrayRow) + 1;
-                    if (report.DroppedRows.Count < DroppedRowsListed) report.DroppedRows.Add($"{e.Place}: {e.StrayRow}");
-                    continue;
-                }
+                if (row.Replaced > 0) report.RowsWithReplacedText++;
+                long droppedBefore = Dropped();
+                List<T> items = [];
+                try { items = [.. read(row with { LeaveOut = source.MaxDroppedShare > 0 ? Drop : null })]; }
+                catch (InvalidInputException e) when (e.StrayRow is not null && source.MaxDroppedShare > 0) { Drop(e); }
+                if (items.Count == 0 && Dropped() == droppedBefore) report.RowsWithoutItems++;
                 foreach (T item in items)
                 {
                     if (!seen.Add(Fingerprint(identity(item)))) report.Duplicates++;
                     else
                     {
                         report.Kept++;
+                        if (item is RatedResponse { Ratings.Count: 0 }) report.Unrated++;
                         yield return item;
                     }
                 }
             }
         }
-        long dropped = report.Dropped.Values.Sum();
-        if (dropped > source.MaxDroppedShare * report.RowsRead)
-            throw new InvalidInputException(firstStray!.Place, $"{firstStray.StrayRow}, and {dropped} such rows of {report.RowsRead} in source '{source.Name}'",
+        long dropped = Dropped(), all = dropped + report.Kept + report.Duplicates + report.Forgotten;
+        if (dropped > source.MaxDroppedShare * all)
+            throw new InvalidInputException(firstStray!.Place, $"{firstStray.StrayRow}, and {dropped} such rows of {all} in source '{source.Name}'",
                 $"at most {source.MaxDroppedShare:P1} of a source's rows to be unusable", "Clean the file, or raise the source's 'maxDroppedShare'.");
         if (report.Kept == 0)
-            throw new InvalidInputException(source.Files.Count > 0 ? source.Files[0].ShownAs : source.Name, $"no usable row in source '{source.Name}'", "at least one row", "Check the files and the format.");
+            throw new InvalidInputException(source.Files.Count > 0 ? source.Files[0].ShownAs : source.Name, $"no usable row in source '{source.Name}'{(report.RowsRead > 0 ? $" ({report.RowsRead:N0} were read)" : "")}",
+                "at least one row", "Check the files and the format.");
+
+        long Dropped() => report.Dropped.Values.Sum();
+
+        void Drop(InvalidInputException e)
+        {
+            firstStray ??= e;
+            report.Dropped[e.StrayRow!] = report.Dropped.GetValueOrDefault(e.StrayRow!) + 1;
+            if (report.DroppedRows.Count < DroppedRowsListed) report.DroppedRows.Add($"{e.Place}: {e.StrayRow}");
+        }
     }
 
     /// <summary>128 bits of the identity's hash: enough for any count of rows, and 16 bytes each in memory.</summary>
     private static UInt128 Fingerprint(string identity) =>
         System.Buffers.Binary.BinaryPrimitives.ReadUInt128LittleEndian(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(identity)));
-}
-
-/// <summary>A spec's file patterns, resolved against its folder.</summary>
-public static class FilePatterns
-{
-    /// <summary>Files in ordinal order, so that the same folder gives the same order everywhere.</summary>
-    /// <exception cref="InvalidInputException">A file is missing, or a pattern matches nothing.</exception>
-    public static IReadOnlyList<(string Path, string ShownAs)> Resolve(string folder, IEnumerable<string> patterns)
-    {
-        List<(string, string)> files = [];
-        foreach (string pattern in patterns)
-        {
-            string full = Path.GetFullPath(Path.Combine(folder, pattern));
-            if (!pattern.Contains('*', StringComparison.Ordinal) && !pattern.Contains('?', StringComparison.Ordinal))
-            {
-                if (RegularFile.OtherKind(full) is { } kind) throw new InvalidInputException(pattern, kind, "a data file, in a regular file", "Write the data to a file and name that.");
-                if (!File.Exists(full)) throw new InvalidInputException(pattern, $"no such file in {folder}", "a data file", "Check the path (a spec's are relative to the spec).");
-                files.Add((full, pattern));
-                continue;
-            }
-            string parent = Path.GetDirectoryName(full)!;
-            string[] found = Directory.Exists(parent) ? [.. Directory.EnumerateFiles(parent, Path.GetFileName(full)).Order(StringComparer.Ordinal)] : [];
-            if (found.Length == 0) throw new InvalidInputException(pattern, $"the pattern matches no file in {folder}", "at least one file", "Check the pattern (a spec's are relative to the spec).");
-            files.AddRange(found.Select(f => (f, Path.Combine(Path.GetDirectoryName(pattern) ?? "", Path.GetFileName(f)))));
-        }
-        return files;
-    }
 }

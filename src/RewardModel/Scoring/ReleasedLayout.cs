@@ -14,7 +14,7 @@ namespace ArmoFlow.RewardModel.Scoring;
 /// <summary>A conversation and the score that a loaded copy of the model must give it.</summary>
 public sealed record GoldenRow(IReadOnlyList<Message> Messages, double Score);
 
-/// <summary>What the released layout has no place for.</summary>
+/// <summary>What the released layout has no place for. The paper's objectives stand in its file as the released model spells them.</summary>
 public sealed record ModelCard
 {
     public required IReadOnlyList<string> Objectives { get; init; }
@@ -76,7 +76,8 @@ public static class ReleasedLayout
         config["gating_hidden_dim"] = model.Gate.Hidden.Count > 0 ? model.Gate.Hidden[0] : 0;
         config["gating_n_hidden"] = model.Gate.Hidden.Count;
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), config.ToJsonString(Json));
-        AtomicFile.WriteText(Path.Combine(folder, CardFile), JsonSerializer.Serialize(card, Json));
+        ModelCard released = card with { Objectives = [.. card.Objectives.Select(RatedFormats.ReleasedName)] };
+        AtomicFile.WriteText(Path.Combine(folder, CardFile), JsonSerializer.Serialize(released, Json));
     }
 
     /// <summary>Copies the shards; one whose tensors lack the prefix that the layout has is written anew with it.</summary>
@@ -114,7 +115,7 @@ public static class ReleasedLayout
         }
         string cardPath = Path.Combine(folder, CardFile);
         ModelCard? card = File.Exists(cardPath) ? JsonSerializer.Deserialize<ModelCard>(File.ReadAllBytes(cardPath), Json) : null;
-        IReadOnlyList<string> names = card?.Objectives ?? (k == RatedFormats.PaperObjectives.Count ? RatedFormats.PaperObjectives : [.. Enumerable.Range(0, k).Select(i => string.Create(CultureInfo.InvariantCulture, $"objective-{i}"))]);
+        IReadOnlyList<string> names = card?.Objectives.Select(RatedFormats.OurName).ToArray() ?? (k == RatedFormats.PaperObjectives.Count ? RatedFormats.PaperObjectives : [.. Enumerable.Range(0, k).Select(i => string.Create(CultureInfo.InvariantCulture, $"objective-{i}"))]);
         TrainedModel model;
         using (Checkpoint checkpoint = new(folder))
         {

@@ -52,6 +52,12 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
         Line("");
         Line($"{ingestion.DistinctConversations:N0} distinct conversations; {features.OverLimit:N0} over {features.MaxTokens:N0} tokens left out, and with them {features.RatingsLeftOut:N0} ratings, {features.PreferencesLeftOut:N0} pairs and {features.BenchmarkLeftOut:N0} benchmark pairs.");
         foreach (string row in ingestion.Sources.SelectMany(s => s.DroppedRows)) Line($"- dropped: {row}");
+        foreach (SourceReport source in ingestion.Sources)
+        {
+            if (source.RowsWithoutItems > 0) Line($"- {source.Name}: {source.RowsWithoutItems:N0} rows give no item");
+            if (source.Unrated > 0) Line($"- {source.Name}: {source.Unrated:N0} responses have no rating");
+            if (source.RowsWithReplacedText > 0) Line($"- {source.Name}: {source.RowsWithReplacedText:N0} rows held half surrogate pairs, read as U+FFFD");
+        }
         Line("\nRatings found, rescaled to [0, 1]:\n");
         Table("source", "objective", "ratings", "smallest", "largest");
         foreach (SourceReport s in ingestion.Sources)

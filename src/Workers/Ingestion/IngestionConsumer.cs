@@ -19,7 +19,7 @@ public sealed record IngestionReport(IReadOnlyList<string> Objectives, IReadOnly
 
 /// <summary>Reads every source of the spec into one canonical data set.</summary>
 public sealed class IngestionConsumer(StepServices services, DatasetBooks datasets, ForgettingBooks forgetting)
-    : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 1, services)
+    : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 2, services)
 {
     private const string Rated = "ratings", Paired = "preferences", Benchmarked = "benchmark";
 
@@ -104,13 +104,30 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
             [ArtifactNames.Benchmark] = await Take(CanonicalTables.Benchmark),
             [ArtifactNames.IngestionReport] = await run.PutJson(new IngestionReport(run.Objectives, reports, distinct)),
         };
-        long Kept(string kind) => reports.Where(r => r.Kind == kind).Sum(r => r.Kept);
-        long dropped = reports.Sum(r => r.Dropped.Values.Sum()), duplicates = reports.Sum(r => r.Duplicates);
         return new StepOutcome(outputs,
-            $"{Kept(Rated):N0} rated responses, {Kept(Paired):N0} pairs, {Kept(Benchmarked):N0} benchmark pairs; {distinct:N0} distinct conversations ({duplicates:N0} duplicate rows, {dropped:N0} dropped{(reports.Sum(r => r.Forgotten) is > 0 and var left ? $", {left:N0} forgotten" : "")}{(reports.Sum(r => r.ForgottenFiles) is > 0 and var whole ? $", {whole:N0} files forgotten" : "")})",
+            Summary(reports, distinct),
             new { sources = reports, distinctConversations = distinct });
 
         Task<ArtifactRef> Take(string name) => run.Put(path => File.Move(Path.Combine(folder, name), path));
+    }
+
+    /// <summary>One line of what was read; what is rare is named only where it is.</summary>
+    private static string Summary(IReadOnlyList<SourceReport> reports, int distinct)
+    {
+        List<string> counts = [$"{reports.Sum(r => r.Duplicates):N0} duplicate rows", $"{reports.Sum(r => r.Dropped.Values.Sum()):N0} dropped"];
+        AddWhereAny(reports.Sum(r => r.Forgotten), "forgotten");
+        AddWhereAny(reports.Sum(r => r.ForgottenFiles), "files forgotten");
+        AddWhereAny(reports.Sum(r => r.RowsWithoutItems), "rows that give no item");
+        AddWhereAny(reports.Sum(r => r.Unrated), "responses without a rating");
+        AddWhereAny(reports.Sum(r => r.RowsWithReplacedText), "rows with characters read as U+FFFD");
+        return $"{Kept(Rated):N0} rated responses, {Kept(Paired):N0} pairs, {Kept(Benchmarked):N0} benchmark pairs; "
+            + $"{distinct:N0} distinct conversations ({string.Join(", ", counts)})";
+
+        long Kept(string kind) => reports.Where(r => r.Kind == kind).Sum(r => r.Kept);
+        void AddWhereAny(long count, string what)
+        {
+            if (count > 0) counts.Add($"{count:N0} {what}");
+        }
     }
 
     private static async Task ReadRatings(StepRun run, Source source, SourceReport report, CanonicalTables tables, HashSet<string> rated, HashSet<string> forgotten, Action advance)

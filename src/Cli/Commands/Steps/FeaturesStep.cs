@@ -18,6 +18,9 @@ internal static class FeaturesStep
     /// <summary>A kept line: one conversation (ratings) or two (pairs).</summary>
     private sealed record Row(int Line, EncodedConversation[] Sides, Dictionary<string, double> Labels);
 
+    /// <summary>What a file holds: its kept lines, its label columns, and what was left out.</summary>
+    private sealed record Table(List<Row> Rows, IReadOnlyList<string> Labels, List<LeftOut> LeftOut, int RowsWithReplacedText);
+
     public static Command Command()
     {
         Option<string> backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."), input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."), output = StepFiles.File("--out", "The safetensors file to write.");
@@ -35,30 +38,33 @@ internal static class FeaturesStep
             (LlamaConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(specials) == "allow");
             int limit = parsed.GetValue(maxTokens) ?? config.MaxPositionEmbeddings;
             double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : pairs ? 0.01 : 0;
-            (List<Row> rows, List<string> columns, List<LeftOut> leftOut) = await Read(file, pairs, tokenizer, limit, share, cancel);
+            (List<Row> rows, IReadOnlyList<string> columns, List<LeftOut> leftOut, int replaced) = await Read(file, pairs, tokenizer, limit, share, cancel);
             string settled = ComputeType.Settle(parsed.GetRequiredValue(dtype), ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize);
             using (FeatureExtractor extractor = new(folder, ComputeType.Parse(settled), ComputeType.BestDevice)) Extract(extractor, rows, columns, pairs, parsed.GetRequiredValue(output), cancel);
             StepFiles.WriteReport(parsed.GetValue(report), new { input = file, kind = pairs ? "pairs" : "ratings", rows = rows.Count, lines = rows.Select(r => r.Line), labels = columns, leftOut, dtype = settled, maxTokens = limit, dimension = config.HiddenSize });
+            if (!pairs) Console.Error.WriteLine($"labels, from 0: {string.Join(", ", columns)}");
+            if (replaced > 0) Console.Error.WriteLine($"{replaced:N0} lines held half surrogate pairs, read as U+FFFD");
             Console.Error.WriteLine($"{rows.Count:N0} rows of {config.HiddenSize} dimensions ({settled}), {leftOut.Count:N0} lines left out → {parsed.GetRequiredValue(output)}");
             return ExitCodes.Done;
         });
         return command;
     }
 
-    private static async Task<(List<Row>, List<string>, List<LeftOut>)> Read(string file, bool pairs, LlamaTokenizer tokenizer, int limit, double share, CancellationToken cancel)
+    private static async Task<Table> Read(string file, bool pairs, LlamaTokenizer tokenizer, int limit, double share, CancellationToken cancel)
     {
         List<Row> rows = [];
-        List<string> columns = [];
+        LabelColumns columns = new();
         List<LeftOut> leftOut = [];
         InvalidInputException? firstStray = null;
-        int line = 0, strays = 0;
+        int line = 0, strays = 0, replaced = 0;
         await foreach (SourceRow source in RowReader.Read(file, file, cancel))
         {
             line++;
+            if (source.Replaced > 0) replaced++;
             try
             {
                 Conversation[] sides = pairs ? Pair(source) : [source.Messages("messages")];
-                Dictionary<string, double> labels = pairs ? [] : Labels(source, columns);
+                Dictionary<string, double> labels = pairs ? [] : columns.Read(source);
                 if (Encode(sides, tokenizer, limit, cancel, out string longest) is { } encoded) rows.Add(new Row(line, encoded, labels));
                 else leftOut.Add(new LeftOut(line, source.Place, $"{longest} tokens, over the limit of {limit}"));
             }
@@ -69,7 +75,9 @@ internal static class FeaturesStep
             }
         }
         if (strays > share * line) throw firstStray!;
-        return rows.Count > 0 ? (rows, columns, leftOut) : throw new InvalidInputException(file, "no usable line", "at least one", leftOut.Count > 0 ? $"First reason: {leftOut[0].Place}: {leftOut[0].Reason}." : "Check the file.");
+        if (rows.Count == 0)
+            throw new InvalidInputException(file, "no usable line", "at least one", leftOut.Count > 0 ? $"First reason: {leftOut[0].Place}: {leftOut[0].Reason}." : "Check the file.");
+        return new Table(rows, pairs ? [] : columns.Names(), leftOut, replaced);
     }
 
     private static Conversation[] Pair(SourceRow row)
@@ -90,22 +98,7 @@ internal static class FeaturesStep
         return most <= limit ? encoded : null;
     }
 
-    /// <summary>Every column but the messages that holds numbers, booleans or nulls is a label; its text-only columns are not.</summary>
-    private static Dictionary<string, double> Labels(SourceRow row, List<string> columns)
-    {
-        Dictionary<string, double> labels = [];
-        foreach (JsonProperty field in row.Fields.EnumerateObject())
-        {
-            bool known = columns.Contains(field.Name);
-            if (field.Name == "messages" || (!known && field.Value.ValueKind is JsonValueKind.String or JsonValueKind.Array or JsonValueKind.Object)) continue;
-            double? value = RewardModel.Ingestion.Rows.Number(field.Value, row.Place, field.Name);
-            if (!known) columns.Add(field.Name);
-            if (value is { } number) labels[field.Name] = number;
-        }
-        return labels;
-    }
-
-    private static void Extract(FeatureExtractor extractor, List<Row> rows, List<string> columns, bool pairs, string path, CancellationToken cancel)
+    private static void Extract(FeatureExtractor extractor, List<Row> rows, IReadOnlyList<string> columns, bool pairs, string path, CancellationToken cancel)
     {
         // Each distinct conversation once; f(x) once for each prompt, so that all of a prompt's responses share one vector.
         Dictionary<string, EncodedConversation> distinct = [];
