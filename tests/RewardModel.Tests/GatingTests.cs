@@ -1,5 +1,6 @@
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
 using Shouldly;
 using Xunit;
@@ -48,7 +49,8 @@ public class GatingTests
         scores.Accuracy(pairs.HeldOut)!.Value.ShouldBeGreaterThan(0.93);
         trainer.LossCurve.Count.ShouldBe(8);
         trainer.LossCurve[^1].ShouldBeLessThan(trainer.LossCurve[0]);
-        GateHealth health = GateHealth.Examine(scores.Coefficients, ["a", "b"], [.. scores.Chosen, .. scores.Rejected], [.. scores.Rejected, .. scores.Chosen]);
+        GateHealth health = GateHealth.Examine(scores.Coefficients, ["a", "b"], Values(scores.Chosen.Concat(scores.Rejected)), Values(scores.Rejected.Concat(scores.Chosen)), scores.TieShare);
+        health.NoSignal.ShouldBeNull();
         health.LargestSumError.ShouldBeLessThan(1e-12);
         health.SpreadOverPrompts.ShouldBeGreaterThan(0.3);
         health.Dead.ShouldBeEmpty();
@@ -164,6 +166,24 @@ public class GatingTests
         health.Warnings.Count.ShouldBe(4);
         double[][] acrossPairs = [.. Enumerable.Repeat(new[] { 0.5, 0.5, 0.5 }, 20)]; // the published code's softmax over the wrong dimension
         GateHealth.Examine(acrossPairs, ["a", "b", "c"], [1, 2], [2, 1]).Warnings.ShouldContain(w => w.Contains("do not sum to 1"));
+    }
+
+    private static double[] Values(IEnumerable<Scored> scores) => [.. scores.Select(s => s.Value)];
+
+    /// <summary>Verbosity's own reward is 0 once the length bias is out; what is left of it is rounding, and scores nobody.</summary>
+    [Fact]
+    public void A_gate_that_lies_on_what_cancels_out_scores_nobody_and_is_named()
+    {
+        Random random = new(17);
+        (double[] coefficient, int n) = ([1 - 1e-9, 1e-9], 40);
+        double[] raw = [.. Enumerable.Range(0, 2 * n).Select(_ => random.NextDouble())];
+        Scored[] scores = [.. raw.Select(r => new Scored(coefficient[1] * r, Rewards.Magnitude(r, 0)))];
+        PairScores pairs = new([.. Enumerable.Repeat(coefficient, n)], scores[..n], scores[n..]);
+        pairs.Accuracy([.. Enumerable.Range(0, n)]).ShouldBe(0);
+        pairs.TieShare.ShouldBe(1);
+        GateHealth health = GateHealth.Examine(pairs.Coefficients, ["verbosity", "help"], Values(scores), raw, pairs.TieShare);
+        health.NoSignal.ShouldNotBeNull().ShouldStartWith("the gate found no signal: 100 % of the pairs");
+        health.NoSignal.ShouldContain("verbosity");
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using ArmoFlow.RewardModel.RewardBench;
+using ArmoFlow.RewardModel.Scoring;
 using Shouldly;
 using Xunit;
 
@@ -41,7 +42,8 @@ public class RewardBenchTests
     [Fact]
     public void A_tie_is_not_a_win_and_an_unknown_subset_is_reported_outside()
     {
-        RewardBenchResult result = RewardBenchScore.Evaluate([("mine", 1, 1), ("mine", 2, 1)]);
+        RewardBenchResult result = RewardBenchScore.Evaluate([("mine", S(1), S(1)), ("mine", S(2), S(1)), ("mine", S(1 + 1e-7), S(1)), ("mine", S(1 + 1e-5), S(1))]);
+        result.Subsets["mine"].Ties.ShouldBe(2);
         result.Subsets["mine"].Accuracy.ShouldBe(0.5);
         result.OutsideSections.ShouldBe(["mine"]);
         result.Score.ShouldBeNull();
@@ -54,5 +56,8 @@ public class RewardBenchTests
         RewardBenchScore.Evaluate([.. Pairs("a", 1, 1), .. Pairs("b", 0, 1)], sections).Score!.Value.ShouldBe(0.75);
     }
 
-    private static IEnumerable<(string, double, double)> Pairs(string subset, int right, int count) => Enumerable.Range(0, count).Select(i => (subset, i < right ? 1.0 : 0.0, 0.5));
+    private static IEnumerable<(string, Scored, Scored)> Pairs(string subset, int right, int count) =>
+        Enumerable.Range(0, count).Select(i => (subset, S(i < right ? 1 : 0), S(0.5)));
+
+    private static Scored S(double value) => new(value, Math.Abs(value));
 }

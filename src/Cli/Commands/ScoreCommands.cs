@@ -42,10 +42,12 @@ internal static class ScoreCommands
     public static void Print(Explanation explanation)
     {
         Table table = RunTables.New("objective", "reward", "debiased", "coefficient", "contribution", "");
+        // A bar stands for what the column beside it shows.
         double largest = explanation.Objectives.Max(o => Math.Abs(o.Contribution));
+        bool isNothing = largest < 0.0005 || largest <= ScoreDifference.Tolerance * explanation.Magnitude;
         foreach (ObjectivePart o in explanation.Objectives.OrderByDescending(o => o.Coefficient))
             table.AddRow(Markup.Escape(o.Objective), F(o.Reward, "f3"), F(o.DebiasedReward, "f3"), F(o.Coefficient, "f3"), F(o.Contribution, "f3"),
-                largest > 0 ? $"[{(o.Contribution < 0 ? "red" : "green")}]{new string('█', (int)Math.Round(BarWidth * Math.Abs(o.Contribution) / largest))}[/]" : "");
+                !isNothing ? $"[{(o.Contribution < 0 ? "red" : "green")}]{new string('█', (int)Math.Round(BarWidth * Math.Abs(o.Contribution) / largest))}[/]" : "");
         table.AddRow("[bold]score[/]", "", "", F(explanation.Objectives.Sum(o => o.Coefficient), "f3"), $"[bold]{F(explanation.Score, "f3")}[/]", "");
         Terminal.Out.Write(table);
     }

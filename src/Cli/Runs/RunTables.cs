@@ -49,6 +49,8 @@ internal static class RunTables
     /// <summary>What a finished run found: objectives, and the gate beside its baselines.</summary>
     public static void Results(RunDocument run)
     {
+        string? noSignal = run.Metrics["gating"]?["health"]?["noSignal"]?.GetValue<string>();
+        if (noSignal is not null) Terminal.Out.MarkupLine($"[yellow]{Markup.Escape(noSignal)}[/]");
         Dictionary<string, JsonNode> penalties = Named(run.Metrics["decorrelation"]?["objectives"]);
         Table objectives = New("objective", "rated rows", "α", "held-out R²", "corr. with verbosity", "after penalty");
         foreach ((string name, JsonNode fit) in Named(run.Metrics["regression"]?["objectives"]))

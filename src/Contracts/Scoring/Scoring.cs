@@ -26,7 +26,11 @@ public sealed record ChatTurn(string Role, string Content);
 public sealed record ResponsesScored(IReadOnlyList<ScoredResponse> Scores);
 
 /// <summary>A score with its parts, or the reason why there is none.</summary>
-public sealed record ScoredResponse(double? Score, IReadOnlyList<ScoredObjective> Objectives, string? Error = null);
+public sealed record ScoredResponse(double? Score, IReadOnlyList<ScoredObjective> Objectives, string? Error = null)
+{
+    /// <summary>Two scores that differ by no more than both of theirs together differ by rounding alone.</summary>
+    public double Rounding { get; init; }
+}
 
 /// <summary>One objective's part: contribution = β · coefficient · debiased reward; the contributions sum to the score.</summary>
 public sealed record ScoredObjective(string Objective, double Reward, double DebiasedReward, double Coefficient, double Contribution);

@@ -38,6 +38,9 @@ public sealed record ScoreRequest
 
 public sealed record ScoreOutput(double Score, IReadOnlyList<ScoredObjective>? Objectives);
 
+/// <param name="Chosen">The chosen response.</param>
+/// <param name="Rejected">The rejected response.</param>
+/// <param name="ChosenWins">True where the chosen one scores higher, by more than rounding.</param>
 public sealed record PairOutput(ScoreOutput Chosen, ScoreOutput Rejected, bool ChosenWins);
 
 /// <summary>Scores in the order of the items and pairs, and what scored them.</summary>
@@ -74,7 +77,10 @@ internal static class ScoreApi
         int single = items.Count - (2 * request.Pairs.Count);
         (ScoringModel model, ScoredResponse[] scores) = await service.Score(request.Model, request.Run, Bounded(items), request.Steer, cancel);
         ScoreOutput[] outputs = [.. scores.Select((s, i) => new ScoreOutput(Require(s, i), request.Explain ? s.Objectives : null))];
-        return new ScoreAnswer(model.Model, model.Version, model.RunId, outputs[..single], [.. outputs[single..].Chunk(2).Select(p => new PairOutput(p[0], p[1], p[0].Score > p[1].Score))]);
+        return new ScoreAnswer(model.Model, model.Version, model.RunId, outputs[..single], [.. Enumerable.Range(0, request.Pairs.Count).Select(i => Pair(single + (2 * i)))]);
+
+        PairOutput Pair(int at) =>
+            new(outputs[at], outputs[at + 1], outputs[at].Score - outputs[at + 1].Score > scores[at].Rounding + scores[at + 1].Rounding);
     }
 
     private static async Task<RewardAnswer> Reward(RewardRequest request, ScoreService service, CancellationToken cancel, string? model = null, string? run = null)

@@ -191,11 +191,12 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     private async Task<IReadOnlyList<GateVerdict>> Judge(ModelVersion candidate, string alias, PromotionSpec? gates,
         CancellationToken cancel)
     {
-        if (gates is null) return [];
+        GateVerdict[] signal = PromotionGates.NoSignal(await runs.Find(candidate.RunId, cancel)) is { } none ? [none] : [];
+        if (gates is null) return signal;
         AliasPeriod? now = await registry.At(candidate.Model, alias, time.GetUtcNow(), null, cancel);
         ModelVersion? champion = now is null || now.Version == candidate.Version ? null
             : (await registry.Versions(candidate.Model, cancel)).Single(v => v.Version == now.Version);
-        return PromotionGates.Judge(gates, await Open(candidate, cancel), champion is null ? null : await Open(champion, cancel));
+        return [.. signal, .. PromotionGates.Judge(gates, await Open(candidate, cancel), champion is null ? null : await Open(champion, cancel))];
     }
 
     /// <summary>What scoring with a version would look for in vain.</summary>

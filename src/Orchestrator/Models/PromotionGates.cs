@@ -20,6 +20,9 @@ public sealed record JudgedRun(RunDocument Run, IReadOnlyDictionary<string, stri
 /// <summary>The gates of a spec, held against a candidate's figures and those of the version that it would replace.</summary>
 public static class PromotionGates
 {
+    /// <summary>Not a gate that a spec sets: a model whose scores mean nothing is held back whatever its gates are.</summary>
+    public const string Signal = "signal";
+
     private const double Z95 = 1.959963984540054; // the normal distribution's 97.5 % point
 
     public static IReadOnlyList<GateVerdict> Judge(PromotionSpec gates, JudgedRun candidate, JudgedRun? champion)
@@ -37,6 +40,14 @@ public static class PromotionGates
             verdicts.Add(AtLeast($"objectives.{objective}", Figure(Objective(candidate.Run, objective)?["validationR2"]), floor, $"held-out R² of {objective}"));
         if (gates.SectionLoss is { } loss && champion is not null) verdicts.AddRange(Sections(loss, candidate, champion));
         return verdicts;
+    }
+
+    /// <summary>What holds back a version whose gate found no signal; null for one that scores.</summary>
+    public static GateVerdict? NoSignal(RunDocument? run)
+    {
+        JsonNode? health = run?.Metrics["gating"]?["health"];
+        if (health?["noSignal"]?.GetValue<string>() is not { } why) return null;
+        return new GateVerdict(Signal, false, Figure(health["ties"]), 0, why);
     }
 
     /// <summary>A run's benchmark score, if it has one.</summary>

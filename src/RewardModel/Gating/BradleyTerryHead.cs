@@ -1,4 +1,5 @@
 using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Scoring;
 using MathNet.Numerics.LinearAlgebra;
 using MathNet.Numerics.Optimization;
 using TorchSharp;
@@ -37,15 +38,23 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
     }
 
     public double Accuracy(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows) =>
-        rows.Count == 0 ? double.NaN : rows.Count(i => Score(chosen, i) > Score(rejected, i)) / (double)rows.Count;
+        rows.Count == 0 ? double.NaN : rows.Count(i => ScoreDifference.IsHigher(Rate(chosen, i), Rate(rejected, i))) / (double)rows.Count;
 
-    public double Score(IFeatureRows features, int row)
+    public double Score(IFeatureRows features, int row) => Rate(features, row).Value;
+
+    /// <summary>A row's score, to be compared with another's.</summary>
+    public Scored Rate(IFeatureRows features, int row)
     {
         float[] single = new float[features.Dimension];
         features.Copy(row, single);
-        double sum = 0;
-        for (int j = 0; j < single.Length; j++) sum += Weight[j] * single[j];
-        return sum;
+        double sum = 0, magnitude = 0;
+        for (int j = 0; j < single.Length; j++)
+        {
+            double term = Weight[j] * single[j];
+            sum += term;
+            magnitude += Math.Abs(term);
+        }
+        return new Scored(sum, magnitude);
     }
 
     private static double[] Minimise(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows, double alpha, double[]? start, CancellationToken cancel)

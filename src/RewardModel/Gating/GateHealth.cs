@@ -23,16 +23,23 @@ public sealed record GateHealth
     /// <summary>Spearman's correlation of the final score with the raw verbosity reward.</summary>
     public required double VerbosityCorrelation { get; init; }
 
+    /// <summary>Share of the pairs whose two sides score the same but for rounding.</summary>
+    public double Ties { get; init; }
+
+    /// <summary>Said first wherever figures of this gate are shown: its scores mean nothing. Null for a gate that scores.</summary>
+    public string? NoSignal { get; init; }
+
     /// <summary>What of the above is out of bounds, in words; empty for a healthy gate.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
 
-    private const double DeadBelow = 0.01, SaturatedAbove = 0.99, SaturatedShare = 0.9, SumTolerance = 1e-6, FlatBelow = 1e-3, LengthBias = 0.5;
+    private const double DeadBelow = 0.01, SaturatedAbove = 0.99, SaturatedShare = 0.9, SumTolerance = 1e-6, FlatBelow = 1e-3, LengthBias = 0.5, CollapsedAbove = 0.5;
 
     /// <param name="coefficients">[p, k] of distinct prompts.</param>
     /// <param name="names">The k objectives.</param>
     /// <param name="scores">Final scores of responses.</param>
     /// <param name="verbosity">Their raw verbosity rewards.</param>
-    public static GateHealth Examine(IReadOnlyList<double[]> coefficients, IReadOnlyList<string> names, double[] scores, double[] verbosity)
+    /// <param name="ties">Share of the pairs whose two sides tie.</param>
+    public static GateHealth Examine(IReadOnlyList<double[]> coefficients, IReadOnlyList<string> names, double[] scores, double[] verbosity, double ties = 0)
     {
         int k = names.Count, n = coefficients.Count;
         double sumError = coefficients.Max(c => Math.Abs(c.Sum() - 1));
@@ -59,7 +66,18 @@ public sealed record GateHealth
             Dead = dead,
             Saturated = saturated,
             VerbosityCorrelation = correlation,
+            Ties = ties,
+            NoSignal = ties > CollapsedAbove ? Collapse(coefficients, names, ties) : null,
             Warnings = warnings,
         };
+    }
+
+    private static string Collapse(IReadOnlyList<double[]> coefficients, IReadOnlyList<string> names, double ties)
+    {
+        int heaviest = Enumerable.Range(0, names.Count).MaxBy(o => coefficients.Average(c => c[o]));
+        double mean = coefficients.Average(c => c[heaviest]);
+        return FormattableString.Invariant($"the gate found no signal: {ties:p0} of the pairs score the same but for rounding (mean coefficient of {names[heaviest]} {mean:f3}). ")
+            + "Its figures say nothing of the responses. Look at the objectives' held-out R²: with values near or below 0 the features do not tell "
+            + "the objectives, so use another backbone or more ratings; else train the gate longer, or with another seed.";
     }
 }

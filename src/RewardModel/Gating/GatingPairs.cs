@@ -1,4 +1,5 @@
 using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Scoring;
 
 namespace ArmoFlow.RewardModel.Gating;
 
@@ -19,6 +20,10 @@ public sealed class GatingPairs
     /// <summary>r' of the chosen and the rejected responses [n, k].</summary>
     public required double[,] Chosen { get; init; }
     public required double[,] Rejected { get; init; }
+
+    /// <summary>The size of what each r' is made of, see <see cref="Rewards.Magnitude"/>; that of r' itself if null.</summary>
+    public double[,]? ChosenMagnitude { get; init; }
+    public double[,]? RejectedMagnitude { get; init; }
 
     /// <summary>Source of each pair, for the report.</summary>
     public required IReadOnlyList<string> Sources { get; init; }

@@ -1,6 +1,12 @@
+using ArmoFlow.RewardModel.Scoring;
+
 namespace ArmoFlow.RewardModel.RewardBench;
 
-public sealed record SubsetResult(double Accuracy, long Correct, long Count);
+/// <param name="Accuracy">Correct / Count.</param>
+/// <param name="Correct">Pairs whose chosen response scores higher, by more than rounding.</param>
+/// <param name="Count">Pairs.</param>
+/// <param name="Ties">Pairs whose two sides score the same but for rounding: not correct.</param>
+public sealed record SubsetResult(double Accuracy, long Correct, long Count, long Ties = 0);
 
 /// <summary>Accuracies by subset and section, and the weighted mean of the sections; all in [0, 1].</summary>
 public sealed record RewardBenchResult
@@ -41,16 +47,17 @@ public static class RewardBenchScore
     public const string PriorSets = "Prior Sets";
     public const double PriorSetsWeight = 0.5;
 
-    /// <summary>Counts the pairs whose chosen response scores strictly higher.</summary>
+    /// <summary>Counts the pairs whose chosen response scores higher, by more than rounding; a tie counts as wrong, as in RewardBench.</summary>
     /// <param name="pairs">Subset, score of the chosen and of the rejected response.</param>
     /// <param name="sections">Sections of a benchmark of one's own: section → subset → weight; null for the published ones.</param>
-    public static RewardBenchResult Evaluate(IEnumerable<(string Subset, double Chosen, double Rejected)> pairs, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections = null)
+    public static RewardBenchResult Evaluate(IEnumerable<(string Subset, Scored Chosen, Scored Rejected)> pairs, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections = null)
     {
         SortedDictionary<string, SubsetResult> subsets = new(StringComparer.Ordinal);
-        foreach (IGrouping<string, (string Subset, double Chosen, double Rejected)> subset in pairs.GroupBy(p => p.Subset))
+        foreach (IGrouping<string, (string Subset, Scored Chosen, Scored Rejected)> subset in pairs.GroupBy(p => p.Subset))
         {
-            long correct = subset.LongCount(p => p.Chosen > p.Rejected), count = subset.LongCount();
-            subsets[subset.Key] = new SubsetResult((double)correct / count, correct, count);
+            long correct = subset.LongCount(p => ScoreDifference.IsHigher(p.Chosen, p.Rejected)), count = subset.LongCount();
+            long ties = subset.LongCount(p => ScoreDifference.IsTie(p.Chosen, p.Rejected));
+            subsets[subset.Key] = new SubsetResult((double)correct / count, correct, count, ties);
         }
         sections ??= PublishedSections;
         Dictionary<string, double> means = [];

@@ -45,6 +45,21 @@ public static class Rewards
         return result;
     }
 
+    /// <summary>The size of what a debiased reward is made of: the reward, and what was taken from it.</summary>
+    public static double Magnitude(double reward, double debiased) => Math.Abs(reward) + Math.Abs(reward - debiased);
+
+    /// <summary>The same of every reward, [n, k].</summary>
+    public static double[,] Magnitudes(double[,] rewards, double[,] debiased)
+    {
+        int n = rewards.GetLength(0), k = rewards.GetLength(1);
+        double[,] magnitudes = new double[n, k];
+        for (int i = 0; i < n; i++)
+        {
+            for (int o = 0; o < k; o++) magnitudes[i, o] = Magnitude(rewards[i, o], debiased[i, o]);
+        }
+        return magnitudes;
+    }
+
     private static double[][] Wide(float[] values, int rows) => [.. values.Chunk(values.Length / rows).Select(r => r.Select(v => (double)v).ToArray())];
 }
 

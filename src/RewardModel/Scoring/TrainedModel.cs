@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using ArmoFlow.RewardModel.Gating;
 
 namespace ArmoFlow.RewardModel.Scoring;
@@ -6,7 +7,14 @@ namespace ArmoFlow.RewardModel.Scoring;
 public sealed record ObjectivePart(string Objective, double Reward, double DebiasedReward, double Coefficient, double Contribution);
 
 /// <summary>A score and the parts that add up to it (paper, figure 1).</summary>
-public sealed record Explanation(double Score, IReadOnlyList<ObjectivePart> Objectives);
+public sealed record Explanation(double Score, IReadOnlyList<ObjectivePart> Objectives)
+{
+    /// <summary>See <see cref="Scored.Magnitude"/>.</summary>
+    public double Magnitude { get; init; }
+
+    /// <summary>The score, to be compared with another.</summary>
+    [JsonIgnore] public Scored Scored => new(Score, Magnitude);
+}
 
 /// <summary>
 /// W, M and the gate: features to a score, Σ softmax(gate/T) · β · (r M), as the released ArmoRM computes it. In float64 and
@@ -53,6 +61,7 @@ public sealed class TrainedModel
             for (int j = 0; j < k; j++) debiased += rewards[j] * Transform[j * k + o];
             return new ObjectivePart(Objectives[o], rewards[o], debiased, coefficients[o], Gate.Beta * coefficients[o] * debiased);
         })];
-        return new Explanation(parts.Sum(p => p.Contribution), parts);
+        double magnitude = parts.Sum(p => Math.Abs(Gate.Beta * p.Coefficient) * Rewards.Magnitude(p.Reward, p.DebiasedReward));
+        return new Explanation(parts.Sum(p => p.Contribution), parts) { Magnitude = magnitude };
     }
 }

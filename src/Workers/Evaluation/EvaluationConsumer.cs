@@ -45,7 +45,7 @@ public sealed record EvaluationReport
 }
 
 /// <summary>Evaluates the model and its baselines, and writes the run's report.</summary>
-public sealed class EvaluationConsumer(StepServices services) : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 2, services)
+public sealed class EvaluationConsumer(StepServices services) : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 3, services)
 {
     private static readonly string[] Inputs =
     [
@@ -77,7 +77,7 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
             run.Progress("scorers", scorers.Count, 1 + run.Spec.Evaluation.Baselines.Count);
             if (baseline == "mean")
             {
-                scorers[baseline] = new ScorerResult(held.Count == 0 ? null : held.Count(i => Mean(pairs.ForGate.Chosen, i) > Mean(pairs.ForGate.Rejected, i)) / (double)held.Count, benchmark.EvaluateMean(model, sections)?.Result);
+                scorers[baseline] = new ScorerResult(MeanAccuracy(pairs.ForGate, held), benchmark.EvaluateMean(model, sections)?.Result);
                 continue;
             }
             BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training, i => pairs.Rows[i].ChosenPromptId, run.Cancel);
@@ -100,14 +100,18 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
             Scorers = scorers,
             BradleyTerryAlpha = alpha,
         };
-        string markdown = new ReportWriter(run.Spec, await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport), space, await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport),
-            await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport), await run.OpenJson<GatingReport>(ArtifactNames.GatingReport), report).Write();
+        GatingReport gating = await run.OpenJson<GatingReport>(ArtifactNames.GatingReport);
+        string? noSignal = gating.Health.NoSignal;
+        string markdown = new ReportWriter(run.Spec, await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport), space,
+            await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport), await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport),
+            gating, report).Write();
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Evaluation] = await run.PutJson(report),
             [ArtifactNames.BenchmarkOutcomes] = await run.PutJson(outcome?.Rows ?? []),
             [ArtifactNames.Report] = await Services.Artifacts.PutText(markdown, run.Cancel),
         };
+        if (noSignal is not null) return new StepOutcome(outputs, noSignal, report);
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
         return new StepOutcome(outputs, $"held-out pairs: {heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers["gate"].Benchmark?.Score)}" : "; no benchmark")}", report);
     }
@@ -136,11 +140,16 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         return new TrainedModel(objectives, w.LoadFloats("weight"), t.LoadFloats("reward_transform_matrix"), GatingNetwork.Load(g));
     }
 
-    private static double Mean(double[,] rewards, int row)
+    private static double? MeanAccuracy(GatingPairs pairs, IReadOnlyList<int> rows)
     {
-        double sum = 0;
-        for (int o = 0; o < rewards.GetLength(1); o++) sum += rewards[row, o];
-        return sum;
+        if (rows.Count == 0) return null;
+        return rows.Count(i => ScoreDifference.IsHigher(Mean(pairs.Chosen, pairs.ChosenMagnitude!, i), Mean(pairs.Rejected, pairs.RejectedMagnitude!, i))) / (double)rows.Count;
+    }
+
+    private static Scored Mean(double[,] rewards, double[,] magnitudes, int row)
+    {
+        int k = rewards.GetLength(1);
+        return new Scored(Enumerable.Range(0, k).Sum(o => rewards[row, o]), Enumerable.Range(0, k).Sum(o => magnitudes[row, o]));
     }
 
     internal static string Percent(double? share) => share is { } value ? value.ToString("p1", CultureInfo.InvariantCulture) : "–";

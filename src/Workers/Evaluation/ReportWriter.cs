@@ -22,6 +22,7 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
     {
         Line($"# {spec.Name}");
         Line("");
+        if (gating.Health.NoSignal is { } noSignal) Line($"**{char.ToUpperInvariant(noSignal[0])}{noSignal[1..]}**\n");
         Line("An interpretable reward model: one linear reward for each objective, the length bias taken out, and a gate that weighs the objectives by the prompt.");
         Summary();
         Data();
@@ -39,7 +40,8 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
         Table("scorer", "held-out pairs", "benchmark score");
         foreach ((string name, ScorerResult result) in evaluation.Scorers) Row(Title(name), Percent(result.HeldOutAccuracy), Percent(result.Benchmark?.Score));
         Line("");
-        Line($"Held-out accuracy: share of {gating.HeldOutPairs:N0} pairs, with prompts never trained on, whose chosen response scores strictly higher.");
+        Line($"Held-out accuracy: share of {gating.HeldOutPairs:N0} pairs, with prompts never trained on, whose chosen response scores higher by more than rounding.");
+        if (gating.Health.Ties > 0) Line($"Pairs whose two sides score the same but for rounding: {Percent(gating.Health.Ties)}; they count as not chosen.");
         foreach (string warning in gating.Health.Warnings) Line($"\n**Gate health:** {warning}.");
     }
 

@@ -33,7 +33,7 @@ public sealed record GatingReport
 }
 
 /// <summary>Trains the gate on preference pairs, in slices from a checkpoint.</summary>
-public sealed class GatingConsumer(StepServices services, TrainerCache trainers) : StepConsumer<TrainGating, GatingTrained>(StepNames.Gating, version: 1, services)
+public sealed class GatingConsumer(StepServices services, TrainerCache trainers) : StepConsumer<TrainGating, GatingTrained>(StepNames.Gating, version: 2, services)
 {
     private static readonly TimeSpan SliceTime = TimeSpan.FromSeconds(20);
     private const int StepsBetweenLooks = 10;
@@ -108,9 +108,10 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
             Beta = gate.Beta,
             LossCurve = session.Trainer.LossCurve,
             Sources = sources,
-            Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen, .. scores.Rejected], session.Pairs.RawRewards(verbosity)),
+            Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen.Concat(scores.Rejected).Select(s => s.Value)], session.Pairs.RawRewards(verbosity), scores.TieShare),
         };
         Dictionary<string, ArtifactRef> outputs = new() { [ArtifactNames.Gating] = await run.Put(path => Save(gate, path)), [ArtifactNames.GatingReport] = await run.PutJson(report) };
+        if (report.Health.NoSignal is { } noSignal) return new StepOutcome(outputs, noSignal, report);
         string warnings = report.Health.Warnings.Count == 0 ? "" : $"; gate health: {string.Join("; ", report.Health.Warnings)}";
         return new StepOutcome(outputs, string.Create(CultureInfo.InvariantCulture,
             $"held-out accuracy {(report.HeldOutAccuracy is { } accuracy ? accuracy.ToString("p1", CultureInfo.InvariantCulture) : "–")} on {held.Count:N0} pairs, trained on {training.Count:N0}, {options.Steps:N0} steps, β = {gate.Beta:f1}{warnings}"), report);

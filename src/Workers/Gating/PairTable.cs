@@ -32,6 +32,7 @@ public sealed class PairTable : IDisposable
         Dictionary<string, int> rowOf = ids.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
         double[,] raw = Rewards.Compute(features.Responses(ids), regression.LoadFloats("weight"), run.Cancel);
         double[,] debiased = Rewards.Transform(raw, decorrelation.LoadFloats("reward_transform_matrix"));
+        double[,] magnitudes = Rewards.Magnitudes(raw, debiased);
         string[] prompts = [.. rows.SelectMany(p => new[] { p.ChosenPromptId, p.RejectedPromptId }).Distinct()];
         Dictionary<string, int> promptRow = prompts.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
         GatingPairs forGate = new()
@@ -41,6 +42,8 @@ public sealed class PairTable : IDisposable
             PromptOf = [.. rows.Select(p => (promptRow[p.ChosenPromptId], promptRow[p.RejectedPromptId]))],
             Chosen = Gather(debiased, rows, p => rowOf[p.ChosenId]),
             Rejected = Gather(debiased, rows, p => rowOf[p.RejectedId]),
+            ChosenMagnitude = Gather(magnitudes, rows, p => rowOf[p.ChosenId]),
+            RejectedMagnitude = Gather(magnitudes, rows, p => rowOf[p.RejectedId]),
             Sources = [.. rows.Select(p => p.Source)],
         };
         return new PairTable(features, rows, raw, rowOf, forGate);

@@ -23,7 +23,7 @@ internal static class EvaluationStep
             TrainedModel model = new([.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))], weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"), GatingNetwork.Load(gate, parsed.GetValue(temperature)));
             SafetensorsRows[] responses = [Side("embeddings", 0), Side("embeddings", 1)], prompts = [Side("prompt_embeddings", 0), Side("prompt_embeddings", 1)];
             string[] names = Subsets(parsed.GetRequiredValue(subsets), file, responses[0].Count);
-            double[][] scores = [new double[names.Length], new double[names.Length]];
+            Scored[][] scores = [new Scored[names.Length], new Scored[names.Length]];
             Parallel.For(0, names.Length, new ParallelOptions { CancellationToken = cancel }, i =>
             {
                 float[] response = new float[responses[0].Dimension], prompt = new float[responses[0].Dimension];
@@ -31,7 +31,7 @@ internal static class EvaluationStep
                 {
                     responses[side].Copy(i, response);
                     prompts[side].Copy(i, prompt);
-                    scores[side][i] = model.Explain(response, prompt).Score;
+                    scores[side][i] = model.Explain(response, prompt).Scored;
                 }
             });
             RewardBenchResult result = RewardBenchScore.Evaluate(names.Select((s, i) => (s, scores[0][i], scores[1][i])));

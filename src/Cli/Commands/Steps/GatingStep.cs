@@ -38,7 +38,7 @@ internal static class GatingStep
             gate.Save(parsed.GetRequiredValue(output));
             PairScores scores = PairScores.Compute(pairs, gate);
             double? held = scores.Accuracy(pairs.HeldOut), trained = scores.Accuracy(pairs.Training);
-            StepFiles.WriteReport(parsed.GetValue(report), new { options, trainingPairs = pairs.Training.Count, heldOutPairs = pairs.HeldOut.Count, trainingAccuracy = trained, heldOutAccuracy = held, beta = gate.Beta, lossCurve = trainer.LossCurve });
+            StepFiles.WriteReport(parsed.GetValue(report), new { options, trainingPairs = pairs.Training.Count, heldOutPairs = pairs.HeldOut.Count, trainingAccuracy = trained, heldOutAccuracy = held, beta = gate.Beta, lossCurve = trainer.LossCurve, ties = scores.TieShare });
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"held-out accuracy {held:p1} on {pairs.HeldOut.Count:N0} pairs, {trained:p1} on the {pairs.Training.Count:N0} trained on; β = {gate.Beta:f2}"));
             return Task.FromResult(ExitCodes.Done);
         });
@@ -63,13 +63,17 @@ internal static class GatingStep
             return row[hashes[side][i]] = row.Count;
         }
         (int, int)[] promptOf = [.. Enumerable.Range(0, prompts[0].Count).Select(i => (Find(0, i), Find(1, i)))];
+        double[][,] raw = [.. Enumerable.Range(0, 2).Select(side => Rewards.Compute(Side("embeddings", side), weight, cancel))];
+        double[][,] debiased = [.. raw.Select(r => Rewards.Transform(r, transform))];
         return new GatingPairs
         {
             Prompts = new ArrayRows([.. values], buffer.Length),
             PromptIds = ids,
             PromptOf = promptOf,
-            Chosen = Rewards.Transform(Rewards.Compute(Side("embeddings", 0), weight, cancel), transform),
-            Rejected = Rewards.Transform(Rewards.Compute(Side("embeddings", 1), weight, cancel), transform),
+            Chosen = debiased[0],
+            Rejected = debiased[1],
+            ChosenMagnitude = Rewards.Magnitudes(raw[0], debiased[0]),
+            RejectedMagnitude = Rewards.Magnitudes(raw[1], debiased[1]),
             Sources = [.. Enumerable.Repeat("pairs", promptOf.Length)],
         };
 
