@@ -2,7 +2,6 @@ using System.IO.Compression;
 using System.Text;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
-using Parquet.Schema;
 using Parquet.Serialization;
 using Shouldly;
 using Xunit;

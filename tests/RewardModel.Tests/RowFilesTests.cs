@@ -26,8 +26,9 @@ public class RowFilesTests
         { "t.json", Indented($$"""{"version":"0.1","data":[{{A}},{{B}}]}"""), "data item 1,data item 2" },
     };
 
-    private static string Indented(string json) =>
-        JsonSerializer.Serialize(JsonElement.Parse(json), new JsonSerializerOptions { WriteIndented = true, NewLine = "\n" }) + "\n";
+    private static readonly JsonSerializerOptions OverLines = new() { WriteIndented = true, NewLine = "\n" };
+
+    private static string Indented(string json) => JsonSerializer.Serialize(JsonElement.Parse(json), OverLines) + "\n";
 
     [Theory]
     [MemberData(nameof(Layouts))]

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json.Nodes;
@@ -139,7 +138,7 @@ public partial class RowFuzzTests
         return (bytes.ToArray(), true);
     }
 
-    private static Field Named(Field like, string name) => like switch
+    private static DataField Named(Field like, string name) => like switch
     {
         DecimalDataField d => new DecimalDataField(name, d.Precision, d.Scale),
         DataField f => new DataField(name, f.ClrType, f.IsNullable),

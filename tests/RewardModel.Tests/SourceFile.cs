@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json.Nodes;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
 using Shouldly;
