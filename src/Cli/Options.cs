@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Globalization;
 
 namespace ArmoFlow.Cli;
 
@@ -22,6 +23,16 @@ internal static class Options
 
     /// <summary>A default that --help does not print, since settings may hold passwords. Help asks without a command line around it.</summary>
     public static Func<ArgumentResult, string?> Unshown(Func<string?> setting) => result => result.Parent is null ? null : setting();
+
+    /// <summary>A time; one without a zone is UTC, as everywhere else.</summary>
+    public static DateTimeOffset Time(ArgumentResult result)
+    {
+        const DateTimeStyles Styles = DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal;
+        string text = result.Tokens[0].Value;
+        if (DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, Styles, out DateTimeOffset time)) return time;
+        result.AddError($"'{text}' is not a time; expected one such as 2026-11-25 or 2026-11-25T16:00:00Z. Correct it.");
+        return default;
+    }
 
     public static Argument<Guid> Run(string name = "run") => new(name)
     {

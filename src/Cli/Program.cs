@@ -15,7 +15,8 @@ RootCommand root = new("Trains, evaluates and keeps the books on interpretable r
         RetentionCommands.Holds(), ForgetCommand.Forget(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(),
         DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
 };
-ParseResult parsed = root.Parse(args);
+// '@' begins a cron macro or a user's text as often as a file's name: no argument is taken for a file of arguments.
+ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
 if (parsed.Errors.Count > 0)
 {
     foreach (ParseError error in parsed.Errors) Console.Error.WriteLine($"armoflow: {Secrets.Mask(error.Message)}");

@@ -12,7 +12,8 @@ public static class Instruments
     /// <summary>Spans that MassTransit and the HTTP server do not make themselves.</summary>
     public static ActivitySource Trace { get; } = new(MeterName);
 
-    public static Histogram<double> OutboxLag { get; } = Meter.CreateHistogram<double>("armoflow.outbox.lag", "s", "Time from commit to send.");
+    public static Histogram<double> OutboxLag { get; } = Meter.CreateHistogram("armoflow.outbox.lag", "s", "Time from commit to send.",
+        advice: new InstrumentAdvice<double> { HistogramBucketBoundaries = [0.005, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300] });
     public static Counter<long> OutboxOrphans { get; } = Meter.CreateCounter<long>("armoflow.outbox.orphans", null, "Consumers' messages that only the upkeep sent.");
     public static Counter<long> Faults { get; } = Meter.CreateCounter<long>("armoflow.faults", null, "Messages set aside, by queue.");
     public static Counter<long> Steps { get; } = Meter.CreateCounter<long>("armoflow.steps", null, "Steps completed, by step and by whether they were reused.");

@@ -148,6 +148,9 @@ public sealed partial class AccessTests(AccessTests.Server server)
     [InlineData("/api/v1/score", "[]")]
     [InlineData("/api/v1/score", "{\"items\":[{}],\"model\":\"m\"}")]
     [InlineData("/api/v1/score", "{\"items\":[{\"prompt\":\"a\",\"response\":\"b\"}],\"model\":\"no-such\"}")]
+    [InlineData("/api/v1/runs", "? [a, b]\n: c\nname: x")]
+    [InlineData("/api/v1/score", "{\"items\":null,\"model\":\"m\"}")]
+    [InlineData("/api/v1/score", "{\"pairs\":[null],\"model\":\"m\"}")]
     [InlineData("/get_reward", "{}")]
     [InlineData("/get_reward?run=x", "{\"query\":[\"a\"]}")]
     public async Task Bodies_that_are_none_are_refused_in_words(string path, string body)
@@ -158,6 +161,31 @@ public sealed partial class AccessTests(AccessTests.Server server)
         ((int)response.StatusCode).ShouldBeOneOf(400, 404);
         response.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
         (await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldNotContain("   at ");
+    }
+
+    [Fact]
+    public async Task An_empty_list_of_queries_gets_an_empty_list_of_rewards()
+    {
+        using HttpRequestMessage request = Request("POST", "/get_reward?model=none", server.Keys["Viewer"]);
+        request.Content = new StringContent("{\"query\":[]}", Encoding.UTF8, "application/json");
+        using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+        response.StatusCode.ShouldBe(HttpStatusCode.OK);
+        string body = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        body.ShouldBe("{\"rewards\":[],\"scores\":[],\"extra_logs\":{}}");
+    }
+
+    [Theory]
+    [InlineData("/api/v1/runs?cursor=yesterday")]
+    [InlineData("/api/v1/runs?cursor=9223372036854775807-00000000000000000000000000000000")]
+    [InlineData("/api/v1/runs?where=score%20%3E%20'0,5'")]
+    [InlineData("/api/v1/audit?where=sequence%20%3E%20'1,000'")]
+    public async Task A_cursor_that_no_page_ended_with_and_a_number_with_a_comma_are_refused(string path)
+    {
+        using HttpRequestMessage request = Request("GET", path, server.Keys["Viewer"]);
+        using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
+        response.StatusCode.ShouldBe(HttpStatusCode.BadRequest);
+        string body = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        body.ShouldContain("\"detail\"");
     }
 
     [Fact]

@@ -178,10 +178,18 @@ internal static class RegistryCommands
 
     public static Command At()
     {
-        Argument<DateTimeOffset> time = new("time") { Description = "Such as 2026-11-25 or 2026-11-25T16:00:00Z." };
+        Argument<DateTimeOffset> time = new("time")
+        {
+            Description = "Such as 2026-11-25 or 2026-11-25T16:00:00Z; UTC where no zone is given.",
+            CustomParser = Options.Time,
+        };
         Argument<string> alias = new("alias") { Description = "The alias." };
         Option<string?> model = new("--model") { Description = "Only this model; all of them if left out." };
-        Option<DateTimeOffset?> known = new("--known") { Description = "As it was known at this time; now if left out." };
+        Option<DateTimeOffset?> known = new("--known")
+        {
+            Description = "As it was known at this time; now if left out.",
+            CustomParser = result => Options.Time(result),
+        };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();

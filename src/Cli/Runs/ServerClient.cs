@@ -21,7 +21,9 @@ internal sealed class ServerClient : IRunClient
 
     public ServerClient(string server)
     {
-        if (!Uri.TryCreate(server.TrimEnd('/') + "/", UriKind.Absolute, out Uri? address))
+        bool isAddress = Uri.TryCreate(server.TrimEnd('/') + "/", UriKind.Absolute, out Uri? address)
+            && address.Scheme is "http" or "https" && address.Host.Length > 0;
+        if (!isAddress)
             throw new UsageException($"--server {Secrets.Mask(server)}: not an address; expected a URL such as http://localhost:5080.");
         _http = new HttpClient { BaseAddress = address, Timeout = Timeout.InfiniteTimeSpan };
         if (Environment.GetEnvironmentVariable("ARMOFLOW_KEY") is { Length: > 0 } key) _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);

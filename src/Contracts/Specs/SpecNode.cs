@@ -17,7 +17,8 @@ internal sealed class SpecNode
         if (node is not YamlMappingNode mapping) throw Wrong(node, Describe(node), "a mapping of keys to values", $"Write '{path}' as key: value pairs.");
         foreach ((YamlNode key, YamlNode value) in mapping.Children)
         {
-            string name = ((YamlScalarNode)key).Value ?? "";
+            if (key is not YamlScalarNode { Value: { } name })
+                throw Wrong(key, $"a key that is {Describe(key)}", "a key that is a name", "Write each key as a name, such as files: [ … ].");
             if (allowed.Length > 0 && !allowed.Contains(name))
                 throw Wrong(key, $"unknown key '{Join(name)}'", "a key of the spec", DidYouMean.Suggest(name, allowed));
             _entries[name] = (key, value);

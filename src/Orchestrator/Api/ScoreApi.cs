@@ -72,6 +72,7 @@ internal static class ScoreApi
 
     private static async Task<ScoreAnswer> Score(ScoreRequest request, ScoreService service, CancellationToken cancel)
     {
+        RequireLists(request);
         List<ScoreItem> items = [.. request.Items.Select((item, i) => Item(item, $"items[{i}]")), .. request.Pairs.SelectMany(p => new[] { Item(p.Prompt, p.Chosen), Item(p.Prompt, p.Rejected) })];
         if (request.Response is not null) items.Insert(0, Item(new ScoreInput(null, request.Prompt, request.Response), "the request"));
         int single = items.Count - (2 * request.Pairs.Count);
@@ -87,10 +88,26 @@ internal static class ScoreApi
     {
         Guid? id = run is null ? null : Guid.TryParse(run, out Guid parsed) ? parsed : throw new ScoreRequestException($"run '{run}' is not an id.");
         ScoreItem[] items = [.. (request.Query ?? throw new ScoreRequestException("no 'query'; expected a list of rendered conversations.")).Select(q => new ScoreItem(null, q))];
+        // OpenRLHF shares its queries among its servers, and sends an empty list to one that none is left for.
+        if (items.Length == 0) return new RewardAnswer { Rewards = [], Scores = [], ExtraLogs = new Dictionary<string, IReadOnlyList<double>>() };
         (_, ScoredResponse[] scores) = await service.Score(model, id, Bounded(items), [], cancel);
         double[] rewards = [.. scores.Select(Require)];
         string[] objectives = scores.Length == 0 ? [] : [.. scores[0].Objectives.Select(o => o.Objective)];
         return new RewardAnswer { Rewards = rewards, Scores = rewards, ExtraLogs = objectives.Select((name, o) => (name, o)).ToDictionary(x => x.name, x => (IReadOnlyList<double>)[.. scores.Select(s => s.Objectives[x.o].Reward)]) };
+    }
+
+    /// <summary>A list that is left out is empty; one that is null, or holds null, is a mistake of the caller's.</summary>
+    private static void RequireLists(ScoreRequest request)
+    {
+        Require("items", request.Items);
+        Require("pairs", request.Pairs);
+        Require("steer", request.Steer);
+
+        static void Require(string name, System.Collections.IEnumerable? list)
+        {
+            if (list is null) throw new ScoreRequestException($"{name}: null; expected a list. Leave '{name}' out, or give [].");
+            if (list.Cast<object?>().Any(i => i is null)) throw new ScoreRequestException($"{name}: an item is null; expected none. Remove it.");
+        }
     }
 
     private static ScoreItem Item(ScoreInput input, string place) => input is { Messages: { } messages, Prompt: null, Response: null } ? new ScoreItem(messages)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Linq.Expressions;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
@@ -203,9 +204,22 @@ public sealed class RunQueries(
     /// <summary>Where a page ended.</summary>
     private sealed record PageEnd(DateTimeOffset At, Guid Id)
     {
+        private const int Longest = 64;
+
         public override string ToString() => $"{At.UtcTicks}-{Id:N}";
 
-        public static PageEnd? Parse(string? text) => text?.Split('-') is [string ticks, string id] && long.TryParse(ticks, out long at) && Guid.TryParse(id, out Guid guid)
-            ? new PageEnd(new DateTimeOffset(at, TimeSpan.Zero), guid) : null;
+        /// <exception cref="FilterException">No page ended so.</exception>
+        public static PageEnd? Parse(string? text)
+        {
+            if (string.IsNullOrEmpty(text)) return null;
+            string[] parts = text.Length <= Longest ? text.Split('-') : [];
+            long at = 0;
+            Guid guid = default;
+            bool isOne = parts.Length == 2
+                && long.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out at) && at <= DateTimeOffset.MaxValue.UtcTicks
+                && Guid.TryParse(parts[1], out guid);
+            return isOne ? new PageEnd(new DateTimeOffset(at, TimeSpan.Zero), guid)
+                : throw new FilterException($"cursor '{StoredText.Excerpt(text)}': expected one that a page ended with. Leave it out for the newest runs.");
+        }
     }
 }

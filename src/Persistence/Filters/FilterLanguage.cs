@@ -113,9 +113,10 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
     private static DateTimeOffset Time(string value) => DateTimeOffset.TryParse(value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out DateTimeOffset time) ? time
         : throw new FilterException($"filter: '{value}' is not a time; expected one such as '2026-11-25' or '2026-11-25T16:00:00Z'.");
 
-    private static long Whole(string value) => long.TryParse(value, CultureInfo.InvariantCulture, out long number) ? number : throw new FilterException($"filter: '{value}' is not a whole number.");
+    private static long Whole(string value) => long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number : throw new FilterException($"filter: '{value}' is not a whole number.");
 
-    private static double Number(string value) => double.TryParse(value, CultureInfo.InvariantCulture, out double number) ? number : throw new FilterException($"filter: '{value}' is not a number.");
+    private static double Number(string value) => double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) ? number
+        : throw new FilterException($"filter: '{value}' is not a number; expected one such as 0.5.");
 
     private static Guid Identifier(string value) => Guid.TryParse(value, out Guid id) ? id : throw new FilterException($"filter: '{value}' is not an id.");
 
