@@ -186,6 +186,19 @@ public class GatingTests
         health.NoSignal.ShouldContain("verbosity");
     }
 
+    [Theory]
+    [InlineData(0.461, 258, "40.1 % to 52.2 %")]
+    [InlineData(0.54, 300, "48.3 % to 59.6 %")]
+    [InlineData(0.60, 258, null)]
+    [InlineData(0.429, 7, null)] // too few to tell
+    public void A_gate_that_is_right_no_more_often_than_chance_is_named(double accuracy, int pairs, string? interval)
+    {
+        double[][] flat = [.. Enumerable.Repeat(new[] { 0.5, 0.5 }, 20)];
+        string? found = GateHealth.Examine(flat, ["a", "b"], [1, 2], [2, 1], ties: 0, accuracy, pairs).NoSignal;
+        if (interval is null) found.ShouldBeNull();
+        else found.ShouldNotBeNull().ShouldContain(interval);
+    }
+
     [Fact]
     public void The_bradley_terry_head_finds_a_planted_direction_at_a_stationary_point()
     {

@@ -136,7 +136,11 @@ internal static class RunCommands
     {
         if (json) Terminal.PrintJson(run);
         if (run.Error is { } error) Console.Error.WriteLine($"armoflow: {error}");
-        else if (!json && run.Status == "Completed") RunTables.Results(run);
+        else if (run.Status == "Completed")
+        {
+            if (RunTables.NoSignal(run) is { } noSignal) Console.Error.WriteLine($"armoflow: {noSignal}");
+            if (!json) RunTables.Results(run);
+        }
         if (run.Status == "Paused") Console.Error.WriteLine($"paused; go on with: armoflow runs resume {run.RunId}");
         if (run.Status == "Cancelled") Console.Error.WriteLine($"cancelled; go on with: armoflow runs retry {run.RunId}");
         if (run.Status == RunDocument.Interrupted)

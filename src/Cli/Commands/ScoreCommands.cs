@@ -57,7 +57,9 @@ internal static class ScoreCommands
         if (new object?[] { run, model, path }.Count(o => o is not null) != 1) throw new UsageException("score: expected one of --run ID, --model NAME[@ALIAS] and --path DIR.");
         if (path is not null) return ReleasedLayout.Import(path);
         await using WorkspaceClient client = new(workspace);
-        return (await RunModel.Load(client, await RunModel.RunOf(run, model, workspace, cancel), cancel)).Scorer();
+        RunModel loaded = await RunModel.Load(client, await RunModel.RunOf(run, model, workspace, cancel), cancel);
+        if (RunTables.NoSignal(loaded.Run) is { } noSignal) Console.Error.WriteLine($"armoflow: {noSignal}");
+        return loaded.Scorer();
     }
 
     private static async Task<IReadOnlyList<Conversation>> Conversations(string? input, string? prompt, string? response, CancellationToken cancel)

@@ -22,6 +22,7 @@ internal static class RunTables
     public static void Show(RunDocument run)
     {
         Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status)}");
+        if (NoSignal(run) is { } noSignal) Terminal.Out.MarkupLine($"[yellow]{Markup.Escape(noSignal)}[/]");
         if (run.Status == RunDocument.Interrupted) Terminal.Out.MarkupLine(Markup.Escape(Interrupted(run)));
         if (run.Error is { } error) Terminal.Out.MarkupLine($"[red]{Markup.Escape(error)}[/]");
         foreach (AlertDocument alert in run.Alerts) Terminal.Out.MarkupLine($"[red]alert:[/] {Markup.Escape(alert.Text)}");
@@ -46,11 +47,12 @@ internal static class RunTables
         Terminal.Out.Write(table);
     }
 
+    /// <summary>What stands before any figure: the gate found no signal, and the figures mean nothing. Null for a gate that scores.</summary>
+    public static string? NoSignal(RunDocument run) => run.Metrics["gating"]?["health"]?["noSignal"]?.GetValue<string>();
+
     /// <summary>What a finished run found: objectives, and the gate beside its baselines.</summary>
     public static void Results(RunDocument run)
     {
-        string? noSignal = run.Metrics["gating"]?["health"]?["noSignal"]?.GetValue<string>();
-        if (noSignal is not null) Terminal.Out.MarkupLine($"[yellow]{Markup.Escape(noSignal)}[/]");
         Dictionary<string, JsonNode> penalties = Named(run.Metrics["decorrelation"]?["objectives"]);
         Table objectives = New("objective", "rated rows", "α", "held-out R²", "corr. with verbosity", "after penalty");
         foreach ((string name, JsonNode fit) in Named(run.Metrics["regression"]?["objectives"]))

@@ -108,7 +108,8 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
             Beta = gate.Beta,
             LossCurve = session.Trainer.LossCurve,
             Sources = sources,
-            Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen.Concat(scores.Rejected).Select(s => s.Value)], session.Pairs.RawRewards(verbosity), scores.TieShare),
+            Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen.Concat(scores.Rejected).Select(s => s.Value)], session.Pairs.RawRewards(verbosity),
+                scores.TieShare, scores.Accuracy(held), held.Count),
         };
         Dictionary<string, ArtifactRef> outputs = new() { [ArtifactNames.Gating] = await run.Put(path => Save(gate, path)), [ArtifactNames.GatingReport] = await run.PutJson(report) };
         if (report.Health.NoSignal is { } noSignal) return new StepOutcome(outputs, noSignal, report);
