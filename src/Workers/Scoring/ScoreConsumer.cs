@@ -40,14 +40,20 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
             }
             Explanation?[] explained = scorer.Score([.. usable.Select(u => u.Conversation)], steering, (i, e) => scores[usable[i].Item] = Refused(e), cancel);
             foreach (((int item, _), Explanation? found) in usable.Zip(explained))
-                if (found is not null) scores[item] = new ScoredResponse(found.Score, [.. found.Objectives.Select(o => new ScoredObjective(o.Objective, o.Reward, o.DebiasedReward, o.Coefficient, o.Contribution))])
-                    {
-                        Rounding = ScoreDifference.Tolerance * found.Magnitude,
-                    };
+            {
+                if (found is not null) scores[item] = Answer(found);
+            }
         }
         catch (InvalidInputException e) { Array.Fill(scores, Refused(e)); } // the model or the steering is at fault, and with it every item
         Instruments.Scores.Add(usable.Count);
         return scores;
+    }
+
+    private static ScoredResponse Answer(Explanation found)
+    {
+        IEnumerable<ScoredObjective> parts = found.Objectives
+            .Select(o => new ScoredObjective(o.Objective, o.Reward, o.DebiasedReward, o.Coefficient, o.Contribution));
+        return new ScoredResponse(found.Score, [.. parts]) { Rounding = ScoreDifference.Tolerance * found.Magnitude };
     }
 
     private static Conversation Read(ScoreItem item) => Conversation.Create(item.Messages?.Select(m => new Message(m.Role, m.Content)) ?? ChatTemplate.Parse(item.Templated ?? "", Place), Place);
