@@ -8,6 +8,36 @@ namespace ArmoFlow.EndToEnd.Tests;
 public class RegistryTests
 {
     [Fact]
+    public async Task Preferences_that_nothing_explains_end_in_a_first_line_that_says_so_and_in_no_promotion()
+    {
+        const string FirstLine = "the gate found no signal: ";
+        using SmallProject project = new(ratings: 300, pairs: 1000, gatingSteps: 60);
+        // Every second pair the other way round: what is preferred has nothing to do with the texts any more.
+        string[] swapped = [.. File.ReadLines(project.Data("pairs.jsonl")).Select((line, i) => i % 2 == 0 ? line
+            : line.Replace("\"chosen\":", "\"x\":").Replace("\"rejected\":", "\"chosen\":").Replace("\"x\":", "\"rejected\":"))];
+        File.WriteAllLines(project.Data("pairs.jsonl"), swapped);
+        string[] books = ["--workspace", project.Workspace];
+        CommandResult run = await CommandLine.Succeed(["run", project.Spec, .. books]);
+        run.Output.ShouldStartWith(FirstLine);
+        run.Output.ShouldContain("no signal");
+        string id = run.Error.Split('\n').First(l => l.StartsWith("run ")).Split(' ')[1];
+        JsonNode shown = (await CommandLine.Succeed(["runs", "show", id, .. books, "--json"])).Json;
+        shown["metrics"]!["gating"]!["health"]!["noSignal"]!.GetValue<string>().ShouldStartWith(FirstLine);
+        shown["metrics"]!["evaluation"]!["scorers"]!["gate"]!["benchmark"]!["ties"]!.GetValue<int>().ShouldBeGreaterThanOrEqualTo(0);
+        (await CommandLine.Succeed(["runs", "show", id, .. books])).Output.ShouldStartWith(FirstLine);
+        File.ReadLines(shown["artifacts"]!["report"]!["path"]!.GetValue<string>()).First().ShouldStartWith("**The gate found no signal: ");
+        string[] one = ["score", "--run", id, .. books, "--prompt", "please debug", "--response", "clear"];
+        (await CommandLine.Succeed(one)).Output.ShouldStartWith(FirstLine);
+        (await CommandLine.Succeed([.. one, "--json"])).Json["noSignal"]!.GetValue<string>().ShouldStartWith(FirstLine);
+        (await CommandLine.Succeed(["models", "show", "sample", .. books])).Error.ShouldContain($"sample@1: {FirstLine}");
+
+        string[] promote = ["models", "promote", "sample@1", .. books];
+        CommandResult refused = await CommandLine.Fails(promote, "refused: 1 of 1 gates do not hold");
+        refused.Output.ShouldContain(FirstLine);
+        await CommandLine.Succeed([.. promote, "--force", "--reason", "to try the rest of the way"]);
+    }
+
+    [Fact]
     public async Task Gates_decide_over_the_exit_code_a_moved_backbone_is_found_and_no_training_text_leaves_with_a_model()
     {
         using SmallProject project = new(ratings: 200, pairs: 200, gatingSteps: 60);

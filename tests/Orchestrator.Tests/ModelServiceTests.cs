@@ -106,6 +106,30 @@ public sealed class ModelServiceTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task A_version_whose_gate_found_no_signal_is_promoted_by_nobody_but_by_force()
+    {
+        const string Missing = "the gate found no signal: it learnt nothing.";
+        await Complete("nothing", score: 0.9, gates: new PromotionSpec { Automatic = "champion", MinimumScore = 0.1 }, noSignal: Missing);
+        await _services.GetRequiredService<PromotionRules>().ApplyPending(default);
+        Persistence.Alerts.AlertBooks alerts = _services.GetRequiredService<Persistence.Alerts.AlertBooks>();
+        (await alerts.Alerts("m", 10, default)).Single().Text.ShouldContain(Missing);
+        await Complete("bare", score: 0.9, noSignal: Missing);
+        await Complete("old", score: 0.9, metrics: """{"decorrelation":{"verbosity":"v"},"gating":{"health":{"saturated":["v"]}}}""");
+        Caller.Current = Operator;
+        foreach (string version in new[] { "m@1", "m@2", "m@3" })
+        {
+            Promotion refused = await Service.Promote(version, "champion", false, "it looks fine", default);
+            (refused.Promoted, refused.Verdicts.Single(v => !v.Holds).Gate).ShouldBe((false, PromotionGates.Signal), version);
+        }
+        (await Service.Versions("m", default)).ShouldAllBe(v => v.NoSignal!.StartsWith("the gate found no signal: "));
+        (await Service.Promote("m@2", "champion", force: true, "to try the rest of the way", default)).Forced.ShouldBeTrue();
+        AuditBooks audit = _services.GetRequiredService<AuditBooks>();
+        IReadOnlyList<AuditEvent> events = (await audit.Query("subject = 'model/m'", null, 50, default)).Events;
+        events.Count(e => e.Action == "model.refused").ShouldBe(4, "the rule's refusal, and three of people");
+        events.Count(e => e.Action == "model.forced").ShouldBe(1);
+    }
+
+    [Fact]
     public async Task A_version_whose_parts_or_backbone_are_gone_is_shown_as_such_and_not_promoted()
     {
         RunState run = await Complete("one", score: 0.9);
@@ -145,7 +169,8 @@ public sealed class ModelServiceTests : IAsyncLifetime
         (await Service.Promote("m@2", "champion", false, null, default)).Promoted.ShouldBeTrue();
     }
 
-    private async Task<RunState> Complete(string weights, double score, PromotionSpec? gates = null, string backbone = "backbone")
+    private async Task<RunState> Complete(string weights, double score, PromotionSpec? gates = null, string backbone = "backbone",
+        string? noSignal = null, string? metrics = null)
     {
         string folder = Path.Combine(_folder, "backbone");
         Directory.CreateDirectory(folder);
@@ -163,6 +188,9 @@ public sealed class ModelServiceTests : IAsyncLifetime
         foreach (string part in ModelRegistry.Parts) run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}""" : $"{part} {weights}");
         JsonObject benchmark = new() { ["score"] = score }, gate = new() { ["heldOutAccuracy"] = 0.9, ["benchmark"] = benchmark };
         run.Record(StepNames.Evaluation, new JsonObject { ["scorers"] = new JsonObject { ["gate"] = gate } });
+        if (noSignal is not null) run.Record(StepNames.Gating, new JsonObject { ["health"] = new JsonObject { ["noSignal"] = noSignal } });
+        foreach ((string step, JsonNode? found) in metrics is null ? [] : JsonNode.Parse(metrics)!.AsObject())
+            run.Record(step, found?.DeepClone());
         await using ArmoFlowDbContext db = await Context();
         db.Runs.Add(run);
         await ModelRegistry.Enter(db, run, DateTimeOffset.UtcNow, default);

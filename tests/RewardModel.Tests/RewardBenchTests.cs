@@ -44,6 +44,7 @@ public class RewardBenchTests
     {
         RewardBenchResult result = RewardBenchScore.Evaluate([("mine", S(1), S(1)), ("mine", S(2), S(1)), ("mine", S(1 + 1e-7), S(1)), ("mine", S(1 + 1e-5), S(1))]);
         result.Subsets["mine"].Ties.ShouldBe(2);
+        result.Ties.ShouldBe(2);
         result.Subsets["mine"].Accuracy.ShouldBe(0.5);
         result.OutsideSections.ShouldBe(["mine"]);
         result.Score.ShouldBeNull();

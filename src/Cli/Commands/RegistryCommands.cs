@@ -57,11 +57,15 @@ internal static class RegistryCommands
             Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "usable", "notes");
             foreach (VersionDocument v in versions)
                 table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(),
-                    Percent(v.HeldOutAccuracy), Percent(v.Score), string.Join(", ", v.Aliases), v.Usable ? "yes"
+                    v.NoSignal is null ? Percent(v.HeldOutAccuracy) : RunTables.NoSignal,
+                    v.NoSignal is null ? Percent(v.Score) : RunTables.NoSignal,
+                    string.Join(", ", v.Aliases), v.Usable ? "yes"
                     : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
             Terminal.Out.Write(table);
             foreach (VersionDocument v in versions.Where(v =>
                 !v.Usable)) Console.Error.WriteLine($"{name}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
+            foreach (VersionDocument v in versions.Where(v => v.NoSignal is not null))
+                Console.Error.WriteLine($"{name}@{v.Version.Version}: {v.NoSignal}");
             ShowEvaluations(evaluations);
             ShowAlerts(alerts);
             if (history.Count == 0) return ExitCodes.Done;

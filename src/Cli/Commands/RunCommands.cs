@@ -138,8 +138,8 @@ internal static class RunCommands
         if (run.Error is { } error) Console.Error.WriteLine($"armoflow: {error}");
         else if (run.Status == "Completed")
         {
-            if (RunTables.NoSignal(run) is { } noSignal) Console.Error.WriteLine($"armoflow: {noSignal}");
             if (!json) RunTables.Results(run);
+            else if (RunSignal.Missing(run.Metrics) is { } missing) Console.Error.WriteLine($"armoflow: {missing}");
         }
         if (run.Status == "Paused") Console.Error.WriteLine($"paused; go on with: armoflow runs resume {run.RunId}");
         if (run.Status == "Cancelled") Console.Error.WriteLine($"cancelled; go on with: armoflow runs retry {run.RunId}");

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Scoring;
@@ -27,10 +28,16 @@ internal static class ScoreCommands
         command.SetAction(async (parsed, cancel) =>
         {
             IReadOnlyList<Conversation> conversations = await Conversations(parsed.GetValue(input), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
-            using ConversationScorer scorer = await Open(parsed.GetValue(run), parsed.GetValue(model), parsed.GetValue(path), parsed.GetRequiredValue(workspace), cancel);
+            (ConversationScorer opened, string? noSignal) = await Open(parsed.GetValue(run), parsed.GetValue(model), parsed.GetValue(path),
+                parsed.GetRequiredValue(workspace), cancel);
+            using ConversationScorer scorer = opened;
             Steering? steering = Steering.Parse(parsed.GetValue(steer) ?? [], scorer.Model.Objectives);
             IReadOnlyList<Explanation> scores = scorer.Score(conversations, steering, cancel: cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(new { scores });
+            noSignal ??= scores.All(s => s.Scored.IsNothing) ? NothingFound(scores.Count) : null;
+            // Where stdout holds scores for another program, and nothing else, the word is on stderr.
+            IAnsiConsole told = parsed.GetValue(json) || scores.Count > 1 ? Terminal.Error : Terminal.Out;
+            if (noSignal is not null) told.MarkupLine($"[red]{Markup.Escape(noSignal)}[/]");
+            if (parsed.GetValue(json)) Terminal.PrintJson(new { scores, noSignal });
             else if (scores.Count == 1) Print(scores[0]);
             else foreach (Explanation score in scores) Console.Out.WriteLine(score.Score.ToString("r", CultureInfo.InvariantCulture));
             return ExitCodes.Done;
@@ -42,24 +49,38 @@ internal static class ScoreCommands
     public static void Print(Explanation explanation)
     {
         Table table = RunTables.New("objective", "reward", "debiased", "coefficient", "contribution", "");
-        // A bar stands for what the column beside it shows.
         double largest = explanation.Objectives.Max(o => Math.Abs(o.Contribution));
-        bool isNothing = largest < 0.0005 || largest <= ScoreDifference.Tolerance * explanation.Magnitude;
         foreach (ObjectivePart o in explanation.Objectives.OrderByDescending(o => o.Coefficient))
             table.AddRow(Markup.Escape(o.Objective), F(o.Reward, "f3"), F(o.DebiasedReward, "f3"), F(o.Coefficient, "f3"), F(o.Contribution, "f3"),
-                !isNothing ? $"[{(o.Contribution < 0 ? "red" : "green")}]{new string('█', (int)Math.Round(BarWidth * Math.Abs(o.Contribution) / largest))}[/]" : "");
+                Bar(o.Contribution, largest));
         table.AddRow("[bold]score[/]", "", "", F(explanation.Objectives.Sum(o => o.Coefficient), "f3"), $"[bold]{F(explanation.Score, "f3")}[/]", "");
         Terminal.Out.Write(table);
     }
 
-    private static async Task<ConversationScorer> Open(Guid? run, string? model, string? path, string workspace, CancellationToken cancel)
+    /// <summary>A bar stands for what the column beside it shows: what reads as 0.000 has none.</summary>
+    private static string Bar(double contribution, double largest)
+    {
+        double size = Math.Abs(contribution);
+        if (Math.Round(size, 3) == 0) return "";
+        string bar = new('█', (int)Math.Round(BarWidth * size / largest));
+        return $"[{(contribution < 0 ? "red" : "green")}]{bar}[/]";
+    }
+
+    private static string NothingFound(int scores)
+    {
+        string found = scores == 1 ? "the score cannot be told from 0: it says nothing"
+            : $"none of the {scores:N0} scores can be told from 0: they say nothing";
+        return $"{found}. Look at the run that trained the model (armoflow runs show).";
+    }
+
+    private static async Task<(ConversationScorer Scorer, string? NoSignal)> Open(Guid? run, string? model, string? path, string workspace,
+        CancellationToken cancel)
     {
         if (new object?[] { run, model, path }.Count(o => o is not null) != 1) throw new UsageException("score: expected one of --run ID, --model NAME[@ALIAS] and --path DIR.");
-        if (path is not null) return ReleasedLayout.Import(path);
+        if (path is not null) return (ReleasedLayout.Import(path), null);
         await using WorkspaceClient client = new(workspace);
         RunModel loaded = await RunModel.Load(client, await RunModel.RunOf(run, model, workspace, cancel), cancel);
-        if (RunTables.NoSignal(loaded.Run) is { } noSignal) Console.Error.WriteLine($"armoflow: {noSignal}");
-        return loaded.Scorer();
+        return (loaded.Scorer(), RunSignal.Missing(loaded.Run.Metrics));
     }
 
     private static async Task<IReadOnlyList<Conversation>> Conversations(string? input, string? prompt, string? response, CancellationToken cancel)

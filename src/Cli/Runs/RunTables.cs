@@ -10,19 +10,34 @@ namespace ArmoFlow.Cli.Runs;
 /// <summary>Runs as tables for a reader.</summary>
 internal static class RunTables
 {
+    /// <summary>What stands in the place of a figure that means nothing.</summary>
+    public const string NoSignal = "no signal";
+
+    /// <summary>Says of a gate that found no signal why, before anything else is said.</summary>
+    private static void Warn(RunDocument run)
+    {
+        if (RunSignal.Missing(run.Metrics) is { } missing) Terminal.Out.MarkupLine($"[red]{Markup.Escape(missing)}[/]");
+    }
+
     public static void List(IReadOnlyList<RunDocument> runs)
     {
         Table table = New("run", "name", "status", "submitted", "seconds", "held-out accuracy", "benchmark");
         foreach (RunDocument run in runs)
-            table.AddRow(run.RunId.ToString(), Markup.Escape(run.Name), Colour(run.Status), run.SubmittedAt.ToString("u", CultureInfo.InvariantCulture), run.Steps.Sum(s => s.Seconds).ToString("f1", CultureInfo.InvariantCulture),
-                Percent(run.Metrics["evaluation"]?["scorers"]?["gate"]?["heldOutAccuracy"]), Percent(run.Metrics["evaluation"]?["scorers"]?["gate"]?["benchmark"]?["score"]));
+        {
+            JsonNode? gate = run.Metrics["evaluation"]?["scorers"]?["gate"];
+            bool isNothing = RunSignal.Missing(run.Metrics) is not null;
+            string submitted = run.SubmittedAt.ToString("u", CultureInfo.InvariantCulture);
+            string seconds = run.Steps.Sum(s => s.Seconds).ToString("f1", CultureInfo.InvariantCulture);
+            table.AddRow(run.RunId.ToString(), Markup.Escape(run.Name), Colour(run.Status), submitted, seconds,
+                isNothing ? NoSignal : Percent(gate?["heldOutAccuracy"]), isNothing ? NoSignal : Percent(gate?["benchmark"]?["score"]));
+        }
         Terminal.Out.Write(table);
     }
 
     public static void Show(RunDocument run)
     {
+        Warn(run);
         Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status)}");
-        if (NoSignal(run) is { } noSignal) Terminal.Out.MarkupLine($"[yellow]{Markup.Escape(noSignal)}[/]");
         if (run.Status == RunDocument.Interrupted) Terminal.Out.MarkupLine(Markup.Escape(Interrupted(run)));
         if (run.Error is { } error) Terminal.Out.MarkupLine($"[red]{Markup.Escape(error)}[/]");
         foreach (AlertDocument alert in run.Alerts) Terminal.Out.MarkupLine($"[red]alert:[/] {Markup.Escape(alert.Text)}");
@@ -31,7 +46,7 @@ internal static class RunTables
             steps.AddRow(step.Name, Colour(step.Status), step.Reused ? "reused" : step.Seconds.ToString("f1", CultureInfo.InvariantCulture), Markup.Escape(step.Detail ?? ""));
         Terminal.Out.Write(steps);
         if (run.Artifacts.Count > 0) Artifacts(run);
-        if (run.Status == "Completed") Results(run);
+        if (run.Status == "Completed") Figures(run);
         if (run.Gates is not { } gates) return;
         foreach (JsonNode? verdict in gates.Verdicts) Terminal.Out.MarkupLine($"{(verdict?["holds"]?.GetValue<bool>() == true ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(verdict?["detail"]?.GetValue<string>() ?? "")}");
     }
@@ -47,11 +62,14 @@ internal static class RunTables
         Terminal.Out.Write(table);
     }
 
-    /// <summary>What stands before any figure: the gate found no signal, and the figures mean nothing. Null for a gate that scores.</summary>
-    public static string? NoSignal(RunDocument run) => run.Metrics["gating"]?["health"]?["noSignal"]?.GetValue<string>();
-
     /// <summary>What a finished run found: objectives, and the gate beside its baselines.</summary>
     public static void Results(RunDocument run)
+    {
+        Warn(run);
+        Figures(run);
+    }
+
+    private static void Figures(RunDocument run)
     {
         Dictionary<string, JsonNode> penalties = Named(run.Metrics["decorrelation"]?["objectives"]);
         Table objectives = New("objective", "rated rows", "α", "held-out R²", "corr. with verbosity", "after penalty");
@@ -63,12 +81,26 @@ internal static class RunTables
         if (run.Metrics["evaluation"]?["scorers"] is not JsonObject scorers) return;
         string[] sections = scorers["gate"]?["benchmark"]?["sections"] is JsonObject found ? [.. found.Select(s => s.Key)] : [];
         Table results = New(["scorer", "held-out pairs", .. sections, .. sections.Length > 0 ? new[] { "benchmark score" } : []]);
+        bool isNothing = RunSignal.Missing(run.Metrics) is not null;
         foreach ((string name, JsonNode? scorer) in scorers)
-            results.AddRow([name, Percent(scorer?["heldOutAccuracy"]), .. sections.Select(s => Percent(scorer?["benchmark"]?["sections"]?[s])), .. sections.Length > 0 ? new[] { Percent(scorer?["benchmark"]?["score"]) } : []]);
+        {
+            JsonNode? benchmark = scorer?["benchmark"];
+            List<string> row = [name, Figure(name, scorer?["heldOutAccuracy"])];
+            row.AddRange(sections.Select(s => Figure(name, benchmark?["sections"]?[s])));
+            if (sections.Length > 0) row.Add(Figure(name, benchmark?["score"]));
+            results.AddRow([.. row]);
+        }
         Terminal.Out.Write(results);
+        foreach ((string name, JsonNode? scorer) in scorers)
+        {
+            long ties = (scorer?["heldOutTies"]?.GetValue<long>() ?? 0) + (scorer?["benchmark"]?["ties"]?.GetValue<long>() ?? 0);
+            if (ties > 0) Console.Out.WriteLine($"{name}: {ties:N0} pairs tie, which count as not chosen");
+        }
         foreach (JsonNode? warning in run.Metrics["gating"]?["health"]?["warnings"]?.AsArray() ?? [])
             Terminal.Out.MarkupLine($"[yellow]gate health:[/] {Markup.Escape(warning!.GetValue<string>())}");
         if (run.Artifacts.TryGetValue("report", out ArtifactDocument? report) && report.Path is { } path) Console.Out.WriteLine($"report: {path}"); // not folded: a path is to be copied
+
+        string Figure(string scorer, JsonNode? share) => isNothing && scorer == "gate" ? NoSignal : Percent(share);
     }
 
     public static void Compare(IReadOnlyList<Difference> spec, IReadOnlyList<Difference> figures)

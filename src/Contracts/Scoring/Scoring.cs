@@ -30,6 +30,12 @@ public sealed record ScoredResponse(double? Score, IReadOnlyList<ScoredObjective
 {
     /// <summary>Two scores that differ by no more than both of theirs together differ by rounding alone.</summary>
     public double Rounding { get; init; }
+
+    /// <summary>True where the two scores differ by rounding alone.</summary>
+    public bool IsTiedWith(ScoredResponse other) => Math.Abs((Score - other.Score) ?? double.NaN) <= Rounding + other.Rounding;
+
+    /// <summary>True where this is the higher score, by more than rounding.</summary>
+    public bool IsAbove(ScoredResponse other) => Score > other.Score && !IsTiedWith(other);
 }
 
 /// <summary>One objective's part: contribution = β · coefficient · debiased reward; the contributions sum to the score.</summary>

@@ -41,10 +41,18 @@ public sealed record ScoreOutput(double Score, IReadOnlyList<ScoredObjective>? O
 /// <param name="Chosen">The chosen response.</param>
 /// <param name="Rejected">The rejected response.</param>
 /// <param name="ChosenWins">True where the chosen one scores higher, by more than rounding.</param>
-public sealed record PairOutput(ScoreOutput Chosen, ScoreOutput Rejected, bool ChosenWins);
+/// <param name="Tied">True where the two differ by rounding alone.</param>
+public sealed record PairOutput(ScoreOutput Chosen, ScoreOutput Rejected, bool ChosenWins, bool Tied);
 
 /// <summary>Scores in the order of the items and pairs, and what scored them.</summary>
-public sealed record ScoreAnswer(string Model, int? Version, Guid RunId, IReadOnlyList<ScoreOutput> Scores, IReadOnlyList<PairOutput> Pairs);
+/// <param name="Model">The model.</param>
+/// <param name="Version">Its version; null for a run that was named itself.</param>
+/// <param name="RunId">The run that trained it.</param>
+/// <param name="Scores">Of the items.</param>
+/// <param name="Pairs">Of the pairs.</param>
+/// <param name="NoSignal">Why the model's scores mean nothing; null where they mean something.</param>
+public sealed record ScoreAnswer(string Model, int? Version, Guid RunId, IReadOnlyList<ScoreOutput> Scores,
+    IReadOnlyList<PairOutput> Pairs, string? NoSignal);
 
 /// <summary>What OpenRLHF's trainers send to --remote_rm_url: prompts and responses as the chat template renders them.</summary>
 public sealed record RewardRequest(IReadOnlyList<string> Query);
@@ -78,10 +86,11 @@ internal static class ScoreApi
         int single = items.Count - (2 * request.Pairs.Count);
         (ScoringModel model, ScoredResponse[] scores) = await service.Score(request.Model, request.Run, Bounded(items), request.Steer, cancel);
         ScoreOutput[] outputs = [.. scores.Select((s, i) => new ScoreOutput(Require(s, i), request.Explain ? s.Objectives : null))];
-        return new ScoreAnswer(model.Model, model.Version, model.RunId, outputs[..single], [.. Enumerable.Range(0, request.Pairs.Count).Select(i => Pair(single + (2 * i)))]);
+        PairOutput[] pairs = [.. Enumerable.Range(0, request.Pairs.Count).Select(i => Pair(single + (2 * i)))];
+        return new ScoreAnswer(model.Model, model.Version, model.RunId, outputs[..single], pairs, model.NoSignal);
 
         PairOutput Pair(int at) =>
-            new(outputs[at], outputs[at + 1], outputs[at].Score - outputs[at + 1].Score > scores[at].Rounding + scores[at + 1].Rounding);
+            new(outputs[at], outputs[at + 1], scores[at].IsAbove(scores[at + 1]), scores[at].IsTiedWith(scores[at + 1]));
     }
 
     private static async Task<RewardAnswer> Reward(RewardRequest request, ScoreService service, CancellationToken cancel, string? model = null, string? run = null)

@@ -30,8 +30,9 @@ public sealed record Promotion(string Model, string Alias, int Version, bool Pro
 /// <param name="Aliases">What means it now.</param>
 /// <param name="Usable">True if everything that scoring needs is there, as far as this process can see.</param>
 /// <param name="Missing">What is not, and the remedy.</param>
+/// <param name="NoSignal">Why its scores mean nothing, and with them its figures; null where they mean something.</param>
 public sealed record VersionDocument(ModelVersion Version, double? Score, double? HeldOutAccuracy, IReadOnlyList<string> Aliases,
-    bool Usable = true, IReadOnlyList<string>? Missing = null);
+    bool Usable = true, IReadOnlyList<string>? Missing = null, string? NoSignal = null);
 
 /// <summary>What a run's gates say of it.</summary>
 /// <param name="RunId">The run.</param>
@@ -101,7 +102,10 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         ModelVersion version = await registry.Resolve(evaluation.Spec.Model!, cancel);
         PolicySpec? policy = (await policies.Current(version.Model, cancel))?.Policy;
         PromotionSpec? gates = PromotionSpec.Stricter(policy, evaluation.Spec.Promotion ?? await OwnGates(version, cancel));
-        return gates is null ? [] : PromotionGates.Judge(gates, await Open(evaluation.ToDocument(_ => null, time.GetUtcNow()), cancel), await Open(version, cancel));
+        RunDocument found = evaluation.ToDocument(_ => null, time.GetUtcNow());
+        GateVerdict[] signal = PromotionGates.NoSignal(found) is { } none ? [none] : [];
+        if (gates is null) return signal;
+        return [.. signal, .. PromotionGates.Judge(gates, await Open(found, cancel), await Open(version, cancel))];
     }
 
     /// <summary>
@@ -134,7 +138,7 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
             RunDocument? run = await runs.Find(version.RunId, cancel);
             IReadOnlyList<string> missing = await Missing(version, run, isThorough: false, cancel);
             documents.Add(new VersionDocument(version, PromotionGates.Score(run), PromotionGates.HeldOut(run),
-                [.. aliases[version.Version]], missing.Count == 0, missing));
+                [.. aliases[version.Version]], missing.Count == 0, missing, run is null ? null : RunSignal.Missing(run.Metrics)));
         }
         return documents;
     }
@@ -177,7 +181,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     private async Task RequireMayForce(ModelVersion candidate, string alias, PolicySpec? policy, CancellationToken cancel)
     {
         if (policy is null || Caller.Current.Scope == Scope.Admin) return;
-        GateVerdict[] refusing = [.. (await Judge(candidate, alias, policy, cancel)).Where(v => !v.Holds)];
+        IReadOnlyList<GateVerdict> verdicts = await Judge(candidate, alias, policy, cancel);
+        GateVerdict[] refusing = [.. verdicts.Where(v => v is { Holds: false, Gate: not PromotionGates.Signal })];
         if (refusing.Length == 0) return;
         throw new RegistryException($"the policy of '{candidate.Model}' refuses {candidate.Model}@{candidate.Version}: {string.Join("; ", refusing.Select(v => v.Detail))}. Only a key of scope Admin forces past a policy.", Refusal.Forbidden);
     }

@@ -45,9 +45,8 @@ public static class PromotionGates
     /// <summary>What holds back a version whose gate found no signal; null for one that scores.</summary>
     public static GateVerdict? NoSignal(RunDocument? run)
     {
-        JsonNode? health = run?.Metrics["gating"]?["health"];
-        if (health?["noSignal"]?.GetValue<string>() is not { } why) return null;
-        return new GateVerdict(Signal, false, Figure(health["ties"]), 0, why);
+        if (run is null || RunSignal.Missing(run.Metrics) is not { } why) return null;
+        return new GateVerdict(Signal, false, Figure(run.Metrics["gating"]?["health"]?["ties"]), 0, why);
     }
 
     /// <summary>A run's benchmark score, if it has one.</summary>

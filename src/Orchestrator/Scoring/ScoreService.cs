@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Models;
@@ -12,14 +13,15 @@ namespace ArmoFlow.Orchestrator.Scoring;
 /// <param name="Model">The model's name.</param>
 /// <param name="Version">Its version; null for a run that was named itself.</param>
 /// <param name="RunId">The run that trained it.</param>
-public sealed record ScoringModel(string Model, int? Version, Guid RunId);
+/// <param name="NoSignal">Why its scores mean nothing; null where they mean something.</param>
+public sealed record ScoringModel(string Model, int? Version, Guid RunId, string? NoSignal = null);
 
 /// <summary>Scores by registered models and by runs, on whichever worker is free.</summary>
 public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, WorkBooks work, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(1); // so soon is a swapped alias in use
     private readonly ConcurrentDictionary<string, (ScoringModel Model, DateTimeOffset Until)> _references = new();
-    private readonly ConcurrentDictionary<Guid, ScoreResponses> _runs = new();
+    private readonly ConcurrentDictionary<Guid, OpenedRun> _runs = new();
     private DateTimeOffset _servedUntil;
 
     /// <summary>References and runs that are remembered; callers choose their names, and could go on for ever.</summary>
@@ -34,10 +36,13 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
     /// <exception cref="NobodyScoresException">No worker serves scoring.</exception>
     public async Task<(ScoringModel Model, ScoredResponse[] Scores)> Score(string? reference, Guid? run, IReadOnlyList<ScoreItem> items, IReadOnlyList<string> steer, CancellationToken cancel)
     {
-        ScoringModel model = run is { } id ? new ScoringModel((await Open(id, cancel)).Spec.Name, null, id) : await Resolve(reference ?? throw new RegistryException("expected a model, NAME[@ALIAS], or a run."), cancel);
-        ScoreResponses batch = await Open(model.RunId, cancel) with { Steer = steer };
+        ScoringModel model = run is { } id ? new ScoringModel((await Open(id, cancel)).Request.Spec.Name, null, id)
+            : await Resolve(reference ?? throw new RegistryException("expected a model, NAME[@ALIAS], or a run."), cancel);
+        OpenedRun opened = await Open(model.RunId, cancel);
+        ScoreResponses batch = opened.Request with { Steer = steer };
         await RequireWorker(cancel);
-        return (model, await batcher.Score($"{model.RunId} {string.Join('\n', steer)}", batch, items, cancel));
+        ScoredResponse[] scores = await batcher.Score($"{model.RunId} {string.Join('\n', steer)}", batch, items, cancel);
+        return (model with { NoSignal = opened.NoSignal }, scores);
     }
 
     private async Task<ScoringModel> Resolve(string reference, CancellationToken cancel)
@@ -51,15 +56,20 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
         return model;
     }
 
-    private async Task<ScoreResponses> Open(Guid id, CancellationToken cancel)
+    private async Task<OpenedRun> Open(Guid id, CancellationToken cancel)
     {
-        if (_runs.TryGetValue(id, out ScoreResponses? known)) return known;
+        if (_runs.TryGetValue(id, out OpenedRun? known)) return known;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
         if (run.CurrentState != "Completed") throw new RegistryException($"run {id} is {run.CurrentState}; expected a completed one.");
         if (_runs.Count >= MostRemembered) _runs.Clear();
-        return _runs[id] = new ScoreResponses { Spec = run.Spec with { Forgotten = null }, Artifacts = run.Artifacts, Items = [] };
+        ScoreResponses request = new() { Spec = run.Spec with { Forgotten = null }, Artifacts = run.Artifacts, Items = [] };
+        return _runs[id] = new OpenedRun(request, RunSignal.Missing(run.Metrics));
     }
+
+    /// <param name="Request">What a worker is asked, but for the items.</param>
+    /// <param name="NoSignal">Why the run's scores mean nothing.</param>
+    private sealed record OpenedRun(ScoreResponses Request, string? NoSignal);
 
     private async Task RequireWorker(CancellationToken cancel)
     {

@@ -34,6 +34,9 @@ public sealed record PairScores(double[][] Coefficients, Scored[] Chosen, Scored
     public double? Accuracy(IReadOnlyCollection<int> rows) =>
         rows.Count == 0 ? null : rows.Count(i => ScoreDifference.IsHigher(Chosen[i], Rejected[i])) / (double)rows.Count;
 
+    /// <summary>How many of some pairs tie.</summary>
+    public int Ties(IReadOnlyCollection<int> rows) => rows.Count(i => ScoreDifference.IsTie(Chosen[i], Rejected[i]));
+
     /// <summary>Share of all pairs whose sides tie; 0 for no pairs.</summary>
     public double TieShare => Chosen.Length == 0 ? 0 : Chosen.Zip(Rejected, ScoreDifference.IsTie).Count(tie => tie) / (double)Chosen.Length;
 }

@@ -21,6 +21,9 @@ public sealed record RewardBenchResult
     public required Dictionary<string, double> Weights { get; init; }
     public required double? Score { get; init; }
 
+    /// <summary>Pairs of all subsets that tie.</summary>
+    public long Ties { get; init; }
+
     /// <summary>Sections without data, which the score leaves out.</summary>
     public required IReadOnlyList<string> LeftOut { get; init; }
 
@@ -73,6 +76,7 @@ public static class RewardBenchScore
             SubsetWeights = means.Keys.ToDictionary(s => s, s => sections[s].Where(w => subsets.ContainsKey(w.Key)).ToDictionary(w => w.Key, w => w.Value)),
             Weights = means.Keys.ToDictionary(s => s, SectionWeight),
             Score = Mean(means),
+            Ties = subsets.Values.Sum(s => s.Ties),
             LeftOut = [.. sections.Keys.Where(s => !means.ContainsKey(s))],
             OutsideSections = [.. subsets.Keys.Where(s => !sections.Values.Any(w => w.ContainsKey(s)))],
         };

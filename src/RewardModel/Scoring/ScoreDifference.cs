@@ -6,7 +6,11 @@ namespace ArmoFlow.RewardModel.Scoring;
 /// The sum of the absolute values of all that was added and subtracted on the way to it. Where a term cancels another, as verbosity's own
 /// reward does, what is left is rounding of about this size times the precision of float32.
 /// </param>
-public readonly record struct Scored(double Value, double Magnitude);
+public readonly record struct Scored(double Value, double Magnitude)
+{
+    /// <summary>True where the score cannot be told from 0: it says nothing.</summary>
+    public bool IsNothing => Math.Abs(Value) <= ScoreDifference.Tolerance * Magnitude;
+}
 
 /// <summary>
 /// Whether two scores differ by more than rounding. Features and weights are float32 (2⁻²⁴ relative) and a score is a sum over

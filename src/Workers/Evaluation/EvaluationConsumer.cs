@@ -31,7 +31,10 @@ public sealed record EvaluationManifest
 }
 
 /// <summary>One scorer's results: on held-out preference pairs, and on the benchmark.</summary>
-public sealed record ScorerResult(double? HeldOutAccuracy, RewardBenchResult? Benchmark);
+/// <param name="HeldOutAccuracy">Share of held-out pairs whose chosen response scores higher; null where there are none.</param>
+/// <param name="Benchmark">Null where there is none.</param>
+/// <param name="HeldOutTies">Held-out pairs that tie; null where they are not counted.</param>
+public sealed record ScorerResult(double? HeldOutAccuracy, RewardBenchResult? Benchmark, int? HeldOutTies = null);
 
 public sealed record EvaluationReport
 {
@@ -70,7 +73,8 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         Dictionary<string, ScorerResult> scorers = [];
         run.Progress("scorers", 0, 1 + run.Spec.Evaluation.Baselines.Count);
         BenchmarkOutcome? outcome = benchmark.Evaluate(model, sections);
-        scorers["gate"] = new ScorerResult(PairScores.Compute(pairs.ForGate, model.Gate).Accuracy(held), outcome?.Result);
+        PairScores scores = PairScores.Compute(pairs.ForGate, model.Gate);
+        scorers["gate"] = new ScorerResult(scores.Accuracy(held), outcome?.Result, scores.Ties(held));
         double? alpha = null;
         foreach (string baseline in run.Spec.Evaluation.Baselines)
         {

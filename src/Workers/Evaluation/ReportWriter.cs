@@ -20,9 +20,9 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
 
     public string Write()
     {
+        if (gating.Health.NoSignal is { } noSignal) Line($"**{char.ToUpperInvariant(noSignal[0])}{noSignal[1..]}**\n");
         Line($"# {spec.Name}");
         Line("");
-        if (gating.Health.NoSignal is { } noSignal) Line($"**{char.ToUpperInvariant(noSignal[0])}{noSignal[1..]}**\n");
         Line("An interpretable reward model: one linear reward for each objective, the length bias taken out, and a gate that weighs the objectives by the prompt.");
         Summary();
         Data();
@@ -38,10 +38,15 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
     {
         Section("Result");
         Table("scorer", "held-out pairs", "benchmark score");
-        foreach ((string name, ScorerResult result) in evaluation.Scorers) Row(Title(name), Percent(result.HeldOutAccuracy), Percent(result.Benchmark?.Score));
+        foreach ((string name, ScorerResult result) in evaluation.Scorers)
+            Row(Title(name), Figure(name, result.HeldOutAccuracy), Figure(name, result.Benchmark?.Score));
         Line("");
         Line($"Held-out accuracy: share of {gating.HeldOutPairs:N0} pairs, with prompts never trained on, whose chosen response scores higher by more than rounding.");
         if (gating.Health.Ties > 0) Line($"Pairs whose two sides score the same but for rounding: {Percent(gating.Health.Ties)}; they count as not chosen.");
+        if (evaluation.Scorers["gate"].Benchmark is { Ties: > 0 } benchmark)
+            Line($"Of the benchmark's pairs {benchmark.Ties:N0} tie under the gate.");
+        Line("\nWhether the figures pass the gates of the spec and of the model's policy is judged after this report is written, "
+            + "and again whenever a version is to be promoted: see `armoflow runs show` and `armoflow models show`.");
         foreach (string warning in gating.Health.Warnings) Line($"\n**Gate health:** {warning}.");
     }
 
@@ -119,7 +124,7 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
         string[] scorers = [.. evaluation.Scorers.Keys];
         Table(["section", "weight", .. scorers.Select(Title)]);
         foreach (string section in gate.Sections.Keys) Row([section, Number(gate.Weights[section]), .. scorers.Select(s => Percent(evaluation.Scorers[s].Benchmark?.Sections.GetValueOrDefault(section)))]);
-        Row(["**score**", "", .. scorers.Select(s => $"**{Percent(evaluation.Scorers[s].Benchmark?.Score)}**")]);
+        Row(["**score**", "", .. scorers.Select(s => $"**{Figure(s, evaluation.Scorers[s].Benchmark?.Score)}**")]);
         if (gate.LeftOut.Count > 0) Line($"\nNo data for {string.Join(", ", gate.LeftOut)}: the score is the weighted mean of the other sections.");
         if (gate.OutsideSections.Count > 0) Line($"\nSubsets outside every section, not in the score: {string.Join(", ", gate.OutsideSections)}.");
         Line("");
@@ -155,6 +160,10 @@ internal sealed class ReportWriter(RunSpec spec, IngestionReport ingestion, Feat
     }
 
     private static string Title(string scorer) => scorer switch { "gate" => "gated model", "bradley-terry" => "Bradley–Terry head", "mean" => "mean of objectives", _ => scorer };
+    /// <summary>A figure that sums a scorer up; of a gate without a signal none is given.</summary>
+    private string Figure(string scorer, double? share) =>
+        scorer == "gate" && gating.Health.NoSignal is not null ? "no signal" : Percent(share);
+
     private static string Percent(double? share) => EvaluationConsumer.Percent(share);
     private static string Number(double? value) => value is { } v ? v.ToString("g4", CultureInfo.InvariantCulture) : "–";
 }

@@ -38,6 +38,7 @@ internal static class EvaluationStep
             StepFiles.WriteReport(parsed.GetRequiredValue(output), result);
             foreach ((string section, double accuracy) in result.Sections) Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{section}: {accuracy:p1}"));
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"score: {result.Score:p1}{(result.LeftOut.Count > 0 ? $" (no data for {string.Join(", ", result.LeftOut)})" : "")}"));
+            if (result.Ties > 0) Console.Error.WriteLine($"{result.Ties:N0} of {names.Length:N0} pairs tie, which count as not chosen");
             return Task.FromResult(ExitCodes.Done);
 
             SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);
