@@ -1,7 +1,9 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
+using MassTransit;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using RabbitMQ.Client;
@@ -11,13 +13,17 @@ namespace ArmoFlow.Cli;
 
 /// <summary>
 /// Takes what was set aside in RabbitMQ's own error queues, while the books could not be reached, into the books: what is set aside
-/// anywhere is shown by 'runs faults'. A message is acknowledged once its row is committed.
+/// anywhere is shown by 'runs faults'. A message is acknowledged once its row is committed; one that has no row stays where it is, and
+/// the others go on.
 /// </summary>
 internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<ErrorQueues> log) : BackgroundService
 {
     private const string Failed = "_error", Skipped = "_skipped";
-    private static readonly string[] Queues = [.. QueueDepths.Queues, "openlineage"];
+    private const int MostRemembered = 1000;
+    private const long LastSecond = 253_402_300_800; // of the year 9999
+    private static readonly string[] Queues = [.. QueueDepths.Queues, "openlineage", .. Broadcasts.Names];
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(15);
+    private readonly HashSet<string> _refused = []; // of which the log has been told
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -55,23 +61,59 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
         catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound) { return; } // nothing ever went there
         while (await channel.BasicGetAsync(queue + suffix, autoAck: false, cancel) is { } message)
         {
-            // Not acknowledged, where the row cannot be entered: the channel closes, and the queue has it back.
+            // What cannot be entered is not acknowledged: this channel does not get it again, and as it closes the queue has it back.
+            if (await TryEnter(queue, suffix, message, cancel)) await channel.BasicAckAsync(message.DeliveryTag, multiple: false, cancel);
+        }
+    }
+
+    /// <summary>False for a message that the books do not take, whose neighbours they may.</summary>
+    private async Task<bool> TryEnter(string queue, string suffix, BasicGetResult message, CancellationToken cancel)
+    {
+        try
+        {
             await Enter(queue, suffix, message, cancel);
-            await channel.BasicAckAsync(message.DeliveryTag, multiple: false, cancel);
+            return true;
+        }
+        catch (Exception e) when (!IsPassing(e) && !cancel.IsCancellationRequested)
+        {
+            string id = message.BasicProperties.MessageId ?? Convert.ToHexStringLower(SHA256.HashData(message.Body.Span));
+            string name = $"{queue}{suffix} {id}";
+            if (_refused.Count >= MostRemembered) _refused.Clear();
+            if (_refused.Add(name))
+                log.LogError("message {Message} cannot be entered and stays in its queue: {Reason}", name, e.GetBaseException().Message);
+            return false;
         }
     }
 
     private Task Enter(string queue, string suffix, BasicGetResult message, CancellationToken cancel)
     {
         IReadOnlyBasicProperties properties = message.BasicProperties;
-        string reason = Header(properties, "MT-Fault-Message") is { } fault
-            ? $"{Header(properties, "MT-Fault-ExceptionType")?.Split('.')[^1] ?? "fault"}: {fault}"
-            : suffix == Skipped ? "no consumer of this version understands the message" : Header(properties, "MT-Reason") ?? "set aside without a reason";
+        string reason = Header(properties, MessageHeaders.FaultMessage) is { } fault
+            ? $"{Header(properties, MessageHeaders.FaultExceptionType)?.Split('.')[^1] ?? "fault"}: {fault}"
+            : suffix == Skipped ? "no consumer of this version understands the message"
+            : Header(properties, MessageHeaders.Reason) ?? "set aside without a reason";
         Guid? id = Guid.TryParse(properties.MessageId, CultureInfo.InvariantCulture, out Guid known) ? known : null;
         string body = Encoding.UTF8.GetString(message.Body.Span);
-        return faults.Collect(queue, id, properties.ContentType, body, reason, Header(properties, "MT-Fault-StackTrace"), cancel);
+        FaultOrigin origin = new(Header(properties, MessageHeaders.Host.MachineName) ?? "not known", At(properties));
+        string? stack = Header(properties, MessageHeaders.FaultStackTrace);
+        return faults.Collect(queue, id, properties.ContentType, body, reason, stack, origin, cancel);
+    }
+
+    /// <summary>When a message was set aside; else when it was sent, or null where it does not say either.</summary>
+    private static DateTimeOffset? At(IReadOnlyBasicProperties properties)
+    {
+        if (DateTimeOffset.TryParse(Header(properties, MessageHeaders.FaultTimestamp), CultureInfo.InvariantCulture,
+            DateTimeStyles.AssumeUniversal, out DateTimeOffset at)) return at;
+        bool isSaid = properties.IsTimestampPresent() && properties.Timestamp.UnixTime is > 0 and < LastSecond;
+        return isSaid ? DateTimeOffset.FromUnixTimeSeconds(properties.Timestamp.UnixTime) : null;
     }
 
     private static string? Header(IReadOnlyBasicProperties properties, string name) => properties.Headers?.TryGetValue(name, out object? value) != true ? null
-        : value is byte[] bytes ? Encoding.UTF8.GetString(bytes) : value?.ToString();
+        : value switch
+        {
+            byte[] bytes => Encoding.UTF8.GetString(bytes),
+            AmqpTimestamp { UnixTime: > 0 and < LastSecond } at =>
+                DateTimeOffset.FromUnixTimeSeconds(at.UnixTime).ToString("O", CultureInfo.InvariantCulture),
+            _ => value?.ToString(),
+        };
 }

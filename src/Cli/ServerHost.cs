@@ -41,6 +41,8 @@ internal static class ServerHost
             bus.UsingRabbitMq((context, transport) =>
             {
                 transport.Host(rabbitMq, host => host.Heartbeat(Heartbeat)); // a worker that is cut off is known to be within half a minute
+                Broadcasts names = new();
+                (transport.SendTopology.ErrorQueueNameFormatter, transport.SendTopology.DeadLetterQueueNameFormatter) = (names, names);
                 transport.ConfigureEndpoints(context);
             });
         });

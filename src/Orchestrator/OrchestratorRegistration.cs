@@ -18,6 +18,7 @@ public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
         .AddRunQueries().AddSingleton<RunService>().AddSingleton<ForgetService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddSingleton<PolicyRunner>().AddHostedService<PolicyEngine>().AddHostedService<CollectionEngine>().AddHostedService<OutboxDelivery>()
+        .AddSingleton<JudgeSignal>().AddHostedService<Judging>()
         .AddSingleton<AlertSignal>().AddSingleton(WebhookOptions.FromEnvironment()).AddHostedService<AlertDelivery>()
         .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 

@@ -101,7 +101,7 @@ public sealed class StopWorkConsumerDefinition : ConsumerDefinition<StopWorkCons
 {
     public StopWorkConsumerDefinition()
     {
-        EndpointName = $"{ConsumerOutboxRegistration.BroadcastPrefix}stop-work-{NewId.NextGuid():N}";
+        EndpointName = Broadcasts.QueueOf(Broadcasts.StopWork);
         Endpoint(endpoint => endpoint.Temporary = true);
     }
 }

@@ -39,11 +39,13 @@ public class FailoverTests(FaultBench bench)
     }
 
     [Fact]
-    public async Task What_lies_in_the_brokers_error_queues_is_taken_into_the_books_with_its_reason()
+    public async Task What_lies_in_the_brokers_error_queues_is_taken_into_the_books_with_its_reason_and_its_origin()
     {
         bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "error_queues");
-        string[] queues = ["regression_error", "runs_skipped"];
+        string[] queues = ["broadcast-progress_error", "regression_error", "runs_skipped"];
+        // A row that the books do not take: its message lies before the others of its queue.
+        await cluster.Do("alter table faults add constraint no_poison check (body not like '%poison%')");
         await using IConnection connection = await new ConnectionFactory { Uri = new Uri(cluster.RabbitMq) }.CreateConnectionAsync();
         await using IChannel channel = await connection.CreateChannelAsync();
         foreach (string queue in queues)
@@ -57,17 +59,23 @@ public class FailoverTests(FaultBench bench)
                 {
                     ["MT-Fault-ExceptionType"] = "Npgsql.PostgresException",
                     ["MT-Fault-Message"] = "25006: cannot execute INSERT in a read-only transaction",
+                    ["MT-Fault-Timestamp"] = "2026-01-02T03:04:05.0000000Z",
+                    ["MT-Host-MachineName"] = "worker-7",
                 },
             };
+            if (queue == "regression_error") await channel.BasicPublishAsync("", queue, mandatory: true, properties, "poison"u8.ToArray());
             await channel.BasicPublishAsync("", queue, mandatory: true, properties, Encoding.UTF8.GetBytes("""{"messageType":["urn:message:Lost"],"message":{}}"""));
         }
         await cluster.Orchestrator();
         await Eventually(async () => (await Faults(cluster)).Count == queues.Length);
         JsonArray faults = await Faults(cluster);
-        faults.Select(f => f!["queue"]!.GetValue<string>()).ShouldBe(["regression", "runs"], ignoreOrder: true);
+        faults.Select(f => f!["queue"]!.GetValue<string>()).ShouldBe(["broadcast-progress", "regression", "runs"], ignoreOrder: true);
         faults.Single(f => f!["queue"]!.GetValue<string>() == "regression")!["reason"]!.GetValue<string>()
             .ShouldBe("PostgresException: 25006: cannot execute INSERT in a read-only transaction");
-        foreach (string queue in queues) await Eventually(async () => await channel.MessageCountAsync(queue) == 0);
+        string origin = "machine = 'worker-7' and faulted_at = '2026-01-02T03:04:05Z'";
+        (await cluster.Count($"select count(*) from faults where {origin}")).ShouldBe(2);
+        foreach (string queue in queues)
+            await Eventually(async () => await channel.MessageCountAsync(queue) == (queue == "regression_error" ? 1 : 0));
     }
 
     [Fact]

@@ -193,7 +193,14 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
             await Alerts();
         }
 
-        async Task Alerts() => await orchestrator.Services.GetServices<IHostedService>().OfType<AlertDelivery>().Single().Round(default);
+        async Task Alerts()
+        {
+            IHostedService[] hosted = [.. orchestrator.Services.GetServices<IHostedService>()];
+            await hosted.OfType<Judging>().Single().Round(default);
+            await hosted.OfType<AlertDelivery>().Single().Round(default);
+        }
+
+
         async Task Upload(HttpClient who, string name, byte[] bytes) => (await who.PostAsync(new Uri($"api/v1/datasets/judge/files?fileName={name}", UriKind.Relative), new ByteArrayContent(bytes))).EnsureSuccessStatusCode();
         async Task Post(HttpClient who, string path, object body)
         {

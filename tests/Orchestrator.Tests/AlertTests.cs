@@ -17,6 +17,7 @@ using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
 using Shouldly;
 using Xunit;
 
@@ -92,7 +93,8 @@ public sealed class AlertTests : ClockedBooks
         });
         await Train(score: 0.9);
         await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, receiver.Urls.Single() + "/hook");
-        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), Services.GetRequiredService<PromotionRules>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: true), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        using AlertDelivery delivery = Delivery(allowsLocal: true);
+        await Judge();
         for (int i = 0; i < 3; i++)
         {
             await delivery.Round(default);
@@ -120,11 +122,77 @@ public sealed class AlertTests : ClockedBooks
     {
         await Train(score: 0.9);
         await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, "http://127.0.0.1:9/hook");
-        using AlertDelivery delivery = new(Books, Services.GetRequiredService<EvaluationJudge>(), Services.GetRequiredService<PromotionRules>(), new AlertSignal(), new WebhookOptions(Secret, AllowsLocal: false), Time, Microsoft.Extensions.Logging.Abstractions.NullLogger<AlertDelivery>.Instance);
+        using AlertDelivery delivery = Delivery(allowsLocal: false);
+        await Judge();
         await delivery.Round(default);
         (await Books.Alerts("m", 1, default)).Single().LastError!.ShouldContain("loopback or link-local");
         Time.Advance(AlertBooks.Patience + TimeSpan.FromMinutes(1));
         await delivery.Round(default);
+        (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
+        (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task A_receiver_that_hangs_or_trickles_holds_up_neither_the_others_nor_the_judging()
+    {
+        TaskCompletionSource isTold = new(), mayEnd = new();
+        await using WebApplication hangs = await Receiver(context => mayEnd.Task.WaitAsync(context.RequestAborted));
+        await using WebApplication trickles = await Receiver(async context =>
+        {
+            context.Response.ContentLength = 1000;
+            while (!mayEnd.Task.IsCompleted)
+            {
+                await context.Response.Body.WriteAsync("."u8.ToArray(), context.RequestAborted);
+                await context.Response.Body.FlushAsync(context.RequestAborted);
+                await Task.WhenAny(mayEnd.Task, Task.Delay(50, context.RequestAborted));
+            }
+        });
+        await using WebApplication breaks = await Receiver(context =>
+        {
+            context.Response.StatusCode = StatusCodes.Status500InternalServerError;
+            return Task.CompletedTask;
+        });
+        await using WebApplication works = await Receiver(context =>
+        {
+            isTold.TrySetResult();
+            return Task.CompletedTask;
+        });
+        PromotionSpec gates = new() { MinimumScore = 0.8 };
+        await Train(score: 0.9);
+        Guid toHanging = await Evaluate(0.1, gates, hangs.Urls.Single());
+        Guid toTrickling = await Evaluate(0.2, gates, trickles.Urls.Single()), toBroken = await Evaluate(0.3, gates, breaks.Urls.Single());
+        Guid toWorking = await Evaluate(0.4, gates, works.Urls.Single());
+        Guid alsoToHanging = await Evaluate(0.5, gates, hangs.Urls.Single());
+        await Judge();
+        using AlertDelivery delivery = Delivery(allowsLocal: true, limit: TimeSpan.FromSeconds(2));
+        Task round = delivery.Round(TestContext.Current.CancellationToken);
+        await isTold.Task.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        round.IsCompleted.ShouldBeFalse("one receiver still hangs");
+        Guid later = await Evaluate(0.6, gates);
+        await Judge();
+        (await Books.Alerts("m", 10, default)).ShouldContain(a => a.RunId == later, "though nobody has answered yet");
+        await round.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+        mayEnd.SetResult();
+
+        Dictionary<Guid, Alert> alerts = (await Books.Alerts("m", 10, default)).ToDictionary(a => a.RunId);
+        alerts[toHanging].LastError.ShouldBe("no answer within 2 s");
+        alerts[alsoToHanging].Attempts.ShouldBe(1, "one after the other");
+        alerts[toTrickling].DeliveredAt.ShouldNotBeNull("its status was success, and the rest of its answer is not waited for");
+        alerts[toBroken].LastError.ShouldBe("answered 500");
+        alerts[toWorking].DeliveredAt.ShouldNotBeNull();
+        alerts.Values.ShouldAllBe(a => a.Webhook == null || a.Attempts == 1);
+    }
+
+    [Fact]
+    public async Task A_webhook_is_tried_a_bounded_number_of_times_whatever_the_clock_says()
+    {
+        await Train(score: 0.9);
+        await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, "http://127.0.0.1:9/hook");
+        await Judge();
+        Alert alert = (await Books.Alerts("m", 1, default)).Single();
+        for (int i = 0; i < AlertBooks.MostAttempts - 1; i++) await Books.Settle(alert, "answered 500", default);
+        (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldNotBeNull();
+        await Books.Settle(alert, "answered 500", default);
         (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
         (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
     }
@@ -247,6 +315,21 @@ public sealed class AlertTests : ClockedBooks
         await using ArmoFlowDbContext db = await Context();
         (await db.Runs.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(2);
         (await db.OutboxMessages.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(2);
+    }
+
+    private AlertDelivery Delivery(bool allowsLocal, TimeSpan? limit = null)
+    {
+        WebhookOptions options = new(Secret, allowsLocal);
+        if (limit is { } most) options = options with { Limit = most };
+        return new AlertDelivery(Books, new AlertSignal(), options, Time, NullLogger<AlertDelivery>.Instance);
+    }
+
+    private async Task Judge()
+    {
+        EvaluationJudge judge = Services.GetRequiredService<EvaluationJudge>();
+        PromotionRules rules = Services.GetRequiredService<PromotionRules>();
+        using Judging judging = new(judge, rules, new JudgeSignal(), new AlertSignal(), NullLogger<Judging>.Instance);
+        await judging.Round(default);
     }
 
     private RunSpec Spec(PromotionSpec? gates) => new() { Name = "m", Folder = Folder, Objectives = ["a", "v"], Backbone = new BackboneSpec("backbone"), Ratings = [], Preferences = [], Promotion = gates };

@@ -103,21 +103,24 @@ public sealed class WrongClockTests : ClockedBooks
     [Fact]
     public async Task An_alert_that_was_to_be_posted_again_a_year_ahead_is_due()
     {
+        const string webhook = "https://hooks.example.com/S3cret";
         AlertBooks alerts = Services.GetRequiredService<AlertBooks>();
         Guid run = await Submit();
         await Ahead(async () =>
         {
             await using ArmoFlowDbContext db = await Context();
-            db.Alerts.Add(new Alert { RunId = run, Model = "m", Version = 1, Text = "t", Webhook = "https://hooks.example.com/S3cret", RaisedAt = Time.GetUtcNow(), NextAttemptAt = Time.GetUtcNow() });
+            DateTimeOffset now = Time.GetUtcNow();
+            db.Alerts.Add(new Alert { RunId = run, Model = "m", Version = 1, Webhook = webhook, RaisedAt = now, NextAttemptAt = now });
             await db.SaveChangesAsync();
-            await alerts.Settle((await alerts.TakeDue(default)).ShouldNotBeNull(), "answered 500", default);
+            await alerts.Settle((await alerts.TakeDue(webhook, default)).ShouldNotBeNull(), "answered 500", default);
         });
-        Alert due = (await alerts.TakeDue(default)).ShouldNotBeNull();
+        (await alerts.DueWebhooks(default)).ShouldBe([webhook]);
+        Alert due = (await alerts.TakeDue(webhook, default)).ShouldNotBeNull();
         await alerts.Settle(due, "answered 500", default);
         Alert after = (await alerts.Alerts("m", 1, default)).Single();
         (after.RaisedAt, after.NextAttemptAt).ShouldBe((Time.GetUtcNow(), Time.GetUtcNow().AddSeconds(10)));
         after.Webhook.ShouldBe("https://hooks.example.com/***", "the rest of the address is a secret");
-        (await alerts.TakeDue(default)).ShouldBeNull("it waits for its time again");
+        (await alerts.TakeDue(webhook, default)).ShouldBeNull("it waits for its time again");
     }
 
     [Fact]

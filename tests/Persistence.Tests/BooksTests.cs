@@ -76,6 +76,8 @@ public sealed class BooksTests : IAsyncLifetime
         found.Count.ShouldBe(1200);
         found["c1199"].Row.ShouldBe(1199);
         (await Books.FindFeatures("other", "r", ["c1"], default)).ShouldBeEmpty();
+        await File.WriteAllTextAsync(Artifacts.LocationOf(shard.Sha256), "damaged", TestContext.Current.CancellationToken);
+        (await Books.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty("other bytes than were put");
         File.Delete(Artifacts.LocationOf(shard.Sha256));
         (await Books.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty();
     }

@@ -1,4 +1,5 @@
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Outbox;
 using Shouldly;
 using Xunit;
 
@@ -23,6 +24,34 @@ public sealed class SetAsideTests
 
         static string Reason(int length) => FaultRow.Of("regression", null, "type", "text/plain", "{}", new string('r', length), null).Reason;
     }
+
+    [Fact]
+    public void A_cut_between_the_halves_of_a_pair_leaves_what_the_books_can_keep()
+    {
+        string reason = new string('r', 9_999) + "\U0001F600 and more";
+        FaultRow.Of("regression", null, "type", "text/plain", "{}", reason, null).Reason.ShouldBe(new string('r', 9_999) + "\uFFFD…");
+        FaultRow.Of("regression", null, "type", "text/plain", "half \uDE00", "r", "half \uD83D")
+            .ShouldSatisfyAllConditions(f => f.Body.ShouldBe("half \uFFFD"), f => f.StackTrace.ShouldBe("half \uFFFD"));
+    }
+
+    [Fact]
+    public void Who_set_it_aside_and_when_is_kept_unless_a_clock_was_ahead()
+    {
+        DateTimeOffset at = new(2026, 1, 2, 3, 4, 5, TimeSpan.FromHours(2));
+        FaultRow row = Of(new FaultOrigin("worker-7", at));
+        (row.Machine, row.FaultedAt, row.FaultedAt.Offset).ShouldBe(("worker-7", at, TimeSpan.Zero));
+        Of(new FaultOrigin(null, DateTimeOffset.UtcNow.AddYears(3))).ShouldSatisfyAllConditions(
+            f => f.Machine.ShouldBe(Environment.MachineName), f => f.FaultedAt.ShouldBeLessThanOrEqualTo(DateTimeOffset.UtcNow));
+
+        static FaultRow Of(FaultOrigin origin) => FaultRow.Of("regression", null, "type", "text/plain", "{}", "r", null, origin);
+    }
+
+    [Theory]
+    [InlineData("broadcast-progress-0123456789abcdef0123456789abcdef", "broadcast-progress_error", "broadcast-progress_skipped")]
+    [InlineData("broadcast-stop-work-0123456789abcdef0123456789abcdef", "broadcast-stop-work_error", "broadcast-stop-work_skipped")]
+    [InlineData("regression", "regression_error", "regression_skipped")]
+    public void What_every_process_has_a_queue_of_is_set_aside_under_one_name(string queue, string error, string skipped) =>
+        (new Broadcasts().FormatErrorQueueName(queue), new Broadcasts().FormatDeadLetterQueueName(queue)).ShouldBe((error, skipped));
 
     [Theory]
     [InlineData(1 << 20, false)]

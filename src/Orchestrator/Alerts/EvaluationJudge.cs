@@ -17,7 +17,11 @@ public sealed class EvaluationJudge(IDbContextFactory<ArmoFlowDbContext> context
         foreach (Guid run in await books.Pending(cancel))
         {
             try { await Judge(run, cancel); }
-            catch (Exception e) when (e is RefusedException or IOException) { log.LogWarning("evaluation {Run} cannot be judged: {Message}; trying again", run, e.Message); } // the others, and their alerts, do not wait for it
+            catch (Exception e) when (!cancel.IsCancellationRequested)
+            {
+                // The others, and their alerts, do not wait for it.
+                log.LogWarning("evaluation {Run} cannot be judged: {Message}; trying again", run, e.Message);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ namespace ArmoFlow.Orchestrator.Alerts;
 /// </summary>
 public static class WebhookGuard
 {
+    private const int MostBody = 64 << 10;
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(15);
 
     public static HttpClient NewClient(bool allowsLocal) => new(new SocketsHttpHandler
@@ -18,6 +19,10 @@ public static class WebhookGuard
         UseProxy = false,
         UseCookies = false,
         PooledConnectionLifetime = TimeSpan.FromMinutes(1),
+        ConnectTimeout = Limit,
+        MaxResponseHeadersLength = 16, // KiB
+        MaxResponseDrainSize = MostBody, // a longer answer, or one that trickles, ends its connection
+        ResponseDrainTimeout = TimeSpan.FromSeconds(1),
         ConnectCallback = async (context, cancel) =>
         {
             IPAddress[] addresses = [.. (await Dns.GetHostAddressesAsync(context.DnsEndPoint.Host, cancel)).Where(a => allowsLocal || IsPublic(a))];
@@ -35,7 +40,8 @@ public static class WebhookGuard
             }
         },
     })
-    { Timeout = Limit, MaxResponseContentBufferSize = 64 << 10 };
+    // The caller has a limit for all of it; this is what the connection alone may take.
+    { Timeout = Timeout.InfiniteTimeSpan, MaxResponseContentBufferSize = MostBody };
 
     /// <summary>False for addresses of this machine and of its link.</summary>
     public static bool IsPublic(IPAddress address)

@@ -1,6 +1,5 @@
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
-using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
 using Microsoft.Extensions.Logging;
@@ -23,7 +22,11 @@ public sealed class PromotionRules(ModelService models, ModelRegistry registry, 
         foreach (ModelVersion version in await registry.Awaiting(cancel))
         {
             try { await Apply(version, version.AwaitsAlias!, cancel); }
-            catch (Exception e) when (e is RefusedException or IOException) { log.LogWarning("{Model}@{Version} cannot be judged: {Message}; trying again", version.Model, version.Version, e.Message); } // the others do not wait for it
+            catch (Exception e) when (!cancel.IsCancellationRequested)
+            {
+                // The others do not wait for it.
+                log.LogWarning("{Model}@{Version} cannot be judged: {Message}; trying again", version.Model, version.Version, e.Message);
+            }
         }
     }
 

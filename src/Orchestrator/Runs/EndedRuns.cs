@@ -6,11 +6,11 @@ using MassTransit;
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>A run has ended: what waited for it may begin, and an evaluation, or a version that a rule may promote, is held against its gates.</summary>
-public sealed class EndedRunsConsumer(ScheduleRunner schedules, AlertSignal alerts) : IConsumer<RunEnded>
+public sealed class EndedRunsConsumer(ScheduleRunner schedules, JudgeSignal judging) : IConsumer<RunEnded>
 {
     public async Task Consume(ConsumeContext<RunEnded> context)
     {
-        if (context.Message.IsEvaluation || context.Message.AwaitsRule) alerts.Raise();
+        if (context.Message.IsEvaluation || context.Message.AwaitsRule) judging.Raise();
         await schedules.Release(context.Message.RunId, context.CancellationToken);
     }
 }

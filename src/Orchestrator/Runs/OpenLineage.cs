@@ -59,17 +59,31 @@ public sealed class OpenLineageClient(Uri address) : IDisposable
 {
     public const string Producer = "urn:armoflow";
     private const string Variable = "ARMOFLOW_OPENLINEAGE_URL";
-    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(15) };
+    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(15);
+    private readonly HttpClient _http = new() { Timeout = Timeout.InfiniteTimeSpan };
 
     /// <summary>Where events go; null for nowhere.</summary>
     /// <exception cref="SettingException">The address is none.</exception>
     public static Uri? Configured => Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } text ? null
         : Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https" ? url : throw new SettingException($"{Variable}: '{text}'; expected an address such as http://host:5000.");
 
+    /// <summary>Posts an event. Of the answer the status is all that is read, so that neither its length nor its pace matters.</summary>
+    /// <exception cref="HttpRequestException">The server refuses it, is away, or does not answer in time.</exception>
     public async Task Send(object lineageEvent, CancellationToken cancel)
     {
-        using HttpResponseMessage response = await _http.PostAsJsonAsync(new Uri(address, "/api/v1/lineage"), lineageEvent, cancel);
-        response.EnsureSuccessStatusCode();
+        using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(Limit);
+        using HttpRequestMessage request = new(HttpMethod.Post, new Uri(address, "/api/v1/lineage"));
+        request.Content = JsonContent.Create(lineageEvent);
+        try
+        {
+            using HttpResponseMessage response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token);
+            response.EnsureSuccessStatusCode();
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            throw new HttpRequestException($"{address.Authority} does not answer within {Limit.TotalSeconds:0} s");
+        }
     }
 
     public void Dispose() => _http.Dispose();

@@ -31,7 +31,7 @@ public sealed class ProgressConsumerDefinition : ConsumerDefinition<ProgressCons
 {
     public ProgressConsumerDefinition()
     {
-        EndpointName = $"{ConsumerOutboxRegistration.BroadcastPrefix}progress-{NewId.NextGuid():N}";
+        EndpointName = Broadcasts.QueueOf(Broadcasts.Progress);
         Endpoint(endpoint => endpoint.Temporary = true);
     }
 }

@@ -15,6 +15,9 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     /// <summary>How long an alert is tried to be delivered.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromDays(3);
 
+    /// <summary>How often, at most: a little more than the pauses leave room for.</summary>
+    public const int MostAttempts = 100;
+
     /// <summary>Enters that a run which evaluates a stored model has ended, in the transaction that ends it; what it found is judged afterwards.</summary>
     public static async Task Open(ArmoFlowDbContext db, RunState run, DateTimeOffset now, CancellationToken cancel)
     {
@@ -71,25 +74,48 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         return alerts;
     }
 
-    /// <summary>An alert whose time has come, kept from other orchestrators for a minute; null if there is none.</summary>
-    public async Task<Alert?> TakeDue(CancellationToken cancel)
+    /// <summary>
+    /// Webhooks that something is due for; first those that have had the fewest attempts, which are the likeliest to answer.
+    /// </summary>
+    public async Task<IReadOnlyList<string>> DueWebhooks(CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        var webhooks = Due(db, time.GetUtcNow()).GroupBy(a => a.Webhook!)
+            .Select(g => new { Webhook = g.Key, Attempts = g.Min(a => a.Attempts) });
+        var due = await webhooks.ToListAsync(cancel);
+        return [.. due.OrderBy(d => d.Attempts).Select(d => d.Webhook)];
+    }
+
+    /// <summary>A webhook's alert whose time has come, kept from other orchestrators for a minute; null if there is none.</summary>
+    public async Task<Alert?> TakeDue(string webhook, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow(), until = now + Claim;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        DateTimeOffset latest = now + LongestPause + Plausible.Tolerance; // later than that only a clock that was ahead has entered
-        Alert? due = await db.Alerts.AsNoTracking().Where(a => a.NextAttemptAt != null && (a.NextAttemptAt <= now || a.NextAttemptAt > latest))
-            .OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
-        return due is not null && await db.Alerts.Where(a => a.Id == due.Id && a.NextAttemptAt == due.NextAttemptAt).ExecuteUpdateAsync(set => set.SetProperty(a => a.NextAttemptAt, until), cancel) == 1 ? due : null;
+        Alert? due = await Due(db, now).Where(a => a.Webhook == webhook).OrderBy(a => a.NextAttemptAt).FirstOrDefaultAsync(cancel);
+        if (due is null) return null;
+        // Claimed by a condition on the row: of two orchestrators that see it due, one has it.
+        IQueryable<Alert> unclaimed = db.Alerts.Where(a => a.Id == due.Id && a.NextAttemptAt == due.NextAttemptAt);
+        return await unclaimed.ExecuteUpdateAsync(set => set.SetProperty(a => a.NextAttemptAt, until), cancel) == 1 ? due : null;
     }
 
-    /// <summary>When the next alert is due; null if none is.</summary>
+    private static IQueryable<Alert> Due(ArmoFlowDbContext db, DateTimeOffset now)
+    {
+        DateTimeOffset latest = now + LongestPause + Plausible.Tolerance; // later than that only a clock that was ahead has entered
+        IQueryable<Alert> open = db.Alerts.AsNoTracking().Where(a => a.Webhook != null && a.NextAttemptAt != null);
+        return open.Where(a => a.NextAttemptAt <= now || a.NextAttemptAt > latest);
+    }
+
+    /// <summary>When the next alert will be due that is not due yet; null if there is none.</summary>
     public async Task<DateTimeOffset?> NextDue(CancellationToken cancel)
     {
+        DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Alerts.Where(a => a.NextAttemptAt != null).MinAsync(a => a.NextAttemptAt, cancel);
+        return await db.Alerts.Where(a => a.NextAttemptAt != null && a.NextAttemptAt > now).MinAsync(a => a.NextAttemptAt, cancel);
     }
 
-    /// <summary>Enters that an alert has arrived (no error), or why not; it is tried again, ever more seldom, for three days.</summary>
+    /// <summary>
+    /// Enters that an alert has arrived (no error), or why not; it is tried again, ever more seldom, for three days or a hundred times.
+    /// </summary>
     public async Task Settle(Alert taken, string? error, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
@@ -102,9 +128,10 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
             alert.RaisedAt = now; // its patience ends some day
         }
         alert.LastError = error;
+        bool isGivenUp = now - alert.RaisedAt > Patience || alert.Attempts >= MostAttempts;
         TimeSpan pause = FirstPause * Math.Pow(2, Math.Min(alert.Attempts - 1, 10));
         if (error is null) (alert.DeliveredAt, alert.NextAttemptAt) = (now, null);
-        else alert.NextAttemptAt = now - alert.RaisedAt > Patience ? null : now + (pause < LongestPause ? pause : LongestPause);
+        else alert.NextAttemptAt = isGivenUp ? null : now + (pause < LongestPause ? pause : LongestPause);
         if (alert.NextAttemptAt is null) db.Note(error is null ? "alert.delivered" : "alert.given-up", $"model/{alert.Model}", after: new { run = alert.RunId, attempts = alert.Attempts, error });
         await db.SaveChangesAsync(cancel);
     }

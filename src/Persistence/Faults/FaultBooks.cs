@@ -1,4 +1,5 @@
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Outbox;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Persistence.Faults;
@@ -48,6 +49,9 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
             string found = vain.IsCutShort ? $"the message was too long to be kept (more than {FaultRow.LongestBody:N0} characters)" : vain.Reason;
             throw new WornOutException($"fault {vain.Id}: {found}; expected one that can be sent again. Archive it, and retry its run.");
         }
+        if (redeliver && faults.Find(f => Broadcasts.IsOne(f.Queue)) is { } told)
+            throw new WornOutException($"fault {told.Id}: it was told to every process at the time; expected a message that can be sent "
+                + "again. Archive it: nothing is lost by it.");
         foreach (FaultRow fault in faults.OrderBy(f => f.Id))
         {
             (fault.Status, fault.DecidedAt, fault.DecidedBy) = (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, Caller.Current.Name);

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using ArmoFlow.Persistence.Outbox;
 using MassTransit;
 using MassTransit.Middleware;
 using MassTransit.Serialization;
@@ -60,12 +61,15 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
     /// <param name="body">The message.</param>
     /// <param name="reason">Why it was set aside, as the transport has it.</param>
     /// <param name="stack">Where it failed.</param>
+    /// <param name="origin">Who set it aside, and when.</param>
     /// <param name="cancel">Gives up.</param>
-    public async Task Collect(string queue, Guid? messageId, string? contentType, string body, string reason, string? stack, CancellationToken cancel)
+    public async Task Collect(string queue, Guid? messageId, string? contentType, string body, string reason, string? stack,
+        FaultOrigin origin, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == "Open", cancel)) return;
-        await Enter(db, FaultRow.Of(queue, messageId, TypeOf(body) ?? "unknown", contentType ?? Json, body, reason, stack), cancel);
+        string type = TypeOf(body) ?? "unknown";
+        await Enter(db, FaultRow.Of(queue, messageId, type, contentType ?? Json, body, reason, stack, origin), cancel);
     }
 
     private static string Json => SystemTextJsonMessageSerializer.JsonContentType.ToString();
@@ -74,7 +78,8 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
     {
         try
         {
-            string queue = context.InputAddress.AbsolutePath.Split('/')[^1], body = Encoding.UTF8.GetString(context.Body.GetBytes());
+            string queue = Broadcasts.NameOf(context.InputAddress.AbsolutePath.Split('/')[^1]);
+            string body = Encoding.UTF8.GetString(context.Body.GetBytes());
             string type = TypeOf(body) ?? context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(CancellationToken.None);
             await Enter(db, FaultRow.Of(queue, context.GetMessageId(), type, context.ContentType?.ToString() ?? Json, body, reason, stack), CancellationToken.None);
@@ -89,6 +94,9 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
 
     private async Task Enter(ArmoFlowDbContext db, FaultRow fault, CancellationToken cancel)
     {
+        // Every process hears a broadcast, and may fail on each: one of a kind is enough to learn of it.
+        IQueryable<FaultRow> alike = db.Faults.Where(f => f.Fingerprint == fault.Fingerprint && f.Status == "Open");
+        if (Broadcasts.IsOne(fault.Queue) && await alike.AnyAsync(cancel)) return;
         if (fault.MessageId is { } id) fault.Redeliveries = await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered", cancel);
         db.Faults.Add(fault);
         await db.SaveChangesAsync(cancel);

@@ -1,4 +1,9 @@
+using ArmoFlow.Contracts;
+
 namespace ArmoFlow.Persistence.Faults;
+
+/// <summary>Who set a message aside, and when, as far as that is known.</summary>
+public sealed record FaultOrigin(string? Machine, DateTimeOffset? At);
 
 /// <summary>A message that could not be dealt with, kept with the reason until somebody decides: Open, Redelivered or Archived.</summary>
 public sealed class FaultRow
@@ -6,7 +11,7 @@ public sealed class FaultRow
     /// <summary>The longest body that is kept whole, in characters; and the longest reason.</summary>
     public const int LongestBody = 1 << 20, LongestReason = 10_000;
 
-    private const int LongestStack = 4000;
+    private const int LongestStack = 4000, LongestMachine = 255; // a name of the DNS
 
     /// <summary>How the reason of a message begins that no broker would take.</summary>
     public const string Unsendable = "cannot be sent: ";
@@ -36,8 +41,10 @@ public sealed class FaultRow
     public string? DecidedBy { get; set; }
 
     /// <summary>A message as it is set aside, its texts bounded.</summary>
-    public static FaultRow Of(string queue, Guid? messageId, string messageType, string contentType, string body, string reason, string? stack)
+    public static FaultRow Of(string queue, Guid? messageId, string messageType, string contentType, string body, string reason,
+        string? stack, FaultOrigin? origin = null)
     {
+        DateTimeOffset now = DateTimeOffset.UtcNow;
         bool isLong = body.Length > LongestBody;
         return new FaultRow
         {
@@ -49,17 +56,16 @@ public sealed class FaultRow
             Body = isLong ? $"{Cut(body, LongestReason)}\n(cut short: the message has {body.Length:N0} characters; it cannot be sent again)" : Whole(body),
             Reason = Cut(reason, LongestReason),
             StackTrace = stack is null ? null : Cut(stack, LongestStack),
-            Machine = Environment.MachineName,
-            FaultedAt = DateTimeOffset.UtcNow,
+            Machine = Cut(origin?.Machine ?? Environment.MachineName, LongestMachine),
+            FaultedAt = origin?.At is { } at && !Plausible.IsAhead(at, now) ? at.ToUniversalTime() : now,
         };
     }
 
-    private static string Whole(string text) => text.Replace('\0', '\uFFFD'); // Postgres takes none
+    private static string Whole(string text) => StoredText.Clean(text);
 
     private static string Cut(string text, int longest)
     {
-        text = Whole(text);
-        return text.Length > longest ? text[..longest] + "…" : text;
+        return text.Length > longest ? Whole(text[..longest]) + "…" : Whole(text);
     }
 }
 

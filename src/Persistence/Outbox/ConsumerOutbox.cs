@@ -77,19 +77,18 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
 
 public static class ConsumerOutboxRegistration
 {
-    /// <summary>Queues that hear what may be lost, or heard twice, without harm: they need no inbox. Nor does scoring, which changes nothing.</summary>
-    public const string BroadcastPrefix = "broadcast-";
-
     private const int MostMessages = 100_000; // one consumer's; a plan of feature shards sends many
     private static readonly TimeSpan SendTimeout = TimeSpan.FromSeconds(60);
 
     /// <summary>
     /// Gives every consumer and saga of the bus the inbox and outbox, and patience with a database or broker that is away: a
-    /// message is tried again for a quarter of an hour before it is set aside as faulty.
+    /// message is tried again for a quarter of an hour before it is set aside as faulty. Broadcasts may be lost, or heard twice,
+    /// without harm: they need no inbox. Nor does scoring, which changes nothing.
     /// </summary>
     public static void UseBooks(this IBusRegistrationConfigurator bus) => bus.AddConfigureEndpointsCallback((context, name, endpoint) =>
     {
-        if (name.StartsWith(BroadcastPrefix, StringComparison.Ordinal) || name == ScoreResponses.Queue) return;
+        if (Broadcasts.IsOne(name)) context.GetRequiredService<FaultKeeper>().Attach(endpoint);
+        if (Broadcasts.IsOne(name) || name == ScoreResponses.Queue) return;
         endpoint.UseConsumeFilter(typeof(LogScopeFilter<>), context);
         endpoint.UseMessageRetry(retry =>
         {

@@ -87,17 +87,20 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         ? db.Database.ExecuteSqlAsync($"select pg_advisory_xact_lock(hashtextextended({key}, 0))", cancel)
         : Task.CompletedTask;
 
-    /// <summary>Which of these ids have features in the space, and where; shards that are gone from the store do not count.</summary>
+    /// <summary>
+    /// Which of these ids have features in the space, and where; shards that are gone from the store, or damaged, do not count.
+    /// </summary>
     public async Task<Dictionary<string, FeatureRow>> FindFeatures(string space, string kind, IEnumerable<string> ids, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<string, FeatureRow> found = new(StringComparer.Ordinal);
-        Dictionary<string, bool> present = [];
+        Dictionary<string, bool> sound = [];
         foreach (string[] chunk in ids.Chunk(IdsPerQuery))
             foreach (FeatureRow row in await db.FeatureRows.AsNoTracking().Where(f => f.Space == space && f.Kind == kind && chunk.Contains(f.Id)).ToListAsync(cancel))
             {
-                if (!present.TryGetValue(row.Shard, out bool there)) present[row.Shard] = there = await artifacts.Has(row.Shard, cancel);
-                if (there) found[row.Id] = row;
+                if (!sound.TryGetValue(row.Shard, out bool isSound))
+                    sound[row.Shard] = isSound = await artifacts.IsSound(row.Shard, cancel: cancel);
+                if (isSound) found[row.Id] = row;
             }
         return found;
     }
