@@ -34,6 +34,15 @@ internal static class Options
         return default;
     }
 
+    /// <summary>A number with a point, whatever the machine's language is: a comma would be taken for a separator of thousands.</summary>
+    public static double Number(ArgumentResult result)
+    {
+        string text = result.Tokens[0].Value;
+        bool isNumber = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number);
+        if (!isNumber) result.AddError($"'{text}' is not a number; expected one such as 0.5. Correct it.");
+        return number;
+    }
+
     public static Argument<Guid> Run(string name = "run") => new(name)
     {
         Description = "The run's id.",

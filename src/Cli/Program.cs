@@ -15,11 +15,14 @@ RootCommand root = new("Trains, evaluates and keeps the books on interpretable r
         RetentionCommands.Holds(), ForgetCommand.Forget(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(),
         DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
 };
+string[] words = CommandWords.Rewrite(args);
 // '@' begins a cron macro or a user's text as often as a file's name: no argument is taken for a file of arguments.
-ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+ParseResult parsed = root.Parse(words, new ParserConfiguration { ResponseFileTokenReplacer = null });
 if (parsed.Errors.Count > 0)
 {
-    foreach (ParseError error in parsed.Errors) Console.Error.WriteLine($"armoflow: {Secrets.Mask(error.Message)}");
+    IReadOnlyList<string> errors = [.. CommandWords.Errors(parsed).Select(Secrets.Mask)];
+    PrintFailure(string.Join(' ', errors));
+    foreach (string error in errors) Console.Error.WriteLine($"armoflow: {error}");
     Console.Error.WriteLine($"See: armoflow {string.Join(' ', Terminal.CommandPath(parsed.CommandResult))} --help".Replace("  ", " ", StringComparison.Ordinal));
     return ExitCodes.BadInput;
 }
@@ -29,26 +32,35 @@ using PosixSignalRegistration interrupted = PosixSignalRegistration.Create(Posix
 try { return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, interrupt.Token); }
 catch (Exception e) when (Terminal.AsUserError(e) is { } message)
 {
-    // A script that asked for JSON gets its one document whatever happens.
-    if (args.Contains("--json")) Terminal.PrintJson(new { runId = (Guid?)null, status = "Failed", steps = Array.Empty<object>(), artifacts = new { }, metrics = new { }, error = message });
+    PrintFailure(message);
     Console.Error.WriteLine($"armoflow: {message}");
     return ExitCodes.BadInput;
 }
 catch (ServerAwayException e)
 {
+    PrintFailure(e.Message);
     Console.Error.WriteLine($"armoflow: {e.Message}");
     return ExitCodes.Failed;
 }
 catch (OperationCanceledException)
 {
+    PrintFailure("interrupted");
     Console.Error.WriteLine("armoflow: interrupted; the same command goes on where this one stopped.");
     return ExitCodes.Failed;
 }
 catch (Exception e)
 {
+    PrintFailure($"{e.GetType().Name}: {Secrets.Mask(e.Message)}");
     string stack = Terminal.WriteCrash(e) is { } file ? $"the stack is in {file}" : $"the stack: {Secrets.Mask(e.ToString())}";
     Console.Error.WriteLine($"armoflow: {e.GetType().Name}: {Secrets.Mask(e.Message)}{Environment.NewLine}This is a defect of ArmoFlow; {stack}.");
     return ExitCodes.Failed;
+}
+
+// A script that asked for JSON gets its one document whatever happens.
+void PrintFailure(string error)
+{
+    if (!args.Contains("--json")) return;
+    Terminal.PrintJson(new { runId = (Guid?)null, status = "Failed", steps = Array.Empty<object>(), artifacts = new { }, metrics = new { }, error });
 }
 
 // The first signal asks for an orderly end; a second one is not held back.

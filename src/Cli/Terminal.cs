@@ -98,6 +98,7 @@ internal static class Terminal
         InvalidOperationException { InnerException: Npgsql.NpgsqlException inner } => Explain(inner),
         UnauthorizedAccessException => $"{e.Message} Check the permissions, or choose another folder.",
         FileNotFoundException or DirectoryNotFoundException => $"{e.Message} Check the path.",
+        HttpRequestException { StatusCode: { } status } => $"the server answered {(int)status}: {e.Message}",
         HttpRequestException => $"the server does not answer: {e.Message} Check --server, or start one with: armoflow serve.",
         _ => null,
     };

@@ -17,15 +17,21 @@ internal static class KeyCommands
     {
         Argument<string> name = new("name") { Description = "Whose it is; the audit trail names it." };
         Option<Scope> scope = new("--scope") { Description = "Viewer (reads), Operator (runs, scores, promotes) or Admin.", DefaultValueFactory = _ => Scope.Viewer };
-        Option<double?> days = new("--days") { Description = "How long it is good for; for ever if left out." };
+        Option<double?> days = new("--days") { Description = "How long it is good for; for ever if left out.", CustomParser = result => Options.Number(result) };
+        Option<bool> first = new("--first") { Description = "Only where there is no usable key of scope Admin yet: for scripts that are run again." };
         Option<string> workspace = Options.Workspace();
         Option<string?> postgres = ServerSettings.PostgresOption();
         Option<bool> json = Options.Json();
-        Command command = new("create", "Makes a key and prints it, once.") { name, scope, days, workspace, postgres, json };
+        Command command = new("create", "Makes a key and prints it, once.") { name, scope, days, first, workspace, postgres, json };
         command.SetAction(async (parsed, cancel) =>
         {
             if (parsed.GetValue(days) is { } span && span is not (> 0 and < 36500)) throw new UsageException($"--days {span}: expected a number above 0.");
             await using ServiceProvider books = OpenBooks(parsed, workspace, postgres);
+            if (parsed.GetValue(first) && await books.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel))
+            {
+                Console.Error.WriteLine("there is a usable key of scope Admin already: none was made.");
+                return ExitCodes.Done;
+            }
             (AccessKey key, string text) = await books.GetRequiredService<AccessBooks>().Create(parsed.GetRequiredValue(name), parsed.GetValue(scope), parsed.GetValue(days) is { } d ? TimeSpan.FromDays(d) : null, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(new { key.Id, key.Name, scope = key.Scope.ToString(), key.ExpiresAt, key = text });
             else
@@ -78,7 +84,7 @@ internal static class KeyCommands
 
     private static ServiceProvider OpenBooks(ParseResult parsed, Option<string> workspace, Option<string?> postgres) =>
         parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false
-            ? new ServiceCollection().AddLogging().AddServerPersistence(connection, PrivateFolder.PathOf("no-artifacts"),
+            ? new ServiceCollection().AddLogging().AddServerPersistence(ServerSettings.RequireConnection(connection), PrivateFolder.PathOf("no-artifacts"),
                 CacheOptions.Default).BuildServiceProvider()
             : EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
 

@@ -116,7 +116,7 @@ internal static class RetentionCommands
         Terminal.Out.Write(table);
     }
 
-    private static Option<double> OlderThan(CollectRequest defaults) => new("--older-than") { Description = "Days: runs that ended since are kept.", DefaultValueFactory = _ => defaults.OlderThanDays };
+    private static Option<double> OlderThan(CollectRequest defaults) => new("--older-than") { Description = "Days: runs that ended since are kept.", DefaultValueFactory = _ => defaults.OlderThanDays, CustomParser = Options.Number };
 
     private static Option<int> KeepLast(CollectRequest defaults) => new("--keep-last") { Description = "So many newest versions of each model are kept.", DefaultValueFactory = _ => defaults.KeepLast };
 

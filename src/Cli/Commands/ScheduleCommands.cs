@@ -49,7 +49,7 @@ internal static class ScheduleCommands
         Option<string> zone = new("--time-zone") { Description = "IANA name, such as Europe/Zurich.", DefaultValueFactory = _ => "UTC" };
         Option<Misfire> misfire = new("--missed") { Description = "Periods that pass while no server runs: Once (one run for all of them) or Skip." };
         Option<Overlap> overlap = new("--overlap") { Description = "While the run before is in progress: Skip, Queue (one waits) or Cancel (the one before)." };
-        Option<double> jitter = new("--jitter") { Description = "Each firing waits for a part of these seconds, decided by its name and time." };
+        Option<double> jitter = new("--jitter") { Description = "Each firing waits for a part of these seconds, decided by its name and time.", CustomParser = Options.Number };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();

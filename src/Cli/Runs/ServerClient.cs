@@ -143,9 +143,19 @@ internal sealed class ServerClient : IRunClient
         bool isForTheUser = response.StatusCode is HttpStatusCode.BadRequest or HttpStatusCode.NotFound or HttpStatusCode.Conflict
             or HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.TooManyRequests
                 or HttpStatusCode.MisdirectedRequest;
-        throw isForTheUser
-            ? new UsageException(detail ?? response.ReasonPhrase ?? "refused") : new HttpRequestException($"{(int)response.StatusCode} {response.ReasonPhrase} {detail}");
+        if (string.IsNullOrWhiteSpace(detail)) detail = WithoutDetail(response);
+        throw isForTheUser ? new UsageException(detail)
+            : new ServerAwayException($"the server answered {(int)response.StatusCode} {response.ReasonPhrase}: {detail}");
     }
+
+    /// <summary>What an answer without a word means, as that of a proxy between.</summary>
+    private static string WithoutDetail(HttpResponseMessage response) => response.StatusCode switch
+    {
+        HttpStatusCode.Unauthorized => "the server asks for a key. Set ARMOFLOW_KEY to one; an administrator makes it: armoflow keys create NAME.",
+        HttpStatusCode.Forbidden => "the key may not do this. Ask an administrator for one of a wider scope: armoflow keys create NAME --scope ….",
+        HttpStatusCode.NotFound => "there is no such call: --server may name another program, or an older server.",
+        _ => response.ReasonPhrase ?? "refused",
+    };
 
     public ValueTask DisposeAsync()
     {

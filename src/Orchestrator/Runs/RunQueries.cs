@@ -104,9 +104,25 @@ public sealed class RunQueries(
 
     public StepProgressed? Progress(Guid id) => progress.Of(id);
 
+    /// <summary>What a run's document may say of it.</summary>
+    private static readonly string[] Statuses =
+    [
+        "Submitted", "Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating", "Paused",
+        RunDocument.Interrupted, .. RunState.Ended,
+    ];
+
+    private static void RequireStatus(string? status)
+    {
+        if (status is null || Statuses.Contains(status)) return;
+        string? meant = Array.Find(Statuses, s => s.Equals(status, StringComparison.OrdinalIgnoreCase));
+        string remedy = meant is null ? "" : $" Did you mean {meant}?";
+        throw new FilterException($"status '{status}': expected one of {string.Join(", ", Statuses)}.{remedy}");
+    }
+
     public async Task<RunPage> List(RunFilter filter, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        RequireStatus(filter.Status);
         IQueryable<RunState> runs = db.Runs.AsNoTracking();
         IQueryable<RunTag> tags = db.RunTags.Where(t => t.Tag == filter.Tag);
         if (filter.Status == RunDocument.Interrupted)

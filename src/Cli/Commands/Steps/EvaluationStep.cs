@@ -14,7 +14,7 @@ internal static class EvaluationStep
     public static Command Command()
     {
         Option<string> features = StepFiles.File("--features", "Features of the benchmark's pairs."), subsets = StepFiles.File("--subsets", "One subset name a line, line i for row i."), regression = StepFiles.File("--regression", "weight [k, d]."), transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), gating = StepFiles.File("--gating", "gating.*."), output = StepFiles.File("--out", "The JSON to write.");
-        Option<double> temperature = new("--temperature") { Description = "T of the softmax, where the gate's file does not say.", DefaultValueFactory = _ => 1 };
+        Option<double> temperature = new("--temperature") { Description = "T of the softmax, where the gate's file does not say.", DefaultValueFactory = _ => 1, CustomParser = Options.Number };
         Command command = new("evaluation", "Scores benchmark pairs: accuracy by subset and section, and the score.") { features, subsets, regression, transform, gating, temperature, output };
         command.SetAction((parsed, cancel) =>
         {

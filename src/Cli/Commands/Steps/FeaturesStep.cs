@@ -28,7 +28,7 @@ internal static class FeaturesStep
         Option<string> dtype = new Option<string>("--dtype") { Description = "auto, f32 or bf16.", DefaultValueFactory = _ => "auto" }.AcceptOnlyFromAmong("auto", "f32", "bf16");
         Option<string> specials = new Option<string>("--template-specials") { Description = "What a control token's spelling in a text is: text, or with allow that token, as in Hugging Face's tokenizers.", DefaultValueFactory = _ => "text" }.AcceptOnlyFromAmong("text", "allow");
         Option<int?> maxTokens = new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
-        Option<double> maxDropped = new("--max-dropped-share") { Description = "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for ratings).", DefaultValueFactory = _ => -1 };
+        Option<double> maxDropped = new("--max-dropped-share") { Description = "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for ratings).", DefaultValueFactory = _ => -1, CustomParser = Options.Number };
         Option<string?> report = StepFiles.Optional("--report", "JSON with the rows kept and the lines left out.");
         Command command = new("features", "Extracts f(x⊕y) and f(x) of every line.") { backbone, input, kind, output, dtype, maxTokens, specials, maxDropped, report };
         command.SetAction(async (parsed, cancel) =>

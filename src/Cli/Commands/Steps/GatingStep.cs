@@ -14,7 +14,7 @@ internal static class GatingStep
         GatingOptions defaults = new();
         Option<string> features = StepFiles.File("--features", "Features of preference pairs."), regression = StepFiles.File("--regression", "weight [k, d]."), transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), output = StepFiles.File("--out", "The safetensors file to write: gating.layers.N.weight|bias, gating.logit_scale.");
         Option<int> steps = Number("--steps", "Training steps.", defaults.Steps), batch = Number("--batch", "Pairs a step.", defaults.BatchSize), hidden = Number("--hidden", "Width of the hidden layers.", defaults.Hidden[0]), layers = Number("--layers", "Hidden layers.", defaults.Hidden.Count);
-        Option<double> rate = Number("--lr", "AdamW's learning rate, falling to 0 by a cosine.", defaults.LearningRate), beta = Number("--beta", "β at the start.", defaults.Beta), temperature = Number("--temperature", "T of the softmax.", defaults.Temperature);
+        Option<double> rate = Real("--lr", "AdamW's learning rate, falling to 0 by a cosine.", defaults.LearningRate), beta = Real("--beta", "β at the start.", defaults.Beta), temperature = Real("--temperature", "T of the softmax.", defaults.Temperature);
         Option<long> seed = Number("--seed", "Decides the initial weights and the batches.", (long)defaults.Seed);
         Option<string?> report = StepFiles.Optional("--report", "JSON with the loss curve and the accuracies.");
         Command command = new("gating", "Trains the gate by the Bradley–Terry loss.") { features, regression, transform, output, steps, batch, rate, beta, temperature, hidden, layers, seed, report };
@@ -81,6 +81,9 @@ internal static class GatingStep
     }
 
     private static Option<T> Number<T>(string name, string description, T value) => new(name) { Description = description, DefaultValueFactory = _ => value };
+
+    private static Option<double> Real(string name, string description, double value) =>
+        new(name) { Description = description, DefaultValueFactory = _ => value, CustomParser = Options.Number };
 
     private static T Positive<T>(ParseResult parsed, Option<T> option) where T : System.Numerics.INumber<T> =>
         parsed.GetRequiredValue(option) is var value && value > T.Zero ? value : throw new UsageException($"{option.Name} {value}: expected more than 0. Correct the value.");
