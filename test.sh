@@ -19,14 +19,15 @@ if [[ ! -x artifacts/s3rver/node_modules/.bin/s3rver ]]; then
   fi
   { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix artifacts/s3rver s3rver@3.7.1; } >"$results/s3rver.log" 2>&1 || echo "could not install s3rver: $(tail -n 1 "$results/s3rver.log")"
 fi
-dotnet build ArmoFlow.sln --nologo -v quiet -clp:NoSummary || exit 1
+# As users have it: optimised, and the program compiled ahead.
+dotnet build ArmoFlow.sln -c Release --nologo -v quiet -clp:NoSummary || exit 1
 code=0
 for project in Contracts RewardModel Persistence Workers Orchestrator EndToEnd; do
   echo "== $project.Tests"
   # The logger's file holds each test's outcome; the console keeps failures and skips with their reasons.
   collect=()
   [[ $project == RewardModel ]] && collect=(--collect "XPlat Code Coverage")
-  dotnet test "tests/$project.Tests" --no-build --nologo --logger "trx;LogFileName=$project.trx" --results-directory "$results" "${collect[@]}" 2>&1 | tee "$results/$project.log" | grep -vE '^(Test run for|A total of|VSTest version|Attachments:|  /|$)'
+  dotnet test "tests/$project.Tests" -c Release --no-build --nologo --logger "trx;LogFileName=$project.trx" --results-directory "$results" "${collect[@]}" 2>&1 | tee "$results/$project.log" | grep -vE '^(Test run for|A total of|VSTest version|Attachments:|  /|$)'
   [[ ${PIPESTATUS[0]} -eq 0 ]] || code=1
   # A crash of the test process leaves no result file: that is a failure, not silence.
   [[ -f $results/$project.trx ]] || { echo "$project.Tests left no results"; code=1; }

@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using ArmoFlow.Cli;
 using ArmoFlow.Persistence;
 using Microsoft.EntityFrameworkCore;
@@ -17,6 +15,10 @@ internal sealed class Servers : IAsyncDisposable
 
     public string Postgres => _servers.PostgresConnection + ";Maximum Pool Size=60";
     public string RabbitMq => _servers.RabbitMqAddress;
+    /// <summary>Where a build puts the program, compiled ahead as its users have it.</summary>
+    public static string Executable { get; } = Path.Combine(
+        AppContext.BaseDirectory, "..", "..", "Cli", Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')), "armoflow.dll");
+
     public string Artifacts => Path.Combine(_folder, "artifacts");
 
     private Servers()
@@ -37,17 +39,10 @@ internal sealed class Servers : IAsyncDisposable
 
     public ServiceProvider Books() => new ServiceCollection().AddLogging().AddServerPersistence(Postgres, Artifacts, CacheOptions.Default).BuildServiceProvider();
 
-    public static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-
     /// <summary>Starts the program itself and returns when it says that it is there.</summary>
     public async Task<Process> Program(string sign, params string[] arguments)
     {
-        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "armoflow.dll"), .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts]) { RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet", [Servers.Executable, .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts]) { RedirectStandardError = true };
         start.Environment[arguments[0] == "worker" ? "DOTNET_TieredCompilation" : "DOTNET_TC_QuickJit"] = "0"; // as ./armoflow starts them
         Process process = Process.Start(start)!;
         _processes.Add(process);

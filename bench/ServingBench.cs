@@ -107,7 +107,7 @@ internal static class ServingBench
         return texts;
     }
 
-    private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "armoflow.dll"), .. arguments]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+    private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo("dotnet", [Servers.Executable, .. arguments]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
 
     private static async Task Program(params string[] arguments)
     {

@@ -15,13 +15,18 @@ internal static class CommandLine
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
 
+    /// <summary>Where a build puts the program, compiled ahead; beside the tests lies its library alone.</summary>
+    public static string Program { get; } = Path.Combine(
+        AppContext.BaseDirectory, "..", "..", "Cli", Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')), "armoflow.dll");
+
     public static Process Start(params string[] arguments) => Start(arguments, []);
 
     public static Process Start(string[] arguments, params (string Name, string Value)[] environment)
     {
-        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "armoflow.dll"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet", [Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment.Remove("ARMOFLOW_WORKSPACE");
         start.Environment.Remove("ARMOFLOW_URL");
+        start.Environment["OMP_WAIT_POLICY"] = "passive"; // several processes share the cores: one that waits leaves them to the others
         foreach ((string name, string value) in environment) start.Environment[name] = value;
         return Process.Start(start)!;
     }
@@ -29,7 +34,7 @@ internal static class CommandLine
     /// <summary>As another user of this machine, by number; needs root.</summary>
     public static Task<CommandResult> RunAs(string user, string[] arguments)
     {
-        string[] program = ["--reuid", user, "--clear-groups", "dotnet", Path.Combine(AppContext.BaseDirectory, "armoflow.dll")];
+        string[] program = ["--reuid", user, "--clear-groups", "dotnet", Program];
         ProcessStartInfo start = new("setpriv", [.. program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string name in new[] { "ARMOFLOW_WORKSPACE", "ARMOFLOW_URL", "HOME", "USER", "LOGNAME" }) start.Environment.Remove(name);
         start.Environment["HOME"] = Path.GetTempPath();

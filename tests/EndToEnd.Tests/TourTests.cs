@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.RegularExpressions;
+using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
 
@@ -41,12 +42,12 @@ public partial class TourTests
     {
         string text = await File.ReadAllTextAsync(Path.Combine(HouseTests.Root(), "docs", page), TestContext.Current.CancellationToken), folder = Directory.CreateTempSubdirectory("armoflow-tour-").FullName;
         Block().Count(text).ShouldBeGreaterThanOrEqualTo(blocks);
-        string address = $"localhost:{Cluster.FreePort()}";
+        string address = $"localhost:{FreePorts.Next()}";
         string script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT\n" + (before + string.Join('\n', Block().Matches(text).Select(m => m.Groups[1].Value))).Replace("armoflow serve &", $"armoflow serve --urls http://{address} &", StringComparison.Ordinal).Replace("localhost:5080", address, StringComparison.Ordinal);
         try
         {
             string shim = Path.Combine(folder, "armoflow"), here = Directory.CreateDirectory(Path.Combine(folder, "here")).FullName;
-            await File.WriteAllTextAsync(shim, $"#!/bin/sh\nexec dotnet {Path.Combine(AppContext.BaseDirectory, "armoflow.dll")} \"$@\"\n", TestContext.Current.CancellationToken);
+            await File.WriteAllTextAsync(shim, $"#!/bin/sh\nexec dotnet {CommandLine.Program} \"$@\"\n", TestContext.Current.CancellationToken);
             File.SetUnixFileMode(shim, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             ProcessStartInfo start = new("bash", ["-c", script]) { WorkingDirectory = here, RedirectStandardError = true, RedirectStandardOutput = true };
             start.Environment["PATH"] = $"{folder}:{start.Environment["PATH"]}";
