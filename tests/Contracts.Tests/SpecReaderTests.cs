@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using ArmoFlow.Contracts.Specs;
 using Shouldly;
 using Xunit;
@@ -10,12 +11,68 @@ public class SpecReaderTests
     public void A_hundred_thousand_brackets_are_refused_and_the_process_lives() =>
         Should.Throw<SpecException>(() => SpecReader.Parse("name: " + new string('[', 100_000), "spec.yaml", "/")).Message.ShouldContain("nested more than 32 levels");
 
+    [Theory]
+    [InlineData("? &a [*a]\n: 1", "line 1", "a list or a mapping as a key")]
+    [InlineData("name: x\n{a: 1}: y", "line 2", "a list or a mapping as a key")]
+    [InlineData("name: &a x\n*a : y", "line 2", "an alias as a key")]
+    [InlineData("name: &a [1, *a]", "line 1", "'*a', a value within itself")]
+    [InlineData("name: &a {b: {c: *a}}", "line 1", "'*a', a value within itself")]
+    [InlineData("name: x\n---\nname: y", "line 3", "a second document")]
+    public void What_the_library_would_never_come_back_from_is_refused(string yaml, params string[] words)
+    {
+        string message = Should.Throw<SpecException>(() => SpecReader.Parse(yaml, "spec.yaml", "/")).Message;
+        foreach (string word in words) message.ShouldContain(word);
+    }
+
     [Fact]
     public async Task A_key_of_a_hundred_thousand_letters_is_refused_in_time()
     {
         string yaml = new string('x', 120_000) + ": 1";
         SpecException refused = await Should.ThrowAsync<SpecException>(() => Task.Run(() => SpecReader.Parse(yaml, "spec.yaml", "/")).WaitAsync(TimeSpan.FromSeconds(60)));
         refused.Message.ShouldContain("spec.yaml");
+    }
+
+    [Fact]
+    public void Whatever_a_spec_is_turned_into_it_is_read_or_refused()
+    {
+        string[] values = ["", "~", "null", "-1", "1e999", "0,5", "true", "[]", "[null]", "{}", "{a: }", "[[[]]]", "\"\\0\"", "\"\\uD800\"", "'", "*a", "&a [*a]", "!!int x",
+            "!x y", "? [a]: b", "2026-01-01", "0x10", ".nan", "<<: 1", "%", "@", "\t", "---", "...", "name: x", new string('9', 400)];
+        Random random = new(20261127);
+        int refused = 0, read = 0;
+        for (int i = 0; i < 6000; i++)
+        {
+            string text = Whole;
+            for (int changes = random.Next(1, 4); changes > 0; changes--) text = Changed(text, values[random.Next(values.Length)], random);
+            try
+            {
+                SpecReader.Parse(text, "spec.yaml", "/data");
+                read++;
+            }
+            catch (SpecException e) // anything else fails the test
+            {
+                e.Message.ShouldContain("spec.yaml");
+                e.Message.ShouldNotContain("System.");
+                refused++;
+            }
+        }
+        read.ShouldBeGreaterThan(50, "some mutants are specs");
+        refused.ShouldBeGreaterThan(1000);
+    }
+
+    /// <summary>One word is put in another's place, left out or doubled, or a character changed.</summary>
+    private static string Changed(string text, string value, Random random)
+    {
+        MatchCollection words = Regex.Matches(text, @"[\w./*-]+");
+        Match word = words[random.Next(words.Count)];
+        int end = word.Index + word.Length;
+        return random.Next(5) switch
+        {
+            0 => text[..word.Index] + value + text[end..],
+            1 => text[..word.Index] + text[end..],
+            2 => text[..end] + " " + word.Value + text[end..],
+            3 => text[..word.Index] + value + " " + text[word.Index..],
+            _ => text[..word.Index] + (char)random.Next(1, 0x2100) + text[(word.Index + 1)..],
+        };
     }
 
     private const string Whole = """

@@ -28,6 +28,7 @@ internal static class Attacks
     [
         new("100,000 nested lists in a spec", http => Submit(http, "name: " + new string('[', Nested)), "nest"),
         new("100,000 nested lists in JSON", http => Submit(http, new string('[', Nested), "application/json"), "nest"),
+        new("a key that is a list within itself", http => Submit(http, "? &a [*a]\n: 1"), "as a key"),
         new("a list used by 400 aliases", http => Submit(http, Aliased()), "200,000 values"),
         new("a spec of 25 MB", http => Submit(http, "name: a\n# " + new string('x', LongSpec)), "at most 1,048,576"),
         new("a key of 120,000 letters", http => Submit(http, LongKeyed(), "application/json"), "unknown key"),

@@ -17,7 +17,6 @@ public static class SpecReader
 
     private const int MostNodes = 200_000; // a mapping that is named and used again counts each time
     private const int MostLevels = 32; // or a mapping that contains itself would have no end
-    private const int DocumentLevels = 2; // the stream and the document stand around the first value
     private const double StrayPreferences = 0.01;
     private static readonly string[] SourceKeys = ["name", "files", "format", "maxDroppedShare", "ignore", "columns"];
     private static readonly string[] PromotionKeys = ["minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation",
@@ -145,7 +144,7 @@ public static class SpecReader
     private static YamlNode Root(string yaml, string file)
     {
         if (Encoding.UTF8.GetByteCount(yaml) is var bytes && bytes > MostBytes) throw TooLarge(file, bytes);
-        RequireShallow(yaml, file);
+        new YamlShape(file, MostLevels).Require(yaml);
         YamlStream stream = [];
         try { stream.Load(new StringReader(yaml)); }
         catch (InvalidOperationException)
@@ -158,6 +157,12 @@ public static class SpecReader
             throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})",
             "the keys of a spec", "Correct the syntax.");
         }
+        catch (ArgumentException) // the library's, where a document ends within a value
+        {
+            throw new SpecException(file, "not YAML (a document ends within a value)", "the keys of a spec", "Correct the syntax, and look for '---' and '...'.");
+        }
+        if (stream.Documents.Count > 1)
+            throw new SpecException($"{file} line {stream.Documents[1].RootNode.Start.Line}", "a second document ('---')", "one", "Put it in a file of its own.");
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
         int left = MostNodes, characters = MostStoredBytes; // a text that is named once may be used many times, and is stored each time
         if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left, ref characters))
@@ -167,24 +172,6 @@ public static class SpecReader
             throw new SpecException(file, found, "fewer", ManyFiles);
         }
         return stream.Documents[0].RootNode;
-    }
-
-    /// <summary>The library loads what is nested by calling itself: depth is bounded before it does, or the process ends with its stack.</summary>
-    private static void RequireShallow(string yaml, string file)
-    {
-        int depth = 0;
-        try
-        {
-            Parser parser = new(new Scanner(new StringReader(yaml)));
-            while (parser.MoveNext())
-            {
-                depth += parser.Current!.NestingIncrease;
-                if (depth > MostLevels + DocumentLevels)
-                    throw new SpecException($"{file} line {parser.Current.Start.Line}", $"lists or mappings nested more than {MostLevels} levels deep", "the keys of a spec", "Correct the brackets or the indentation.");
-            }
-        }
-        catch (YamlException) { } // said below, with the place
-        catch (InvalidOperationException) { }
     }
 
     /// <summary>Identity of a spec: equal for the same spec at the same place.</summary>
