@@ -1,6 +1,6 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
+using ArmoFlow.Orchestrator.Api;
 
 namespace ArmoFlow.Cli;
 
@@ -32,32 +32,8 @@ internal static partial class CommandWords
     }
 
     /// <summary>The library names the types of a program; people are told what to type.</summary>
-    public static string Plain(string message) => ExpectedType().Replace(message, match => $"; expected {Form(match.Groups[1].Value)}");
-
-    private static string Form(string type)
-    {
-        if (Nullable().Match(type) is { Success: true } nullable) return Form(nullable.Groups[1].Value);
-        return type switch
-        {
-            "System.Int32" or "System.Int64" or "System.UInt64" => "a whole number",
-            "System.Double" or "System.Single" or "System.Decimal" => "a number, such as 0.5",
-            "System.Guid" => "an id",
-            "System.Boolean" => "true or false",
-            "System.DateTimeOffset" or "System.DateTime" => "a time, such as 2026-11-25T16:00:00Z",
-            _ => Names(type) is { } names ? $"one of {string.Join(", ", names)}" : "another value",
-        };
-    }
-
-    /// <summary>Of an enumeration of ours.</summary>
-    private static string[]? Names(string type)
-    {
-        IEnumerable<Type> found = AppDomain.CurrentDomain.GetAssemblies().Select(a => a.GetType(type)).OfType<Type>();
-        return found.FirstOrDefault(t => t.IsEnum) is { } enumeration ? Enum.GetNames(enumeration) : null;
-    }
+    public static string Plain(string message) => ExpectedType().Replace(message, match => $"; expected {ValueForms.Of(match.Groups[1].Value)}");
 
     [GeneratedRegex(@" as expected type '([^']+)'\.?", RegexOptions.NonBacktracking)]
     private static partial Regex ExpectedType();
-
-    [GeneratedRegex(@"^System\.Nullable`1\[(?:\[)?([^,\]]+)", RegexOptions.NonBacktracking)]
-    private static partial Regex Nullable();
 }

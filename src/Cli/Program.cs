@@ -1,23 +1,12 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using ArmoFlow.Cli;
-using ArmoFlow.Cli.Commands;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 
 Terminal.Guard();
-RootCommand root = new("Trains, evaluates and keeps the books on interpretable reward models.")
-{
-    DemoCommands.Demo(), DemoCommands.Init(), RunCommands.Run(), RunCommands.Runs(), ArtifactCommands.Artifacts(), StepCommands.Step(),
-    ScoreCommands.Score(), ModelCommands.Models(), AuditCommands.Audit(), LineageCommand.Lineage(), KeyCommands.Keys(),
-        ScheduleCommands.Schedules(), DatasetCommands.Datasets(), PolicyCommands.Policies(), RetentionCommands.Gc(),
-        RetentionCommands.Holds(), ForgetCommand.Forget(), ServeCommand.Serve(), ServerCommands.Orchestrator(), ServerCommands.Worker(),
-        DevCommands.Dev(), SpecCommands.Spec(), DoctorCommand.Doctor(), DatabaseCommands.Db(),
-};
 string[] words = CommandWords.Rewrite(args);
-// '@' begins a cron macro or a user's text as often as a file's name: no argument is taken for a file of arguments.
-ParseResult parsed = root.Parse(words, new ParserConfiguration { ResponseFileTokenReplacer = null });
+ParseResult parsed = CommandTree.Parse(words);
 if (parsed.Errors.Count > 0)
 {
     IReadOnlyList<string> errors = [.. CommandWords.Errors(parsed).Select(Secrets.Mask)];

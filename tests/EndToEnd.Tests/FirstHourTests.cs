@@ -1,4 +1,6 @@
+using System.CommandLine;
 using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
 
@@ -37,6 +39,42 @@ public sealed class FirstHourTests : IDisposable
         foreach (string word in words) (refused.Error + refused.Output).ShouldContain(word, Case.Insensitive);
         refused.Error.ShouldNotContain("System.");
         refused.Error.ShouldNotContain("   at ");
+    }
+
+    [Fact]
+    public void Whatever_is_typed_for_an_option_or_argument_is_read_or_refused_in_plain_words()
+    {
+        string[] values = ["", "x", "-1", "0,5", "1e999", "99999999999999999999", "\0", "'", "../..", "--", "-", "@x", "\ud800", "💩", new string('x', 5000)];
+        int refused = 0;
+        foreach ((string[] path, Command command) in Commands([], CommandTree.Root))
+        {
+            foreach (string value in values)
+            {
+                foreach (Option option in command.Options) Try([.. path, option.Name, value]);
+                Try([.. path, .. Enumerable.Repeat(value, command.Arguments.Count + 1)]);
+            }
+        }
+        refused.ShouldBeGreaterThan(500);
+
+        void Try(string[] line)
+        {
+            ParseResult parsed = CommandTree.Parse(line);
+            foreach (string error in parsed.Errors.Count == 0 ? [] : CommandWords.Errors(parsed))
+            {
+                error.ShouldNotContain("System.", Case.Sensitive, string.Join(' ', line));
+                error.ShouldNotContain("ArmoFlow.", Case.Sensitive, string.Join(' ', line));
+                refused++;
+            }
+        }
+    }
+
+    private static IEnumerable<(string[] Path, Command Command)> Commands(string[] path, Command command)
+    {
+        yield return (path, command);
+        foreach (Command inner in command.Subcommands)
+        {
+            foreach ((string[], Command) found in Commands([.. path, inner.Name], inner)) yield return found;
+        }
     }
 
     [Theory]

@@ -169,6 +169,7 @@ internal static class RunCommands
         Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, where, cursor, limit, json };
         command.SetAction(async (parsed, cancel) =>
         {
+            RunQueries.RequireStatus(parsed.GetValue(status));
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunPage page = await client.List(new RunFilter { Status = parsed.GetValue(status), Name = parsed.GetValue(name), Tag = parsed.GetValue(tag), Q = parsed.GetValue(q), Where = parsed.GetValue(where), Cursor = parsed.GetValue(cursor), Limit = parsed.GetValue(limit) }, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(page);

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Contracts.Scoring;
@@ -18,7 +19,11 @@ public sealed record ScoreResponses
 }
 
 /// <summary>A conversation that ends with the response to score: its turns, or the text that the chat template makes of them.</summary>
-public sealed record ScoreItem(IReadOnlyList<ChatTurn>? Messages, string? Templated = null);
+public sealed record ScoreItem(IReadOnlyList<ChatTurn>? Messages, string? Templated = null)
+{
+    [JsonIgnore]
+    public long Characters => (Templated?.Length ?? 0) + (Messages?.Sum(m => (long)m.Content.Length) ?? 0);
+}
 
 public sealed record ChatTurn(string Role, string Content);
 

@@ -8,6 +8,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Primitives;
 
 namespace ArmoFlow.Orchestrator.Access;
 
@@ -38,6 +39,12 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         {
             await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.",
                 "this server answers to localhost alone; from elsewhere it asks for a key.");
+            return;
+        }
+        if (IsForged(context.Request))
+        {
+            await Refuse(context, StatusCodes.Status403Forbidden, "Not from here.",
+                "a page of another site made this browser send it; the browser's key does not count for such requests.");
             return;
         }
         AccessKey? key = await Check(given, context.RequestAborted);
@@ -93,7 +100,9 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
             return RefuseForNow(context,
                 "too many attempts without a usable key from this address. Correct the key (ARMOFLOW_KEY), then wait a moment.");
         }
-        context.Response.Headers.WWWAuthenticate = "Bearer";
+        bool isBrowser = context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.OrdinalIgnoreCase);
+        context.Response.Headers.WWWAuthenticate = isBrowser // which then asks its user: any name, and the key as the password
+            ? new StringValues([$"{Basic}realm=\"ArmoFlow: any name, and a key as the password\", charset=\"UTF-8\"", "Bearer"]) : "Bearer";
         string behind = policy.IsLoopbackOnly && !policy.AlwaysAsksForKeys
             ? " It came through a proxy, or from another site: without a key this server answers this machine's users alone." : "";
         return Refuse(context, StatusCodes.Status401Unauthorized, "No usable key.",
@@ -120,6 +129,19 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         if (!header.StartsWith(Basic, StringComparison.OrdinalIgnoreCase)) return header.Length == 0 ? null : "";
         try { return Encoding.UTF8.GetString(Convert.FromBase64String(header[Basic.Length..].Trim())).Split(':', 2)[^1]; }
         catch (FormatException) { return ""; }
+    }
+
+    /// <summary>
+    /// A browser sends the name and password that it was told once with whatever any page makes it send; only what reads is answered
+    /// then.
+    /// </summary>
+    private static bool IsForged(HttpRequest request)
+    {
+        if (HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method)) return false;
+        if (!request.Headers.Authorization.ToString().StartsWith(Basic, StringComparison.OrdinalIgnoreCase)) return false;
+        string site = request.Headers["Sec-Fetch-Site"].ToString(), origin = request.Headers.Origin.ToString();
+        if (site is not ("" or "none" or "same-origin")) return true;
+        return origin.Length > 0 && !(Uri.TryCreate(origin, UriKind.Absolute, out Uri? from) && from.Authority == request.Host.Value);
     }
 
     private static Task Refuse(HttpContext context, int status, string title, string detail) =>

@@ -35,7 +35,7 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
             $"{(exception as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time"}. See the workers' output, and: armoflow runs workers."),
         _ when DiskFull.Is(exception) => Problem(StatusCodes.Status507InsufficientStorage, "No space left.",
             $"no space left on the server's disk; nothing was entered. {DiskFull.Remedy}"),
-        BadHttpRequestException bad => Problem(bad.StatusCode, "The request cannot be read.", bad.Message),
+        BadHttpRequestException bad => Problem(bad.StatusCode, "The request cannot be read.", UnreadableRequest.Explain(bad)),
         _ when BooksFault.IsTransient(exception) => Problem(StatusCodes.Status503ServiceUnavailable, "A server is away.",
             "The books cannot be written just now: the database restarts, or its standby takes over. Ask again after the seconds that Retry-After names."),
         _ => null,

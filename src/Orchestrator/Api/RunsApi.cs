@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
@@ -32,12 +34,23 @@ public static class RunsApi
 {
     public const string SpecFolderHeader = "X-Spec-Folder", IdempotencyKeyHeader = "Idempotency-Key";
 
-    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services.AddRouting().AddProblemDetails().AddExceptionHandler<Problems>()
+    public static IServiceCollection AddRunsApi(this IServiceCollection services) => services
+        .AddRouting().AddProblemDetails().AddExceptionHandler<Problems>()
+        .Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true) // so that Problems says what is wrong with it
+        .ConfigureHttpJsonOptions(json => json.SerializerOptions.TypeInfoResolver =
+            (json.SerializerOptions.TypeInfoResolver ?? new DefaultJsonTypeInfoResolver()).WithAddedModifier(RefuseUnknownFields))
         .AddOpenApi(document => document.AddOperationTransformer((operation, context, _) =>
         {
             if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RequiredScope>().LastOrDefault()?.Scope is { } scope) operation.Description = $"Needs a key of scope {scope}.";
             return Task.CompletedTask;
         }));
+
+    /// <summary>A misspelt field would be as though it had not been sent. What says otherwise of itself takes what others send besides.</summary>
+    private static void RefuseUnknownFields(JsonTypeInfo type)
+    {
+        if (type.Type.Assembly != typeof(RunsApi).Assembly || type.Kind != JsonTypeInfoKind.Object) return;
+        type.UnmappedMemberHandling ??= JsonUnmappedMemberHandling.Disallow;
+    }
 
     public static void MapRunsApi(this WebApplication app)
     {
@@ -70,7 +83,7 @@ public static class RunsApi
         app.MapSchedulesApi();
         app.MapDatasetsApi();
         app.MapRetentionApi();
-        if (app.Services.GetService<JobStorage>() is { } storage) app.MapHangfireDashboard("/hangfire", new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules" }, storage).Requires(Scope.Admin);
+        if (app.Services.GetService<JobStorage>() is { } storage) app.MapHangfireDashboard("/hangfire", new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules", IsReadOnlyFunc = _ => true }, storage).Requires(Scope.Viewer);
         app.MapScoreApi();
         app.MapAuditApi();
         if (app.Services.GetService<MeterProvider>() is not null) app.MapPrometheusScrapingEndpoint("/metrics").Requires(Scope.Viewer);

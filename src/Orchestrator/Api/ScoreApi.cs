@@ -1,9 +1,9 @@
+using System.Text.Json.Serialization;
 using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Scoring;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
-using MassTransit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -14,7 +14,12 @@ namespace ArmoFlow.Orchestrator.Api;
 public sealed record ScoreInput(IReadOnlyList<ChatTurn>? Messages = null, string? Prompt = null, string? Response = null);
 
 /// <summary>Two responses to one prompt.</summary>
-public sealed record PairInput(string Prompt, string Chosen, string Rejected);
+public sealed record PairInput
+{
+    public required string Prompt { get; init; }
+    public required string Chosen { get; init; }
+    public required string Rejected { get; init; }
+}
 
 /// <summary>A request for scores by one model.</summary>
 public sealed record ScoreRequest
@@ -54,8 +59,15 @@ public sealed record PairOutput(ScoreOutput Chosen, ScoreOutput Rejected, bool C
 public sealed record ScoreAnswer(string Model, int? Version, Guid RunId, IReadOnlyList<ScoreOutput> Scores,
     IReadOnlyList<PairOutput> Pairs, string? NoSignal);
 
-/// <summary>What OpenRLHF's trainers send to --remote_rm_url: prompts and responses as the chat template renders them.</summary>
-public sealed record RewardRequest(IReadOnlyList<string> Query);
+/// <summary>
+/// What OpenRLHF's trainers send to --remote_rm_url: prompts and responses as the chat template renders them. Some of its versions send
+/// more beside them, which is not read.
+/// </summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
+public sealed record RewardRequest
+{
+    public required IReadOnlyList<string> Query { get; init; }
+}
 
 /// <summary>What they read: rewards to train on, scores to filter by, figures to log.</summary>
 public sealed record RewardAnswer
@@ -63,14 +75,15 @@ public sealed record RewardAnswer
     public required IReadOnlyList<double> Rewards { get; init; }
     public required IReadOnlyList<double> Scores { get; init; }
 
-    [System.Text.Json.Serialization.JsonPropertyName("extra_logs")]
+    [JsonPropertyName("extra_logs")]
     public required IReadOnlyDictionary<string, IReadOnlyList<double>> ExtraLogs { get; init; }
 }
 
 /// <summary>The HTTP calls that score.</summary>
 internal static class ScoreApi
 {
-    private const int MostItems = 4096;
+    private const int MostItems = 4096, MostNamed = 5;
+    private const long MostCharacters = 1 << 20; // of an item: far more than any context holds
 
     public static void MapScoreApi(this IEndpointRouteBuilder app)
     {
@@ -81,11 +94,12 @@ internal static class ScoreApi
     private static async Task<ScoreAnswer> Score(ScoreRequest request, ScoreService service, CancellationToken cancel)
     {
         RequireLists(request);
-        List<ScoreItem> items = [.. request.Items.Select((item, i) => Item(item, $"items[{i}]")), .. request.Pairs.SelectMany(p => new[] { Item(p.Prompt, p.Chosen), Item(p.Prompt, p.Rejected) })];
+        List<ScoreItem> items = [.. request.Items.Select((item, i) => Item(item, $"items[{i}]")), .. request.Pairs.SelectMany((pair, i) => Sides(pair, $"pairs[{i}]"))];
         if (request.Response is not null) items.Insert(0, Item(new ScoreInput(null, request.Prompt, request.Response), "the request"));
         int single = items.Count - (2 * request.Pairs.Count);
         (ScoringModel model, ScoredResponse[] scores) = await service.Score(request.Model, request.Run, Bounded(items), request.Steer, cancel);
-        ScoreOutput[] outputs = [.. scores.Select((s, i) => new ScoreOutput(Require(s, i), request.Explain ? s.Objectives : null))];
+        RequireAll(scores);
+        ScoreOutput[] outputs = [.. scores.Select(s => new ScoreOutput(s.Score!.Value, request.Explain ? s.Objectives : null))];
         PairOutput[] pairs = [.. Enumerable.Range(0, request.Pairs.Count).Select(i => Pair(single + (2 * i)))];
         return new ScoreAnswer(model.Model, model.Version, model.RunId, outputs[..single], pairs, model.NoSignal);
 
@@ -93,16 +107,31 @@ internal static class ScoreApi
             new(outputs[at], outputs[at + 1], scores[at].IsAbove(scores[at + 1]), scores[at].IsTiedWith(scores[at + 1]));
     }
 
-    private static async Task<RewardAnswer> Reward(RewardRequest request, ScoreService service, CancellationToken cancel, string? model = null, string? run = null)
+    private static async Task<RewardAnswer> Reward(RewardRequest request, ScoreService service, CancellationToken cancel,
+        string? model = null, Guid? run = null, double? unscored = null)
     {
-        Guid? id = run is null ? null : Guid.TryParse(run, out Guid parsed) ? parsed : throw new ScoreRequestException($"run '{run}' is not an id.");
-        ScoreItem[] items = [.. (request.Query ?? throw new ScoreRequestException("no 'query'; expected a list of rendered conversations.")).Select(q => new ScoreItem(null, q))];
+        Require("query", request.Query);
         // OpenRLHF shares its queries among its servers, and sends an empty list to one that none is left for.
-        if (items.Length == 0) return new RewardAnswer { Rewards = [], Scores = [], ExtraLogs = new Dictionary<string, IReadOnlyList<double>>() };
-        (_, ScoredResponse[] scores) = await service.Score(model, id, Bounded(items), [], cancel);
-        double[] rewards = [.. scores.Select(Require)];
-        string[] objectives = scores.Length == 0 ? [] : [.. scores[0].Objectives.Select(o => o.Objective)];
-        return new RewardAnswer { Rewards = rewards, Scores = rewards, ExtraLogs = objectives.Select((name, o) => (name, o)).ToDictionary(x => x.name, x => (IReadOnlyList<double>)[.. scores.Select(s => s.Objectives[x.o].Reward)]) };
+        if (request.Query.Count == 0) return new RewardAnswer { Rewards = [], Scores = [], ExtraLogs = new Dictionary<string, IReadOnlyList<double>>() };
+        ScoreItem[] items = [.. request.Query.Select(q => new ScoreItem(null, q))];
+        (_, ScoredResponse[] scores) = await service.Score(model, run, Bounded(items), [], cancel);
+        if (unscored is null) RequireAll(scores, "Or have such items rewarded with a number of yours: ?unscored=-10.");
+        double[] rewards = [.. scores.Select(s => s.Score ?? unscored!.Value)];
+        return new RewardAnswer { Rewards = rewards, Scores = rewards, ExtraLogs = Logs(scores, unscored is not null) };
+    }
+
+    /// <summary>Each objective's reward, 0 where there is none; and which items have none, where that is allowed.</summary>
+    private static Dictionary<string, IReadOnlyList<double>> Logs(ScoredResponse[] scores, bool mayLack)
+    {
+        string[] objectives = [.. scores.FirstOrDefault(s => s.Score is not null)?.Objectives.Select(o => o.Objective) ?? []];
+        Dictionary<string, IReadOnlyList<double>> logs = [];
+        for (int o = 0; o < objectives.Length; o++)
+        {
+            int at = o;
+            logs[objectives[o]] = [.. scores.Select(s => s.Score is null ? 0 : s.Objectives[at].Reward)];
+        }
+        if (mayLack) logs["unscored"] = [.. scores.Select(s => s.Score is null ? 1.0 : 0.0)];
+        return logs;
     }
 
     /// <summary>A list that is left out is empty; one that is null, or holds null, is a mistake of the caller's.</summary>
@@ -111,23 +140,49 @@ internal static class ScoreApi
         Require("items", request.Items);
         Require("pairs", request.Pairs);
         Require("steer", request.Steer);
-
-        static void Require(string name, System.Collections.IEnumerable? list)
-        {
-            if (list is null) throw new ScoreRequestException($"{name}: null; expected a list. Leave '{name}' out, or give [].");
-            if (list.Cast<object?>().Any(i => i is null)) throw new ScoreRequestException($"{name}: an item is null; expected none. Remove it.");
-        }
     }
 
-    private static ScoreItem Item(ScoreInput input, string place) => input is { Messages: { } messages, Prompt: null, Response: null } ? new ScoreItem(messages)
-        : input is { Messages: null, Prompt: { } prompt, Response: { } response } ? Item(prompt, response)
-        : throw new ScoreRequestException($"{place}: expected messages, or prompt and response.");
+    private static void Require(string name, IEnumerable<object?>? list)
+    {
+        if (list is null) throw new ScoreRequestException($"{name}: null; expected a list. Leave '{name}' out, or give [].");
+        if (list.Contains(null)) throw new ScoreRequestException($"{name}: an item is null; expected none. Remove it.");
+    }
+
+    private static ScoreItem Item(ScoreInput input, string place)
+    {
+        if (input is { Messages: null, Prompt: { } prompt, Response: { } response }) return Item(prompt, response);
+        if (input is not { Messages: { } messages, Prompt: null, Response: null })
+            throw new ScoreRequestException($"{place}: expected messages, or prompt and response.");
+        if (messages.Any(m => m is not { Role: not null, Content: not null }))
+            throw new ScoreRequestException($"{place}: a message lacks its role or content; expected both, as text. Correct it.");
+        return new ScoreItem(messages);
+    }
+
+    private static ScoreItem[] Sides(PairInput pair, string place) => pair is { Prompt: { } prompt, Chosen: { } chosen, Rejected: { } rejected }
+        ? [Item(prompt, chosen), Item(prompt, rejected)]
+        : throw new ScoreRequestException($"{place}: expected prompt, chosen and rejected, as text.");
 
     private static ScoreItem Item(string prompt, string response) => new([new ChatTurn("user", prompt), new ChatTurn("assistant", response)]);
 
-    private static IReadOnlyList<ScoreItem> Bounded(IReadOnlyList<ScoreItem> items) => items.Count is > 0 and <= MostItems ? items : throw new ScoreRequestException($"{items.Count} items; expected 1 to {MostItems}.");
+    private static IReadOnlyList<ScoreItem> Bounded(IReadOnlyList<ScoreItem> items)
+    {
+        if (items.Count is 0 or > MostItems) throw new ScoreRequestException($"{items.Count} items; expected 1 to {MostItems}.");
+        for (int i = 0; i < items.Count; i++)
+        {
+            if (items[i].Characters > MostCharacters)
+                throw new ScoreRequestException($"item {i + 1}: {items[i].Characters} characters; expected at most {MostCharacters}. Shorten it.");
+        }
+        return items;
+    }
 
-    private static double Require(ScoredResponse response, int index) => response.Score ?? throw new ScoreRequestException($"item {index + 1}: {response.Error}");
+    /// <summary>Refuses the whole request where one of its items cannot be scored, and names each that cannot.</summary>
+    private static void RequireAll(ScoredResponse[] scores, string remedy = "")
+    {
+        string[] wrong = [.. scores.Index().Where(s => s.Item.Score is null).Select(s => $"item {s.Index + 1}: {s.Item.Error}")];
+        if (wrong.Length == 0) return;
+        string others = wrong.Length > MostNamed ? $" And {wrong.Length - MostNamed} others of {scores.Length}." : "";
+        throw new ScoreRequestException($"{string.Join(" ", wrong.Take(MostNamed))}{others} {remedy}".TrimEnd());
+    }
 
     private sealed class ScoreRequestException(string message) : RefusedException(message, Refusal.Unusable);
 }

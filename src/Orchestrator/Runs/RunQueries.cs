@@ -111,7 +111,8 @@ public sealed class RunQueries(
         RunDocument.Interrupted, .. RunState.Ended,
     ];
 
-    private static void RequireStatus(string? status)
+    /// <exception cref="FilterException">There is no such state.</exception>
+    public static void RequireStatus(string? status)
     {
         if (status is null || Statuses.Contains(status)) return;
         string? meant = Array.Find(Statuses, s => s.Equals(status, StringComparison.OrdinalIgnoreCase));

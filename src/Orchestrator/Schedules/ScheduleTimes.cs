@@ -9,12 +9,14 @@ namespace ArmoFlow.Orchestrator.Schedules;
 /// </summary>
 public sealed class ScheduleTimes
 {
+    private const int LongestCron = 200;
     private readonly CronExpression _cron;
     private readonly TimeZoneInfo _zone;
 
     /// <exception cref="ScheduleException">The expression or the zone is none.</exception>
     public ScheduleTimes(string cron, string zone)
     {
+        if (cron.Length > LongestCron) throw new ScheduleException($"the cron expression has {cron.Length} characters; expected at most {LongestCron}.");
         try { _cron = CronExpression.Parse(cron, cron.Split(' ', StringSplitOptions.RemoveEmptyEntries).Length == 6 ? CronFormat.IncludeSeconds : CronFormat.Standard); }
         catch (CronFormatException e) { throw new ScheduleException($"cron '{cron}': {e.Message} Expected five fields (minute, hour, day, month, weekday), such as '30 2 * * 1-5'."); }
         try { _zone = TimeZoneInfo.FindSystemTimeZoneById(zone); }

@@ -10,6 +10,7 @@ namespace ArmoFlow.Orchestrator.Scoring;
 public sealed class ScoreBatcher(IBus bus)
 {
     private const int LargestBatch = 64, UnderWay = 4;
+    private const long MostCharacters = 2 << 20; // of a message: brokers refuse long ones
     private static readonly RequestTimeout Timeout = RequestTimeout.After(m: 10); // a worker may have a large backbone to load first
     private readonly Dictionary<string, Lane> _lanes = [];
 
@@ -41,7 +42,12 @@ public sealed class ScoreBatcher(IBus bus)
         while (lane.UnderWay < UnderWay && lane.Waiting.Count > 0)
         {
             List<(ScoreItem Item, TaskCompletionSource<ScoredResponse> Answer)> taken = [];
-            while (taken.Count < LargestBatch && lane.Waiting.TryDequeue(out (ScoreItem, TaskCompletionSource<ScoredResponse>) next)) taken.Add(next);
+            for (long characters = 0; taken.Count < LargestBatch && lane.Waiting.TryPeek(out (ScoreItem Item, TaskCompletionSource<ScoredResponse>) next);)
+            {
+                characters += next.Item.Characters;
+                if (taken.Count > 0 && characters > MostCharacters) break;
+                taken.Add(lane.Waiting.Dequeue());
+            }
             lane.UnderWay++;
             _ = Send(key, lane, batch, taken);
         }

@@ -12,7 +12,7 @@ namespace ArmoFlow.Persistence.Filters;
 /// <param name="fields">What can be asked for: name and expression; of text, whole number, number, time or id; or, for what an item has several of, (item, value) → whether it has it.</param>
 public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpression> fields)
 {
-    private const int LongestText = 4000, DeepestNesting = 50;
+    private const int LongestText = 4000, DeepestNesting = 50, MostComparisons = 200;
     private readonly ParameterExpression _item = Expression.Parameter(typeof(T), "item");
 
     /// <exception cref="FilterException">It is not of this language, or asks for an unknown field; the message says where.</exception>
@@ -28,16 +28,16 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
     private Expression Or(FilterTokens tokens, int depth)
     {
         if (depth > DeepestNesting) throw new FilterException($"the filter nests deeper than {DeepestNesting} levels.");
-        Expression left = And(tokens, depth);
-        while (tokens.TakeWord("OR")) left = Expression.OrElse(left, And(tokens, depth));
-        return left;
+        List<Expression> any = [And(tokens, depth)];
+        while (tokens.TakeWord("OR")) any.Add(And(tokens, depth));
+        return Join(any, Expression.OrElse);
     }
 
     private Expression And(FilterTokens tokens, int depth)
     {
-        Expression left = Not(tokens, depth);
-        while (tokens.TakeWord("AND")) left = Expression.AndAlso(left, Not(tokens, depth));
-        return left;
+        List<Expression> all = [Not(tokens, depth)];
+        while (tokens.TakeWord("AND")) all.Add(Not(tokens, depth));
+        return Join(all, Expression.AndAlso);
     }
 
     private Expression Not(FilterTokens tokens, int depth)
@@ -64,7 +64,7 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
             List<Expression> any = [Compare(field, "=", tokens)];
             while (tokens.Take(",")) any.Add(Compare(field, "=", tokens));
             if (!tokens.Take(")")) throw tokens.Unexpected("',' or ')'");
-            Expression isIn = any.Aggregate(Expression.OrElse);
+            Expression isIn = Join(any, Expression.OrElse);
             return isNegated ? Expression.Not(isIn) : isIn;
         }
         if (isNegated) throw tokens.Unexpected("IN");
@@ -82,6 +82,7 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
     private Expression Compare(LambdaExpression field, string operation, FilterTokens tokens)
     {
         string value = tokens.TakeValue() ?? throw tokens.Unexpected("a value ('text' or a number)");
+        if (tokens.Values > MostComparisons) throw new FilterException($"the filter compares with more than {MostComparisons} values.");
         Expression body = new Replace(field.Parameters[0], _item).Visit(field.Body);
         if (field.Parameters.Count == 2) // membership: (item, value) => does it have it
         {
@@ -98,6 +99,14 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
         Expression constant = type == typeof(DateTimeOffset) ? Parameter(Time(value)) : type == typeof(long) ? Parameter(Whole(value)) : type == typeof(double) ? Parameter(Number(value)) : type == typeof(Guid) ? Parameter(Identifier(value))
             : throw new InvalidOperationException($"a field of type {type}");
         return Binary(operation, body, body.Type == type ? constant : Expression.Convert(constant, body.Type));
+    }
+
+    /// <summary>As a balanced tree: what visits it calls itself once for each level.</summary>
+    private static Expression Join(List<Expression> parts, Func<Expression, Expression, Expression> join)
+    {
+        if (parts.Count == 1) return parts[0];
+        int half = parts.Count / 2;
+        return join(Join(parts[..half], join), Join(parts[half..], join));
     }
 
     private static BinaryExpression Binary(string operation, Expression left, Expression right) => operation switch

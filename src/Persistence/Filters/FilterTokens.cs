@@ -25,6 +25,9 @@ internal sealed class FilterTokens
         }
     }
 
+    /// <summary>How many values were asked for.</summary>
+    public int Values { get; private set; }
+
     /// <summary>What comes next; null at the end.</summary>
     public string? Next => _next < _tokens.Count ? _tokens[_next].Text : null;
 
@@ -36,7 +39,11 @@ internal sealed class FilterTokens
 
     public string? TakeName() => TakeIf('q', _ => true) ?? TakeIf('n', _ => true);
 
-    public string? TakeValue() => TakeIf('s', _ => true) ?? TakeIf('d', _ => true);
+    public string? TakeValue()
+    {
+        Values++;
+        return TakeIf('s', _ => true) ?? TakeIf('d', _ => true);
+    }
 
     public FilterException Unexpected(string expected) => _next < _tokens.Count
         ? new FilterException($"filter: '{_tokens[_next].Text}' at character {_tokens[_next].At + 1}; expected {expected}.") : new FilterException($"filter: it ends too early; expected {expected}.");
