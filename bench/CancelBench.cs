@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net.Http.Json;
 using System.Text.Json;
+using ArmoFlow.Cli;
 
 namespace ArmoFlow.Bench;
 
@@ -17,7 +18,7 @@ internal static class CancelBench
     public static async Task<int> Run(string spec, int times)
     {
         await using Servers servers = await Servers.Start();
-        int port = Servers.FreePort();
+        int port = FreePorts.Next();
         await servers.Program("orchestrator on ", "orchestrator", "--urls", $"http://127.0.0.1:{port}");
         Process[] workers = [await servers.Program("worker for ", "worker"), await servers.Program("worker for ", "worker")];
         using HttpClient http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}/api/v1/") };

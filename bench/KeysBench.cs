@@ -5,6 +5,7 @@ using System.Net.Http.Headers;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
+using ArmoFlow.Cli;
 using ArmoFlow.Persistence.Access;
 using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
@@ -25,7 +26,7 @@ internal static class KeysBench
         await using Servers servers = await Servers.Start();
         await using ServiceProvider books = servers.Books();
         string key = (await books.GetRequiredService<AccessBooks>().Create("ada", Scope.Admin, null, default)).Text;
-        int port = Servers.FreePort();
+        int port = FreePorts.Next();
         Process server = await servers.Program("orchestrator on ", "orchestrator", "--require-keys", "--urls", $"http://127.0.0.1:{port}");
         using HttpClient http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}/") };
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);

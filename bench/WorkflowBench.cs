@@ -53,7 +53,7 @@ internal static class WorkflowBench
     {
         await using Servers servers = await Servers.Start();
         double messages = await MessageCeiling(servers.RabbitMq), transactions = await TransactionCeiling(servers.Postgres);
-        int port = Servers.FreePort();
+        int port = FreePorts.Next();
         Process orchestrator = await servers.Program("orchestrator on ", "orchestrator", "--urls", $"http://127.0.0.1:{port}");
         using IHost worker = await StartWorker(servers);
         using HttpClient http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}") };

@@ -37,7 +37,7 @@ internal sealed class DevServers(string folder)
         RabbitProgram("rabbitmq-server");
         if (_folder == DefaultFolder && !IsRoot) PrivateFolder.Require(_folder);
         else Directory.CreateDirectory(_folder);
-        if (!File.Exists(Ports)) await File.WriteAllLinesAsync(Ports, FreePorts(4).Select(p => p.ToString(CultureInfo.InvariantCulture)), cancel);
+        if (!File.Exists(Ports)) await File.WriteAllLinesAsync(Ports, Enumerable.Range(0, 4).Select(_ => FreePorts.Next().ToString(CultureInfo.InvariantCulture)), cancel);
         await StartPostgres(cancel);
         await StartRabbitMq(cancel);
     }
@@ -146,13 +146,4 @@ internal sealed class DevServers(string folder)
         ((string[])["/usr/lib/rabbitmq/bin", .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':')]).Select(d => Path.Combine(d, name)).FirstOrDefault(File.Exists) ?? throw Missing("rabbitmq-server");
 
     private static UsageException Missing(string package) => new($"{package} is not installed. On Debian or Ubuntu: apt-get install postgresql rabbitmq-server; or use docker and give --postgres and --rabbitmq.");
-
-    private static int[] FreePorts(int count)
-    {
-        TcpListener[] listeners = [.. Enumerable.Range(0, count).Select(_ => new TcpListener(IPAddress.Loopback, 0))];
-        foreach (TcpListener listener in listeners) listener.Start();
-        int[] ports = [.. listeners.Select(l => ((IPEndPoint)l.LocalEndpoint).Port)];
-        foreach (TcpListener listener in listeners) listener.Dispose();
-        return ports;
-    }
 }

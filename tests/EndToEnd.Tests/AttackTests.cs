@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
 
@@ -29,7 +30,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
     public async Task One_process_withstands_them()
     {
         using SmallProject project = new(ratings: 400, pairs: 300, gatingSteps: 30);
-        string url = $"http://127.0.0.1:{Cluster.FreePort()}", workspace = Path.Combine(project.Folder, "served");
+        string url = $"http://127.0.0.1:{FreePorts.Next()}", workspace = Path.Combine(project.Folder, "served");
         using Member server = new(CommandLine.Start(["serve", "--urls", url, "--workspace", workspace], Seeds.ShardTokens, HeapLimit), "serving");
         await Withstand("serve", project, url, [server]);
     }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Artifacts;
 using Shouldly;
@@ -24,7 +25,7 @@ public sealed class BucketServer : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         if (!Installed) return;
-        int port = Cluster.FreePort();
+        int port = FreePorts.Next();
         _process = Process.Start(new ProcessStartInfo(Program, ["-d", _folder, "-p", $"{port}", "-a", "127.0.0.1", "--configure-bucket", "armoflow", "--silent"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL", $"http://127.0.0.1:{port}");
         Environment.SetEnvironmentVariable("AWS_ACCESS_KEY_ID", Key);

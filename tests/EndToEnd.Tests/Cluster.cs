@@ -1,7 +1,5 @@
 using System.Diagnostics;
-using System.Net;
 using System.Net.Http.Json;
-using System.Net.Sockets;
 using System.Text;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
@@ -30,7 +28,7 @@ internal sealed class Cluster : IAsyncDisposable
     public string Store => _store;
     public string RabbitMq { get; }
     public string VirtualHost { get; }
-    public string Url { get; } = $"http://127.0.0.1:{FreePort()}";
+    public string Url { get; } = $"http://127.0.0.1:{FreePorts.Next()}";
 
     private Cluster(DevServers servers, string name, string? store)
     {
@@ -127,12 +125,16 @@ internal sealed class Cluster : IAsyncDisposable
         await command.ExecuteNonQueryAsync();
     }
 
-    public async Task<long> Count(string sql)
+    public async Task<long> Count(string sql) => Convert.ToInt64(await Scalar(sql), System.Globalization.CultureInfo.InvariantCulture);
+
+    public async Task<string> Text(string sql) => (string)(await Scalar(sql))!;
+
+    private async Task<object?> Scalar(string sql)
     {
         await using NpgsqlConnection connection = new(Postgres);
         await connection.OpenAsync();
         await using NpgsqlCommand query = new(sql, connection);
-        return Convert.ToInt64(await query.ExecuteScalarAsync(), System.Globalization.CultureInfo.InvariantCulture);
+        return await query.ExecuteScalarAsync();
     }
 
     /// <summary>Puts bytes into a queue as they are, past everything that would have made a message of them.</summary>
@@ -149,13 +151,6 @@ internal sealed class Cluster : IAsyncDisposable
     {
         using HttpResponseMessage response = await _http.PostAsJsonAsync(Url + path, body);
         response.IsSuccessStatusCode.ShouldBeTrue(await response.Content.ReadAsStringAsync());
-    }
-
-    public static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     public ValueTask DisposeAsync()

@@ -1,8 +1,8 @@
 using System.Net;
 using System.Net.Http.Headers;
-using System.Net.Http.Json;
 using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
 using YamlDotNet.RepresentationModel;
@@ -22,7 +22,7 @@ public sealed class ComposeTests(FaultBench bench)
         CancellationToken cancel = TestContext.Current.CancellationToken;
         await using Cluster cluster = await Cluster.Make(bench.Servers, "compose");
         using SmallProject project = new(ratings: 300, pairs: 300, gatingSteps: 30);
-        string url = $"http://127.0.0.1:{Cluster.FreePort()}";
+        string url = $"http://127.0.0.1:{FreePorts.Next()}";
         (string, string)[] environment = [("ARMOFLOW_POSTGRES", cluster.Postgres), ("ARMOFLOW_RABBITMQ", cluster.RabbitMq), ("ARMOFLOW_ARTIFACTS", cluster.Store)];
         YamlMappingNode services = Services();
 
@@ -53,17 +53,20 @@ public sealed class ComposeTests(FaultBench bench)
 
         string[] Command(string service)
         {
-            YamlNode command = ((YamlMappingNode)services[service])["command"];
-            return [.. ((YamlSequenceNode)command).Select(a => ((YamlScalarNode)a).Value!)];
+            return [.. ((YamlSequenceNode)Find((YamlMappingNode)services[service], "command")).Select(a => ((YamlScalarNode)a).Value!)];
         }
     }
+
+    /// <summary>A service's own, or that of what is merged into it.</summary>
+    private static YamlNode Find(YamlMappingNode service, string key) =>
+        service.Children.TryGetValue(key, out YamlNode? own) ? own : Find((YamlMappingNode)service["<<"], key);
 
     private static YamlMappingNode Services([CallerFilePath] string path = "")
     {
         string compose = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(path)!, "../../docker-compose.yml"));
         YamlStream yaml = new();
         using StreamReader reader = File.OpenText(compose);
-        yaml.Load(new YamlDotNet.Core.MergingParser(new YamlDotNet.Core.Parser(reader)));
+        yaml.Load(reader);
         return (YamlMappingNode)yaml.Documents[0].RootNode["services"];
     }
 }

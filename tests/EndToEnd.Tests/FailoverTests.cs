@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
 using Npgsql;
 using RabbitMQ.Client;
 using Shouldly;
@@ -90,7 +91,7 @@ public class FailoverTests(FaultBench bench)
         await Task.WhenAll(cluster.Orchestrator(), cluster.Worker(), cluster.Worker());
         string run = await cluster.Submit(bench.Spec);
         await cluster.UntilState(run, "ExtractingFeatures");
-        proxy.TurnTo(Cluster.FreePort()); // nobody writes to the primary any more
+        proxy.TurnTo(FreePorts.Next()); // nobody writes to the primary any more
         await standby.CatchUp(primary);
         proxy.TurnTo(standby.Port);
         await Task.Delay(ReadOnly, TestContext.Current.CancellationToken); // as long as it takes to notice that the primary is gone
@@ -110,7 +111,7 @@ public class FailoverTests(FaultBench bench)
         public static async Task<Standby> Of(FaultBench bench, NpgsqlConnectionStringBuilder primary)
         {
             string folder = Path.Combine(Path.GetTempPath(), $"armoflow-standby-{Guid.NewGuid():N}");
-            int port = Cluster.FreePort();
+            int port = FreePorts.Next();
             string[] from = ["-h", "127.0.0.1", "-p", $"{primary.Port}", "-U", primary.Username!];
             await bench.Servers.PostgresProgram("pg_basebackup", [.. from, "-D", folder, "-R", "-X", "stream", "-c", "fast"], default);
             string options = $"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=300 -c hot_standby=on";

@@ -99,7 +99,7 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
     [Fact]
     public Task Two_orchestrators_work_side_by_side_and_one_is_killed() => Check("two orchestrators", async (cluster, run, _) =>
     {
-        Member second = await cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}");
+        Member second = await cluster.Orchestrator($"http://127.0.0.1:{FreePorts.Next()}");
         await cluster.UntilState(run, "TrainingGating");
         second.Kill();
         return 1;

@@ -45,6 +45,16 @@ public class RunTests
         grown["metrics"]!["features"]!["extracted"]!.GetValue<int>().ShouldBe(1);
     }
 
+    /// <summary>Of a size that each of its steps can be caught in.</summary>
+    private static SmallProject Slow() => new(ratings: 1500, pairs: 1500, gatingSteps: 400);
+
+    /// <summary>What every disturbed run of it must give.</summary>
+    private static readonly Lazy<Task<SortedDictionary<string, string>>> Undisturbed = new(async () =>
+    {
+        using SmallProject project = Slow();
+        return Artifacts((await project.Run()).Json);
+    });
+
     [Theory]
     [InlineData("Ingesting")]
     [InlineData("ExtractingFeatures")]
@@ -54,8 +64,8 @@ public class RunTests
     [InlineData("Evaluating")]
     public async Task A_run_killed_in_a_step_goes_on_and_ends_with_the_same_bytes(string state)
     {
-        using SmallProject project = new(ratings: 2500, pairs: 2500, gatingSteps: 400);
-        SortedDictionary<string, string> undisturbed = Artifacts((await CommandLine.Succeed("run", project.Spec, "--workspace", project.Workspace + "-undisturbed", "--json")).Json);
+        using SmallProject project = Slow();
+        SortedDictionary<string, string> undisturbed = await Undisturbed.Value;
 
         using Process process = CommandLine.Start("run", project.Spec, "--workspace", project.Workspace);
         process.BeginErrorReadLine();

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using ArmoFlow.Cli;
+using ArmoFlow.Contracts;
 using Npgsql;
 using Shouldly;
 using Xunit;
@@ -62,12 +64,12 @@ public class ServersTests(FaultBench bench)
     }
 
     [Fact]
-    public async Task Two_orchestrators_fire_each_of_a_thousand_periods_once_also_when_one_is_killed_while_it_fires()
+    public async Task Two_orchestrators_fire_each_of_hundreds_of_periods_once_also_when_one_is_killed_while_it_fires()
     {
         bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "clocks");
         await cluster.Orchestrator();
-        Member second = await cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}", "second");
+        Member second = await cluster.Orchestrator($"http://127.0.0.1:{FreePorts.Next()}", "second");
         // No worker is there: a run waits until the next firing cancels it.
         string[] names = [.. Enumerable.Range(1, 40).Select(i => $"clock-{i:d2}")];
         string spec = await File.ReadAllTextAsync(bench.Spec, TestContext.Current.CancellationToken);
@@ -84,18 +86,20 @@ public class ServersTests(FaultBench bench)
                 await Eventually(async () => await cluster.Count("select count(*) from pg_stat_activity a join pg_locks l on l.pid = a.pid join pg_class c on c.oid = l.relation where a.application_name = 'second' and a.wait_event_type = 'Lock' and c.relname = 'firings' and l.mode = 'RowExclusiveLock'") > 0);
                 second.Kill();
             }
-            second = await cluster.Orchestrator($"http://127.0.0.1:{Cluster.FreePort()}", "second");
+            second = await cluster.Orchestrator($"http://127.0.0.1:{FreePorts.Next()}", "second");
         }
-        await Eventually(async () => await cluster.Count("select count(*) from firings") >= 1000);
+        await Eventually(async () => await cluster.Count("select count(*) from firings") >= 500);
         // The queues' depths are counted beside it: nobody takes from that of ingestion.
         await Eventually(async () => Regex.IsMatch(await cluster.Get("/metrics"), "armoflow_queue_depth\\{[^}]*queue=\"ingestion\"[^}]*\\} [1-9]"));
         foreach (string name in names) await cluster.Post($"/api/v1/schedules/{name}/pause");
         // Each firing has a run of its own, and no run is without its firing, whoever was killed in between.
         await Eventually(async () => await cluster.Count("select count(*) from firings where run_id is null") == 0);
-        long firings = await cluster.Count("select count(*) from firings");
-        (await cluster.Count("select count(distinct run_id) from firings")).ShouldBe(firings);
-        (await cluster.Count("select count(*) from runs where trigger like 'schedule clock-%'")).ShouldBe(firings);
-        (await cluster.Count("select count(distinct trigger) from runs")).ShouldBe(firings);
+        // One look at all: a period that was due before the pause may fire after it.
+        string counts = await cluster.Text("""
+            select concat_ws(' ', (select count(*) from firings), (select count(distinct run_id) from firings),
+              (select count(*) from runs where trigger like 'schedule clock-%'), (select count(distinct trigger) from runs))
+            """);
+        counts.Split(' ').Distinct().Count().ShouldBe(1, counts);
         (await CommandLine.Succeed("schedules", "history", "clock-01", "--server", cluster.Url)).Output.ShouldContain("Submitted");
         (await CommandLine.Succeed("audit", "verify", "--server", cluster.Url)).Output.ShouldContain("whole");
     }
@@ -237,7 +241,7 @@ public class ServersTests(FaultBench bench)
         doctor.ExitCode.ShouldBe(1);
         foreach (string part in new[] { "Postgres", "RabbitMQ", "artifact store", "/proc/nothing" }) doctor.Output.ShouldContain(part);
         await cluster.Do("update settings set value = '999' where key = 'protocol'; insert into settings values ('protocol', '999') on conflict do nothing");
-        await CommandLine.Refused(["worker", "--artifacts", Path.GetTempPath(), "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres], "version 1", "version 999");
+        await CommandLine.Refused(["worker", "--artifacts", Path.GetTempPath(), "--rabbitmq", rabbitMq, "--postgres", cluster.Postgres], $"version {Protocol.Version}", "version 999");
     }
 
     private static async Task<IReadOnlyList<(string Step, string Outcome, string? Artifact)>> Logs(Cluster cluster, string run) =>

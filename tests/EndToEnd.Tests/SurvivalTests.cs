@@ -248,7 +248,7 @@ public sealed class ServedWorkspaceTests
 
         public static async Task<Served> Start(string workspace, params (string, string)[] environment)
         {
-            string url = $"http://127.0.0.1:{Cluster.FreePort()}";
+            string url = $"http://127.0.0.1:{FreePorts.Next()}";
             Served served = new(CommandLine.Start(["serve", "--workspace", workspace, "--urls", url], environment), url);
             _ = served._process.StandardError.ReadToEndAsync();
             _ = served._process.StandardOutput.ReadToEndAsync();

@@ -22,7 +22,7 @@ public sealed class ControlPump(IDbContextFactory<ArmoFlowDbContext> contexts, R
                 try { await runs.Control(request.RunId, request.Action, stoppingToken); }
                 catch (RefusedException e) { log.LogWarning("{Message}", e.Message); }
                 request.Done = true;
-                await db.SaveChangesAsync(stoppingToken);
+                await db.SaveChangesAsync(CancellationToken.None); // also when this process ends with the run: it is not asked twice
             }
         }
     }
