@@ -33,7 +33,8 @@ internal static class Attacks
         new("a spec of 25 MB", http => Submit(http, "name: a\n# " + new string('x', LongSpec)), "at most 1,048,576"),
         new("a key of 120,000 letters", http => Submit(http, LongKeyed(), "application/json"), "unknown key"),
         new("a word of 400,000 letters", http => Score(http, model, new string('a', LongWord)), "tokens"),
-        new("40,000 turns", http => http.PostAsJsonAsync($"get_reward?model={model}", new { query = new[] { Rendered() } }), "turns"),
+        new("2,000 turns", http => http.PostAsJsonAsync($"get_reward?model={model}", new { query = new[] { Rendered(2_000) } }), "turns"),
+        new("40,000 turns", http => http.PostAsJsonAsync($"get_reward?model={model}", new { query = new[] { Rendered(Turns) } }), "characters"),
         .. Enumerable.Range(1000, References).Select(i => new Attack($"version {i}", http => Score(http, $"{model}@{i}", "a"), "no version")),
     ];
 
@@ -100,10 +101,10 @@ internal static class Attacks
 
     private static string LongKeyed() => $$"""{"{{new string('o', LongKey)}}": 1}""";
 
-    private static string Rendered()
+    private static string Rendered(int turns)
     {
         StringBuilder text = new("<|begin_of_text|>");
-        for (int i = 0; i < Turns; i++)
+        for (int i = 0; i < turns; i++)
         {
             string role = i % 2 == 0 ? "user" : "assistant";
             text.Append("<|start_header_id|>").Append(role).Append("<|end_header_id|>\n\na<|eot_id|>");

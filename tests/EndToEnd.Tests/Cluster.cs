@@ -13,6 +13,7 @@ namespace ArmoFlow.EndToEnd.Tests;
 internal sealed class Cluster : IAsyncDisposable
 {
     private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(5), AskInterval = TimeSpan.FromMilliseconds(100), LookInterval = TimeSpan.FromMilliseconds(3);
+    private const string Migrated = "migrated";
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(30) }; // a cold server on a busy machine answers its first call late
     private readonly List<Member> _members = [];
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
@@ -34,7 +35,7 @@ internal sealed class Cluster : IAsyncDisposable
     {
         _store = store ?? _folder;
         VirtualHost = name;
-        Postgres = servers.PostgresConnection.Replace("Database=postgres", $"Database={name}", StringComparison.Ordinal);
+        Postgres = Database(servers, name);
         RabbitMq = servers.RabbitMqAddress.TrimEnd('/') + "/" + name;
     }
 
@@ -46,15 +47,30 @@ internal sealed class Cluster : IAsyncDisposable
         await using (NpgsqlConnection connection = new(servers.PostgresConnection))
         {
             await connection.OpenAsync();
-            await using NpgsqlCommand create = new($"create database {name}", connection);
+            await using NpgsqlCommand create = new($"create database {name} template {Migrated}", connection);
             await create.ExecuteNonQueryAsync();
         }
-        await servers.RabbitControl(["add_vhost", name], default);
-        await servers.RabbitControl(["set_permissions", "-p", name, "guest", ".*", ".*", ".*"], default);
-        Cluster cluster = new(servers, name, store);
-        await CommandLine.Succeed("db", "migrate", "--postgres", cluster.Postgres);
-        return cluster;
+        // One call for both: each starts an Erlang machine of its own.
+        string add = $"rabbit_vhost:add(<<\"{name}\">>, <<\"guest\">>)", all = "<<\".*\">>";
+        string permit = $"rabbit_auth_backend_internal:set_permissions(<<\"guest\">>, <<\"{name}\">>, {all}, {all}, {all}, <<\"guest\">>)";
+        await servers.RabbitControl(["eval", $"{add}, {permit}."], default);
+        return new Cluster(servers, name, store);
     }
+
+    /// <summary>Makes the database that those of all clusters are copies of.</summary>
+    public static async Task Prepare(DevServers servers)
+    {
+        await using (NpgsqlConnection connection = new(servers.PostgresConnection))
+        {
+            await connection.OpenAsync();
+            await using NpgsqlCommand create = new($"create database {Migrated}", connection);
+            await create.ExecuteNonQueryAsync();
+        }
+        await CommandLine.Succeed("db", "migrate", "--postgres", Database(servers, Migrated));
+    }
+
+    private static string Database(DevServers servers, string name) =>
+        servers.PostgresConnection.Replace("Database=postgres", $"Database={name}", StringComparison.Ordinal);
 
     /// <param name="url">Where it listens; the cluster's own address if null.</param>
     /// <param name="name">What its connections to Postgres are called there.</param>

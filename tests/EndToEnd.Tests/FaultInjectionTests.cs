@@ -35,6 +35,7 @@ public sealed class FaultBench : IAsyncLifetime, ICollectionFixture<FaultBench>
         File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
         Servers = new DevServers(Path.Combine(_folder, "dev"));
         await Servers.Up(default);
+        await Cluster.Prepare(Servers);
         Embedded = RunTests.Artifacts((await CommandLine.Succeed("run", Spec, "--workspace", Path.Combine(_folder, "embedded"), "--json")).Json);
     }
 

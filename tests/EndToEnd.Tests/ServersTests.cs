@@ -167,7 +167,7 @@ public class ServersTests(FaultBench bench)
     public async Task A_worker_that_falls_silent_is_lost_within_a_minute_and_its_late_answer_changes_nothing()
     {
         bench.Require();
-        using SmallProject project = new(gatingSteps: 10_000); // long enough to be caught in the middle
+        using SmallProject project = new(gatingSteps: 4_000); // long enough to be caught in the middle
         SortedDictionary<string, string> embedded = RunTests.Artifacts((await project.Run()).Json);
         await using Cluster cluster = await Cluster.Make(bench.Servers, "silent");
         Member[] members = await Task.WhenAll(cluster.Orchestrator(), cluster.Worker());
