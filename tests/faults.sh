@@ -6,8 +6,8 @@ spec=${1:+$(realpath "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
-dotnet build tests/EndToEnd.Tests --nologo -v quiet -clp:NoSummary || exit 1
-ARMOFLOW_FAULT_SPEC=$spec ARMOFLOW_FAULT_REPORT=$report dotnet test tests/EndToEnd.Tests --no-build --nologo --filter "FullyQualifiedName~FaultInjectionTests" \
+dotnet build tests/EndToEnd.Tests -c Release --nologo -v quiet -clp:NoSummary || exit 1
+ARMOFLOW_FAULT_SPEC=$spec ARMOFLOW_FAULT_REPORT=$report dotnet test tests/EndToEnd.Tests -c Release --no-build --nologo --filter "FullyQualifiedName~FaultInjectionTests" \
   | grep -vE '^(Test run for|A total of|VSTest version|$)'
 code=${PIPESTATUS[0]}
 cat "$report"

@@ -6,8 +6,8 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
-dotnet build tests/EndToEnd.Tests --nologo -v quiet -clp:NoSummary || exit 1
-ARMOFLOW_SWEEP_ROUNDS=${1:-20} ARMOFLOW_SWEEP_REPORT=$report dotnet test tests/EndToEnd.Tests --no-build --nologo --filter "FullyQualifiedName~SweepTests" \
+dotnet build tests/EndToEnd.Tests -c Release --nologo -v quiet -clp:NoSummary || exit 1
+ARMOFLOW_SWEEP_ROUNDS=${1:-20} ARMOFLOW_SWEEP_REPORT=$report dotnet test tests/EndToEnd.Tests -c Release --no-build --nologo --filter "FullyQualifiedName~SweepTests" \
   | grep -vE '^(Test run for|A total of|VSTest version|$)'
 code=${PIPESTATUS[0]}
 cat "$report"

@@ -1,4 +1,5 @@
 using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Diagnostics;
 using Npgsql;
 
 namespace ArmoFlow.Persistence;
@@ -15,6 +16,7 @@ public static class Schema
     /// <summary>A workspace's books. The caller holds the workspace (<see cref="Workspace.TryLock"/>): who took the lock's row is no more.</summary>
     public static async Task MigrateWorkspace(ArmoFlowDbContext db, CancellationToken cancel)
     {
+        if (!(await db.Database.GetPendingMigrationsAsync(cancel)).Any()) return;
         await db.Database.ExecuteSqlRawAsync("drop table if exists \"__EFMigrationsLock\"", cancel);
         await db.Database.MigrateAsync(cancel);
     }
@@ -44,6 +46,13 @@ public static class Schema
         await db.Database.MigrateAsync(cancel);
         await afterwards();
     }
+
+    /// <summary>
+    /// What all books have in common. That the newest migration is the model is a test of this project: to compare them each time that
+    /// books are migrated takes longer than to migrate them.
+    /// </summary>
+    public static DbContextOptionsBuilder UseBooks(this DbContextOptionsBuilder options) => options.UseSnakeCaseNamingConvention()
+        .ConfigureWarnings(warnings => warnings.Ignore(RelationalEventId.PendingModelChangesWarning));
 
     private static async Task<bool> TryLock(NpgsqlConnection connection, CancellationToken cancel)
     {

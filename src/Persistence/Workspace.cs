@@ -108,14 +108,14 @@ public static class PersistenceRegistration
     {
         connection ??= WorkspaceDatabase.Connection(workspace);
         return services.AddStore(workspace.Artifacts, scratch: workspace.Scratch)
-            .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSnakeCaseNamingConvention());
+            .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseBooks());
     }
 
     /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
             ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Require(), cache.Bytes)
             : services.AddStore(Path.GetFullPath(artifacts)))
-        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(PostgresAddress(postgres)).UseSnakeCaseNamingConvention())
+        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(PostgresAddress(postgres)).UseBooks())
         .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
 
     /// <exception cref="SettingException">It is no connection string; the error does not show it, since it holds a password.</exception>
