@@ -31,7 +31,7 @@ internal static class ServerHost
         else logging.AddSimpleConsole(console => console.SingleLine = true);
         services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         Uri rabbitMq = Address(settings.RabbitMq);
-        services.AddServerPersistence(ServerSettings.RequireConnection(settings.Postgres), settings.Artifacts, settings.Cache);
+        services.AddServerPersistence(settings.Postgres, settings.Artifacts, settings.Cache);
         services.AddOptions<MassTransitHostOptions>().Configure(o => (o.WaitUntilStarted, o.StartTimeout, o.StopTimeout) = (true, settings.Wait, StopTimeout));
         services.AddMassTransit(bus =>
         {

@@ -1,9 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
-using ArmoFlow.Contracts;
 using ArmoFlow.Persistence;
 using Microsoft.Extensions.Configuration;
-using Npgsql;
 
 namespace ArmoFlow.Cli;
 
@@ -31,19 +29,6 @@ internal sealed record ServerSettings(string RabbitMq, string Postgres, string A
 
     public static string Require(ParseResult parsed, Option<string?> option) => parsed.GetValue(option) is { Length: > 0 } value ? value
         : throw new UsageException($"{option.Name} is missing: expected {option.Description}. Give it, or start private servers with: armoflow dev up.");
-
-    /// <summary>A misspelt key would be found out by the driver alone, in its own words.</summary>
-    /// <exception cref="UsageException">It is no connection string.</exception>
-    public static string RequireConnection(string text)
-    {
-        try { return new NpgsqlConnectionStringBuilder(text).ConnectionString.Length > 0 ? text : throw new ArgumentException("it is empty"); }
-        catch (Exception e) when (e is ArgumentException or FormatException or KeyNotFoundException)
-        {
-            string why = Secrets.Mask(e.Message.Split('\n')[0]).TrimEnd('.');
-            throw new UsageException($"--postgres (or ARMOFLOW_POSTGRES): not a connection string ({why}). "
-                + "Expected one such as Host=localhost;Port=5432;Database=armoflow;Username=armoflow;Password=….");
-        }
-    }
 
     private static Option<string?> Configured(string name, string variable, string key, string form) => new(name)
     {

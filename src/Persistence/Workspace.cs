@@ -112,20 +112,29 @@ public static class PersistenceRegistration
     }
 
     /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
-    public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache) => (S3Bucket.IsAddress(artifacts)
-            ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Require(), cache.Bytes)
-            : services.AddStore(Path.GetFullPath(artifacts)))
-        .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(PostgresAddress(postgres)).UseBooks())
-        .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
-
     /// <exception cref="SettingException">It is no connection string; the error does not show it, since it holds a password.</exception>
+    public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache)
+    {
+        string address = PostgresAddress(postgres); // now, not when somebody first asks for the books
+        return (S3Bucket.IsAddress(artifacts)
+                ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Require(), cache.Bytes)
+                : services.AddStore(Path.GetFullPath(artifacts)))
+            .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(address).UseBooks())
+            .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
+    }
+
+    private static readonly string[] Keys = ["host", "port", "username", "password", "database", "ssl mode", "timeout", "maximum pool size"];
+
     private static string PostgresAddress(string connection)
     {
         // Nothing here leaves anything behind in a session; a reset is a round trip for each use.
         try { return new NpgsqlConnectionStringBuilder(connection) { NoResetOnClose = true }.ConnectionString; }
         catch (Exception e) when (e is ArgumentException or FormatException)
         {
-            throw new SettingException("--postgres or ARMOFLOW_POSTGRES: not a connection string; expected "
+            // A key that is near none of these may be the rest of a password with a semicolon in it.
+            string near = e is ArgumentException { ParamName: { } key } && DidYouMean.IsNear(key, Keys)
+                ? $" ('{key}': {DidYouMean.Suggest(key, Keys)})" : "";
+            throw new SettingException($"--postgres or ARMOFLOW_POSTGRES: not a connection string{near}; expected "
                 + "Host=…;Port=…;Username=…;Password=…;Database=…, with a value that holds ';' or '=' in double quotes. Correct it.");
         }
     }

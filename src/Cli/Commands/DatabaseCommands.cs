@@ -19,7 +19,7 @@ internal static class DatabaseCommands
         {
             if (parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false)
             {
-                await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(ServerSettings.RequireConnection(connection),
+                await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection,
                     PrivateFolder.PathOf("no-artifacts"), CacheOptions.Default).BuildServiceProvider();
                 await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
                 await Schema.MigrateServer(db, connection, async () =>

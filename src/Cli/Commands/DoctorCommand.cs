@@ -111,7 +111,7 @@ internal static class DoctorCommand
     {
         if (settings.Postgres.Length > 0)
         {
-            await using ServiceProvider services = new ServiceCollection().AddLogging().AddServerPersistence(ServerSettings.RequireConnection(settings.Postgres),
+            await using ServiceProvider services = new ServiceCollection().AddLogging().AddServerPersistence(settings.Postgres,
                 PrivateFolder.PathOf("no-artifacts"), settings.Cache).BuildServiceProvider();
             findings.Add(await Try("Postgres", "answers, schema up to date", () => ServerHost.RequireSchema(services, cancel)));
         }

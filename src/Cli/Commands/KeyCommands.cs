@@ -84,7 +84,7 @@ internal static class KeyCommands
 
     private static ServiceProvider OpenBooks(ParseResult parsed, Option<string> workspace, Option<string?> postgres) =>
         parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false
-            ? new ServiceCollection().AddLogging().AddServerPersistence(ServerSettings.RequireConnection(connection), PrivateFolder.PathOf("no-artifacts"),
+            ? new ServiceCollection().AddLogging().AddServerPersistence(connection, PrivateFolder.PathOf("no-artifacts"),
                 CacheOptions.Default).BuildServiceProvider()
             : EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
 
