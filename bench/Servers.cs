@@ -15,6 +15,7 @@ internal sealed class Servers : IAsyncDisposable
 
     public string Postgres => _servers.PostgresConnection + ";Maximum Pool Size=60";
     public string RabbitMq => _servers.RabbitMqAddress;
+
     /// <summary>Where a build puts the program, compiled ahead as its users have it.</summary>
     public static string Executable { get; } = Path.Combine(
         AppContext.BaseDirectory, "..", "..", "Cli", Path.GetFileName(AppContext.BaseDirectory.TrimEnd('/')), "armoflow.dll");
@@ -42,7 +43,7 @@ internal sealed class Servers : IAsyncDisposable
     /// <summary>Starts the program itself and returns when it says that it is there.</summary>
     public async Task<Process> Program(string sign, params string[] arguments)
     {
-        ProcessStartInfo start = new("dotnet", [Servers.Executable, .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts]) { RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet", [Executable, .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts]) { RedirectStandardError = true };
         start.Environment[arguments[0] == "worker" ? "DOTNET_TieredCompilation" : "DOTNET_TC_QuickJit"] = "0"; // as ./armoflow starts them
         Process process = Process.Start(start)!;
         _processes.Add(process);

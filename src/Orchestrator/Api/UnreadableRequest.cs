@@ -48,9 +48,7 @@ internal static partial class UnreadableRequest
         return DidYouMean.Suggest(unknown.Groups["name"].Value, fields.Select(f => JsonNamingPolicy.CamelCase.ConvertName(f.Name)));
     }
 
-    private static string Shorten(string text) => text.Length <= Longest ? text : text[..Longest] + "…";
-
-    private const int Longest = 200;
+    private static string Shorten(string text) => Shown.Cut(text, Shown.MostFound);
 
     [GeneratedRegex("""^Failed to bind parameter "(?<type>\S+) (?<name>\w+)" from "(?<value>.*)"\.$""", RegexOptions.NonBacktracking | RegexOptions.Singleline)]
     private static partial Regex Parameter();
