@@ -22,6 +22,11 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
     public static readonly Budget Requests = new(Burst: 4000, PerSecond: 2000);
 
     private const string Bearer = "Bearer ", Basic = "Basic ";
+
+    /// <summary>A browser asks its user for the second: any name, and the key as the password. Programs take the first.</summary>
+    private static readonly StringValues Challenges =
+        new(["Bearer", $"{Basic}realm=\"ArmoFlow: any name, and a key as the password\", charset=\"UTF-8\""]);
+
     private const int LongestKey = 200, Room = 10_000, NetworkBytes = 8;
     private readonly Budgets _failures = new(Failures, Room, time), _requests = new(Requests, Room, time),
         _warnings = new(new Budget(1, 1.0 / 60), Room, time);
@@ -100,9 +105,7 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
             return RefuseForNow(context,
                 "too many attempts without a usable key from this address. Correct the key (ARMOFLOW_KEY), then wait a moment.");
         }
-        bool isBrowser = context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.OrdinalIgnoreCase);
-        context.Response.Headers.WWWAuthenticate = isBrowser // which then asks its user: any name, and the key as the password
-            ? new StringValues([$"{Basic}realm=\"ArmoFlow: any name, and a key as the password\", charset=\"UTF-8\"", "Bearer"]) : "Bearer";
+        context.Response.Headers.WWWAuthenticate = Challenges;
         string behind = policy.IsLoopbackOnly && !policy.AlwaysAsksForKeys
             ? " It came through a proxy, or from another site: without a key this server answers this machine's users alone." : "";
         return Refuse(context, StatusCodes.Status401Unauthorized, "No usable key.",
