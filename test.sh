@@ -5,20 +5,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 results="artifacts/test-results"
 rm -rf "$results"
 mkdir -p "$results"
-# Real servers for the end-to-end tests, from Debian's packages; installing starts none. Where they cannot be had, the tests say so.
-if [[ ! -x /usr/lib/rabbitmq/bin/rabbitmq-server || ! -d /usr/lib/postgresql ]] && command -v apt-get >/dev/null; then
-  as_root=(); [[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
-  { "${as_root[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends postgresql rabbitmq-server; } \
-    >"$results/packages.log" 2>&1 || { echo "could not install postgresql and rabbitmq-server:"; tail -n 3 "$results/packages.log"; }
-fi
-# A server that speaks S3, from npm, for the tests of artifacts in a bucket.
-if [[ ! -x artifacts/s3rver/node_modules/.bin/s3rver ]]; then
-  if ! command -v npm >/dev/null && command -v apt-get >/dev/null; then
-    as_root=(); [[ $(id -u) -eq 0 ]] || as_root=(sudo -n)
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends npm >"$results/npm.log" 2>&1 || echo "could not install npm: $(tail -n 1 "$results/npm.log")"
-  fi
-  { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix artifacts/s3rver s3rver@3.7.1; } >"$results/s3rver.log" 2>&1 || echo "could not install s3rver: $(tail -n 1 "$results/s3rver.log")"
-fi
+# Real servers for the end-to-end tests. Where they cannot be had, the tests say so.
+source tests/servers.sh
+install_servers "$results"
+install_bucket "$results"
 # As users have it: optimised, and the program compiled ahead.
 dotnet build ArmoFlow.sln -c Release --nologo -v quiet -clp:NoSummary || exit 1
 code=0

@@ -3,11 +3,8 @@
 # Usage: tests/attacks.sh [RUNS]      10 ordinary runs if left out
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tests/servers.sh
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
-dotnet build tests/EndToEnd.Tests -c Release --nologo -v quiet -clp:NoSummary || exit 1
-ARMOFLOW_ATTACK_RUNS=${1:-10} ARMOFLOW_ATTACK_REPORT=$report dotnet test tests/EndToEnd.Tests -c Release --no-build --nologo --filter "FullyQualifiedName~AttackTests" \
-  | grep -vE '^(Test run for|A total of|VSTest version|$)'
-code=${PIPESTATUS[0]}
-cat "$report"
-exit "$code"
+export ARMOFLOW_ATTACK_RUNS=${1:-10} ARMOFLOW_TEST_REPORT=$report
+end_to_end AttackTests

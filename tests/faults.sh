@@ -4,13 +4,12 @@
 set -uo pipefail
 spec=${1:+$(realpath "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source tests/servers.sh
 report=$(mktemp)
 trap 'rm -f "$report"' EXIT
-dotnet build tests/EndToEnd.Tests -c Release --nologo -v quiet -clp:NoSummary || exit 1
-ARMOFLOW_FAULT_SPEC=$spec ARMOFLOW_FAULT_REPORT=$report dotnet test tests/EndToEnd.Tests -c Release --no-build --nologo --filter "FullyQualifiedName~FaultInjectionTests" \
-  | grep -vE '^(Test run for|A total of|VSTest version|$)'
-code=${PIPESTATUS[0]}
-cat "$report"
+export ARMOFLOW_FAULT_SPEC=$spec ARMOFLOW_TEST_REPORT=$report
+end_to_end FaultInjectionTests
+code=$?
 awk -F'[:,]' '/^FAULTS/ { split($2, f, " "); faults += f[1]; runs++; if ($4 !~ /Completed/) lost++; split($5, d, " "); divergent += d[1] }
   END { printf "%d faults injected into %d runs: %d lost, %d divergent artifacts\n", faults, runs, lost, divergent }' "$report"
 exit "$code"

@@ -90,9 +90,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
         (double median, double longest) = (latencies[latencies.Count / 2].TotalMilliseconds, latencies[^1].TotalMilliseconds);
         string line = $"ATTACKS {name}: {Runs} ordinary runs with the bytes they have alone, {poisons.Length} poisonous ones failed, "
             + $"{latencies.Count} scores answered, median {median:f0} ms, longest {longest:f0} ms; most memory {mebibytes} MiB";
-        output.WriteLine(line);
-        string? report = Environment.GetEnvironmentVariable("ARMOFLOW_ATTACK_REPORT");
-        if (report is { Length: > 0 }) await File.AppendAllTextAsync(report, line + "\n", cancel);
+        output.Say(line);
         mebibytes.ShouldBeLessThan(MostMebibytes);
     }
 

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
@@ -6,6 +5,7 @@ using Npgsql;
 using RabbitMQ.Client;
 using Shouldly;
 using Xunit;
+using static ArmoFlow.EndToEnd.Tests.Waiting;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
@@ -145,10 +145,4 @@ public class FailoverTests(FaultBench bench)
     }
 
     private static async Task<JsonArray> Faults(Cluster cluster) => JsonNode.Parse(await cluster.Get("/api/v1/faults"))!.AsArray();
-
-    private static async Task Eventually(Func<Task<bool>> condition)
-    {
-        for (long start = Stopwatch.GetTimestamp(); !await condition(); await Task.Delay(100))
-            if (Stopwatch.GetElapsedTime(start) > TimeSpan.FromMinutes(1)) throw new TimeoutException("it did not come to pass");
-    }
 }

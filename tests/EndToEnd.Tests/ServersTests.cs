@@ -6,6 +6,7 @@ using ArmoFlow.Contracts;
 using Npgsql;
 using Shouldly;
 using Xunit;
+using static ArmoFlow.EndToEnd.Tests.Waiting;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
@@ -246,10 +247,4 @@ public class ServersTests(FaultBench bench)
 
     private static async Task<IReadOnlyList<(string Step, string Outcome, string? Artifact)>> Logs(Cluster cluster, string run) =>
         [.. JsonNode.Parse(await cluster.Get($"/api/v1/runs/{run}/logs"))!.AsArray().Select(l => (l!["step"]!.GetValue<string>(), l["outcome"]!.GetValue<string>(), l["sha256"]?.GetValue<string>()))];
-
-    private static async Task Eventually(Func<Task<bool>> condition)
-    {
-        for (long start = Stopwatch.GetTimestamp(); !await condition(); await Task.Delay(100))
-            if (Stopwatch.GetElapsedTime(start) > Limit) throw new TimeoutException("it did not come to pass");
-    }
 }

@@ -12,6 +12,7 @@ using Npgsql;
 using Shouldly;
 using Spectre.Console;
 using Xunit;
+using static ArmoFlow.EndToEnd.Tests.Waiting;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
@@ -213,7 +214,7 @@ public sealed class ServedWorkspaceTests
                 string problem = await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
                 problem.ShouldContain("no space left");
                 problem.ShouldContain("armoflow gc");
-                await Served.Eventually(async () => await served.Ready() == 503);
+                await Eventually(async () => await served.Ready() == 503);
             }
             Fill(disk);
             foreach (string[] reading in new string[][] { ["runs", "list"], ["audit", "query"], ["gc", "--dry-run"], ["models", "list"] })
@@ -264,12 +265,6 @@ public sealed class ServedWorkspaceTests
                 return (int)response.StatusCode;
             }
             catch (HttpRequestException) { return 0; }
-        }
-
-        public static async Task Eventually(Func<Task<bool>> holds)
-        {
-            for (long start = Stopwatch.GetTimestamp(); !await holds(); await Task.Delay(100))
-                if (Stopwatch.GetElapsedTime(start) > StartLimit) throw new TimeoutException("the server did not come to it");
         }
 
         public async Task<HttpResponseMessage> Submit(string spec, string folder)

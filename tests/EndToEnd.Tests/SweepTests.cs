@@ -12,7 +12,7 @@ namespace ArmoFlow.EndToEnd.Tests;
 [Collection(FaultBench.Collection)]
 public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
 {
-    private const int RunsAtOnce = 4;
+    private const int RunsAtOnce = 4, RoundsBetweenReports = 10;
     private static readonly TimeSpan Stuck = TimeSpan.FromSeconds(100);
 
     private static int Rounds => int.Parse(Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_ROUNDS") ?? "1", CultureInfo.InvariantCulture);
@@ -43,11 +43,12 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
                 if (await Finished(cluster, runs[seed]) is not { } run) stuck++;
                 else if (!Seeds.Compared(run).SequenceEqual(alone[seed])) divergent++;
             }
+            if ((round + 1) % RoundsBetweenReports == 0 && round + 1 < Rounds) TestReport.Progress(Line(round + 1));
         }
-        string line = $"SWEEP {name}: {Rounds} rounds of {RunsAtOnce} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";
-        output.WriteLine(line);
-        if (Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_REPORT") is { Length: > 0 } report) await File.AppendAllTextAsync(report, line + "\n");
+        output.Say(Line(Rounds));
         (stuck, divergent).ShouldBe((0, 0), string.Join('\n', workers.Select(w => w.Said)));
+
+        string Line(int rounds) => $"SWEEP {name}: {rounds} rounds of {RunsAtOnce} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";
     }
 
     private static async Task<int> KillOnce(Cluster cluster, Member[] workers, Random random)
