@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using ArmoFlow.Tests;
 using Microsoft.Data.Sqlite;
 using Shouldly;
 using Xunit;
@@ -26,10 +28,30 @@ public class RunTests
         gate["heldOutAccuracy"]!.GetValue<double>().ShouldBeGreaterThan(mean["heldOutAccuracy"]!.GetValue<double>());
         string report = await File.ReadAllTextAsync(first["artifacts"]!["report"]!["path"]!.GetValue<string>(), TestContext.Current.CancellationToken);
         foreach (string section in new[] { "## Data", "## Regression", "## Verbosity", "## Gate", "## Benchmark", "## Manifest" }) report.ShouldContain(section);
+        await KeepsItsForm(first, project);
 
         JsonNode again = (await project.Run()).Json;
         Reused(again).ShouldBe(Steps(again));
         Artifacts(again).ShouldBe(Artifacts(first));
+    }
+
+    /// <summary>The document that scripts read, the reports that gates and pages read, and what the keys of steps in the books are made of.</summary>
+    private static async Task KeepsItsForm(JsonNode run, SmallProject project)
+    {
+        Golden.Check("run.json", Golden.Shape(run));
+        JsonObject reports = [];
+        foreach ((string name, JsonNode? artifact) in run["artifacts"]!.AsObject())
+        {
+            string text = await File.ReadAllTextAsync(artifact!["path"]!.GetValue<string>(), TestContext.Current.CancellationToken);
+            if (text.StartsWith('{')) reports.Add(name, Golden.Shape(JsonNode.Parse(text)));
+        }
+        Golden.Check("reports.json", reports);
+        JsonObject keys = [];
+        string logs = (await CommandLine.Succeed("runs", "logs", run["runId"]!.GetValue<string>(), "--workspace", project.Workspace)).Output;
+        foreach (Match line in Regex.Matches(logs, "step key [0-9a-f]{64}, version ([0-9]+), parameters (.*)"))
+            keys.Add($"{keys.Count + 1}, version {line.Groups[1].Value}", JsonNode.Parse(Golden.WithoutDigests(line.Groups[2].Value)));
+        keys.Count.ShouldBe(6);
+        Golden.Check("keys.json", keys);
     }
 
     [Fact]
