@@ -66,7 +66,17 @@ internal static class AuditBench
         string previous = AuditHead.Start;
         for (int i = 1; i <= count; i++)
         {
-            AuditEvent e = new() { Sequence = i, At = DateTimeOffset.UnixEpoch.AddMicroseconds(i), Actor = "armoflow", Action = "run.state", Subject = $"run/{Guid.Empty}", Before = """{"state":"Ingesting"}""", After = """{"state":"ExtractingFeatures","error":null}""", PreviousHash = previous };
+            AuditEvent e = new()
+            {
+                Sequence = i,
+                At = DateTimeOffset.UnixEpoch.AddMicroseconds(i),
+                Actor = "armoflow",
+                Action = "run.state",
+                Subject = $"run/{Guid.Empty}",
+                Before = """{"state":"Ingesting"}""",
+                After = """{"state":"ExtractingFeatures","error":null}""",
+                PreviousHash = previous
+            };
             if (i % EventsPerRow == 0) e.Rows = BoundRow.Write([rows.Dequeue()]);
             previous = e.Hash = e.ComputeHash();
             trail.Add(e);
@@ -92,7 +102,11 @@ internal static class AuditBench
             }
             await copy.CompleteAsync();
         }
-        await using NpgsqlCommand head = new("update audit_heads set sequence = $1, hash = $2", connection) { Parameters = { new() { Value = trail[^1].Sequence }, new() { Value = trail[^1].Hash } } };
+        await using NpgsqlCommand head = new("update audit_heads set sequence = $1, hash = $2", connection)
+        {
+            Parameters =
+            { new() { Value = trail[^1].Sequence }, new() { Value = trail[^1].Hash } }
+        };
         await head.ExecuteNonQueryAsync();
     }
 

@@ -12,7 +12,8 @@ namespace ArmoFlow.Bench;
 /// </summary>
 internal static class CancelBench
 {
-    private static readonly TimeSpan Sample = TimeSpan.FromMilliseconds(50), Extracting = TimeSpan.FromSeconds(5), Watched = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan Sample = TimeSpan.FromMilliseconds(50), Extracting = TimeSpan.FromSeconds(5),
+        Watched = TimeSpan.FromSeconds(4);
     private const double Idle = 0.1, Window = 1, LimitSeconds = 1; // idle: less than a tenth of a core over a second, all workers together
 
     public static async Task<int> Run(string spec, int times)
@@ -26,12 +27,17 @@ internal static class CancelBench
         bool fine = true;
         for (int i = 0; i < times; i++)
         {
-            using HttpResponseMessage submitted = await http.PostAsync("runs", new StringContent(yaml, System.Text.Encoding.UTF8, "application/yaml"));
+            using HttpResponseMessage submitted =
+                await http.PostAsync("runs", new StringContent(yaml, System.Text.Encoding.UTF8, "application/yaml"));
             submitted.EnsureSuccessStatusCode();
             string id = (await submitted.Content.ReadFromJsonAsync<JsonElement>()).GetProperty("runId").GetString()!;
             while (await Status(http, id) is var status && status != "ExtractingFeatures")
             {
-                if (status is "Completed" or "Failed") throw new InvalidOperationException($"run {id} is {status} before it could be cancelled; give a spec whose features take longer");
+                if (status is "Completed" or "Failed")
+                {
+                    throw new InvalidOperationException(
+                        $"run {id} is {status} before it could be cancelled; give a spec whose features take longer");
+                }
                 await Task.Delay(Sample);
             }
             await Task.Delay(Extracting);
@@ -48,7 +54,10 @@ internal static class CancelBench
             (await cancel).Dispose();
             double idleFrom = samples.First(s => samples.Last(l => l.At <= s.At + Window).Used - s.Used < Idle * Window).At;
             string end = await Status(http, id);
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"cancel {i + 1}{(i == 0 ? " (cold)" : ""),-7}  answered after {answered:f2} s; workers below {Idle:p0} of a core after {idleFrom:f2} s, having used {samples.First(s => s.At >= idleFrom).Used - samples[0].Used:f2} s of processor; {end}"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"cancel {i + 1}{(i == 0 ? " (cold)" : ""),-7}  answered after {answered:f2} s; workers below {Idle:p0} of a core after "
+                    + $"{idleFrom:f2} s, having used {samples.First(s => s.At >= idleFrom).Used - samples[0].Used:f2} s of processor; "
+                    + $"{end}"));
             fine &= idleFrom < LimitSeconds;
         }
         return fine ? 0 : 1;
@@ -60,5 +69,6 @@ internal static class CancelBench
         return processes.Sum(p => p.TotalProcessorTime.TotalSeconds);
     }
 
-    private static async Task<string> Status(HttpClient http, string id) => (await http.GetFromJsonAsync<JsonElement>($"runs/{id}")).GetProperty("status").GetString()!;
+    private static async Task<string> Status(HttpClient http, string id) =>
+        (await http.GetFromJsonAsync<JsonElement>($"runs/{id}")).GetProperty("status").GetString()!;
 }

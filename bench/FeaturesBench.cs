@@ -36,6 +36,9 @@ internal static class FeaturesBench
         long tokens = distinct.Sum(c => (long)c.Tokens.Length);
         long perToken = config.Parameters - (long)config.VocabSize * config.HiddenSize;
         double limit = 2.0 * perToken * tokens / Measure.MatrixProductFlops(ScalarType.Float32);
-        Measure.Print(string.Create(CultureInfo.InvariantCulture, $"features: {sides.Count / 2:N0} pairs, {distinct.Length:N0} distinct conversations, {tokens:N0} tokens, {config.Parameters:N0} parameters, float32"), ours, peer, limit, "s");
+        Measure.Print(string.Create(CultureInfo.InvariantCulture,
+            $"features: {sides.Count / 2:N0} pairs, {distinct.Length:N0} distinct conversations, {tokens:N0} tokens, "
+                + $"{config.Parameters:N0} parameters, float32"),
+            ours, peer, limit, "s");
     }
 }

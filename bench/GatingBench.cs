@@ -16,14 +16,17 @@ internal static class GatingBench
     {
         double shared = Measure.Seconds(() => Train(Pairs(prompts, dimension, distinct: false, 4 * prompts), batch), 1) / Steps;
         double apart = Measure.Seconds(() => Train(Pairs(prompts, dimension, distinct: true, 20 * batch), batch), 1) / Steps;
-        double parameters = dimension * 1024.0 + 2 * 1024 * 1024 + 1024 * Objectives, drawn = prompts * (1 - Math.Pow(1 - 1.0 / prompts, batch));
+        double parameters = dimension * 1024.0 + 2 * 1024 * 1024 + 1024 * Objectives,
+            drawn = prompts * (1 - Math.Pow(1 - 1.0 / prompts, batch));
         double limit = 6 * parameters * drawn / Measure.MatrixProductFlops(ScalarType.Float32);
-        Measure.Print($"gating: batch {batch} over {prompts} prompts, d = {dimension}, 3 × 1024 hidden", shared * 1000, apart * 1000, limit * 1000, "ms/step");
+        Measure.Print($"gating: batch {batch} over {prompts} prompts, d = {dimension}, 3 × 1024 hidden", shared * 1000, apart * 1000,
+            limit * 1000, "ms/step");
     }
 
     private static void Train(GatingPairs pairs, int batch)
     {
-        using GatingTrainer trainer = new(pairs, new GatingOptions { Steps = Steps, BatchSize = batch }, [.. Enumerable.Range(0, pairs.Count)]);
+        using GatingTrainer trainer =
+            new(pairs, new GatingOptions { Steps = Steps, BatchSize = batch }, [.. Enumerable.Range(0, pairs.Count)]);
         trainer.Advance(Steps);
     }
 
@@ -38,7 +41,8 @@ internal static class GatingBench
         }
         return new GatingPairs
         {
-            Prompts = new ArrayRows([.. Enumerable.Range(0, count * dimension).Select(i => (float)CounterRandom.Uniform(2, 1, (ulong)i))], dimension),
+            Prompts = new ArrayRows([.. Enumerable.Range(0, count * dimension).Select(i => (float)CounterRandom.Uniform(2, 1, (ulong)i))],
+                dimension),
             PromptIds = [.. Enumerable.Range(0, count).Select(i => $"prompt {i}")],
             PromptOf = [.. Enumerable.Range(0, pairs).Select(i => (i % count, i % count))],
             Chosen = Rewards(2),

@@ -10,7 +10,11 @@ internal static class IdleBench
     public static async Task<int> Run(int seconds)
     {
         await using Servers servers = await Servers.Start();
-        Process[] processes = [await servers.Program("orchestrator on ", "orchestrator", "--urls", "http://127.0.0.1:0"), await servers.Program("worker for ", "worker")];
+        Process[] processes =
+        [
+            await servers.Program("orchestrator on ", "orchestrator", "--urls", "http://127.0.0.1:0"),
+            await servers.Program("worker for ", "worker")
+        ];
         await Task.Delay(TimeSpan.FromSeconds(60)); // what starting costs, with code compiled anew in the background, is another matter
         TimeSpan[] before = [.. processes.Select(p => p.TotalProcessorTime)];
         long statements = await Statements(servers.Postgres);
@@ -22,9 +26,11 @@ internal static class IdleBench
             process.Refresh();
             double share = (process.TotalProcessorTime - start).TotalSeconds / seconds;
             fine &= share < 0.01;
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{name,-14}{share,8:p2} of a core   {process.WorkingSet64 >> 20} MiB"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{name,-14}{share,8:p2} of a core   {process.WorkingSet64 >> 20} MiB"));
         }
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"transactions  {(double)made / seconds,8:f2} a second, of both together"));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"transactions  {(double)made / seconds,8:f2} a second, of both together"));
         return fine ? 0 : 1;
     }
 
@@ -32,7 +38,8 @@ internal static class IdleBench
     {
         await using NpgsqlConnection connection = new(postgres);
         await connection.OpenAsync();
-        await using NpgsqlCommand query = new("select sum(xact_commit + xact_rollback)::bigint from pg_stat_database where datname = current_database()", connection);
+        await using NpgsqlCommand query =
+            new("select sum(xact_commit + xact_rollback)::bigint from pg_stat_database where datname = current_database()", connection);
         return (long)(await query.ExecuteScalarAsync())!;
     }
 }

@@ -41,8 +41,10 @@ internal static class KeysBench
         long made = await Transactions(servers.Postgres) - statements;
 
         Console.WriteLine(Line($"wrong keys answered  {(double)answers.All / seconds,10:f0} a second"));
-        Console.WriteLine(Line($"                     {answers.Unauthorized} with 401, {answers.TooMany} with 429, {answers.Others} otherwise"));
-        Console.WriteLine(Line($"transactions         {(double)made / seconds,10:f1} a second, those of {flooded.Length} calls with a usable key among them"));
+        Console.WriteLine(
+            Line($"                     {answers.Unauthorized} with 401, {answers.TooMany} with 429, {answers.Others} otherwise"));
+        Console.WriteLine(Line(
+            $"transactions         {(double)made / seconds,10:f1} a second, those of {flooded.Length} calls with a usable key among them"));
         Console.WriteLine(Line($"memory               {memory >> 20,10} MiB before, {Memory(server) >> 20} MiB after"));
         Console.WriteLine(Line($"a usable key, quiet  {At(quiet, 50),10:f1} ms median, {At(quiet, 99):f1} ms p99"));
         Console.WriteLine(Line($"             flooded {At(flooded, 50),10:f1} ms median, {At(flooded, 99):f1} ms p99, {failed} failed"));
@@ -113,7 +115,8 @@ internal static class KeysBench
     {
         await using NpgsqlConnection connection = new(postgres);
         await connection.OpenAsync();
-        const string Transactions = "select sum(xact_commit + xact_rollback)::bigint from pg_stat_database where datname = current_database()";
+        const string Transactions =
+            "select sum(xact_commit + xact_rollback)::bigint from pg_stat_database where datname = current_database()";
         await using NpgsqlCommand query = new(Transactions, connection);
         return (long)(await query.ExecuteScalarAsync())!;
     }

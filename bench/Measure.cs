@@ -31,7 +31,11 @@ internal static class Measure
 
     public static void Print(string what, double ours, double peer, double limit, string unit)
     {
-        FormattableString line = $"{what}\n  ours          {ours,10:f3} {unit}\n  peer's way    {peer,10:f3} {unit}   peer ÷ ours {peer / ours:f1}\n  limit         {limit,10:f3} {unit}   limit ÷ ours {limit / ours:f2}";
-        Console.WriteLine(line.ToString(CultureInfo.InvariantCulture));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""
+            {what}
+              ours          {ours,10:f3} {unit}
+              peer's way    {peer,10:f3} {unit}   peer ÷ ours {peer / ours:f1}
+              limit         {limit,10:f3} {unit}   limit ÷ ours {limit / ours:f2}
+            """));
     }
 }

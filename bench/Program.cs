@@ -16,20 +16,30 @@ switch (what)
         FeaturesBench.Run(backbone: args[1], pairs: args[2]);
         return 0;
     case "workflow":
-        return await WorkflowBench.Run(runs: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10_000);
+        return await WorkflowBench.Run(runs: args.Length > 1
+            ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture)
+            : 10_000);
     case "queries":
-        return await QueryBench.Run(runs: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 1_000_000);
+        return await QueryBench.Run(runs: args.Length > 1
+            ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture)
+            : 1_000_000);
     case "idle":
         return await IdleBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 60);
     case "cancel" when args.Length >= 2:
-        return await CancelBench.Run(spec: args[1], times: args.Length > 2 ? int.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 3);
+        return await CancelBench.Run(spec: args[1],
+            times: args.Length > 2 ? int.Parse(args[2], System.Globalization.CultureInfo.InvariantCulture) : 3);
     case "audit":
-        return await AuditBench.Run(events: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 1_000_000);
+        return await AuditBench.Run(events: args.Length > 1
+            ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture)
+            : 1_000_000);
     case "serving":
-        return await ServingBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
+        return await ServingBench.Run(seconds: args.Length > 1
+            ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture)
+            : 10);
     case "keys":
         return await KeysBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | prompts | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | keys [SECONDS]");
+        Console.Error.WriteLine("usage: bench regression | gating | prompts | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries "
+            + "[RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | keys [SECONDS]");
         return 2;
 }

@@ -24,16 +24,29 @@ internal static class PromptBench
             SampleBackbone.Write(folder, Hidden, Layers);
             LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json"));
             string[] words = [.. Words.All.Distinct()];
-            EncodedConversation[] asked = [.. Enumerable.Range(0, Prompts * ResponsesEach).Select(i => tokenizer.Encode(Conversation.Create(Text(i / ResponsesEach, PromptWords), Text(1000 + i, ResponseWords), "bench")))];
+            EncodedConversation[] asked = [.. Enumerable.Range(0, Prompts * ResponsesEach)
+                .Select(i => tokenizer.Encode(Conversation.Create(Text(i / ResponsesEach, PromptWords), Text(1000 + i, ResponseWords),
+                    "bench")))];
             using FeatureExtractor extractor = new(folder, ScalarType.Float32, CPU);
             LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
-            long all = asked.Sum(c => (long)c.Tokens.Length), distinct = asked.Sum(c => (long)c.Tokens.Length - c.PromptPosition - 1) + asked.DistinctBy(c => c.PromptId).Sum(c => (long)c.PromptPosition + 1);
-            double limit = 2.0 * (config.Parameters - (long)config.VocabSize * config.HiddenSize) * distinct / Measure.MatrixProductFlops(ScalarType.Float32);
-            string size = string.Create(CultureInfo.InvariantCulture, $"{Prompts} prompts, {ResponsesEach} responses of each, {all:N0} tokens of which {distinct:N0} differ, {config.Parameters:N0} parameters, float32");
-            Measure.Print($"in one request: {size}", Measure.Seconds(() => Cached(cache => cache.Extract(asked))), Measure.Seconds(() => extractor.Extract(asked)), limit, "s");
-            Measure.Print($"one after the other: {size}", Measure.Seconds(() => Cached(cache => { foreach (EncodedConversation one in asked) cache.Extract([one]); })), Measure.Seconds(() => { foreach (EncodedConversation one in asked) extractor.Extract([one]); }), limit, "s");
+            long all = asked.Sum(c => (long)c.Tokens.Length),
+                distinct = asked.Sum(c => (long)c.Tokens.Length - c.PromptPosition - 1)
+                    + asked.DistinctBy(c => c.PromptId).Sum(c => (long)c.PromptPosition + 1);
+            double limit =
+                2.0 * (config.Parameters - (long)config.VocabSize * config.HiddenSize) * distinct / Measure.MatrixProductFlops(
+                    ScalarType.Float32);
+            string size = string.Create(CultureInfo.InvariantCulture,
+                $"{Prompts} prompts, {ResponsesEach} responses of each, {all:N0} tokens of which {distinct:N0} differ, "
+                    + $"{config.Parameters:N0} parameters, float32");
+            Measure.Print($"in one request: {size}", Measure.Seconds(() => Cached(cache => cache.Extract(asked))),
+                Measure.Seconds(() => extractor.Extract(asked)), limit, "s");
+            Measure.Print($"one after the other: {size}",
+                Measure.Seconds(() => Cached(cache => { foreach (EncodedConversation one in asked) cache.Extract([one]); })),
+                Measure.Seconds(() => { foreach (EncodedConversation one in asked) extractor.Extract([one]); }), limit, "s");
 
-            string Text(int seed, int count) => string.Join(' ', Enumerable.Range(0, count).Select(w => words[(int)(CounterRandom.Uniform((ulong)seed, 0, (ulong)w) * words.Length)]));
+            string Text(int seed, int count) =>
+                string.Join(' ',
+                    Enumerable.Range(0, count).Select(w => words[(int)(CounterRandom.Uniform((ulong)seed, 0, (ulong)w) * words.Length)]));
 
             void Cached(Action<PromptCache> work)
             {

@@ -35,10 +35,14 @@ internal static class QueryBench
         await Time("list, a page in the middle", () => queries.List(new RunFilter { Cursor = deep.Cursor }, default));
         await Time("list by name", () => queries.List(new RunFilter { Name = $"name-{random.Next(1000)}" }, default));
         await Time("list by status", () => queries.List(new RunFilter { Status = "Failed" }, default));
-        await Time("list by name and status", () => queries.List(new RunFilter { Name = $"name-{random.Next(1000)}", Status = "Cancelled" }, default));
+        await Time("list by name and status",
+            () => queries.List(new RunFilter { Name = $"name-{random.Next(1000)}", Status = "Cancelled" }, default));
         await Time("list by tag", () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}" }, default));
-        await Time("list by tag and status", () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Status = "Failed" }, default));
-        await Time("list by tag, name, status", () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Name = $"name-{random.Next(1000)}", Status = "Failed" }, default));
+        await Time("list by tag and status",
+            () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Status = "Failed" }, default));
+        await Time("list by tag, name, status",
+            () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Name = $"name-{random.Next(1000)}", Status = "Failed" },
+                default));
         await Time("list by time", () => queries.List(new RunFilter { From = middle, To = middle.AddDays(1) }, default));
         await Time("lineage up", () => lineage.Trace(Digest(random.Next(runs / 10), 6), up: true, null, default));
         await Time("lineage down", () => lineage.Trace(Digest(random.Next(runs / 10), 0), up: false, null, default));
@@ -46,10 +50,15 @@ internal static class QueryBench
         await using NpgsqlConnection connection = new(servers.Postgres);
         await connection.OpenAsync();
         Console.WriteLine("plans:");
-        fine &= await Explain(connection, "select * from runs where current_state = 'Failed' order by submitted_at desc, correlation_id desc limit 50");
-        fine &= await Explain(connection, "select * from runs where name = 'name-7' order by submitted_at desc, correlation_id desc limit 50");
-        fine &= await Explain(connection, "select r.* from run_tags t join runs r on r.correlation_id = t.run_id where t.tag = 'team-7' order by t.submitted_at desc, r.correlation_id desc limit 50");
-        fine &= await Explain(connection, "select * from runs where submitted_at < '2026-06-01' order by submitted_at desc, correlation_id desc limit 50");
+        fine &= await Explain(connection,
+            "select * from runs where current_state = 'Failed' order by submitted_at desc, correlation_id desc limit 50");
+        fine &=
+            await Explain(connection, "select * from runs where name = 'name-7' order by submitted_at desc, correlation_id desc limit 50");
+        fine &= await Explain(connection,
+            "select r.* from run_tags t join runs r on r.correlation_id = t.run_id where t.tag = 'team-7' order by t.submitted_at desc, "
+                + "r.correlation_id desc limit 50");
+        fine &= await Explain(connection,
+            "select * from runs where submitted_at < '2026-06-01' order by submitted_at desc, correlation_id desc limit 50");
         fine &= await Explain(connection, $"select key from step_artifacts where is_output and sha256 = '{Digest(5, 3)}'");
         return fine ? 0 : 1;
 
@@ -65,13 +74,15 @@ internal static class QueryBench
             }
             double median = milliseconds.Order().ElementAt(Repetitions / 2);
             fine &= median < 50;
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-28}{median,8:f1} ms median {milliseconds.Max(),8:f1} ms slowest"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{what,-28}{median,8:f1} ms median {milliseconds.Max(),8:f1} ms slowest"));
         }
     }
 
     private static Guid Id(int run) => new(run, 0, 0, [0, 0, 0, 0, 0, 0, 0, 0]);
 
-    private static string Digest(int model, int level) => Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes($"{model}/{level}")));
+    private static string Digest(int model, int level) =>
+        Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes($"{model}/{level}")));
 
     /// <summary>Runs over two years, 1,000 names, 50 tags of which each run has two; a tenth as many models, each of six steps.</summary>
     private static async Task Fill(string postgres, int runs)
@@ -81,24 +92,30 @@ internal static class QueryBench
         foreach (string sql in new[]
         {
             $$$$"""
-            insert into runs (correlation_id, current_state, name, spec_digest, tags, spec, steps, artifacts, metrics, bad_input, attempt, submitted_at, ended_at, workflow_version)
+            insert into runs (correlation_id, current_state, name, spec_digest, tags, spec, steps, artifacts, metrics, bad_input,
+                              attempt, submitted_at, ended_at, workflow_version)
             select (lpad(to_hex(i), 8, '0') || '-0000-0000-0000-000000000000')::uuid,
                    case when i % 50 = 0 then 'Failed' when i % 333 = 0 then 'Cancelled' else 'Completed' end,
                    'name-' || (i::bigint * 7919 % 1000), md5(i::text), '["team-' || i % 50 || '","all-' || i % 3 || '"]',
                    '{"name":"n","folder":"/","backbone":{"path":"b"},"ratings":[],"preferences":[]}',
-                   (select '[' || string_agg('{"name":"' || s || '","status":"Completed","detail":"' || repeat('x', 80) || '"}', ',') || ']' from unnest(array['ingestion','features','regression','decorrelation','gating','evaluation']) s),
-                   '{}', '{"evaluation":{"scorers":{"gate":{"heldOutAccuracy":0.9}}},"gating":{"lossCurve":[' || repeat('0.5,', 200) || '0.5]}}', false, 6,
+                   (select '[' || string_agg('{"name":"' || s || '","status":"Completed","detail":"' || repeat('x', 80) || '"}', ',') || ']'
+                    from unnest(array['ingestion','features','regression','decorrelation','gating','evaluation']) s),
+                   '{}', '{"evaluation":{"scorers":{"gate":{"heldOutAccuracy":0.9}}},"gating":{"lossCurve":['
+                   || repeat('0.5,', 200) || '0.5]}}', false, 6,
                    timestamptz '2025-01-01' + i * interval '63 seconds', timestamptz '2025-01-01' + i * interval '63 seconds', 1
             from generate_series(0, {{{{runs - 1}}}}) i
             """,
-            $"insert into run_tags (run_id, tag, submitted_at, state) select correlation_id, jsonb_array_elements_text(tags::jsonb), submitted_at, current_state from runs",
+            "insert into run_tags (run_id, tag, submitted_at, state) select correlation_id, jsonb_array_elements_text(tags::jsonb), "
+                + "submitted_at, current_state from runs",
             $$"""
             insert into step_results (key, step, version, parameters, detail, metrics, hardware, created_at)
-            select 'key-' || m || '-' || s, 'step-' || s, 1, '{}', '', '{}', 'cpu', timestamptz '2025-01-01' + m * interval '1 minute' from generate_series(0, {{(runs / 10) - 1}}) m, generate_series(1, 6) s
+            select 'key-' || m || '-' || s, 'step-' || s, 1, '{}', '', '{}', 'cpu', timestamptz '2025-01-01' + m * interval '1 minute'
+            from generate_series(0, {{(runs / 10) - 1}}) m, generate_series(1, 6) s
             """,
             $$"""
             insert into step_artifacts (key, is_output, name, sha256, bytes)
-            select 'key-' || m || '-' || s, side = 1, 'a', encode(sha256((m || '/' || (s - 1 + side))::bytea), 'hex'), 1 from generate_series(0, {{(runs / 10) - 1}}) m, generate_series(1, 6) s, generate_series(0, 1) side
+            select 'key-' || m || '-' || s, side = 1, 'a', encode(sha256((m || '/' || (s - 1 + side))::bytea), 'hex'), 1
+            from generate_series(0, {{(runs / 10) - 1}}) m, generate_series(1, 6) s, generate_series(0, 1) side
             """,
             "analyze",
         })
@@ -114,7 +131,10 @@ internal static class QueryBench
         await using NpgsqlDataReader reader = await command.ExecuteReaderAsync();
         List<string> plan = [];
         while (await reader.ReadAsync()) plan.Add(reader.GetString(0));
-        string scans = string.Join("; ", plan.Select(l => l.Trim(' ', '-', '>')).Where(l => l.Contains("Scan", StringComparison.Ordinal)).Select(l => l.Split("  (")[0]));
+        string scans = string.Join("; ",
+            plan.Select(l => l.Trim(' ', '-', '>'))
+                .Where(l => l.Contains("Scan", StringComparison.Ordinal))
+                .Select(l => l.Split("  (")[0]));
         Console.WriteLine($"  {sql}\n    {scans}");
         return !scans.Contains("Seq Scan", StringComparison.Ordinal);
     }

@@ -20,14 +20,20 @@ internal static class RegressionBench
         for (int i = 0; i < x.Length; i++) x[i] = (float)(CounterRandom.Uniform(1, 1, (ulong)i) - 0.5);
         double[,] labels = new double[rows, Objectives];
         for (int i = 0; i < rows; i++)
-            for (int o = 0; o < Objectives; o++) labels[i, o] = o % Sources == i % Sources ? CounterRandom.Uniform(1, 2, (ulong)(i * Objectives + o)) : double.NaN;
-        string[] ids = [.. Enumerable.Range(0, rows).Select(i => $"row {i}")], names = [.. Enumerable.Range(0, Objectives).Select(o => $"objective {o}")];
+        {
+            for (int o = 0; o < Objectives; o++)
+                labels[i, o] = o % Sources == i % Sources ? CounterRandom.Uniform(1, 2, (ulong)(i * Objectives + o)) : double.NaN;
+        }
+        string[] ids = [.. Enumerable.Range(0, rows).Select(i => $"row {i}")],
+            names = [.. Enumerable.Range(0, Objectives).Select(o => $"objective {o}")];
         ArrayRows features = new(x, dimension);
 
         double ours = Measure.Seconds(() => new RidgeRegression(features, labels, names, ids).Fit(RidgeRegression.DefaultAlphas));
         double peer = Measure.Seconds(() => ReferenceWay(features, labels, ids), 1);
         double limit = 2.0 * rows * dimension * dimension / Measure.MatrixProductFlops(ScalarType.Float64);
-        Measure.Print($"regression: {rows:N0} rows, d = {dimension}, {Objectives} objectives in {Sources} sources, {RidgeRegression.DefaultAlphas.Count} α", ours, peer, limit, "s");
+        Measure.Print($"regression: {rows:N0} rows, d = {dimension}, {Objectives} objectives in {Sources} sources, "
+            + $"{RidgeRegression.DefaultAlphas.Count} α",
+            ours, peer, limit, "s");
     }
 
     private static void ReferenceWay(ArrayRows features, double[,] labels, string[] ids)
@@ -58,5 +64,6 @@ internal static class RegressionBench
         return cholesky_solve(x.t().matmul(Labels(labels, rows, objective)), linalg.cholesky(gram));
     }
 
-    private static Tensor Labels(double[,] labels, int[] rows, int objective) => tensor([.. rows.Select(i => labels[i, objective])]).unsqueeze(1);
+    private static Tensor Labels(double[,] labels, int[] rows, int objective) =>
+        tensor([.. rows.Select(i => labels[i, objective])]).unsqueeze(1);
 }

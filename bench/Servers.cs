@@ -38,12 +38,18 @@ internal sealed class Servers : IAsyncDisposable
         return servers;
     }
 
-    public ServiceProvider Books() => new ServiceCollection().AddLogging().AddServerPersistence(Postgres, Artifacts, CacheOptions.Default).BuildServiceProvider();
+    public ServiceProvider Books() =>
+        new ServiceCollection().AddLogging().AddServerPersistence(Postgres, Artifacts, CacheOptions.Default).BuildServiceProvider();
 
     /// <summary>Starts the program itself and returns when it says that it is there.</summary>
     public async Task<Process> Program(string sign, params string[] arguments)
     {
-        ProcessStartInfo start = new("dotnet", [Executable, .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts]) { RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet",
+            [Executable, .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts])
+        {
+            RedirectStandardError =
+                true
+        };
         start.Environment[arguments[0] == "worker" ? "DOTNET_TieredCompilation" : "DOTNET_TC_QuickJit"] = "0"; // as ./armoflow starts them
         Process process = Process.Start(start)!;
         _processes.Add(process);

@@ -32,9 +32,15 @@ internal static class ServingBench
         try
         {
             string? line;
-            while ((line = await server.StandardError.ReadLineAsync())?.Contains(" on http", StringComparison.Ordinal) != true) if (line is null) return 1;
+            while ((line = await server.StandardError.ReadLineAsync())?.Contains(" on http", StringComparison.Ordinal) != true)
+                if (line is null) return 1;
             _ = server.StandardError.ReadToEndAsync();
-            using HttpClient http = new(new SocketsHttpHandler { MaxConnectionsPerServer = 128 }) { BaseAddress = new Uri(line.Split(" on ")[1].Split(';')[0]) };
+            using HttpClient http = new(new SocketsHttpHandler
+            {
+                MaxConnectionsPerServer =
+                128
+            })
+            { BaseAddress = new Uri(line.Split(" on ")[1].Split(';')[0]) };
             for (int i = 0; i < Warmup; i++) await Ask(http, texts[i]);
 
             bool fine = true;
@@ -57,7 +63,10 @@ internal static class ServingBench
                 await swap;
                 milliseconds.Sort();
                 fine &= failures == 0;
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{clients,4} clients {milliseconds.Count / elapsed,8:f0} requests/s   p50 {milliseconds[milliseconds.Count / 2],7:f1} ms   p99 {milliseconds[milliseconds.Count * 99 / 100],7:f1} ms   {failures} failed{(clients == 8 ? ", with an alias swapped every second" : "")}"));
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                    $"{clients,4} clients {milliseconds.Count / elapsed,8:f0} requests/s   p50 "
+                        + $"{milliseconds[milliseconds.Count / 2],7:f1} ms   p99 {milliseconds[milliseconds.Count * 99 / 100],7:f1} ms   "
+                        + $"{failures} failed{(clients == 8 ? ", with an alias swapped every second" : "")}"));
             }
             server.Kill();
             Bare(Path.Combine(folder, "backbone"), texts);
@@ -75,13 +84,21 @@ internal static class ServingBench
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(backbone, "tokenizer.json"));
         EncodedConversation[] encoded = [.. texts.Select(t => tokenizer.Encode(Conversation.Create(t.Prompt, t.Response, "bench")))];
         using FeatureExtractor extractor = new(backbone, ScalarType.Float32, CPU);
-        double single = Measure.Seconds(() => { foreach (EncodedConversation e in encoded[..Warmup]) extractor.Extract([e]); }) / Warmup, batched = Measure.Seconds(() => { foreach (EncodedConversation[] b in encoded.Chunk(64)) extractor.Extract(b); }) / encoded.Length;
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"bare forward pass: {1 / single:f0} responses/s one at a time ({single * 1000:f1} ms each), {1 / batched:f0} responses/s in batches of 64"));
+        double single = SecondsEach(encoded[..Warmup], 1), batched = SecondsEach(encoded, 64);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"bare forward pass: {1 / single:f0} responses/s one at a time ({single * 1000:f1} ms each), "
+            + $"{1 / batched:f0} responses/s in batches of 64"));
+
+        double SecondsEach(EncodedConversation[] all, int size) => Measure.Seconds(() =>
+        {
+            foreach (EncodedConversation[] batch in all.Chunk(size)) extractor.Extract(batch);
+        }) / all.Length;
     }
 
     private static async Task<bool> Ask(HttpClient http, (string Prompt, string Response) text)
     {
-        using HttpResponseMessage response = await http.PostAsJsonAsync("/api/v1/score", new { model = "sample@champion", prompt = text.Prompt, response = text.Response, explain = false });
+        using HttpResponseMessage response = await http.PostAsJsonAsync("/api/v1/score",
+            new { model = "sample@champion", prompt = text.Prompt, response = text.Response, explain = false });
         await response.Content.ReadAsByteArrayAsync();
         return response.IsSuccessStatusCode;
     }
@@ -90,7 +107,8 @@ internal static class ServingBench
     {
         for (int i = 0; i < seconds - 1; i++)
         {
-            using HttpResponseMessage response = await http.PutAsJsonAsync("/api/v1/models/sample/aliases/champion", new { version = 2 - (i % 2) });
+            using HttpResponseMessage response =
+                await http.PutAsJsonAsync("/api/v1/models/sample/aliases/champion", new { version = 2 - (i % 2) });
             response.EnsureSuccessStatusCode();
             await Task.Delay(1000);
         }
@@ -107,7 +125,12 @@ internal static class ServingBench
         return texts;
     }
 
-    private static Process Start(params string[] arguments) => Process.Start(new ProcessStartInfo("dotnet", [Servers.Executable, .. arguments]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
+    private static Process Start(params string[] arguments) =>
+        Process.Start(new ProcessStartInfo("dotnet", [Servers.Executable, .. arguments])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true
+        })!;
 
     private static async Task Program(params string[] arguments)
     {

@@ -21,25 +21,33 @@ using RabbitMQ.Client.Events;
 namespace ArmoFlow.Bench;
 
 /// <summary>A step without work of its own, in the glue that all steps have: what the workflow itself costs.</summary>
-internal abstract class TrivialConsumer<TCommand, TCompleted>(string step, StepServices services) : StepConsumer<TCommand, TCompleted>(step, 1, services)
+internal abstract class TrivialConsumer<TCommand, TCompleted>(
+    string step,
+    StepServices services) : StepConsumer<TCommand, TCompleted>(step, 1, services)
     where TCommand : StepCommand
     where TCompleted : StepCompleted, new()
 {
-    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
-    protected override Task<StepOutcome?> Work(StepRun run, ConsumeContext context) => Task.FromResult<StepOutcome?>(new StepOutcome(new Dictionary<string, ArtifactRef>(), "nothing to do", new { }));
+    protected override Task<StepPlan> Plan(StepRun run) =>
+        Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
+    protected override Task<StepOutcome?> Work(StepRun run, ConsumeContext context) =>
+        Task.FromResult<StepOutcome?>(new StepOutcome(new Dictionary<string, ArtifactRef>(), "nothing to do", new { }));
 }
 
 internal sealed class TrivialIngestion(StepServices services) : TrivialConsumer<IngestData, DataIngested>(StepNames.Ingestion, services);
 
-internal sealed class TrivialFeatures(StepServices services) : TrivialConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, services);
+internal sealed class TrivialFeatures(StepServices services)
+    : TrivialConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, services);
 
-internal sealed class TrivialRegression(StepServices services) : TrivialConsumer<FitRegression, RegressionFitted>(StepNames.Regression, services);
+internal sealed class TrivialRegression(StepServices services)
+    : TrivialConsumer<FitRegression, RegressionFitted>(StepNames.Regression, services);
 
-internal sealed class TrivialDecorrelation(StepServices services) : TrivialConsumer<FitDecorrelation, DecorrelationFitted>(StepNames.Decorrelation, services);
+internal sealed class TrivialDecorrelation(StepServices services)
+    : TrivialConsumer<FitDecorrelation, DecorrelationFitted>(StepNames.Decorrelation, services);
 
 internal sealed class TrivialGating(StepServices services) : TrivialConsumer<TrainGating, GatingTrained>(StepNames.Gating, services);
 
-internal sealed class TrivialEvaluation(StepServices services) : TrivialConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, services);
+internal sealed class TrivialEvaluation(StepServices services)
+    : TrivialConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, services);
 
 /// <summary>
 /// Thousands of runs submitted at once through the API of a real orchestrator process, on RabbitMQ and Postgres, with steps that
@@ -47,7 +55,8 @@ internal sealed class TrivialEvaluation(StepServices services) : TrivialConsumer
 /// </summary>
 internal static class WorkflowBench
 {
-    private const int Submitters = 16, StepsAtOnce = 8, MessagesPerRun = 13, CeilingMessages = 20_000, CeilingTransactions = 5_000, QuietRuns = 100;
+    private const int Submitters = 16, StepsAtOnce = 8, MessagesPerRun = 13, CeilingMessages = 20_000, CeilingTransactions = 5_000,
+        QuietRuns = 100;
 
     public static async Task<int> Run(int runs)
     {
@@ -65,7 +74,8 @@ internal static class WorkflowBench
         await Submit(http, runs, Submitters, "load", null);
         double submitted = Stopwatch.GetElapsedTime(start).TotalSeconds;
         List<long> memory = [];
-        while (await Count(servers.Postgres, "select count(*) from runs where name like 'load-%' and current_state = 'Completed'") is var done && done < runs)
+        const string Completed = "select count(*) from runs where name like 'load-%' and current_state = 'Completed'";
+        for (long done = 0; done < runs; done = await Count(servers.Postgres, Completed))
         {
             orchestrator.Refresh();
             memory.Add(orchestrator.WorkingSet64 >> 20);
@@ -74,20 +84,24 @@ internal static class WorkflowBench
         }
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         (double median, double p99) = await Latencies(servers.Postgres, "load-%");
-        long results = await Count(servers.Postgres, "select count(*) from step_results where parameters like '%load-%'"), asked = await Count(servers.Postgres, "select count(*) from runs where name like 'load-%' and attempt = 6"), faults = await Count(servers.Postgres, "select count(*) from faults");
+        long results = await Count(servers.Postgres, "select count(*) from step_results where parameters like '%load-%'"),
+            asked = await Count(servers.Postgres, "select count(*) from runs where name like 'load-%' and attempt = 6"),
+            faults = await Count(servers.Postgres, "select count(*) from faults");
         await Task.Delay(2000);
         await using ServiceProvider books = servers.Books();
         AuditVerdict trail = await books.GetRequiredService<AuditBooks>().Verify(default);
         long unsent = await Count(servers.Postgres, "select count(*) from outbox_message");
 
+        double rate = runs * MessagesPerRun / seconds;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""
             {runs:N0} runs of six empty steps: all completed in {seconds:f0} s (submitted in {submitted:f0} s)
               runs/s                {runs / seconds,10:f1}
-              bus messages/s        {runs * MessagesPerRun / seconds,10:f0}    bare publish and consume {messages:f0}, ours ÷ bare {runs * MessagesPerRun / seconds / messages:f2}
-              transactions/s        {runs * MessagesPerRun / seconds,10:f0}    bare single-row transactions {transactions:f0}, ours ÷ bare {runs * MessagesPerRun / seconds / transactions:f2}
+              bus messages/s        {rate,10:f0}    bare publish and consume {messages:f0}, ours ÷ bare {rate / messages:f2}
+              transactions/s        {rate,10:f0}    bare single-row transactions {transactions:f0}, ours ÷ bare {rate / transactions:f2}
               command → event       {quietMedian * 1000,10:f0} ms median, {quiet99 * 1000:f0} ms p99, one run at a time
                                     {median,10:f1} s median, {p99:f1} s p99, with all {runs:N0} in the queues
-              each step's effects   {results,10:N0} results of {6 * runs:N0} steps, {asked:N0} runs asked for each step once, {faults} faults, {unsent} messages unsent
+              each step's effects   {results,10:N0} results of {6 * runs:N0} steps, {asked:N0} runs asked for each step once,
+                                    {faults} faults, {unsent} messages unsent
               audit trail           {trail.Events,10:N0} events, {(trail.IsWhole ? "whole" : $"broken at {trail.BrokenAt}: {trail.What}")}
               orchestrator memory   {string.Join(" ", memory.Where((_, i) => i % Math.Max(1, memory.Count / 8) == 0))} MiB
             """));
@@ -99,7 +113,8 @@ internal static class WorkflowBench
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
         builder.Services.AddWorkers();
-        ServerHost.Configure(builder.Services, builder.Logging, new ServerSettings(servers.RabbitMq, servers.Postgres, servers.Artifacts, TimeSpan.FromMinutes(1)), bus =>
+        ServerHost.Configure(builder.Services, builder.Logging, new ServerSettings(servers.RabbitMq, servers.Postgres, servers.Artifacts,
+            TimeSpan.FromMinutes(1)), bus =>
         {
             Add<TrivialIngestion>(StepNames.Ingestion);
             Add<TrivialFeatures>(StepNames.Features);
@@ -108,7 +123,10 @@ internal static class WorkflowBench
             Add<TrivialGating>(StepNames.Gating);
             Add<TrivialEvaluation>(StepNames.Evaluation);
 
-            void Add<T>(string queue) where T : class, IConsumer => bus.AddConsumer<T>().Endpoint(e => (e.Name, e.PrefetchCount, e.ConcurrentMessageLimit) = (queue, 2 * StepsAtOnce, StepsAtOnce));
+            void Add<T>(string queue)
+                where T : class, IConsumer =>
+                    bus.AddConsumer<T>().Endpoint(e => (e.Name, e.PrefetchCount, e.ConcurrentMessageLimit) = (queue, 2 * StepsAtOnce,
+                        StepsAtOnce));
         });
         IHost host = builder.Build();
         await host.StartAsync();
@@ -133,7 +151,8 @@ internal static class WorkflowBench
 
     private static async Task Until(string postgres, string names)
     {
-        while (await Count(postgres, $"select count(*) from runs where name like '{names}' and current_state <> 'Completed'") > 0) await Task.Delay(10);
+        while (await Count(postgres, $"select count(*) from runs where name like '{names}' and current_state <> 'Completed'") > 0)
+            await Task.Delay(10);
     }
 
     /// <summary>From the saga's asking for a step to its hearing of it, over all steps of some runs.</summary>
@@ -142,7 +161,8 @@ internal static class WorkflowBench
         await using NpgsqlConnection connection = new(postgres);
         await connection.OpenAsync();
         await using NpgsqlCommand query = new($"""
-            select percentile_cont(array[0.5, 0.99]) within group (order by extract(epoch from (step ->> 'endedAt')::timestamptz - (step ->> 'startedAt')::timestamptz))
+            select percentile_cont(array[0.5, 0.99]) within group (
+                order by extract(epoch from (step ->> 'endedAt')::timestamptz - (step ->> 'startedAt')::timestamptz))
             from runs, jsonb_array_elements(steps::jsonb) step where name like '{names}'
             """, connection);
         double[] found = (double[])(await query.ExecuteScalarAsync())!;
@@ -161,7 +181,8 @@ internal static class WorkflowBench
     private static async Task<double> MessageCeiling(string rabbitMq)
     {
         await using IConnection connection = await new ConnectionFactory { Uri = new Uri(rabbitMq) }.CreateConnectionAsync();
-        await using IChannel publisher = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true, outstandingPublisherConfirmationsRateLimiter: new ThrottlingRateLimiter(256)));
+        await using IChannel publisher = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true,
+            publisherConfirmationTrackingEnabled: true, outstandingPublisherConfirmationsRateLimiter: new ThrottlingRateLimiter(256)));
         await using IChannel consumer = await connection.CreateChannelAsync();
         await publisher.QueueDeclareAsync("ceiling", durable: true, exclusive: false, autoDelete: false);
         await consumer.BasicQosAsync(0, 64, false);
@@ -194,7 +215,8 @@ internal static class WorkflowBench
     private static async Task<double> TransactionCeiling(string postgres)
     {
         await using NpgsqlDataSource source = NpgsqlDataSource.Create(postgres);
-        await using (NpgsqlCommand create = source.CreateCommand("create table ceiling (id bigserial primary key, body text)")) await create.ExecuteNonQueryAsync();
+        await using (NpgsqlCommand create = source.CreateCommand("create table ceiling (id bigserial primary key, body text)"))
+            await create.ExecuteNonQueryAsync();
         long start = Stopwatch.GetTimestamp();
         await Parallel.ForAsync(0, CeilingTransactions, new ParallelOptions { MaxDegreeOfParallelism = StepsAtOnce }, async (_, cancel) =>
         {

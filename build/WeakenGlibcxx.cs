@@ -4,7 +4,9 @@ using System.Text;
 using Microsoft.Build.Framework;
 using Microsoft.Build.Utilities;
 
-/// <summary>Marks one needed symbol version of an ELF64 little-endian library weak (VER_FLG_WEAK), where the system's libstdc++ lacks it.</summary>
+/// <summary>
+/// Marks one needed symbol version of an ELF64 little-endian library weak (VER_FLG_WEAK), where the system's libstdc++ lacks it.
+/// </summary>
 public class WeakenGlibcxx : Task
 {
     private const uint DynamicSectionStrings = 3;

@@ -13,13 +13,15 @@ namespace ArmoFlow.Tests;
 /// </summary>
 internal static partial class Golden
 {
-    private static readonly JsonSerializerOptions Readable = new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Readable =
+        new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     public static void Check(string name, JsonNode found, [CallerFilePath] string test = "")
     {
         string path = Path.Combine(Path.GetDirectoryName(test)!, "Golden", name), text = found.ToJsonString(Readable) + "\n";
         if (Environment.GetEnvironmentVariable("ARMOFLOW_WRITE_GOLDEN") == "1") File.WriteAllText(path, text);
-        text.ShouldBe(File.Exists(path) ? File.ReadAllText(path) : "", $"{name}: workspaces and readers know the old form. ARMOFLOW_WRITE_GOLDEN=1 writes it anew");
+        text.ShouldBe(File.Exists(path) ? File.ReadAllText(path) : "",
+            $"{name}: workspaces and readers know the old form. ARMOFLOW_WRITE_GOLDEN=1 writes it anew");
     }
 
     /// <summary>Names and kinds without the values: an array stands by what its elements have together.</summary>
@@ -42,7 +44,8 @@ internal static partial class Golden
         switch (one, other)
         {
             case (JsonObject left, JsonObject right):
-                JsonObject both = new(left.Select(m => KeyValuePair.Create(m.Key, (JsonNode?)(right[m.Key] is { } same ? Together(m.Value!, same) : m.Value!.DeepClone()))));
+                JsonObject both = new(left.Select(m => KeyValuePair.Create(m.Key,
+                    (JsonNode?)(right[m.Key] is { } same ? Together(m.Value!, same) : m.Value!.DeepClone()))));
                 foreach ((string key, JsonNode? value) in right.Where(m => !left.ContainsKey(m.Key))) both.Add(key, value!.DeepClone());
                 return both;
             case (JsonArray left, JsonArray right) when left.Count > 0 && right.Count > 0:

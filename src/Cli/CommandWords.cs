@@ -32,7 +32,8 @@ internal static partial class CommandWords
     }
 
     /// <summary>The library names the types of a program; people are told what to type.</summary>
-    public static string Plain(string message) => ExpectedType().Replace(message, match => $"; expected {ValueForms.Of(match.Groups[1].Value)}");
+    public static string Plain(string message) =>
+        ExpectedType().Replace(message, match => $"; expected {ValueForms.Of(match.Groups[1].Value)}");
 
     [GeneratedRegex(@" as expected type '([^']+)'\.?", RegexOptions.NonBacktracking)]
     private static partial Regex ExpectedType();

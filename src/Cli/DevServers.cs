@@ -37,7 +37,11 @@ internal sealed class DevServers(string folder)
         RabbitProgram("rabbitmq-server");
         if (_folder == DefaultFolder && !IsRoot) PrivateFolder.Require(_folder);
         else Directory.CreateDirectory(_folder);
-        if (!File.Exists(Ports)) await File.WriteAllLinesAsync(Ports, Enumerable.Range(0, 4).Select(_ => FreePorts.Next().ToString(CultureInfo.InvariantCulture)), cancel);
+        if (!File.Exists(Ports))
+        {
+            await File.WriteAllLinesAsync(Ports,
+                Enumerable.Range(0, 4).Select(_ => FreePorts.Next().ToString(CultureInfo.InvariantCulture)), cancel);
+        }
         await StartPostgres(cancel);
         await StartRabbitMq(cancel);
     }
@@ -50,7 +54,18 @@ internal sealed class DevServers(string folder)
             await Own(Data, PostgresUser, cancel);
             await Run(PostgresUser, Path.Combine(PostgresBin(), "initdb"), ["-A", "trust", "-U", PostgresUser, "-D", Data], cancel);
         }
-        await Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"), ["-D", Data, "-w", "-l", Path.Combine(Data, "log"), "-o", $"-p {Port(0)} -k {Data} -c listen_addresses=127.0.0.1 -c max_connections=300", "start"], cancel);
+        await Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"),
+            [
+                "-D",
+                Data,
+                "-w",
+                "-l",
+                Path.Combine(Data, "log"),
+                "-o",
+                $"-p {Port(0)} -k {Data} -c listen_addresses=127.0.0.1 -c max_connections=300",
+                "start"
+            ],
+            cancel);
     }
 
     public async Task StartRabbitMq(CancellationToken cancel)
@@ -64,7 +79,8 @@ internal sealed class DevServers(string folder)
         await RabbitControl(["await_startup", "--timeout", "60"], cancel);
     }
 
-    public Task RabbitControl(string[] arguments, CancellationToken cancel) => Run(RabbitUser, RabbitProgram("rabbitmqctl"), arguments, cancel);
+    public Task RabbitControl(string[] arguments, CancellationToken cancel) =>
+        Run(RabbitUser, RabbitProgram("rabbitmqctl"), arguments, cancel);
 
     private async Task UntilListening(int port, CancellationToken cancel)
     {
@@ -77,13 +93,17 @@ internal sealed class DevServers(string folder)
                 return;
             }
             catch (SocketException) when (Stopwatch.GetElapsedTime(start) < StartLimit) { continue; }
-            catch (SocketException) { throw new UsageException($"RabbitMQ did not start within {StartLimit.TotalSeconds} s. See the logs in {Rabbit}."); }
+            catch (SocketException)
+            {
+                throw new UsageException($"RabbitMQ did not start within {StartLimit.TotalSeconds} s. See the logs in {Rabbit}.");
+            }
         }
     }
 
     public async Task Down(CancellationToken cancel)
     {
-        if (!File.Exists(Ports)) throw new UsageException($"no servers in {_folder}: expected a folder that 'armoflow dev up' wrote. Give its --folder.");
+        if (!File.Exists(Ports))
+            throw new UsageException($"no servers in {_folder}: expected a folder that 'armoflow dev up' wrote. Give its --folder.");
         await RabbitControl(["shutdown"], cancel);
         await Run(RabbitUser, "epmd", ["-kill"], cancel); // Erlang's port mapper, started with the node and on a port of its own
         await StopPostgres("fast", cancel);
@@ -91,10 +111,12 @@ internal sealed class DevServers(string folder)
 
     /// <param name="mode">fast, or immediate as in a crash.</param>
     /// <param name="cancel">Gives up waiting.</param>
-    public Task StopPostgres(string mode, CancellationToken cancel) => Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"), ["-D", Data, "-m", mode, "stop"], cancel);
+    public Task StopPostgres(string mode, CancellationToken cancel) =>
+        Run(PostgresUser, Path.Combine(PostgresBin(), "pg_ctl"), ["-D", Data, "-m", mode, "stop"], cancel);
 
     /// <summary>Runs one of Postgres' own programs, as the user that Postgres runs as.</summary>
-    public Task PostgresProgram(string name, string[] arguments, CancellationToken cancel) => Run(PostgresUser, Path.Combine(PostgresBin(), name), arguments, cancel);
+    public Task PostgresProgram(string name, string[] arguments, CancellationToken cancel) =>
+        Run(PostgresUser, Path.Combine(PostgresBin(), name), arguments, cancel);
 
     /// <summary>RabbitMQ's own settings, all within the folder and none of the system's.</summary>
     private Dictionary<string, string> RabbitEnvironment() => new()
@@ -113,8 +135,14 @@ internal sealed class DevServers(string folder)
     private async Task Run(string user, string program, string[] arguments, CancellationToken cancel)
     {
         Dictionary<string, string> environment = user == RabbitUser ? RabbitEnvironment() : new() { ["HOME"] = Data };
-        string[] line = [.. IsRoot ? ["runuser", "-u", user, "--", "env", .. environment.Select(e => $"{e.Key}={e.Value}")] : Array.Empty<string>(), program, .. arguments];
-        ProcessStartInfo start = new(line[0], line[1..]) { RedirectStandardError = true, RedirectStandardOutput = true, WorkingDirectory = _folder };
+        string[] line =
+        [
+            .. IsRoot ? ["runuser", "-u", user, "--", "env", .. environment.Select(e => $"{e.Key}={e.Value}")] : Array.Empty<string>(),
+            program,
+            .. arguments
+        ];
+        ProcessStartInfo start =
+            new(line[0], line[1..]) { RedirectStandardError = true, RedirectStandardOutput = true, WorkingDirectory = _folder };
         foreach ((string key, string value) in environment) start.Environment[key] = value;
         using Process process = Process.Start(start)!;
         // A server that stays inherits the pipes: what it says is read as it comes, and only the program itself is waited for.
@@ -125,7 +153,8 @@ internal sealed class DevServers(string folder)
         process.BeginErrorReadLine();
         while (!process.HasExited) await Task.Delay(50, cancel);
         if (process.ExitCode == 0) return;
-        lock (said) throw new UsageException($"{program} ended with {process.ExitCode}: {said.ToString().Trim()}\nSee the logs in {_folder}.");
+        lock (said) throw new UsageException(
+            $"{program} ended with {process.ExitCode}: {said.ToString().Trim()}\nSee the logs in {_folder}.");
     }
 
     private static async Task Own(string path, string user, CancellationToken cancel)
@@ -137,13 +166,22 @@ internal sealed class DevServers(string folder)
 
     private static string PostgresBin()
     {
-        string? newest = Directory.Exists("/usr/lib/postgresql") ? Directory.EnumerateDirectories("/usr/lib/postgresql").Order(StringComparer.Ordinal).LastOrDefault(d => File.Exists(Path.Combine(d, "bin", "initdb"))) : null;
+        string? newest = Directory.Exists("/usr/lib/postgresql")
+            ? Directory.EnumerateDirectories("/usr/lib/postgresql")
+                .Order(StringComparer.Ordinal)
+                .LastOrDefault(d => File.Exists(Path.Combine(d, "bin", "initdb")))
+            : null;
         return newest is not null ? Path.Combine(newest, "bin") : throw Missing("postgresql");
     }
 
     /// <summary>The programs behind Debian's wrappers, which would set a home, and so a cookie, of their own.</summary>
     private static string RabbitProgram(string name) =>
-        ((string[])["/usr/lib/rabbitmq/bin", .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':')]).Select(d => Path.Combine(d, name)).FirstOrDefault(File.Exists) ?? throw Missing("rabbitmq-server");
+        ((string[])["/usr/lib/rabbitmq/bin", .. (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':')])
+            .Select(d => Path.Combine(d, name))
+            .FirstOrDefault(File.Exists)
+            ?? throw Missing("rabbitmq-server");
 
-    private static UsageException Missing(string package) => new($"{package} is not installed. On Debian or Ubuntu: apt-get install postgresql rabbitmq-server; or use docker and give --postgres and --rabbitmq.");
+    private static UsageException Missing(string package) =>
+        new($"{package} is not installed. On Debian or Ubuntu: apt-get install postgresql rabbitmq-server; or use docker and give "
+            + "--postgres and --rabbitmq.");
 }

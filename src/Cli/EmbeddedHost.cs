@@ -42,16 +42,20 @@ internal sealed class EmbeddedHost : IAsyncDisposable
 
     /// <summary>As <see cref="TryStart"/>, but another process's hold is the user's error.</summary>
     public static async Task<EmbeddedHost> Start(string folder, CancellationToken cancel) => await TryStart(folder, cancel)
-        ?? throw new UsageException($"workspace {Path.GetFullPath(folder)} is in use by another process. Wait for it, talk to it with --server if it serves, or use another --workspace.");
+        ?? throw new UsageException($"workspace {Path.GetFullPath(folder)} is in use by another process. Wait for it, talk to it with "
+            + "--server if it serves, or use another --workspace.");
 
     public static void Configure(IServiceCollection services, ILoggingBuilder logging, Workspace workspace)
     {
         logging.ClearProviders();
         logging.AddSerilog(new LoggerConfiguration().MinimumLevel.Information().MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
-            .WriteTo.File(Path.Combine(workspace.Folder, "armoflow.log"), formatProvider: System.Globalization.CultureInfo.InvariantCulture, fileSizeLimitBytes: 10 << 20, rollOnFileSizeLimit: true, retainedFileCountLimit: 3, shared: true)
-            .CreateLogger(), dispose: true);
+            .WriteTo
+            .File(Path.Combine(workspace.Folder, "armoflow.log"), formatProvider: System.Globalization.CultureInfo.InvariantCulture,
+                fileSizeLimitBytes: 10 << 20, rollOnFileSizeLimit: true, retainedFileCountLimit: 3, shared: true)
+                .CreateLogger(), dispose: true);
         services.AddEmbeddedPersistence(workspace).AddWorkers().AddOrchestrator().AddHostedService<ControlPump>();
-        services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true); // what is published before the queues exist is dropped
+        // what is published before the queues exist is dropped
+        services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
         services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
@@ -66,7 +70,8 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     public static async Task Prepare(IServiceProvider services, CancellationToken cancel)
     {
         services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
-        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+        await using ArmoFlowDbContext db =
+            await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         await Schema.MigrateWorkspace(db, cancel);
         await services.GetRequiredService<AuditBooks>().Adopt(cancel);
         await db.Workers.ExecuteDeleteAsync(cancel); // whose workspace this was before is no more
@@ -80,7 +85,8 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     {
         using Workspace workspace = new(folder);
         if (File.Exists(workspace.Database) || !workspace.TryLock()) return;
-        await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        await using ServiceProvider services =
+            new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
         await Prepare(services, cancel);
     }
 
@@ -89,17 +95,22 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     public static ServiceProvider OpenBooks(string folder)
     {
         Workspace workspace = new(folder);
-        if (!File.Exists(workspace.Database)) throw new UsageException($"no workspace at {workspace.Folder}. Give --workspace, or start with: armoflow run SPEC.yaml.");
+        if (!File.Exists(workspace.Database))
+            throw new UsageException($"no workspace at {workspace.Folder}. Give --workspace, or start with: armoflow run SPEC.yaml.");
         string connection = WorkspaceDatabase.ReadingConnection(workspace);
         ServiceProvider services = new ServiceCollection().AddLogging()
             .AddEmbeddedPersistence(workspace, connection).AddSingleton(workspace).AddRunQueries().BuildServiceProvider();
         using ArmoFlowDbContext db = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContext();
         HashSet<string> applied = [.. db.Database.GetAppliedMigrations()], known = [.. db.Database.GetMigrations()];
         if (applied.SetEquals(known)) return services;
-        if (!applied.IsSubsetOf(known)) throw new UsageException($"workspace {workspace.Folder} was made by a newer armoflow. Use that one, or another --workspace.");
+        if (!applied.IsSubsetOf(known))
+            throw new UsageException($"workspace {workspace.Folder} was made by a newer armoflow. Use that one, or another --workspace.");
         if (connection != WorkspaceDatabase.Connection(workspace))
-            throw new UsageException($"workspace {workspace.Folder} is of an older armoflow and can only be read here, so it cannot be brought up to date. "
-                + "Make its folder writable for this user, or free some space.");
+        {
+            throw new UsageException(
+                $"workspace {workspace.Folder} is of an older armoflow and can only be read here, so it cannot be brought up to date. "
+                    + "Make its folder writable for this user, or free some space.");
+        }
         using (workspace)
         {
             if (!workspace.TryLock()) throw new UsageException(applied.Count == 0

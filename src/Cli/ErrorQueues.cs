@@ -34,7 +34,9 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
             {
                 try { await CollectAll(stoppingToken); }
                 catch (Exception e) when (IsPassing(e)) { log.LogDebug("error queues: {Message}; trying again", e.Message); }
-                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("error queues: {Message}; trying again", e.Message); }
+                catch (Exception e)
+                    when (e is not OperationCanceledException)
+                { log.LogWarning("error queues: {Message}; trying again", e.Message); }
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));
         }
@@ -42,11 +44,13 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
     }
 
     private static bool IsPassing(Exception e) =>
-        e is BrokerUnreachableException or AlreadyClosedException or OperationInterruptedException or IOException || BooksFault.IsTransient(e);
+        e is BrokerUnreachableException or AlreadyClosedException or OperationInterruptedException or IOException
+            || BooksFault.IsTransient(e);
 
     private async Task CollectAll(CancellationToken cancel)
     {
-        await using IConnection connection = await new ConnectionFactory { Uri = rabbitMq }.CreateConnectionAsync("armoflow error queues", cancel);
+        await using IConnection connection =
+            await new ConnectionFactory { Uri = rabbitMq }.CreateConnectionAsync("armoflow error queues", cancel);
         foreach (string queue in Queues)
         {
             await Collect(connection, queue, Failed, cancel);
@@ -58,7 +62,8 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
     {
         await using IChannel channel = await connection.CreateChannelAsync(cancellationToken: cancel);
         try { await channel.QueueDeclarePassiveAsync(queue + suffix, cancel); }
-        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound) { return; } // nothing ever went there
+        // nothing ever went there
+        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound) { return; }
         while (await channel.BasicGetAsync(queue + suffix, autoAck: false, cancel) is { } message)
         {
             // What cannot be entered is not acknowledged: this channel does not get it again, and as it closes the queue has it back.
@@ -108,12 +113,13 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
         return isSaid ? DateTimeOffset.FromUnixTimeSeconds(properties.Timestamp.UnixTime) : null;
     }
 
-    private static string? Header(IReadOnlyBasicProperties properties, string name) => properties.Headers?.TryGetValue(name, out object? value) != true ? null
-        : value switch
-        {
-            byte[] bytes => Encoding.UTF8.GetString(bytes),
-            AmqpTimestamp { UnixTime: > 0 and < LastSecond } at =>
-                DateTimeOffset.FromUnixTimeSeconds(at.UnixTime).ToString("O", CultureInfo.InvariantCulture),
-            _ => value?.ToString(),
-        };
+    private static string? Header(IReadOnlyBasicProperties properties, string name) =>
+        properties.Headers?.TryGetValue(name, out object? value) != true ? null
+            : value switch
+            {
+                byte[] bytes => Encoding.UTF8.GetString(bytes),
+                AmqpTimestamp { UnixTime: > 0 and < LastSecond } at =>
+                    DateTimeOffset.FromUnixTimeSeconds(at.UnixTime).ToString("O", CultureInfo.InvariantCulture),
+                _ => value?.ToString(),
+            };
 }

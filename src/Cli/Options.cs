@@ -21,7 +21,9 @@ internal static class Options
         DefaultValueFactory = Unshown(() => Environment.GetEnvironmentVariable("ARMOFLOW_URL") is { Length: > 0 } url ? url : null),
     };
 
-    /// <summary>A default that --help does not print, since settings may hold passwords. Help asks without a command line around it.</summary>
+    /// <summary>
+    /// A default that --help does not print, since settings may hold passwords. Help asks without a command line around it.
+    /// </summary>
     public static Func<ArgumentResult, string?> Unshown(Func<string?> setting) => result => result.Parent is null ? null : setting();
 
     /// <summary>A time; one without a zone is UTC, as everywhere else.</summary>
@@ -38,7 +40,8 @@ internal static class Options
     public static double Number(ArgumentResult result)
     {
         string text = result.Tokens[0].Value;
-        bool isNumber = double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number);
+        bool isNumber =
+            double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) && double.IsFinite(number);
         if (!isNumber) result.AddError($"'{text}' is not a number; expected one such as 0.5. Correct it.");
         return number;
     }

@@ -14,7 +14,8 @@ namespace ArmoFlow.Cli;
 internal sealed class QueueDepths(Uri rabbitMq) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(15);
-    internal static readonly string[] Queues = ["runs", "schedules", .. StepNames.All, ExtractShard.Queue, ScoreResponses.Queue, DatasetArrived.Queue];
+    internal static readonly string[] Queues =
+        ["runs", "schedules", .. StepNames.All, ExtractShard.Queue, ScoreResponses.Queue, DatasetArrived.Queue];
     private readonly Meter _meter = new(Instruments.MeterName);
     private volatile IReadOnlyList<Measurement<long>> _depths = [];
 
@@ -27,7 +28,12 @@ internal sealed class QueueDepths(Uri rabbitMq) : BackgroundService
             do
             {
                 try { await Follow(timer, stoppingToken); }
-                catch (Exception e) when (e is BrokerUnreachableException or AlreadyClosedException or OperationInterruptedException or IOException) { _depths = []; } // the bus itself says that the broker is away
+                // the bus itself says that the broker is away
+                catch (Exception e)
+                    when (e is BrokerUnreachableException or AlreadyClosedException or OperationInterruptedException or IOException)
+                {
+                    _depths = [];
+                }
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));
         }

@@ -13,7 +13,11 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
     public static async Task<RunModel> Load(WorkspaceClient client, Guid id, CancellationToken cancel)
     {
         RunDocument run = await client.Find(id, cancel);
-        if (run.Status != "Completed") throw new UsageException($"run {id} is {run.Status}; expected a completed one. Finish it with: armoflow runs {(run.HasEnded ? "retry" : "resume")} {id}.");
+        if (run.Status != "Completed")
+        {
+            throw new UsageException($"run {id} is {run.Status}; expected a completed one. Finish it with: armoflow runs "
+                + $"{(run.HasEnded ? "retry" : "resume")} {id}.");
+        }
         return new RunModel(run,
             StoredModel.Load(await client.FindSpec(id, cancel), name =>
             client.PathOf(run.Artifacts[name].Sha256, cancel), (recorded, digest) => client.BackboneAt(recorded, digest, cancel)));

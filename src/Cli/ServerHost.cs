@@ -21,18 +21,29 @@ namespace ArmoFlow.Cli;
 /// <summary>The parts on RabbitMQ and Postgres.</summary>
 internal static class ServerHost
 {
-    private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(10), StopTimeout = TimeSpan.FromSeconds(30), Pause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Heartbeat = TimeSpan.FromSeconds(10), StopTimeout = TimeSpan.FromSeconds(30),
+        Pause = TimeSpan.FromSeconds(1);
 
-    public static void Configure(IServiceCollection services, ILoggingBuilder logging, ServerSettings settings, Action<IBusRegistrationConfigurator> consumers)
+    public static void Configure(IServiceCollection services, ILoggingBuilder logging, ServerSettings settings,
+        Action<IBusRegistrationConfigurator> consumers)
     {
         logging.ClearProviders();
-        logging.AddFilter("Microsoft", LogLevel.Warning).AddFilter("MassTransit", LogLevel.Warning).AddFilter("Microsoft.Extensions.Hosting", LogLevel.None).AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
-        if (Environment.GetEnvironmentVariable("ARMOFLOW_LOG") == "json") logging.AddJsonConsole(console => (console.IncludeScopes, console.UseUtcTimestamp, console.TimestampFormat) = (true, true, "O"));
+        logging.AddFilter("Microsoft", LogLevel.Warning)
+            .AddFilter("MassTransit", LogLevel.Warning)
+            .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None)
+            .AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_LOG") == "json")
+        {
+            logging.AddJsonConsole(
+                console => (console.IncludeScopes, console.UseUtcTimestamp, console.TimestampFormat) = (true, true, "O"));
+        }
         else logging.AddSimpleConsole(console => console.SingleLine = true);
-        services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(
+            console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         Uri rabbitMq = Address(settings.RabbitMq);
         services.AddServerPersistence(settings.Postgres, settings.Artifacts, settings.Cache);
-        services.AddOptions<MassTransitHostOptions>().Configure(o => (o.WaitUntilStarted, o.StartTimeout, o.StopTimeout) = (true, settings.Wait, StopTimeout));
+        services.AddOptions<MassTransitHostOptions>()
+            .Configure(o => (o.WaitUntilStarted, o.StartTimeout, o.StopTimeout) = (true, settings.Wait, StopTimeout));
         services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
@@ -49,7 +60,8 @@ internal static class ServerHost
     }
 
     /// <summary>Waits for the servers, and refuses what waiting does not mend.</summary>
-    /// <exception cref="UsageException">A password is wrong, the schema is behind or of another version, the store cannot be written.</exception>
+    /// <exception cref="UsageException">A password is wrong, the schema is behind or of another version, the store cannot be
+    /// written.</exception>
     /// <exception cref="ServerAwayException">A server did not come in time.</exception>
     public static async Task RequireServers(IServiceProvider services, ServerSettings settings, CancellationToken cancel)
     {
@@ -62,7 +74,8 @@ internal static class ServerHost
 
     public static Option<bool> RequireKeysOption() => new("--require-keys")
     {
-        Description = "Ask this machine's users for keys too: needed behind a proxy on the same machine, whose callers would pass for them.",
+        Description =
+            "Ask this machine's users for keys too: needed behind a proxy on the same machine, whose callers would pass for them.",
     };
 
     /// <param name="urls">Where the server listens.</param>
@@ -72,19 +85,27 @@ internal static class ServerHost
     {
         TrustedProxies proxies = TrustedProxies.FromEnvironment();
         try { return AccessPolicy.Of(urls.Split(';')) with { AlwaysAsksForKeys = requireKeys, Proxies = proxies }; }
-        catch (FormatException e) { throw new UsageException($"--urls {urls}: {e.Message} Expected addresses such as http://localhost:5080, separated by semicolons."); }
+        catch (FormatException e)
+        {
+            throw new UsageException(
+                $"--urls {urls}: {e.Message} Expected addresses such as http://localhost:5080, separated by semicolons.");
+        }
     }
 
     /// <exception cref="UsageException">Keys are asked for, and nobody has one.</exception>
     public static async Task RequireKey(IServiceProvider services, AccessPolicy policy, CancellationToken cancel)
     {
         if (!policy.IsLoopbackOnly && !DataRoots.AreSet)
-            Console.Error.WriteLine($"warning: {DataRoots.Variable} is not set: whoever may submit runs may have them read any file that this user can read");
+        {
+            Console.Error.WriteLine(
+                $"warning: {DataRoots.Variable} is not set: whoever may submit runs may have them read any file that this user can read");
+        }
         if (!policy.NeedsKeys || await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel)) return;
         string why = policy.IsLoopbackOnly ? "--require-keys: everybody is asked for a key"
             : "--urls: this address can be reached from other machines";
         string otherwise = policy.IsLoopbackOnly ? "leave --require-keys out" : "listen on localhost";
-        throw new UsageException($"{why}, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or {otherwise}.");
+        throw new UsageException(
+            $"{why}, and there is no usable key of scope Admin. Make one with: armoflow keys create NAME --scope Admin; or {otherwise}.");
     }
 
     /// <exception cref="UsageException">The artifact store cannot be written.</exception>
@@ -105,19 +126,27 @@ internal static class ServerHost
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"--artifacts {folder}: {e.Message} Expected a folder that this user can write. Check its permissions and free space, or give another.");
+            throw new UsageException($"--artifacts {folder}: {e.Message} Expected a folder that this user can write. Check its "
+                + "permissions and free space, or give another.");
         }
     }
 
     /// <exception cref="UsageException">The schema is behind, or of another version.</exception>
     public static async Task RequireSchema(IServiceProvider services, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+        await using ArmoFlowDbContext db =
+            await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         await db.Database.OpenConnectionAsync(cancel);
-        if ((await db.Database.GetPendingMigrationsAsync(cancel)).Any()) throw new UsageException("Postgres: the schema is not up to date. Run: armoflow db migrate.");
-        string version = await services.GetRequiredService<StepBooks>().Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
+        if ((await db.Database.GetPendingMigrationsAsync(cancel)).Any())
+            throw new UsageException("Postgres: the schema is not up to date. Run: armoflow db migrate.");
+        string version =
+            await services.GetRequiredService<StepBooks>().Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
         if (version != Contracts.Protocol.Version)
-            throw new UsageException($"this armoflow speaks version {Contracts.Protocol.Version} of the messages, the servers' books are of version {version}. Install the version that the orchestrator has, or finish its runs and upgrade it (docs/operations.md).");
+        {
+            throw new UsageException($"this armoflow speaks version {Contracts.Protocol.Version} of the messages, the servers' books are "
+                + $"of version {version}. Install the version that the orchestrator has, or finish its runs and upgrade it "
+                + "(docs/operations.md).");
+        }
     }
 
     /// <summary>After a migration the books speak this version: older processes no longer start.</summary>
@@ -127,7 +156,10 @@ internal static class ServerHost
         StepBooks books = services.GetRequiredService<StepBooks>();
         string version = await books.Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
         if (int.Parse(version, CultureInfo.InvariantCulture) > int.Parse(Contracts.Protocol.Version, CultureInfo.InvariantCulture))
-            throw new UsageException($"the servers' books are of version {version}, newer than this armoflow's {Contracts.Protocol.Version}. Migrate with the newest version that runs on them.");
+        {
+            throw new UsageException($"the servers' books are of version {version}, newer than this armoflow's "
+                + $"{Contracts.Protocol.Version}. Migrate with the newest version that runs on them.");
+        }
         await books.Set(Contracts.Protocol.Setting, Contracts.Protocol.Version, cancel);
     }
 
@@ -138,7 +170,8 @@ internal static class ServerHost
         try { await using IConnection connection = await factory.CreateConnectionAsync("armoflow check", cancel); }
         catch (BrokerUnreachableException e) when (e.InnerException is AuthenticationFailureException or OperationInterruptedException)
         {
-            throw new UsageException("RabbitMQ refuses the user, password or virtual host. Correct them in the address (--rabbitmq or ARMOFLOW_RABBITMQ).");
+            throw new UsageException(
+                "RabbitMQ refuses the user, password or virtual host. Correct them in the address (--rabbitmq or ARMOFLOW_RABBITMQ).");
         }
     }
 
@@ -155,7 +188,11 @@ internal static class ServerHost
             catch (Exception e) when (WhyAway(e) is { } why)
             {
                 end ??= DateTime.UtcNow + wait;
-                if (wait == TimeSpan.Zero || DateTime.UtcNow >= end) throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server runs; --wait says how long to wait for it.");
+                if (wait == TimeSpan.Zero || DateTime.UtcNow >= end)
+                {
+                    throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server "
+                        + "runs; --wait says how long to wait for it.");
+                }
                 Console.Error.WriteLine($"waiting for {server}: {why}");
                 await Task.Delay(Pause, cancel);
             }

@@ -31,7 +31,11 @@ internal static class Terminal
     private const int ReadOnlyFileSystem = 30, SqliteBusy = 5, SqliteReadOnly = 8, SqliteCannotOpen = 14;
     private static readonly TextWriter Plain = Console.Out, PlainError = Console.Error;
 
-    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = true,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping
+    };
 
     /// <summary>Tables and bars; to stderr where stdout is promised to one JSON document.</summary>
     public static IAnsiConsole Error { get; } = ConsoleOn(PlainError, isWide: false);
@@ -91,10 +95,15 @@ internal static class Terminal
         SqliteException { SqliteErrorCode: SqliteReadOnly or SqliteCannotOpen } =>
             "the workspace's books can only be read here: its folder is read-only for this user, or its disk is full. "
                 + "Check permissions and free space, or use another --workspace.",
-        SqliteException { SqliteErrorCode: SqliteBusy } => "the workspace's books are held by another process. Wait for it, or use another --workspace.",
-        Npgsql.PostgresException postgres => $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
-        Npgsql.NpgsqlException => $"Postgres does not answer: {e.Message}. Check the connection string (--postgres or ARMOFLOW_POSTGRES), and that the server runs.",
-        MassTransit.ConnectionException => $"RabbitMQ does not answer: {e.Message}. Check the address (--rabbitmq or ARMOFLOW_RABBITMQ), and that the server runs.",
+        SqliteException { SqliteErrorCode: SqliteBusy } =>
+            "the workspace's books are held by another process. Wait for it, or use another --workspace.",
+        Npgsql.PostgresException postgres =>
+            $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
+        Npgsql.NpgsqlException =>
+            $"Postgres does not answer: {e.Message}. Check the connection string (--postgres or ARMOFLOW_POSTGRES), and that the server "
+                + "runs.",
+        MassTransit.ConnectionException =>
+            $"RabbitMQ does not answer: {e.Message}. Check the address (--rabbitmq or ARMOFLOW_RABBITMQ), and that the server runs.",
         InvalidOperationException { InnerException: Npgsql.NpgsqlException inner } => Explain(inner),
         UnauthorizedAccessException => $"{e.Message} Check the permissions, or choose another folder.",
         FileNotFoundException or DirectoryNotFoundException => $"{e.Message} Check the path.",
@@ -120,7 +129,8 @@ internal static class Terminal
     public static IEnumerable<string> CommandPath(CommandResult result)
     {
         Stack<string> names = new();
-        for (SymbolResult? at = result; at is CommandResult { Parent: not null } command; at = command.Parent) names.Push(command.Command.Name);
+        for (SymbolResult? at = result; at is CommandResult { Parent: not null } command; at = command.Parent)
+            names.Push(command.Command.Name);
         return names;
     }
 

@@ -12,7 +12,8 @@ public readonly record struct StepKey(string Value)
 /// <summary>The names that steps give their artifacts.</summary>
 public static class ArtifactNames
 {
-    public const string Conversations = "conversations", Ratings = "ratings", Preferences = "preferences", Benchmark = "benchmark", IngestionReport = "ingestion-report";
+    public const string Conversations = "conversations", Ratings = "ratings", Preferences = "preferences", Benchmark = "benchmark",
+        IngestionReport = "ingestion-report";
     public const string Features = "features", FeaturesReport = "features-report";
 
     /// <summary>Of an evaluation alone: the features' report of the stored model, which names its backbone.</summary>
@@ -23,14 +24,16 @@ public static class ArtifactNames
     public const string Evaluation = "evaluation", BenchmarkOutcomes = "benchmark-outcomes", Report = "report";
 
     /// <summary>The parts of a model; a run that evaluates a stored one has them from the run that made it.</summary>
-    public static readonly IReadOnlyList<string> ModelParts = [Regression, RegressionReport, Decorrelation, DecorrelationReport, Gating, GatingReport];
+    public static readonly IReadOnlyList<string> ModelParts =
+        [Regression, RegressionReport, Decorrelation, DecorrelationReport, Gating, GatingReport];
 
     /// <summary>The step that makes an artifact.</summary>
     public static string MadeBy(string name) => name switch
     {
         Conversations or Ratings or Preferences or Benchmark or IngestionReport => StepNames.Ingestion,
         Features or FeaturesReport => StepNames.Features,
-        Regression or RegressionReport or ModelFeaturesReport => StepNames.Regression, // the last is another run's, as an evaluation's regression is
+        // the last is another run's, as an evaluation's regression is
+        Regression or RegressionReport or ModelFeaturesReport => StepNames.Regression,
         Decorrelation or DecorrelationReport => StepNames.Decorrelation,
         Gating or GatingReport => StepNames.Gating,
         _ => StepNames.Evaluation,

@@ -6,7 +6,8 @@ namespace ArmoFlow.Contracts;
 public static partial class Secrets
 {
     private const string Hidden = "***";
-    private const string SecretNames = "password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|signature|sig";
+    private const string SecretNames =
+        "password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|secret[_-]?key|signature|sig";
 
     /// <summary>
     /// A text without the secrets in it: passwords of addresses (scheme://user:password@host), values of Password=, Token= and their

@@ -6,7 +6,8 @@ namespace ArmoFlow.Contracts;
 /// <summary>Names of the steps, as the command line, the run's document and the queues show them.</summary>
 public static class StepNames
 {
-    public const string Ingestion = "ingestion", Features = "features", Regression = "regression", Decorrelation = "decorrelation", Gating = "gating", Evaluation = "evaluation";
+    public const string Ingestion = "ingestion", Features = "features", Regression = "regression", Decorrelation = "decorrelation",
+        Gating = "gating", Evaluation = "evaluation";
     public static readonly IReadOnlyList<string> All = [Ingestion, Features, Regression, Decorrelation, Gating, Evaluation];
 }
 

@@ -17,14 +17,34 @@ namespace ArmoFlow.Orchestrator;
 public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
-        .AddRunQueries().AddSingleton<RunService>().AddSingleton<ForgetService>().AddSingleton<ScoreBatcher>().AddSingleton<ScoreService>().AddSingleton<ScheduleRunner>().AddSingleton<PolicyRunner>().AddHostedService<PolicyEngine>().AddHostedService<CollectionEngine>().AddHostedService<OutboxDelivery>()
-        .AddSingleton<JudgeSignal>().AddHostedService<Judging>()
-        .AddSingleton<AlertSignal>().AddSingleton(WebhookOptions.FromEnvironment()).AddHostedService<AlertDelivery>()
-        .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
+        .AddRunQueries()
+        .AddSingleton<RunService>()
+        .AddSingleton<ForgetService>()
+        .AddSingleton<ScoreBatcher>()
+        .AddSingleton<ScoreService>()
+        .AddSingleton<ScheduleRunner>()
+        .AddSingleton<PolicyRunner>()
+        .AddHostedService<PolicyEngine>()
+        .AddHostedService<CollectionEngine>()
+        .AddHostedService<OutboxDelivery>()
+            .AddSingleton<JudgeSignal>().AddHostedService<Judging>()
+            .AddSingleton<AlertSignal>().AddSingleton(WebhookOptions.FromEnvironment()).AddHostedService<AlertDelivery>()
+            .AddSingleton(LeaseLimits.Default).AddHostedService<LeaseSweeper>();
 
     /// <summary>Reading alone, for commands that start no bus.</summary>
     public static IServiceCollection AddRunQueries(this IServiceCollection services) =>
-        services.AddSingleton<ProgressBoard>().AddSingleton<RunQueries>().AddSingleton<RunWatch>().AddSingleton<ModelService>().AddSingleton<RunVerdicts>().AddSingleton<EvaluationJudge>().AddSingleton<PromotionRules>().AddSingleton<EvidencePack>().AddSingleton<ScheduleService>().AddSingleton<PolicyService>().AddSingleton<RetentionPolicyService>().AddSingleton<DatasetWatcher>();
+        services.AddSingleton<ProgressBoard>()
+            .AddSingleton<RunQueries>()
+            .AddSingleton<RunWatch>()
+            .AddSingleton<ModelService>()
+            .AddSingleton<RunVerdicts>()
+            .AddSingleton<EvaluationJudge>()
+            .AddSingleton<PromotionRules>()
+            .AddSingleton<EvidencePack>()
+            .AddSingleton<ScheduleService>()
+            .AddSingleton<PolicyService>()
+            .AddSingleton<RetentionPolicyService>()
+            .AddSingleton<DatasetWatcher>();
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {

@@ -352,7 +352,8 @@ public class ArmoFlowDbContext : DbContext
         HashSet<string> free = ["Error", "LastError", "LastOutcome", "Reason", "Notes", "Detail"];
         foreach (IMutableProperty property in modelBuilder.Model.GetEntityTypes().SelectMany(e => e.GetProperties()))
         {
-            bool isFree = free.Contains(property.Name) || (property.DeclaringType.ClrType, property.Name) == (typeof(Alert), nameof(Alert.Text));
+            bool isFree =
+                free.Contains(property.Name) || (property.DeclaringType.ClrType, property.Name) == (typeof(Alert), nameof(Alert.Text));
             if (isFree && property.ClrType == typeof(string)) property.SetValueConverter(new FreeTextConverter());
         }
     }
@@ -362,8 +363,9 @@ public class ArmoFlowDbContext : DbContext
     private static void AsJson<T>(PropertyBuilder<T> property, bool isReplacedWhole = false) where T : class => property.HasConversion(
         value => JsonSerializer.Serialize(value, Json), text => JsonSerializer.Deserialize<T>(text, Json)!,
         isReplacedWhole ? new ValueComparer<T>((a, b) => ReferenceEquals(a, b), v => v.GetHashCode(), v => v)
-            : new ValueComparer<T>((a, b) => JsonSerializer.Serialize(a, Json) == JsonSerializer.Serialize(b, Json), v => JsonSerializer.Serialize(v, Json).GetHashCode(StringComparison.Ordinal),
-                v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
+            : new ValueComparer<T>((a, b) => JsonSerializer.Serialize(a, Json) == JsonSerializer.Serialize(b, Json),
+                v => JsonSerializer.Serialize(v, Json).GetHashCode(StringComparison.Ordinal),
+                    v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
 }
 
 internal sealed class CleanTextConverter() : ValueConverter<string, string>(v => StoredText.Clean(v), v => v);

@@ -15,7 +15,8 @@ public static class DiskFull
     {
         null => false,
         IOException when (fault.HResult & 0xffff) is NoSpace or QuotaExceeded => true,
-        SqliteException sqlite when sqlite.SqliteErrorCode == SqliteFull || sqlite.SqliteExtendedErrorCode == SqliteSharedMemorySize => true,
+        SqliteException sqlite when sqlite.SqliteErrorCode == SqliteFull || sqlite.SqliteExtendedErrorCode == SqliteSharedMemorySize =>
+            true,
         PostgresException { SqlState: PostgresErrorCodes.DiskFull } => true,
         AggregateException several => several.InnerExceptions.Any(Is),
         _ => Is(fault.InnerException),

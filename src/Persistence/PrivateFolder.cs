@@ -20,9 +20,17 @@ public static class PrivateFolder
         string full = Path.GetFullPath(path);
         DirectoryInfo folder = OperatingSystem.IsWindows() ? Directory.CreateDirectory(full) : Directory.CreateDirectory(full, Own);
         if (OperatingSystem.IsWindows()) return full;
-        if (folder.LinkTarget is { } target) throw new SettingException($"{full}: it is a link to {target}; expected a folder of this user's own. Remove it, or set {CacheVariable}.");
+        if (folder.LinkTarget is { } target)
+        {
+            throw new SettingException(
+                $"{full}: it is a link to {target}; expected a folder of this user's own. Remove it, or set {CacheVariable}.");
+        }
         try { File.SetUnixFileMode(full, Own); } // of an owner alone
-        catch (UnauthorizedAccessException) { throw new SettingException($"{full}: it is another user's; expected a folder of this user's own. Remove it, or set {CacheVariable}."); }
+        catch (UnauthorizedAccessException)
+        {
+            throw new SettingException(
+                $"{full}: it is another user's; expected a folder of this user's own. Remove it, or set {CacheVariable}.");
+        }
         return full;
     }
 

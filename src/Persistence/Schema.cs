@@ -13,7 +13,9 @@ public static class Schema
     private const long PostgresLock = 0x61726d6f666c6f77; // "armoflow"
     private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(200), Impatience = TimeSpan.FromSeconds(30);
 
-    /// <summary>A workspace's books. The caller holds the workspace (<see cref="Workspace.TryLock"/>): who took the lock's row is no more.</summary>
+    /// <summary>
+    /// A workspace's books. The caller holds the workspace (<see cref="Workspace.TryLock"/>): who took the lock's row is no more.
+    /// </summary>
     public static async Task MigrateWorkspace(ArmoFlowDbContext db, CancellationToken cancel)
     {
         if (!(await db.Database.GetPendingMigrationsAsync(cancel)).Any()) return;

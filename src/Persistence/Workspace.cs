@@ -104,7 +104,8 @@ public static class PersistenceRegistration
     /// <param name="services">The services.</param>
     /// <param name="workspace">The workspace.</param>
     /// <param name="connection">How its database is opened; for reading and writing if left out.</param>
-    public static IServiceCollection AddEmbeddedPersistence(this IServiceCollection services, Workspace workspace, string? connection = null)
+    public static IServiceCollection AddEmbeddedPersistence(this IServiceCollection services, Workspace workspace,
+        string? connection = null)
     {
         connection ??= WorkspaceDatabase.Connection(workspace);
         return services.AddStore(workspace.Artifacts, scratch: workspace.Scratch)
@@ -113,7 +114,8 @@ public static class PersistenceRegistration
 
     /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
     /// <exception cref="SettingException">It is no connection string; the error does not show it, since it holds a password.</exception>
-    public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts, CacheOptions cache)
+    public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts,
+        CacheOptions cache)
     {
         string address = PostgresAddress(postgres); // now, not when somebody first asks for the books
         return (S3Bucket.IsAddress(artifacts)
@@ -123,7 +125,8 @@ public static class PersistenceRegistration
             .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
     }
 
-    private static readonly string[] Keys = ["host", "port", "username", "password", "database", "ssl mode", "timeout", "maximum pool size"];
+    private static readonly string[] Keys =
+        ["host", "port", "username", "password", "database", "ssl mode", "timeout", "maximum pool size"];
 
     private static string PostgresAddress(string connection)
     {
@@ -139,17 +142,30 @@ public static class PersistenceRegistration
         }
     }
 
-    private static IServiceCollection AddStore(this IServiceCollection services, string folder, long cacheBytes = long.MaxValue, ScratchSpace? scratch = null)
+    private static IServiceCollection AddStore(this IServiceCollection services, string folder, long cacheBytes = long.MaxValue,
+        ScratchSpace? scratch = null)
     {
         services.TryAddSingleton(TimeProvider.System);
-        return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes, s.GetService<ILogger<ArtifactStore>>()))
+        return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes,
+            s.GetService<ILogger<ArtifactStore>>()))
             .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
             .AddSingleton<StepBooks>().AddSingleton<StepClaims>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>()
-            .AddSingleton<FaultBooks>().AddSingleton<FaultKeeper>().AddSingleton<Lineage>().AddSingleton<AuditBooks>().AddSingleton<AccessBooks>()
-            .AddSingleton<ModelRegistry>().AddSingleton<PolicyBooks>().AddSingleton<BackboneBooks>().AddSingleton<AlertBooks>()
-            .AddSingleton<HoldBooks>().AddSingleton<Collector>().AddSingleton<ForgettingBooks>().AddSingleton<TombstoneBooks>().AddSingleton<Redaction>()
-            .AddSingleton<DatasetBooks>().AddSingleton<StoreProbe>()
-            .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>().AddSingleton<DeliveredMarks>().AddSingleton<OutboxSignal>().AddSingleton<BusOutbox>();
+            .AddSingleton<FaultBooks>()
+            .AddSingleton<FaultKeeper>()
+            .AddSingleton<Lineage>()
+            .AddSingleton<AuditBooks>()
+            .AddSingleton<AccessBooks>()
+                .AddSingleton<ModelRegistry>().AddSingleton<PolicyBooks>().AddSingleton<BackboneBooks>().AddSingleton<AlertBooks>()
+                .AddSingleton<HoldBooks>()
+                .AddSingleton<Collector>()
+                .AddSingleton<ForgettingBooks>()
+                .AddSingleton<TombstoneBooks>()
+                .AddSingleton<Redaction>()
+                    .AddSingleton<DatasetBooks>().AddSingleton<StoreProbe>()
+                    .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>()
+                    .AddSingleton<DeliveredMarks>()
+                    .AddSingleton<OutboxSignal>()
+                    .AddSingleton<BusOutbox>();
     }
 
     private sealed class PostgresContextFactory(IDbContextFactory<PostgresDbContext> contexts) : IDbContextFactory<ArmoFlowDbContext>
@@ -162,7 +178,8 @@ public static class PersistenceRegistration
     {
         saga.Repository(r =>
         {
-            r.RegisterSagaRepository<RunState, DbContext, SagaConsumeContextFactory<DbContext, RunState>, SagaRepositoryContextFactory<RunState, ArmoFlowDbContext>>();
+            r.RegisterSagaRepository<RunState, DbContext, SagaConsumeContextFactory<DbContext, RunState>,
+                SagaRepositoryContextFactory<RunState, ArmoFlowDbContext>>();
             r.RegisterLoadSagaRepository<RunState, SagaRepositoryContextFactory<RunState, ArmoFlowDbContext>>();
             r.RegisterQuerySagaRepository<RunState, SagaRepositoryContextFactory<RunState, ArmoFlowDbContext>>();
         });

@@ -15,7 +15,10 @@ public static class WorkspaceDatabase
     public static string Connection(Workspace workspace) =>
         new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = BusySeconds }.ToString();
 
-    /// <summary>For whoever mostly reads: as <see cref="Connection"/> where that works, else read-only, else a copy that goes with the process.</summary>
+    /// <summary>
+    /// For whoever mostly reads: as <see cref="Connection"/> where that works, else read-only, else a copy that goes with the
+    /// process.
+    /// </summary>
     /// <exception cref="SqliteException">None of the ways works; the error is that of the first.</exception>
     public static string ReadingConnection(Workspace workspace)
     {

@@ -13,7 +13,8 @@ internal static class DidYouMean
     {
         string[] known = [.. candidates];
         return Nearest(word, known) is { } nearest
-            ? $"Did you mean '{nearest}'?" : $"There are: {string.Join(", ", known.Take(MostListed))}{(known.Length > MostListed ? ", …" : "")}.";
+            ? $"Did you mean '{nearest}'?"
+                : $"There are: {string.Join(", ", known.Take(MostListed))}{(known.Length > MostListed ? ", …" : "")}.";
     }
 
     /// <summary>Whether a word may be a misspelling of one of these.</summary>

@@ -13,7 +13,10 @@ public sealed class InvalidInputException(string place, string found, string exp
 {
     public string Place { get; } = Other(place);
 
-    /// <summary>Set where the row itself is whole but worthless (an empty response, identical sides): a source may tolerate a small share of these.</summary>
+    /// <summary>
+    /// Set where the row itself is whole but worthless (an empty response, identical sides): a source may tolerate a small share of
+    /// these.
+    /// </summary>
     public string? StrayRow { get; init; }
 
     private static string Other(string text) => Shown.Cut(text, Shown.MostOfOthers);

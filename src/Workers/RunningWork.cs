@@ -25,7 +25,8 @@ public sealed class RunningWork(ThisWorker worker)
 {
     private readonly ConcurrentDictionary<WorkInHand, byte> _work = new(ReferenceEqualityComparer.Instance);
     private readonly ConcurrentQueue<WorkLog> _ended = [];
-    private readonly ConcurrentDictionary<string, long> _lastActive = new(worker.Steps.Select(s => KeyValuePair.Create(s, Stopwatch.GetTimestamp())));
+    private readonly ConcurrentDictionary<string, long> _lastActive =
+        new(worker.Steps.Select(s => KeyValuePair.Create(s, Stopwatch.GetTimestamp())));
 
     public IEnumerable<WorkInHand> InHand => _work.Keys;
 
@@ -34,7 +35,8 @@ public sealed class RunningWork(ThisWorker worker)
 
     public WorkInHand Begin(Guid run, string step, int slot, int attempt, CancellationToken outer)
     {
-        WorkInHand work = new(run, step, slot, attempt, CancellationTokenSource.CreateLinkedTokenSource(outer), new WorkLog(run, step, slot, attempt, worker.Id));
+        WorkInHand work = new(run, step, slot, attempt, CancellationTokenSource.CreateLinkedTokenSource(outer),
+            new WorkLog(run, step, slot, attempt, worker.Id));
         _work.TryAdd(work, 0);
         _lastActive[step] = Stopwatch.GetTimestamp();
         if (IsEnding) work.Stop.Cancel();

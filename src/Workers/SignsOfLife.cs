@@ -14,7 +14,8 @@ public sealed record ThisWorker(IReadOnlyCollection<string> Steps)
 {
     public Guid Id { get; } = Guid.NewGuid();
 
-    public string Version { get; } = typeof(ThisWorker).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "";
+    public string Version { get; } =
+        typeof(ThisWorker).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion.Split('+')[0] ?? "";
 }
 
 /// <summary>
@@ -31,7 +32,8 @@ public sealed class SignsOfLife(
     IHostApplicationLifetime? lifetime = null,
     IBusControl? bus = null) : BackgroundService
 {
-    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10), LeaveLimit = TimeSpan.FromSeconds(5), LogLimit = TimeSpan.FromSeconds(4), IdleAfter = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10),
+        LeaveLimit = TimeSpan.FromSeconds(5), LogLimit = TimeSpan.FromSeconds(4), IdleAfter = TimeSpan.FromSeconds(15);
     private readonly Dictionary<WorkInHand, WorkLease> _leases = new(ReferenceEqualityComparer.Instance);
     private readonly WorkerRow _worker = new()
     {
@@ -65,7 +67,9 @@ public sealed class SignsOfLife(
                     long start = Stopwatch.GetTimestamp();
                     while (await logs.EnterEnded(stoppingToken) && Stopwatch.GetElapsedTime(start) < LogLimit) { }
                 }
-                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("sign of life: {Message}; trying again", e.Message); }
+                catch (Exception e)
+                    when (e is not OperationCanceledException)
+                { log.LogWarning("sign of life: {Message}; trying again", e.Message); }
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));
         }
@@ -74,19 +78,29 @@ public sealed class SignsOfLife(
     }
 
     /// <summary>What workers that are no more left half-written.</summary>
-    private async Task ClearScratch(CancellationToken cancel) => scratch.RemoveAbandoned((await books.Workers(cancel)).Select(w => w.Id).ToHashSet());
+    private async Task ClearScratch(CancellationToken cancel) =>
+        scratch.RemoveAbandoned((await books.Workers(cancel)).Select(w => w.Id).ToHashSet());
 
     private string InHand() => string.Join(", ", running.InHand.Select(w => $"{w.Step} of {w.RunId}"));
 
     /// <summary>A process that does not hear the broker is not idle, though nothing comes.</summary>
-    private string IdleSteps() => bus is not null && bus.CheckHealth().Status != BusHealthStatus.Healthy ? "" : string.Join(',', running.IdleFor(IdleAfter));
+    private string IdleSteps() =>
+        bus is not null && bus.CheckHealth().Status != BusHealthStatus.Healthy ? "" : string.Join(',', running.IdleFor(IdleAfter));
 
     private async Task ExchangeLeases(CancellationToken cancel)
     {
         HashSet<WorkInHand> now = new(running.InHand.Where(w => w.Age >= Tick), ReferenceEqualityComparer.Instance);
         WorkInHand[] ended = [.. _leases.Keys.Where(w => !now.Contains(w))], begun = [.. now.Where(w => !_leases.ContainsKey(w))];
         if (ended.Length + begun.Length == 0) return;
-        WorkLease[] leases = [.. begun.Select(w => new WorkLease { RunId = w.RunId, Step = w.Step, Slot = w.Slot, Attempt = w.Attempt, Worker = _worker.Id, TakenAt = DateTimeOffset.UtcNow })];
+        WorkLease[] leases = [.. begun.Select(w => new WorkLease
+        {
+            RunId = w.RunId,
+            Step = w.Step,
+            Slot = w.Slot,
+            Attempt = w.Attempt,
+            Worker = _worker.Id,
+            TakenAt = DateTimeOffset.UtcNow
+        })];
         await books.Exchange(leases, [.. ended.Select(w => _leases[w])], cancel);
         foreach (WorkInHand work in ended) _leases.Remove(work);
         foreach ((WorkInHand work, WorkLease lease) in begun.Zip(leases)) _leases[work] = lease;

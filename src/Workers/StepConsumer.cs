@@ -9,14 +9,19 @@ using MassTransit;
 namespace ArmoFlow.Workers;
 
 /// <summary>The glue of all steps: reuse by key, a slice of work, the books, the event.</summary>
-public abstract class StepConsumer<TCommand, TCompleted>(string step, int version, StepServices services) : WorkConsumer<TCommand>(step, services)
+public abstract class StepConsumer<TCommand, TCompleted>(
+    string step,
+    int version,
+    StepServices services) : WorkConsumer<TCommand>(step, services)
     where TCommand : StepCommand
     where TCompleted : StepCompleted, new()
 {
     /// <summary>Everything that the outputs depend on.</summary>
     protected abstract Task<StepPlan> Plan(StepRun run);
 
-    /// <summary>One slice of the work; null if there is more to do, <see cref="StepOutcome.Elsewhere"/> if others will ask for the rest.</summary>
+    /// <summary>
+    /// One slice of the work; null if there is more to do, <see cref="StepOutcome.Elsewhere"/> if others will ask for the rest.
+    /// </summary>
     protected abstract Task<StepOutcome?> Work(StepRun run, ConsumeContext context);
 
     protected override async Task Do(ConsumeContext<TCommand> context, StepRun run)
@@ -24,7 +29,11 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         TCommand command = context.Message;
         StepPlan plan = await Plan(run);
         run.Key = StepRun.KeyOf(Step, version, plan.Parameters, plan.Inputs);
-        if (command.Slice == 0) run.Log.Write($"step key {run.Key.Value}, version {version}, parameters {JsonSerializer.Serialize(plan.Parameters, JsonSerializerOptions.Web)}");
+        if (command.Slice == 0)
+        {
+            run.Log.Write($"step key {run.Key.Value}, version {version}, parameters "
+                + $"{JsonSerializer.Serialize(plan.Parameters, JsonSerializerOptions.Web)}");
+        }
         if (await FindOrClaim(run) is not { } found) return;
         if (found.Result is { } known)
         {
@@ -43,14 +52,17 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         }
         StepResult result = Result(run, plan, outcome);
         run.Log.Write(result.Detail);
-        foreach ((string name, ArtifactRef artifact) in outcome.Outputs) run.Log.Write($"made {name}: {artifact.Sha256}, {artifact.Bytes} bytes");
+        foreach ((string name, ArtifactRef artifact) in outcome.Outputs)
+            run.Log.Write($"made {name}: {artifact.Sha256}, {artifact.Bytes} bytes");
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
         StepResult standing = await Services.Books.Enter(transaction.Books, result, run.Cancel);
         await Complete(context, run, standing, reused: false);
     }
 
-    /// <summary>The step's result, if it is in the books, or nothing, if this run is to do the work; null if there is nothing to do now.</summary>
+    /// <summary>
+    /// The step's result, if it is in the books, or nothing, if this run is to do the work; null if there is nothing to do now.
+    /// </summary>
     private async Task<Finding?> FindOrClaim(StepRun run)
     {
         if (await Services.Books.Find(run.Key, run.Cancel) is { } known) return new Finding(known);
@@ -92,7 +104,13 @@ public abstract class StepConsumer<TCommand, TCompleted>(string step, int versio
         Artifacts =
         [
             .. plan.Inputs.Select(i => new StepArtifact { IsOutput = false, Name = i.Key, Sha256 = i.Value.Sha256, Bytes = i.Value.Bytes }),
-            .. outcome.Outputs.Select(o => new StepArtifact { IsOutput = true, Name = o.Key, Sha256 = o.Value.Sha256, Bytes = o.Value.Bytes }),
+            .. outcome.Outputs.Select(o => new StepArtifact
+            {
+                IsOutput = true,
+                Name = o.Key,
+                Sha256 = o.Value.Sha256,
+                Bytes = o.Value.Bytes
+            }),
         ],
     };
 

@@ -43,7 +43,11 @@ public sealed class StepRun(string step, StepCommand command, RunSpec spec, Step
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200), LogInterval = TimeSpan.FromSeconds(5);
     private long _lastProgress, _lastLogged;
 
-    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = true,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping
+    };
 
     public Guid Id => command.RunId;
     public int Attempt => command.Attempt;
@@ -110,12 +114,14 @@ public sealed class StepRun(string step, StepCommand command, RunSpec spec, Step
     public Task<SafetensorsFile> OpenTensors(string artifact) => Read(artifact, path => Task.FromResult(new SafetensorsFile(path)));
 
     /// <summary>An input that is not what it should be.</summary>
-    public ArtifactLostException Unreadable(string artifact, string what) => new(command.Inputs[artifact].Sha256, $"'{artifact}' cannot be used: {what}");
+    public ArtifactLostException Unreadable(string artifact, string what) =>
+        new(command.Inputs[artifact].Sha256, $"'{artifact}' cannot be used: {what}");
 
     private ArtifactLostException Unreadable(string artifact, Exception e) => Unreadable(artifact, $"{e.GetType().Name}: {e.Message}");
 
     /// <summary>True for what the content is at fault for, as against the disk, the memory, or who asks to stop.</summary>
-    private static bool IsOfContent(Exception e) => e is EndOfStreamException or not (IOException or UnauthorizedAccessException or OutOfMemoryException or OperationCanceledException);
+    private static bool IsOfContent(Exception e) =>
+        e is EndOfStreamException or not (IOException or UnauthorizedAccessException or OutOfMemoryException or OperationCanceledException);
 
     public Task<ArtifactRef> Put(Action<string> write) => services.Artifacts.Put(path =>
     {
@@ -124,13 +130,15 @@ public sealed class StepRun(string step, StepCommand command, RunSpec spec, Step
     }, cancel);
 
     /// <summary>Puts tensors, once the file that holds them has been read back.</summary>
-    public Task<ArtifactRef> PutTensors(IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string>? metadata = null) => Put(path =>
+    public Task<ArtifactRef> PutTensors(IReadOnlyList<(string Name, Tensor Value)> tensors,
+        IReadOnlyDictionary<string, string>? metadata = null) => Put(path =>
     {
         SafetensorsFile.Write(path, tensors, metadata);
         using SafetensorsFile written = new(path);
         foreach ((string name, Tensor value) in tensors)
         {
-            if (!written.Entry(name).Shape.SequenceEqual(value.shape)) throw new IOException($"{path}: tensor '{name}' was not written whole");
+            if (!written.Entry(name).Shape.SequenceEqual(value.shape))
+                throw new IOException($"{path}: tensor '{name}' was not written whole");
         }
     });
 
@@ -148,12 +156,26 @@ public sealed class StepRun(string step, StepCommand command, RunSpec spec, Step
         }
         if (done < total && Stopwatch.GetElapsedTime(_lastProgress) < ProgressInterval) return;
         _lastProgress = Stopwatch.GetTimestamp();
-        _ = services.Bus.Publish(new StepProgressed { RunId = command.RunId, Step = step, Unit = unit, Done = done, Total = total }, cancel);
+        _ = services.Bus.Publish(new StepProgressed
+        {
+            RunId =
+            command.RunId,
+            Step = step,
+            Unit = unit,
+            Done = done,
+            Total = total
+        }, cancel);
     }
 
     public static StepKey KeyOf(string step, int version, object parameters, IReadOnlyDictionary<string, ArtifactRef> inputs)
     {
-        string text = JsonSerializer.Serialize(new { step, version, parameters, inputs = inputs.OrderBy(i => i.Key, StringComparer.Ordinal).Select(i => new { i.Key, i.Value.Sha256 }) }, Json);
+        string text = JsonSerializer.Serialize(new
+        {
+            step,
+            version,
+            parameters,
+            inputs = inputs.OrderBy(i => i.Key, StringComparer.Ordinal).Select(i => new { i.Key, i.Value.Sha256 })
+        }, Json);
         return new StepKey(Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text))));
     }
 }

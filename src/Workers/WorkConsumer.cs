@@ -43,7 +43,10 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         }
         if (spec is null) return;
         WorkInHand work = Services.Running.Begin(command.RunId, Step, SlotOf(command), command.Attempt, context.CancellationToken);
-        work.Log.Write($"{Step} of run {command.RunId}, attempt {command.Attempt}, slice {command.Slice}{(SlotOf(command) > 0 ? $", shard {SlotOf(command)}" : "")}: process {Environment.ProcessId} on {Environment.MachineName}, armoflow {Services.Worker.Version}, {ComputeType.Hardware}{(context.ReceiveContext.Redelivered ? "; delivered again: the worker before did not answer" : "")}");
+        work.Log.Write($"{Step} of run {command.RunId}, attempt {command.Attempt}, slice "
+            + $"{command.Slice}{(SlotOf(command) > 0 ? $", shard {SlotOf(command)}" : "")}: process {Environment.ProcessId} on "
+            + $"{Environment.MachineName}, armoflow {Services.Worker.Version}, "
+            + $"{ComputeType.Hardware}{(context.ReceiveContext.Redelivered ? "; delivered again: the worker before did not answer" : "")}");
         try
         {
             await Do(context, new StepRun(Step, command, spec, Services, work.Log, work.Stop.Token));
@@ -51,7 +54,8 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         }
         catch (OperationCanceledException) when (work.Stop.IsCancellationRequested)
         {
-            work.Log.End(Services.Running.IsEnding ? StepLog.HandedBack : StepLog.Stopped, Services.Running.IsEnding ? "this process was asked to end; the work goes back to its queue" : "the run was stopped");
+            work.Log.End(Services.Running.IsEnding ? StepLog.HandedBack : StepLog.Stopped,
+                Services.Running.IsEnding ? "this process was asked to end; the work goes back to its queue" : "the run was stopped");
             await StartOver(context);
             if (!Services.Running.IsEnding) return;
             await Task.Delay(BusStops, CancellationToken.None); // or this process would take it up again
@@ -68,7 +72,15 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
             work.Log.End(StepLog.Failed, lost.Message);
             await StartOver(context);
             if (await TryDistrust(context, lost.Sha256, command))
-                await context.Publish(new ArtifactLost { RunId = command.RunId, Attempt = command.Attempt, MadeBy = MakerOf(lost.Sha256, command), Error = lost.Message });
+            {
+                await context.Publish(new ArtifactLost
+                {
+                    RunId = command.RunId,
+                    Attempt = command.Attempt,
+                    MadeBy = MakerOf(lost.Sha256, command),
+                    Error = lost.Message
+                });
+            }
         }
         catch (Exception e)
         {
@@ -99,12 +111,15 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         return true;
     }
 
-    private StepFailed Failed(TCommand command, string error, bool badInput) => new() { RunId = command.RunId, Attempt = command.Attempt, Step = Step, Error = error, BadInput = badInput };
+    private StepFailed Failed(TCommand command, string error, bool badInput) =>
+        new() { RunId = command.RunId, Attempt = command.Attempt, Step = Step, Error = error, BadInput = badInput };
 
     /// <summary>What is none of the step's inputs is a shard of features.</summary>
-    private static string MakerOf(string sha256, TCommand command) => command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name } ? ArtifactNames.MadeBy(name) : StepNames.Features;
+    private static string MakerOf(string sha256, TCommand command) =>
+        command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name } ? ArtifactNames.MadeBy(name) : StepNames.Features;
 
-    private static ArtifactLostException? AsLost(Exception e) => e as ArtifactLostException ?? (e is AggregateException { InnerException: { } inner } ? AsLost(inner) : null);
+    private static ArtifactLostException? AsLost(Exception e) =>
+        e as ArtifactLostException ?? (e is AggregateException { InnerException: { } inner } ? AsLost(inner) : null);
 
     private InvalidInputException? AsBadInput(Exception e)
     {
@@ -114,7 +129,8 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         if (DiskFull.Is(e))
         {
             Services.Scratch.SpendReserve();
-            return new InvalidInputException(Services.Artifacts.Folder, "no space left on the disk", "room for the run's artifacts", "Free some space and run the same command again: it goes on where it stopped.");
+            return new InvalidInputException(Services.Artifacts.Folder, "no space left on the disk", "room for the run's artifacts",
+                "Free some space and run the same command again: it goes on where it stopped.");
         }
         return null;
     }
@@ -131,7 +147,8 @@ public abstract class StepConsumerDefinition<T> : ConsumerDefinition<T>
         Endpoint(endpoint => endpoint.PrefetchCount = 1); // what a worker does not work on is another's to take
     }
 
-    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<T> consumerConfigurator, IRegistrationContext context) =>
+    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator,
+        IConsumerConfigurator<T> consumerConfigurator, IRegistrationContext context) =>
         endpointConfigurator.UseMessageRetry(RetryPolicy.Configure);
 }
 

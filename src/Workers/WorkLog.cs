@@ -40,7 +40,19 @@ public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid w
         {
             if (_written == _text.Length) return null;
             _written = _text.Length;
-            return new StepLog { Id = _id, RunId = run, Step = step, Slot = slot, Attempt = attempt, Worker = worker, StartedAt = _startedAt, EndedAt = _endedAt, Outcome = _outcome, Text = _text.ToString() };
+            return new StepLog
+            {
+                Id = _id,
+                RunId = run,
+                Step = step,
+                Slot = slot,
+                Attempt = attempt,
+                Worker = worker,
+                StartedAt = _startedAt,
+                EndedAt = _endedAt,
+                Outcome = _outcome,
+                Text = _text.ToString()
+            };
         }
     }
 

@@ -18,7 +18,14 @@ public static class WorkersRegistration
     public static readonly IReadOnlyList<string> Roles = [.. StepNames.All, ScoreResponses.Queue];
 
     public static IServiceCollection AddWorkers(this IServiceCollection services, IReadOnlyCollection<string>? steps = null) => services
-        .AddSingleton(new ThisWorker(steps ?? Roles)).AddSingleton<RunningWork>().AddSingleton<StepServices>().AddSingleton<ExtractorCache>().AddSingleton<TrainerCache>().AddSingleton<ServedModels>().AddSingleton<LogKeeper>().AddHostedService<SignsOfLife>();
+        .AddSingleton(new ThisWorker(steps ?? Roles))
+        .AddSingleton<RunningWork>()
+        .AddSingleton<StepServices>()
+        .AddSingleton<ExtractorCache>()
+        .AddSingleton<TrainerCache>()
+        .AddSingleton<ServedModels>()
+        .AddSingleton<LogKeeper>()
+        .AddHostedService<SignsOfLife>();
 
     /// <summary>The consumers of some steps, or of all.</summary>
     public static void AddStepConsumers(this IBusRegistrationConfigurator bus, IReadOnlyCollection<string>? steps = null)

@@ -11,7 +11,8 @@ public partial class DocsTests
 {
     private static readonly (string Key, string Text)[] Needed =
     [
-        ("backbone:", "backbone: { path: backbone/ }"), ("ratings:", "ratings: [{ name: r, files: [r.jsonl] }]"), ("preferences:", "preferences: [{ name: p, files: [p.jsonl] }]"),
+        ("backbone:", "backbone: { path: backbone/ }"), ("ratings:", "ratings: [{ name: r, files: [r.jsonl] }]"),
+        ("preferences:", "preferences: [{ name: p, files: [p.jsonl] }]"),
     ];
 
     [Fact]
@@ -19,12 +20,17 @@ public partial class DocsTests
     {
         string root = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(Here())!, "../.."));
         int read = 0;
-        foreach (string page in Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md", SearchOption.AllDirectories).Append(Path.Combine(root, "README.md")))
+        foreach (string page in Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md", SearchOption.AllDirectories)
+            .Append(Path.Combine(root, "README.md")))
             foreach (Match block in Block().Matches(File.ReadAllText(page)))
             {
                 string text = block.Groups[1].Value;
                 bool isEvaluation = text.Contains("\nmodel:", StringComparison.Ordinal);
-                string spec = text + (isEvaluation ? "" : string.Concat(Needed.Where(n => !text.Split('\n').Any(l => l.StartsWith(n.Key, StringComparison.Ordinal))).Select(n => n.Text + "\n")));
+                string spec = text
+                    + (isEvaluation
+                        ? ""
+                        : string.Concat(Needed.Where(n => !text.Split('\n').Any(l => l.StartsWith(n.Key, StringComparison.Ordinal)))
+                            .Select(n => n.Text + "\n")));
                 Should.NotThrow(() => SpecReader.Parse(spec, Path.GetFileName(page), root), $"{page}:\n{spec}");
                 read++;
             }

@@ -22,7 +22,11 @@ public class GoldenTests
         {
             JsonTypeInfo wire = JsonSerializerOptions.Web.GetTypeInfo(type);
             if (wire.Kind == JsonTypeInfoKind.Object)
-                types.Add(type.FullName!, new JsonObject(wire.Properties.Select(p => KeyValuePair.Create(p.Name, (JsonNode?)((p.IsRequired ? "required " : "") + NameOf(p.PropertyType))))));
+            {
+                types.Add(type.FullName!,
+                    new JsonObject(wire.Properties.Select(p => KeyValuePair.Create(p.Name,
+                        (JsonNode?)((p.IsRequired ? "required " : "") + NameOf(p.PropertyType))))));
+            }
             else if (type.IsEnum)
                 types.Add(type.FullName!, new JsonArray([.. Enum.GetNames(type).Select(n => (JsonNode?)n)]));
         }
@@ -30,9 +34,13 @@ public class GoldenTests
     }
 
     private static bool IsData(Type type) =>
-        type.IsEnum || (type is { IsAbstract: false, IsGenericTypeDefinition: false } && type.GetMethod("<Clone>$", BindingFlags.Public | BindingFlags.Instance) is not null);
+        type.IsEnum
+            || (type is { IsAbstract: false, IsGenericTypeDefinition: false }
+                && type.GetMethod("<Clone>$", BindingFlags.Public | BindingFlags.Instance) is not null);
 
-    /// <summary>What stands in the JSON, so that a string may become an enum or a type of its own that is written as the same text.</summary>
+    /// <summary>
+    /// What stands in the JSON, so that a string may become an enum or a type of its own that is written as the same text.
+    /// </summary>
     private static string NameOf(Type type)
     {
         if (type == typeof(JsonElement) || type.IsAssignableTo(typeof(JsonNode))) return "any";
@@ -50,6 +58,8 @@ public class GoldenTests
     private static string KindOf(Type type)
     {
         JsonElement written = JsonSerializer.SerializeToElement(Activator.CreateInstance(type), type, JsonSerializerOptions.Web);
-        return written.ValueKind is JsonValueKind.Number or JsonValueKind.String ? written.ValueKind.ToString().ToLowerInvariant() : "boolean";
+        return written.ValueKind is JsonValueKind.Number or JsonValueKind.String
+            ? written.ValueKind.ToString().ToLowerInvariant()
+            : "boolean";
     }
 }

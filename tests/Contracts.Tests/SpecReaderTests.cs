@@ -9,7 +9,8 @@ public class SpecReaderTests
 {
     [Fact]
     public void A_hundred_thousand_brackets_are_refused_and_the_process_lives() =>
-        Should.Throw<SpecException>(() => SpecReader.Parse("name: " + new string('[', 100_000), "spec.yaml", "/")).Message.ShouldContain("nested more than 32 levels");
+        Should.Throw<SpecException>(() => SpecReader.Parse("name: " + new string('[', 100_000), "spec.yaml", "/")).Message
+            .ShouldContain("nested more than 32 levels");
 
     [Theory]
     [InlineData("? &a [*a]\n: 1", "line 1", "a list or a mapping as a key")]
@@ -28,15 +29,20 @@ public class SpecReaderTests
     public async Task A_key_of_a_hundred_thousand_letters_is_refused_in_time()
     {
         string yaml = new string('x', 120_000) + ": 1";
-        SpecException refused = await Should.ThrowAsync<SpecException>(() => Task.Run(() => SpecReader.Parse(yaml, "spec.yaml", "/")).WaitAsync(TimeSpan.FromSeconds(60)));
+        SpecException refused = await Should.ThrowAsync<SpecException>(() => Task.Run(() => SpecReader.Parse(yaml, "spec.yaml", "/"))
+            .WaitAsync(TimeSpan.FromSeconds(60)));
         refused.Message.ShouldContain("spec.yaml");
     }
 
     [Fact]
     public void Whatever_a_spec_is_turned_into_it_is_read_or_refused()
     {
-        string[] values = ["", "~", "null", "-1", "1e999", "0,5", "true", "[]", "[null]", "{}", "{a: }", "[[[]]]", "\"\\0\"", "\"\\uD800\"", "'", "*a", "&a [*a]", "!!int x",
-            "!x y", "? [a]: b", "2026-01-01", "0x10", ".nan", "<<: 1", "%", "@", "\t", "---", "...", "name: x", new string('9', 400)];
+        string[] values =
+        [
+            "", "~", "null", "-1", "1e999", "0,5", "true", "[]", "[null]", "{}", "{a: }", "[[[]]]", "\"\\0\"", "\"\\uD800\"", "'",
+            "*a", "&a [*a]", "!!int x", "!x y", "? [a]: b", "2026-01-01", "0x10", ".nan", "<<: 1", "%", "@", "\t", "---", "...",
+            "name: x", new string('9', 400)
+        ];
         Random random = new(20261127);
         int refused = 0, read = 0;
         for (int i = 0; i < 6000; i++)
@@ -103,22 +109,36 @@ public class SpecReaderTests
         RunSpec spec = SpecReader.Parse(Whole, "spec.yaml", "/data");
         spec.ShouldSatisfyAllConditions(
             s => s.Name.ShouldBe("real-mini"), s => s.Tags.ShouldBe(["nightly"]), s => s.Objectives.ShouldBe(["helpful", "verbosity"]),
-            s => s.Backbone.ShouldBe(new BackboneSpec("backbone/", "bf16", 1024)), s => s.Ratings[0].Files.ShouldBe(["a.jsonl.gz", "b/*.parquet"]), s => s.Ratings[0].Ignore.ShouldBe(["x"]),
-            s => s.Ratings[1].Columns.ShouldBe([new ColumnSpec("helpful", "stars", 1, 5)]), s => s.Preferences[0].Format.ShouldBe("pairs"), s => s.Benchmark!.Sections!["All"]["s"].ShouldBe(2),
-            s => s.Regression.Alphas.ShouldBe([0.01, 1, 100]), s => s.Decorrelation.ShouldBe(new DecorrelationSpec { Verbosity = "verbosity", Reference = "pairs", Metric = "pearson" }),
-            s => s.Gating.Hidden.ShouldBe([8, 9]), s => s.Gating.LearningRate.ShouldBe(1e-3), s => s.Gating.Seed.ShouldBe(10), s => s.Evaluation.Baselines.ShouldBe(["mean"]),
-            s => (s.Promotion!.MinimumScore, s.Promotion.SectionLoss, s.Promotion.MinimumHeldOut, s.Promotion.Objectives["helpful"]).ShouldBe((0.8, 0.02, null, 0.1)),
-            s => s.Promotion!.Automatic.ShouldBe("champion"),
-            s => s.Retrain.ShouldBe(new RetrainSpec { NewRows = 50, AtMostEveryHours = 6 }));
+            s => s.Backbone.ShouldBe(new BackboneSpec("backbone/", "bf16", 1024)),
+            s => s.Ratings[0].Files.ShouldBe(["a.jsonl.gz", "b/*.parquet"]), s => s.Ratings[0].Ignore.ShouldBe(["x"]),
+                s => s.Ratings[1].Columns.ShouldBe([new ColumnSpec("helpful", "stars", 1, 5)]),
+                s => s.Preferences[0].Format.ShouldBe("pairs"), s => s.Benchmark!.Sections!["All"]["s"].ShouldBe(2),
+                    s => s.Regression.Alphas.ShouldBe([0.01, 1, 100]),
+                    s => s.Decorrelation.ShouldBe(new DecorrelationSpec
+                    {
+                        Verbosity =
+                        "verbosity",
+                        Reference = "pairs",
+                        Metric = "pearson"
+                    }),
+                        s => s.Gating.Hidden.ShouldBe([8, 9]), s => s.Gating.LearningRate.ShouldBe(1e-3), s => s.Gating.Seed.ShouldBe(10),
+                        s => s.Evaluation.Baselines.ShouldBe(["mean"]),
+                            s => (s.Promotion!.MinimumScore, s.Promotion.SectionLoss, s.Promotion.MinimumHeldOut,
+                                s.Promotion.Objectives["helpful"]).ShouldBe((0.8, 0.02, null, 0.1)),
+                            s => s.Promotion!.Automatic.ShouldBe("champion"),
+                            s => s.Retrain.ShouldBe(new RetrainSpec { NewRows = 50, AtMostEveryHours = 6 }));
     }
 
     [Fact]
     public void Defaults_are_the_paper_s()
     {
-        RunSpec spec = SpecReader.Parse("{ backbone: { path: b }, ratings: [{ name: r, files: [r] }], preferences: [{ name: p, files: [p] }] }", "spec.yaml", "/data/project");
+        RunSpec spec =
+            SpecReader.Parse("{ backbone: { path: b }, ratings: [{ name: r, files: [r] }], preferences: [{ name: p, files: [p] }] }",
+                "spec.yaml", "/data/project");
         spec.Name.ShouldBe("project");
         spec.Objectives.ShouldBeEmpty();
-        (spec.Gating.Steps, spec.Gating.BatchSize, spec.Gating.LearningRate, spec.Gating.Beta, spec.Gating.Temperature).ShouldBe((10_000, 1024, 1e-3, 100, 1));
+        (spec.Gating.Steps, spec.Gating.BatchSize, spec.Gating.LearningRate, spec.Gating.Beta, spec.Gating.Temperature).ShouldBe((10_000,
+            1024, 1e-3, 100, 1));
         spec.Gating.Hidden.ShouldBe([1024, 1024, 1024]);
         spec.Decorrelation.Metric.ShouldBe("spearman");
         spec.Evaluation.Baselines.ShouldBe(["bradley-terry", "mean"]);
@@ -146,7 +166,8 @@ public class SpecReaderTests
     [InlineData("minimumScore: 0.8", "minimumScore: 80", 18, "promotion.minimumScore: 80", "at most 1")]
     [InlineData("automatic: champion", "automatic: v2", 18, "'v2'", "no version number")]
     [InlineData("minimumScore: 0.8", "approvals: 2", 18, "'automatic' beside 'approvals'", "one of them")]
-    [InlineData("objectives: { helpful: 0.1 }", "objectives: { helpfull: 0.1 }", 18, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]
+    [InlineData("objectives: { helpful: 0.1 }", "objectives: { helpfull: 0.1 }", 18, "'helpfull' is not in this spec",
+        "Did you mean 'helpful'?")]
     [InlineData("newRows: 50", "newrows: 50", 19, "unknown key 'retrain.newrows'", "Did you mean 'newRows'?")]
     [InlineData("columns: { helpful:", "columns: { helpfull:", 0, "'helpfull' is not in this spec", "Did you mean 'helpful'?")]
     [InlineData("min: 1, max: 5", "min: 5, max: 1", 10, "max 1 under min 5", "max above min")]
@@ -162,7 +183,8 @@ public class SpecReaderTests
     public void A_wrong_spec_is_refused_with_line_and_remedy(string right, string wrong, int line, params string[] expected)
     {
         Whole.ShouldContain(right);
-        string message = Should.Throw<SpecException>(() => SpecReader.Parse(Whole.Replace(right, wrong, StringComparison.Ordinal), "spec.yaml", "/data")).Message;
+        string message = Should.Throw<SpecException>(() => SpecReader.Parse(Whole.Replace(right, wrong, StringComparison.Ordinal),
+            "spec.yaml", "/data")).Message;
         message.ShouldStartWith(line > 0 ? $"spec.yaml line {line}:" : "spec.yaml line ");
         foreach (string part in expected) message.ShouldContain(part);
     }
@@ -170,7 +192,9 @@ public class SpecReaderTests
     [Fact]
     public void Json_is_read_too_and_an_empty_or_missing_file_is_refused()
     {
-        SpecReader.Parse("""{"backbone":{"path":"b"},"ratings":[{"name":"r","files":["r"]}],"preferences":[{"name":"p","files":["p"]}]}""", "spec", "/d").Backbone.Path.ShouldBe("b");
+        SpecReader.Parse("""{"backbone":{"path":"b"},"ratings":[{"name":"r","files":["r"]}],"preferences":[{"name":"p","files":["p"]}]}""",
+            "spec", "/d").Backbone.Path
+            .ShouldBe("b");
         Should.Throw<SpecException>(() => SpecReader.Parse("", "spec.yaml", "/d")).Message.ShouldContain("empty");
         Should.Throw<SpecException>(() => SpecReader.Load("/nowhere/spec.yaml")).Message.ShouldContain("no such file");
     }
@@ -180,8 +204,8 @@ public class SpecReaderTests
     {
         string files = string.Join(", ", Enumerable.Range(0, SpecReader.MostBytes / 8).Select(i => $"f{i:D6}.jsonl"));
         string tooLong = Whole.Replace("a.jsonl.gz", files, StringComparison.Ordinal);
-        Should.Throw<SpecException>(() => SpecReader.Parse(tooLong, "spec.yaml", "/data")).Message.ShouldSatisfyAllConditions(
-            m => m.ShouldStartWith("spec.yaml: a spec of "),
+        Should.Throw<SpecException>(() => SpecReader.Parse(tooLong, "spec.yaml", "/data")).Message
+            .ShouldSatisfyAllConditions(m => m.ShouldStartWith("spec.yaml: a spec of "),
             m => m.ShouldContain($"at most {SpecReader.MostBytes:N0}"),
             m => m.ShouldContain("dataset:NAME"));
         string file = Path.GetTempFileName();
@@ -207,8 +231,8 @@ public class SpecReaderTests
         string name = new(letter, 100_000), quoted = $"\"{name}\"";
         string files = string.Join(", ", Enumerable.Repeat("*long", uses - 1).Prepend($"&long {quoted}"));
         string yaml = Whole.Replace("a.jsonl.gz", files, StringComparison.Ordinal);
-        Should.Throw<SpecException>(() => SpecReader.Parse(yaml, "spec.yaml", "/data")).Message.ShouldSatisfyAllConditions(
-            m => m.ShouldContain(expected),
+        Should.Throw<SpecException>(() => SpecReader.Parse(yaml, "spec.yaml", "/data")).Message
+            .ShouldSatisfyAllConditions(m => m.ShouldContain(expected),
             m => m.ShouldContain($"{SpecReader.MostStoredBytes:N0}"),
             m => m.ShouldContain("dataset:NAME"));
     }

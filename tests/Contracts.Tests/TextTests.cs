@@ -6,7 +6,8 @@ namespace ArmoFlow.Contracts.Tests;
 
 public class TextTests
 {
-    private const string Rest = "backbone: { path: b }\nratings: [{ name: r, files: [r.jsonl] }]\npreferences: [{ name: p, files: [p.jsonl] }]\n";
+    private const string Rest =
+        "backbone: { path: b }\nratings: [{ name: r, files: [r.jsonl] }]\npreferences: [{ name: p, files: [p.jsonl] }]\n";
 
     [Theory]
     [InlineData("amqp://svc:S3cret@host:5672/vhost", "amqp://svc:***@host:5672/vhost")]
@@ -17,7 +18,8 @@ public class TextTests
     [InlineData("Host=db;pwd = \"S3;cret\";Database=x", "Host=db;pwd = ***;Database=x")]
     [InlineData("https://hooks/x?token=S3cret&user=a", "https://hooks/x?token=***&user=a")]
     [InlineData("Authorization: Bearer armoflow_0123456789ab_cdef0123456789abcdef", "Authorization: Bearer ***")]
-    public void A_password_is_masked_wherever_it_stands(string text, string shown) => Secrets.Mask($"cannot reach {text} now").ShouldBe($"cannot reach {shown} now");
+    public void A_password_is_masked_wherever_it_stands(string text, string shown) =>
+        Secrets.Mask($"cannot reach {text} now").ShouldBe($"cannot reach {shown} now");
 
     [Theory]
     [InlineData("'dataset:pairs@9': the data set has 3 versions")]
@@ -59,11 +61,18 @@ public class TextTests
     [Fact]
     public void Names_and_tags_are_bounded()
     {
-        Should.Throw<SpecException>(() => SpecReader.Parse($"name: {new string('n', 201)}\n{Rest}", "spec.yaml", "/tmp/p")).Message.ShouldContain("at most 200 characters");
-        Should.Throw<SpecException>(() => SpecReader.Parse($"tags: [{new string('t', 101)}]\n{Rest}", "spec.yaml", "/tmp/p")).Message.ShouldContain("at most 100 characters");
-        Should.Throw<SpecException>(() => SpecReader.Parse($"tags: [{string.Join(',', Enumerable.Range(0, 51))}]\n{Rest}", "spec.yaml", "/tmp/p")).Message.ShouldContain("51 tags");
-        Should.Throw<SpecException>(() => SpecReader.Parse(Rest.Replace("name: r", $"name: {new string('s', 201)}", StringComparison.Ordinal), "spec.yaml", "/tmp/p")).Message.ShouldContain("at most 200 characters");
-        RunSpec spec = SpecReader.Parse($"name: {new string('n', 200)}\ntags: [{new string('t', 100)}, nightly run]\n{Rest}", "spec.yaml", "/tmp/p");
+        Should.Throw<SpecException>(() => SpecReader.Parse($"name: {new string('n', 201)}\n{Rest}", "spec.yaml", "/tmp/p")).Message
+            .ShouldContain("at most 200 characters");
+        Should.Throw<SpecException>(() => SpecReader.Parse($"tags: [{new string('t', 101)}]\n{Rest}", "spec.yaml", "/tmp/p")).Message
+            .ShouldContain("at most 100 characters");
+        Should.Throw<SpecException>(() => SpecReader.Parse($"tags: [{string.Join(',', Enumerable.Range(0, 51))}]\n{Rest}", "spec.yaml",
+            "/tmp/p")).Message
+            .ShouldContain("51 tags");
+        Should.Throw<SpecException>(() => SpecReader.Parse(Rest.Replace("name: r", $"name: {new string('s', 201)}",
+            StringComparison.Ordinal), "spec.yaml", "/tmp/p")).Message
+            .ShouldContain("at most 200 characters");
+        RunSpec spec =
+            SpecReader.Parse($"name: {new string('n', 200)}\ntags: [{new string('t', 100)}, nightly run]\n{Rest}", "spec.yaml", "/tmp/p");
         spec.Name.Length.ShouldBe(200);
         spec.Tags.ShouldContain("nightly run");
     }
@@ -73,7 +82,8 @@ public class TextTests
     [InlineData("/tmp/a@b", "a-b")]
     [InlineData("/tmp/two\nlines", "two-lines")]
     [InlineData("/", "run")]
-    public void A_folders_name_becomes_one_that_can_be_asked_for(string folder, string name) => SpecReader.Parse(Rest, "spec.yaml", folder).Name.ShouldBe(name);
+    public void A_folders_name_becomes_one_that_can_be_asked_for(string folder, string name) =>
+        SpecReader.Parse(Rest, "spec.yaml", folder).Name.ShouldBe(name);
 }
 
 /// <summary>Where specs may read from; alone in changing the environment.</summary>
@@ -90,7 +100,8 @@ public sealed class DataRootsTests : IDisposable
     [Fact]
     public void Links_are_followed_before_a_path_is_judged()
     {
-        string root = Directory.CreateDirectory(Path.Combine(_folder, "root")).FullName, other = Directory.CreateDirectory(Path.Combine(_folder, "root-and-more")).FullName;
+        string root = Directory.CreateDirectory(Path.Combine(_folder, "root")).FullName,
+            other = Directory.CreateDirectory(Path.Combine(_folder, "root-and-more")).FullName;
         File.WriteAllText(Path.Combine(root, "in.jsonl"), "");
         File.WriteAllText(Path.Combine(other, "out.jsonl"), "");
         File.CreateSymbolicLink(Path.Combine(root, "out.jsonl"), "../root-and-more/out.jsonl");
@@ -100,7 +111,9 @@ public sealed class DataRootsTests : IDisposable
         Directory.CreateSymbolicLink(Path.Combine(_folder, "root-link"), root);
         DataRoots.Allow("/etc/passwd").ShouldBeTrue("without roots everything is");
         Environment.SetEnvironmentVariable(DataRoots.Variable, $"/nowhere:{Path.Combine(_folder, "root-link")}");
-        foreach (string name in new[] { "in.jsonl", "in-link.jsonl", "none.jsonl", "deep/../in.jsonl" }) DataRoots.Allow(Path.Combine(root, name)).ShouldBeTrue(name);
-        foreach (string name in new[] { "out.jsonl", "folder/out.jsonl", "../root-and-more/out.jsonl", "/etc/passwd", "circle" }) DataRoots.Allow(Path.Combine(root, name)).ShouldBeFalse(name);
+        foreach (string name in new[] { "in.jsonl", "in-link.jsonl", "none.jsonl", "deep/../in.jsonl" })
+            DataRoots.Allow(Path.Combine(root, name)).ShouldBeTrue(name);
+        foreach (string name in new[] { "out.jsonl", "folder/out.jsonl", "../root-and-more/out.jsonl", "/etc/passwd", "circle" })
+            DataRoots.Allow(Path.Combine(root, name)).ShouldBeFalse(name);
     }
 }

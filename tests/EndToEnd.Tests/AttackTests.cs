@@ -31,7 +31,8 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
     {
         using SmallProject project = new(ratings: 400, pairs: 300, gatingSteps: 30);
         string url = $"http://127.0.0.1:{FreePorts.Next()}", workspace = Path.Combine(project.Folder, "served");
-        using Member server = new(CommandLine.Start(["serve", "--urls", url, "--workspace", workspace], Seeds.ShardTokens, HeapLimit), "serving");
+        using Member server =
+            new(CommandLine.Start(["serve", "--urls", url, "--workspace", workspace], Seeds.ShardTokens, HeapLimit), "serving");
         await Withstand("serve", project, url, [server]);
     }
 

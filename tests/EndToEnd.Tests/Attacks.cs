@@ -34,8 +34,10 @@ internal static class Attacks
         new("a key of 120,000 letters", http => Submit(http, LongKeyed(), "application/json"), "unknown key"),
         new("a word of 400,000 letters", http => Score(http, model, new string('a', LongWord)), "tokens"),
         new("2,000 turns", http => http.PostAsJsonAsync($"get_reward?model={model}", new { query = new[] { Rendered(2_000) } }), "turns"),
-        new("40,000 turns", http => http.PostAsJsonAsync($"get_reward?model={model}", new { query = new[] { Rendered(Turns) } }), "characters"),
-        .. Enumerable.Range(1000, References).Select(i => new Attack($"version {i}", http => Score(http, $"{model}@{i}", "a"), "no version")),
+        new("40,000 turns", http => http.PostAsJsonAsync($"get_reward?model={model}", new { query = new[] { Rendered(Turns) } }),
+            "characters"),
+        .. Enumerable.Range(1000, References)
+            .Select(i => new Attack($"version {i}", http => Score(http, $"{model}@{i}", "a"), "no version")),
     ];
 
     /// <summary>Runs on files that must cost their own run only.</summary>

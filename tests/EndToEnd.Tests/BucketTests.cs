@@ -17,7 +17,10 @@ public sealed class BucketServer : IAsyncLifetime
     private Process? _process;
 
     private static string Root([CallerFilePath] string path = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(path)!, "../.."));
-    private static string Program => Environment.GetEnvironmentVariable("ARMOFLOW_S3RVER") is { Length: > 0 } given ? given : Path.Combine(Root(), "artifacts", "s3rver", "node_modules", ".bin", "s3rver");
+    private static string Program =>
+        Environment.GetEnvironmentVariable("ARMOFLOW_S3RVER") is { Length: > 0 } given
+            ? given
+            : Path.Combine(Root(), "artifacts", "s3rver", "node_modules", ".bin", "s3rver");
 
     public string Objects => Path.Combine(_folder, "armoflow");
     public static bool Installed => File.Exists(Program);
@@ -26,7 +29,12 @@ public sealed class BucketServer : IAsyncLifetime
     {
         if (!Installed) return;
         int port = FreePorts.Next();
-        _process = Process.Start(new ProcessStartInfo(Program, ["-d", _folder, "-p", $"{port}", "-a", "127.0.0.1", "--configure-bucket", "armoflow", "--silent"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        _process = Process.Start(new ProcessStartInfo(Program,
+            ["-d", _folder, "-p", $"{port}", "-a", "127.0.0.1", "--configure-bucket", "armoflow", "--silent"])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true
+        })!;
         Environment.SetEnvironmentVariable("AWS_ENDPOINT_URL", $"http://127.0.0.1:{port}");
         Environment.SetEnvironmentVariable("AWS_ACCESS_KEY_ID", Key);
         Environment.SetEnvironmentVariable("AWS_SECRET_ACCESS_KEY", Key);
@@ -40,7 +48,8 @@ public sealed class BucketServer : IAsyncLifetime
 
     public ValueTask DisposeAsync()
     {
-        foreach (string name in new[] { "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY" }) Environment.SetEnvironmentVariable(name, null);
+        foreach (string name in new[] { "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY" })
+            Environment.SetEnvironmentVariable(name, null);
         if (_process is not null)
         {
             _process.Kill(entireProcessTree: true);
@@ -74,10 +83,12 @@ public class BucketTests(BucketServer server, FaultBench bench) : IClassFixture<
         ArtifactRef small = await store.PutText("hello");
         await File.WriteAllTextAsync(Path.Combine(cache, "altered"), "hullo", TestContext.Current.CancellationToken);
         await bucket.Put($"artifacts/{small.Sha256[..2]}/{small.Sha256}", Path.Combine(cache, "altered"), default);
-        (await Should.ThrowAsync<ArtifactLostException>(() => other.Open(small.Sha256, default))).Message.ShouldContain("bytes have changed");
+        (await Should.ThrowAsync<ArtifactLostException>(
+            () => other.Open(small.Sha256, default))).Message.ShouldContain("bytes have changed");
         (await other.IsSound(small.Sha256, small.Bytes)).ShouldBeFalse("what was altered does not count as there");
         await store.PutText("hello");
-        (await File.ReadAllTextAsync(await other.Open(small.Sha256, default), TestContext.Current.CancellationToken)).ShouldBe("hello", "a new put replaces what was altered");
+        (await File.ReadAllTextAsync(await other.Open(small.Sha256, default), TestContext.Current.CancellationToken)).ShouldBe("hello",
+            "a new put replaces what was altered");
         Directory.Delete(cache, recursive: true);
     }
 
@@ -94,7 +105,8 @@ public class BucketTests(BucketServer server, FaultBench bench) : IClassFixture<
         {
             await File.WriteAllTextAsync(Path.Combine(first.FolderOf(key), "checkpoint"), content, TestContext.Current.CancellationToken);
             await first.Keep(key, "checkpoint", default);
-            (await File.ReadAllTextAsync((await second.Recall(key, "checkpoint", default))!, TestContext.Current.CancellationToken)).ShouldBe(content);
+            (await File.ReadAllTextAsync((await second.Recall(key, "checkpoint", default))!, TestContext.Current.CancellationToken))
+                .ShouldBe(content);
         }
         await second.Forget(key, default);
         (await first.Recall(key, "checkpoint", default)).ShouldBeNull();
@@ -115,10 +127,13 @@ public class BucketTests(BucketServer server, FaultBench bench) : IClassFixture<
 
         // Gone from the bucket and from every cache: regression, and with it what only the bucket had. New workers have no cache.
         string lost = RunTests.Artifacts(first)["regression"];
-        foreach (string file in Directory.EnumerateFiles(server.Objects, "*", SearchOption.AllDirectories).Where(f => f.Contains(lost, StringComparison.Ordinal))) File.Delete(file);
+        foreach (string file in Directory.EnumerateFiles(server.Objects, "*", SearchOption.AllDirectories)
+            .Where(f => f.Contains(lost, StringComparison.Ordinal)))
+            File.Delete(file);
         JsonNode again = await cluster.Finished(await cluster.Submit(bench.Spec), TimeSpan.FromMinutes(5));
         RunTests.Artifacts(again).ShouldBe(bench.Embedded);
-        again["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "regression")!["reused"]!.GetValue<bool>().ShouldBeFalse("its artifact was gone");
+        again["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "regression")!["reused"]!.GetValue<bool>()
+            .ShouldBeFalse("its artifact was gone");
         again["steps"]!.AsArray().Single(s => s!["name"]!.GetValue<string>() == "gating")!["reused"]!.GetValue<bool>().ShouldBeTrue();
     }
 
@@ -127,9 +142,14 @@ public class BucketTests(BucketServer server, FaultBench bench) : IClassFixture<
     {
         RequireServer();
         Environment.SetEnvironmentVariable("AWS_ACCESS_KEY_ID", "NOBODY");
-        try { await CommandLine.Refused(["orchestrator", "--artifacts", Address, "--rabbitmq", "amqp://x", "--postgres", "Host=x"], Address, "AWS_ACCESS_KEY_ID"); }
+        try
+        {
+            await CommandLine.Refused(["orchestrator", "--artifacts", Address, "--rabbitmq", "amqp://x", "--postgres", "Host=x"], Address,
+                "AWS_ACCESS_KEY_ID");
+        }
         finally { Environment.SetEnvironmentVariable("AWS_ACCESS_KEY_ID", "S3RVER"); }
-        await CommandLine.Refused(["worker", "--artifacts", "s3://nowhere/store", "--rabbitmq", "amqp://x", "--postgres", "Host=x"], "s3://nowhere/store", "bucket exists");
+        await CommandLine.Refused(["worker", "--artifacts", "s3://nowhere/store", "--rabbitmq", "amqp://x", "--postgres", "Host=x"],
+            "s3://nowhere/store", "bucket exists");
     }
 
     private static void RequireServer() => Assert.SkipUnless(BucketServer.Installed, "needs s3rver (test.sh installs it with npm)");

@@ -12,9 +12,11 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// <summary>Orchestrators and workers in processes of their own, on a database, a virtual host and a store of their own.</summary>
 internal sealed class Cluster : IAsyncDisposable
 {
-    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(5), AskInterval = TimeSpan.FromMilliseconds(100), LookInterval = TimeSpan.FromMilliseconds(3);
+    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(5), AskInterval = TimeSpan.FromMilliseconds(100),
+        LookInterval = TimeSpan.FromMilliseconds(3);
     private const string Migrated = "migrated";
-    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(30) }; // a cold server on a busy machine answers its first call late
+    // a cold server on a busy machine answers its first call late
+    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(30) };
     private readonly List<Member> _members = [];
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
     private readonly string _store;
@@ -74,14 +76,20 @@ internal sealed class Cluster : IAsyncDisposable
 
     /// <param name="url">Where it listens; the cluster's own address if null.</param>
     /// <param name="name">What its connections to Postgres are called there.</param>
-    public Task<Member> Orchestrator(string? url = null, string? name = null) => Start("orchestrator on ", name is null ? null : $"{Postgres};Application Name={name}", null, ["orchestrator", "--urls", url ?? Url]);
+    public Task<Member> Orchestrator(string? url = null, string? name = null) =>
+        Start("orchestrator on ", name is null
+            ? null
+            : $"{Postgres};Application Name={name}", null, ["orchestrator", "--urls", url ?? Url]);
 
     /// <summary>A worker, possibly behind proxies.</summary>
-    public Task<Member> Worker(string? postgres = null, string? rabbitMq = null, params string[] more) => Start("worker for ", postgres, rabbitMq, ["worker", .. more]);
+    public Task<Member> Worker(string? postgres = null, string? rabbitMq = null, params string[] more) =>
+        Start("worker for ", postgres, rabbitMq, ["worker", .. more]);
 
     private async Task<Member> Start(string sign, string? postgres, string? rabbitMq, string[] arguments)
     {
-        Member member = new(CommandLine.Start([.. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store], [("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}")), .. Environment]), sign);
+        Member member = new(CommandLine.Start([
+            .. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store
+        ], [("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}")), .. Environment]), sign);
         lock (_members) _members.Add(member);
         await member.Announced.WaitAsync(StartLimit);
         return member;
@@ -89,7 +97,11 @@ internal sealed class Cluster : IAsyncDisposable
 
     public async Task<string> Submit(string spec)
     {
-        using HttpRequestMessage request = new(HttpMethod.Post, Url + "/api/v1/runs") { Content = new StringContent(await File.ReadAllTextAsync(spec), Encoding.UTF8, "application/yaml") };
+        using HttpRequestMessage request = new(HttpMethod.Post, Url + "/api/v1/runs")
+        {
+            Content =
+            new StringContent(await File.ReadAllTextAsync(spec), Encoding.UTF8, "application/yaml")
+        };
         request.Headers.Add("X-Spec-Folder", Path.GetDirectoryName(Path.GetFullPath(spec)));
         using HttpResponseMessage response = await _http.SendAsync(request);
         return JsonNode.Parse(await response.Content.ReadAsStringAsync())!["runId"]!.GetValue<string>();
@@ -121,7 +133,8 @@ internal sealed class Cluster : IAsyncDisposable
                 try { return JsonNode.Parse(await _http.GetStringAsync($"{Url}/api/v1/runs/{run}"))!; }
                 catch (Exception e) when (e is HttpRequestException or TaskCanceledException) { }
             }
-            if (Stopwatch.GetElapsedTime(start) > limit) throw new TimeoutException($"the run is stuck in {await StateOf(run)}:\n{string.Join('\n', _members.Select(m => m.Said))}");
+            if (Stopwatch.GetElapsedTime(start) > limit)
+                throw new TimeoutException($"the run is stuck in {await StateOf(run)}:\n{string.Join('\n', _members.Select(m => m.Said))}");
         }
     }
 
@@ -129,8 +142,12 @@ internal sealed class Cluster : IAsyncDisposable
     /// <exception cref="TimeoutException">The run is stuck, or went past.</exception>
     public async Task UntilState(string run, string state)
     {
-        for (long start = Stopwatch.GetTimestamp(); await StateOf(run) is var now && now != state && now != "Completed"; await Task.Delay(LookInterval))
-            if (Stopwatch.GetElapsedTime(start) > StartLimit || now is "Failed") throw new TimeoutException($"the run is {now}, not {state}");
+        for (long start =
+            Stopwatch.GetTimestamp(); await StateOf(run) is var now && now != state && now != "Completed"; await Task.Delay(LookInterval))
+        {
+            if (Stopwatch.GetElapsedTime(start) > StartLimit || now is "Failed")
+                throw new TimeoutException($"the run is {now}, not {state}");
+        }
     }
 
     public async Task Do(string sql)
@@ -158,7 +175,8 @@ internal sealed class Cluster : IAsyncDisposable
     {
         await using IConnection connection = await new ConnectionFactory { Uri = new Uri(RabbitMq) }.CreateConnectionAsync();
         await using IChannel channel = await connection.CreateChannelAsync();
-        await channel.BasicPublishAsync("", queue, mandatory: true, new BasicProperties { ContentType = contentType }, Encoding.UTF8.GetBytes(body));
+        await channel.BasicPublishAsync("", queue, mandatory: true, new BasicProperties { ContentType = contentType },
+            Encoding.UTF8.GetBytes(body));
     }
 
     public Task<string> Get(string path) => _http.GetStringAsync(Url + path);
@@ -237,7 +255,8 @@ internal sealed class Member : IDisposable
         await kill.WaitForExitAsync();
     }
 
-    public Task<int> Exited(TimeSpan limit) => _process.WaitForExitAsync().WaitAsync(limit).ContinueWith(_ => _process.ExitCode, TaskScheduler.Default);
+    public Task<int> Exited(TimeSpan limit) =>
+        _process.WaitForExitAsync().WaitAsync(limit).ContinueWith(_ => _process.ExitCode, TaskScheduler.Default);
 
     public void Dispose()
     {

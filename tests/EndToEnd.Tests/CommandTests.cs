@@ -20,16 +20,20 @@ public class CommandTests
     {
         string folder = Path.Combine(Directory.CreateTempSubdirectory("armoflow-demo-").FullName, "demo");
         JsonNode run = (await CommandLine.Succeed("demo", "--out", folder, "--json")).Json;
-        foreach (JsonNode? objective in run["metrics"]!["regression"]!["objectives"]!.AsArray()) objective!["validationR2"]!.GetValue<double>().ShouldBeGreaterThan(0.3);
+        foreach (JsonNode? objective in run["metrics"]!["regression"]!["objectives"]!.AsArray())
+            objective!["validationR2"]!.GetValue<double>().ShouldBeGreaterThan(0.3);
         JsonArray penalties = run["metrics"]!["decorrelation"]!["objectives"]!.AsArray();
-        penalties.Max(p => Math.Abs(p!["before"]!.GetValue<double>()) is < 1 and double before ? before : 0).ShouldBeGreaterThan(0.4, "length bias was planted");
+        penalties.Max(p => Math.Abs(p!["before"]!.GetValue<double>()) is < 1 and double before ? before : 0)
+            .ShouldBeGreaterThan(0.4, "length bias was planted");
         penalties.ShouldAllBe(p => Math.Abs(p!["after"]!.GetValue<double>()) <= 1e-3);
         JsonNode scorers = run["metrics"]!["evaluation"]!["scorers"]!;
-        scorers["gate"]!["heldOutAccuracy"]!.GetValue<double>().ShouldBeGreaterThan(scorers["mean"]!["heldOutAccuracy"]!.GetValue<double>() + 0.1);
+        scorers["gate"]!["heldOutAccuracy"]!.GetValue<double>()
+            .ShouldBeGreaterThan(scorers["mean"]!["heldOutAccuracy"]!.GetValue<double>() + 0.1);
         new DirectoryInfo(Path.Combine(folder, "backbone")).EnumerateFiles().Sum(f => f.Length).ShouldBeLessThan(5_000_000);
 
         CommandResult second = await CommandLine.Succeed("demo", "--out", folder);
-        foreach (string part in new[] { "One response explained", "coefficient", "contribution", "Next:", "models export" }) second.Output.ShouldContain(part);
+        foreach (string part in new[] { "One response explained", "coefficient", "contribution", "Next:", "models export" })
+            second.Output.ShouldContain(part);
         Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
     }
 
@@ -39,22 +43,31 @@ public class CommandTests
         using SmallProject project = new();
         string id = (await project.Run()).Json["runId"]!.GetValue<string>(), exported = Path.Combine(project.Folder, "exported");
         string input = Path.Combine(project.Folder, "input.jsonl");
-        File.WriteAllLines(input, Enumerable.Range(0, 7).Select(i => $$"""{"prompt":"please debug function {{i}}","response":"{{string.Join(' ', Enumerable.Repeat("clear useless then", i + 1))}}"}"""));
-        JsonArray before = (await CommandLine.Succeed("score", "--run", id, "--workspace", project.Workspace, "--input", input, "--json")).Json["scores"]!.AsArray();
-        before.Count.ShouldBe(7);
-        foreach (JsonNode? score in before)
+        File.WriteAllLines(input, Enumerable.Range(0, 7).Select(i =>
         {
-            score!["objectives"]!.AsArray().Sum(o => o!["contribution"]!.GetValue<double>()).ShouldBe(Score(score), 1e-9);
-            score["objectives"]!.AsArray().Sum(o => o!["coefficient"]!.GetValue<double>()).ShouldBe(1, 1e-9);
+            string response = string.Join(' ', Enumerable.Repeat("clear useless then", i + 1));
+            return $$"""{"prompt":"please debug function {{i}}","response":"{{response}}"}""";
+        }));
+        string[] score = ["score", "--run", id, "--workspace", project.Workspace, "--input", input, "--json"];
+        JsonArray before = (await CommandLine.Succeed(score)).Json["scores"]!.AsArray();
+        before.Count.ShouldBe(7);
+        foreach (JsonNode? scored in before)
+        {
+            scored!["objectives"]!.AsArray().Sum(o => o!["contribution"]!.GetValue<double>()).ShouldBe(Score(scored), 1e-9);
+            scored["objectives"]!.AsArray().Sum(o => o!["coefficient"]!.GetValue<double>()).ShouldBe(1, 1e-9);
         }
         await CommandLine.Succeed("models", "export", "--run", id, "--workspace", project.Workspace, "--out", exported);
         JsonArray after = (await CommandLine.Succeed("score", "--path", exported, "--input", input, "--json")).Json["scores"]!.AsArray();
         for (int i = 0; i < 7; i++) Score(after[i]!).ShouldBe(Score(before[i]!), 1e-6 * Math.Max(1, Math.Abs(Score(before[i]!))));
 
-        JsonNode steered = (await CommandLine.Succeed("score", "--path", exported, "--prompt", "please debug", "--response", "clear", "--steer", "safety=1", "--json")).Json["scores"]![0]!;
-        steered["objectives"]!.AsArray().Single(o => o!["objective"]!.GetValue<string>() == "safety")!["coefficient"]!.GetValue<double>().ShouldBe(1);
-        (await CommandLine.Succeed("score", "--path", exported, "--prompt", "please debug", "--response", "clear")).Output.ShouldContain("contribution");
-        await CommandLine.Refused(["score", "--path", exported, "--prompt", "a", "--response", "b", "--steer", "saftey=1"], "Did you mean 'safety'?");
+        JsonNode steered = (await CommandLine.Succeed("score", "--path", exported, "--prompt", "please debug", "--response", "clear",
+            "--steer", "safety=1", "--json")).Json["scores"]![0]!;
+        steered["objectives"]!.AsArray().Single(o => o!["objective"]!.GetValue<string>() == "safety")!["coefficient"]!.GetValue<double>()
+            .ShouldBe(1);
+        (await CommandLine.Succeed("score", "--path", exported, "--prompt", "please debug", "--response", "clear")).Output
+            .ShouldContain("contribution");
+        await CommandLine.Refused(["score", "--path", exported, "--prompt", "a", "--response", "b", "--steer", "saftey=1"],
+            "Did you mean 'safety'?");
 
         File.Copy(Path.Combine(project.Folder, "backbone", "config.json"), Path.Combine(exported, "config.json"), overwrite: true);
         await CommandLine.Refused(["score", "--path", exported, "--prompt", "a", "--response", "b"], "num_objectives");
@@ -66,7 +79,8 @@ public class CommandTests
         using SmallProject project = new();
         string id = (await project.Run()).Json["runId"]!.GetValue<string>();
         using Workspace workspace = new(project.Workspace);
-        await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        await using ServiceProvider services =
+            new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
         await using ArmoFlowDbContext db = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContext();
         await db.GetService<IMigrator>().MigrateAsync("Oversight", TestContext.Current.CancellationToken);
         // Events of an older version vouch for no rows; those of this one would be broken without theirs.
@@ -82,7 +96,9 @@ public class CommandTests
         (await CommandLine.Succeed("audit", "verify", "--workspace", project.Workspace))
             .Error.ShouldContain("rows were there before events vouched for rows");
 
-        await db.Database.ExecuteSqlAsync($"insert into __EFMigrationsHistory (migration_id, product_version) values ('29990101000000_Later', '99.0')", TestContext.Current.CancellationToken);
+        await db.Database.ExecuteSqlRawAsync(
+            "insert into __EFMigrationsHistory (migration_id, product_version) values ('29990101000000_Later', '99.0')",
+            TestContext.Current.CancellationToken);
         await CommandLine.Refused(asked, "made by a newer armoflow");
     }
 
@@ -95,21 +111,29 @@ public class CommandTests
         project.Edit("seed: 17", "seed: 18");
         string second = (await project.Run()).Json["runId"]!.GetValue<string>();
         (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace)).Output.ShouldContain(first);
-        (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--status", "Failed", "--json")).Json["runs"]!.AsArray().ShouldBeEmpty();
-        JsonArray tagged = (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--tag", "sample", "--status", "Completed", "--json")).Json["runs"]!.AsArray();
-        tagged.Select(r => r!["runId"]!.GetValue<string>()).ShouldBe([second, first]);
-        (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--tag", "sample", "--status", "Failed", "--json")).Json["runs"]!.AsArray().ShouldBeEmpty();
+        (await Listed("--status", "Failed")).ShouldBeEmpty();
+        (await Listed("--tag", "sample", "--status", "Completed")).ShouldBe([second, first]);
+        (await Listed("--tag", "sample", "--status", "Failed")).ShouldBeEmpty();
         (await CommandLine.Succeed("runs", "logs", first, "--workspace", project.Workspace, "--list")).Output.ShouldContain("evaluation");
         (await CommandLine.Succeed("runs", "show", first, "--workspace", project.Workspace)).Output.ShouldContain("held-out R²");
-        JsonNode comparison = (await CommandLine.Succeed("runs", "compare", first, second, "--workspace", project.Workspace, "--json")).Json;
+        JsonNode comparison =
+            (await CommandLine.Succeed("runs", "compare", first, second, "--workspace", project.Workspace, "--json")).Json;
         comparison["spec"]!.AsArray().Select(d => d!["key"]!.GetValue<string>()).ShouldBe(["gating.seed"]);
         comparison["metrics"]!.AsArray().ShouldNotBeEmpty();
         (await CommandLine.Succeed("artifacts", "list", first, "--workspace", project.Workspace)).Output.ShouldContain("gating-report");
         string report = Path.Combine(project.Folder, "report.md");
         await CommandLine.Succeed("artifacts", "get", first, "report", "--workspace", project.Workspace, "--out", report);
         (await File.ReadAllTextAsync(report, TestContext.Current.CancellationToken)).ShouldStartWith("# sample");
-        await CommandLine.Refused(["artifacts", "get", first, "reports", "--workspace", project.Workspace, "--out", report], "no artifact 'reports'", "report");
-        (await CommandLine.Succeed("runs", "watch", first, "--workspace", project.Workspace, "--json")).Json["status"]!.GetValue<string>().ShouldBe("Completed");
+        await CommandLine.Refused(["artifacts", "get", first, "reports", "--workspace", project.Workspace, "--out", report],
+            "no artifact 'reports'", "report");
+        (await CommandLine.Succeed("runs", "watch", first, "--workspace", project.Workspace, "--json")).Json["status"]!.GetValue<string>()
+            .ShouldBe("Completed");
+
+        async Task<string[]> Listed(params string[] filter)
+        {
+            CommandResult list = await CommandLine.Succeed(["runs", "list", "--workspace", project.Workspace, "--json", .. filter]);
+            return [.. list.Json["runs"]!.AsArray().Select(r => r!["runId"]!.GetValue<string>())];
+        }
     }
 
     [Fact]
@@ -119,20 +143,32 @@ public class CommandTests
         JsonNode run = (await project.Run()).Json;
         string backbone = Path.Combine(project.Folder, "backbone");
         string F(string name) => Path.Combine(project.Folder, name);
-        await CommandLine.Succeed("step", "features", "--backbone", backbone, "--input", project.Data("ratings.jsonl"), "--kind", "ratings", "--out", F("r.safetensors"), "--report", F("r.json"));
-        await CommandLine.Succeed("step", "features", "--backbone", backbone, "--input", project.Data("pairs.jsonl"), "--kind", "pairs", "--out", F("p.safetensors"));
-        await CommandLine.Succeed("step", "features", "--backbone", backbone, "--input", project.Data("benchmark.jsonl"), "--kind", "pairs", "--out", F("b.safetensors"));
-        await CommandLine.Succeed("step", "regression", "--features", F("r.safetensors"), "--out", F("w.safetensors"), "--report", F("w.json"), "--alphas", "0", "1e-4", "0.001", "0.01", "0.1", "1", "10", "100");
-        await CommandLine.Succeed("step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--verbosity", "3", "--out", F("t.safetensors"));
-        await CommandLine.Succeed("step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--verbosity", "verbosity", "--out", F("n.safetensors"));
+        await CommandLine.Succeed("step", "features", "--backbone", backbone, "--input", project.Data("ratings.jsonl"), "--kind",
+            "ratings", "--out", F("r.safetensors"), "--report", F("r.json"));
+        await CommandLine.Succeed("step", "features", "--backbone", backbone, "--input", project.Data("pairs.jsonl"), "--kind", "pairs",
+            "--out", F("p.safetensors"));
+        await CommandLine.Succeed("step", "features", "--backbone", backbone, "--input", project.Data("benchmark.jsonl"), "--kind",
+            "pairs", "--out", F("b.safetensors"));
+        await CommandLine.Succeed("step", "regression", "--features", F("r.safetensors"), "--out", F("w.safetensors"), "--report",
+            F("w.json"), "--alphas", "0", "1e-4", "0.001", "0.01", "0.1", "1", "10", "100");
+        await CommandLine.Succeed("step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"),
+            "--verbosity", "3", "--out", F("t.safetensors"));
+        await CommandLine.Succeed("step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"),
+            "--verbosity", "verbosity", "--out", F("n.safetensors"));
         File.ReadAllBytes(F("n.safetensors")).ShouldBe(File.ReadAllBytes(F("t.safetensors")), "a name and its index are the same");
-        await CommandLine.Refused(["step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--verbosity", "wit", "--out", F("x.safetensors")],
+        await CommandLine.Refused([
+            "step", "decorrelation", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--verbosity", "wit", "--out",
+            F("x.safetensors")
+        ],
             "--verbosity wit", "an index from 0 to 3", "helpfulness, safety, clarity, verbosity");
-        await CommandLine.Succeed("step", "gating", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--transform", F("t.safetensors"), "--out", F("g.safetensors"), "--steps", "100", "--batch", "64", "--hidden", "32", "--layers", "2");
+        await CommandLine.Succeed("step", "gating", "--features", F("p.safetensors"), "--regression", F("w.safetensors"), "--transform",
+            F("t.safetensors"), "--out", F("g.safetensors"), "--steps", "100", "--batch", "64", "--hidden", "32", "--layers", "2");
         File.WriteAllLines(F("subsets.txt"), Enumerable.Range(0, 60).Select(i => i % 2 == 0 ? "llmbar-natural" : "alpacaeval-easy"));
-        await CommandLine.Succeed("step", "evaluation", "--features", F("b.safetensors"), "--subsets", F("subsets.txt"), "--regression", F("w.safetensors"), "--transform", F("t.safetensors"), "--gating", F("g.safetensors"), "--out", F("e.json"));
+        await CommandLine.Succeed("step", "evaluation", "--features", F("b.safetensors"), "--subsets", F("subsets.txt"), "--regression",
+            F("w.safetensors"), "--transform", F("t.safetensors"), "--gating", F("g.safetensors"), "--out", F("e.json"));
 
-        using SafetensorsFile features = new(F("r.safetensors")), weight = new(F("w.safetensors")), transform = new(F("t.safetensors")), gate = new(F("g.safetensors")), pairs = new(F("p.safetensors"));
+        using SafetensorsFile features = new(F("r.safetensors")), weight = new(F("w.safetensors")), transform = new(F("t.safetensors")),
+            gate = new(F("g.safetensors")), pairs = new(F("p.safetensors"));
         features.Entry("embeddings").Shape.ShouldBe([600, 96]);
         features.Entry("labels").Shape.ShouldBe([600, 4]);
         pairs.Entry("embeddings").Shape.ShouldBe([500, 2, 96]);
@@ -143,12 +179,21 @@ public class CommandTests
         using SafetensorsFile trained = new(run["artifacts"]!["regression"]!["path"]!.GetValue<string>());
         float[] ours = weight.LoadFloats("weight"), theirs = trained.LoadFloats("weight");
         float scale = theirs.Max(Math.Abs);
-        for (int i = 0; i < ours.Length; i++) ours[i].ShouldBe(theirs[i], 1e-2f * scale, "features agree to 1e-5, batched otherwise; the fit amplifies that by its condition");
+        for (int i = 0; i < ours.Length; i++)
+        {
+            ours[i].ShouldBe(theirs[i], 1e-2f * scale, "features agree to 1e-5, batched otherwise; the fit amplifies that by its "
+                + "condition");
+        }
         JsonNode report = JsonNode.Parse(File.ReadAllText(F("w.json")))!;
-        for (int o = 0; o < 4; o++) report["objectives"]![o]!["alpha"]!.GetValue<double>().ShouldBe(run["metrics"]!["regression"]!["objectives"]![o]!["alpha"]!.GetValue<double>());
+        for (int o = 0; o < 4; o++)
+        {
+            report["objectives"]![o]!["alpha"]!.GetValue<double>()
+                .ShouldBe(run["metrics"]!["regression"]!["objectives"]![o]!["alpha"]!.GetValue<double>());
+        }
         JsonNode result = JsonNode.Parse(File.ReadAllText(F("e.json")))!;
         result["subsets"]!["llmbar-natural"]!["count"]!.GetValue<int>().ShouldBe(30);
-        result["score"]!.GetValue<double>().ShouldBe((result["sections"]!["Chat"]!.GetValue<double>() + result["sections"]!["Chat Hard"]!.GetValue<double>()) / 2, 1e-12);
+        result["score"]!.GetValue<double>()
+            .ShouldBe((result["sections"]!["Chat"]!.GetValue<double>() + result["sections"]!["Chat Hard"]!.GetValue<double>()) / 2, 1e-12);
         JsonNode.Parse(File.ReadAllText(F("r.json")))!["leftOut"]!.AsArray().ShouldBeEmpty();
     }
 
@@ -156,9 +201,12 @@ public class CommandTests
     public async Task A_line_over_the_limit_is_left_out_and_listed()
     {
         using SmallProject project = new(ratings: 30, pairs: 20);
-        project.Append("ratings.jsonl", $$"""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"{{string.Join(' ', Enumerable.Repeat("and", 200))}}"}],"safety":0.5}""");
+        string words = string.Join(' ', Enumerable.Repeat("and", 200));
+        project.Append("ratings.jsonl",
+            $$"""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"{{words}}"}],"safety":0.5}""");
         string output = Path.Combine(project.Folder, "f.safetensors"), report = Path.Combine(project.Folder, "f.json");
-        await CommandLine.Succeed("step", "features", "--backbone", Path.Combine(project.Folder, "backbone"), "--input", project.Data("ratings.jsonl"), "--kind", "ratings", "--out", output, "--max-tokens", "150", "--report", report);
+        await CommandLine.Succeed("step", "features", "--backbone", Path.Combine(project.Folder, "backbone"), "--input",
+            project.Data("ratings.jsonl"), "--kind", "ratings", "--out", output, "--max-tokens", "150", "--report", report);
         using SafetensorsFile file = new(output);
         file.Entry("embeddings").Shape[0].ShouldBe(30);
         JsonNode left = JsonNode.Parse(File.ReadAllText(report))!["leftOut"]!.AsArray().Single()!;
@@ -178,27 +226,35 @@ public class CommandTests
         using Process server = CommandLine.Start("serve", "--urls", "http://127.0.0.1:0", "--workspace", project.Workspace);
         server.BeginOutputReadLine();
         TaskCompletionSource<string> announced = new();
-        server.ErrorDataReceived += (_, e) => { if (e.Data?.Contains(" on http", StringComparison.Ordinal) == true) announced.TrySetResult(e.Data.Split(" on ")[1].Split(';')[0]); };
+        server.ErrorDataReceived += (_, e) =>
+        {
+            if (e.Data?.Contains(" on http", StringComparison.Ordinal) == true)
+                announced.TrySetResult(e.Data.Split(" on ")[1].Split(';')[0]);
+        };
         server.BeginErrorReadLine();
         string url = await announced.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
         JsonNode run = (await CommandLine.Succeed("run", project.Spec, "--server", url, "--json")).Json;
         run["status"]!.GetValue<string>().ShouldBe("Completed");
         string id = run["runId"]!.GetValue<string>();
         using HttpClient http = new() { BaseAddress = new Uri(url) };
-        JsonNode shown = JsonNode.Parse(await http.GetStringAsync(new Uri($"/api/v1/runs/{id}", UriKind.Relative), TestContext.Current.CancellationToken))!;
+        JsonNode shown = JsonNode.Parse(await http.GetStringAsync(new Uri($"/api/v1/runs/{id}", UriKind.Relative),
+            TestContext.Current.CancellationToken))!;
         shown["artifacts"]!["report"]!["sha256"]!.GetValue<string>().ShouldBe(run["artifacts"]!["report"]!["sha256"]!.GetValue<string>());
         (await CommandLine.Succeed("runs", "list", "--server", url)).Output.ShouldContain(id);
         string report = Path.Combine(project.Folder, "report.md");
         await CommandLine.Succeed("artifacts", "get", id, "report", "--server", url, "--out", report);
         File.ReadAllText(report).ShouldStartWith("# sample");
         await CommandLine.Refused(["runs", "cancel", id, "--server", url], "it is Completed");
-        using HttpResponseMessage refused = await http.PostAsync(new Uri("/api/v1/runs", UriKind.Relative), new StringContent("nmae: x"), TestContext.Current.CancellationToken);
+        using HttpResponseMessage refused = await http.PostAsync(new Uri("/api/v1/runs", UriKind.Relative), new StringContent("nmae: x"),
+            TestContext.Current.CancellationToken);
         refused.StatusCode.ShouldBe(HttpStatusCode.BadRequest);
         refused.Content.Headers.ContentType!.MediaType.ShouldBe("application/problem+json");
         (await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("Did you mean");
-        using HttpResponseMessage unknown = await http.GetAsync(new Uri($"/api/v1/runs/{Guid.NewGuid()}", UriKind.Relative), TestContext.Current.CancellationToken);
+        using HttpResponseMessage unknown =
+            await http.GetAsync(new Uri($"/api/v1/runs/{Guid.NewGuid()}", UriKind.Relative), TestContext.Current.CancellationToken);
         unknown.StatusCode.ShouldBe(HttpStatusCode.NotFound);
-        (await http.GetStringAsync(new Uri("/openapi/v1.json", UriKind.Relative), TestContext.Current.CancellationToken)).ShouldContain("/api/v1/runs/{id}/events");
+        (await http.GetStringAsync(new Uri("/openapi/v1.json", UriKind.Relative), TestContext.Current.CancellationToken))
+            .ShouldContain("/api/v1/runs/{id}/events");
         (await http.GetStringAsync(new Uri("/health/live", UriKind.Relative), TestContext.Current.CancellationToken)).ShouldContain("live");
         server.Kill();
         await server.WaitForExitAsync(TestContext.Current.CancellationToken);

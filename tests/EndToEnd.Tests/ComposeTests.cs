@@ -9,7 +9,9 @@ using YamlDotNet.RepresentationModel;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
-/// <summary>The command lines of docker-compose.yml, as they stand there, on real servers: a key is made, a run ends, a score is answered.</summary>
+/// <summary>
+/// The command lines of docker-compose.yml, as they stand there, on real servers: a key is made, a run ends, a score is answered.
+/// </summary>
 [Collection(FaultBench.Collection)]
 public sealed class ComposeTests(FaultBench bench)
 {
@@ -23,13 +25,17 @@ public sealed class ComposeTests(FaultBench bench)
         await using Cluster cluster = await Cluster.Make(bench.Servers, "compose");
         using SmallProject project = new(ratings: 300, pairs: 300, gatingSteps: 30);
         string url = $"http://127.0.0.1:{FreePorts.Next()}";
-        (string, string)[] environment = [("ARMOFLOW_POSTGRES", cluster.Postgres), ("ARMOFLOW_RABBITMQ", cluster.RabbitMq), ("ARMOFLOW_ARTIFACTS", cluster.Store)];
+        (string, string)[] environment =
+            [("ARMOFLOW_POSTGRES", cluster.Postgres), ("ARMOFLOW_RABBITMQ", cluster.RabbitMq), ("ARMOFLOW_ARTIFACTS", cluster.Store)];
         YamlMappingNode services = Services();
 
         await Succeed("migrate");
         string key = (await Succeed("key")).Output.Trim();
         (await Succeed("key")).Output.Trim().ShouldBeEmpty("the first key is made once");
-        using Member orchestrator = new(CommandLine.Start([.. Command("orchestrator").Select(a => a.Replace("http://0.0.0.0:5080", url, StringComparison.Ordinal)), "--require-keys"], environment), "orchestrator on ");
+        using Member orchestrator = new(CommandLine.Start([
+            .. Command("orchestrator").Select(a => a.Replace("http://0.0.0.0:5080", url, StringComparison.Ordinal)),
+            "--require-keys"
+        ], environment), "orchestrator on ");
         using Member worker = new(CommandLine.Start(Command("worker"), environment), "worker for ");
         using Member features = new(CommandLine.Start(Command("worker-features"), environment), "worker for ");
         await Task.WhenAll(orchestrator.Announced, worker.Announced, features.Announced).WaitAsync(Limit, cancel);
@@ -37,7 +43,8 @@ public sealed class ComposeTests(FaultBench bench)
         using HttpClient http = new() { BaseAddress = new Uri(url + "/") };
         (await http.GetAsync("api/v1/runs", cancel)).StatusCode.ShouldBe(HttpStatusCode.Unauthorized);
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
-        using HttpResponseMessage submitted = await Attacks.Submit(http, await File.ReadAllTextAsync(project.Spec, cancel), folder: project.Folder);
+        using HttpResponseMessage submitted =
+            await Attacks.Submit(http, await File.ReadAllTextAsync(project.Spec, cancel), folder: project.Folder);
         string run = JsonNode.Parse(await submitted.Content.ReadAsStringAsync(cancel))!["runId"]!.GetValue<string>();
         while (!await cluster.HasEnded(run)) await Task.Delay(200, cancel);
         (await cluster.StateOf(run)).ShouldBe("Completed");

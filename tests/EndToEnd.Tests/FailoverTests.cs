@@ -27,7 +27,8 @@ public class FailoverTests(FaultBench bench)
         try
         {
             run = await cluster.Submit(bench.Spec);
-            cancelling = Task.Run(() => cluster.Post($"/api/v1/runs/{run}/cancel"), TestContext.Current.CancellationToken); // answered when it is carried out
+            // answered when it is carried out
+            cancelling = Task.Run(() => cluster.Post($"/api/v1/runs/{run}/cancel"), TestContext.Current.CancellationToken);
             await Eventually(async () => await cluster.Count("select count(*) from outbox_state") == 2);
         }
         finally { await bench.Servers.RabbitControl(["start_app"], default); }
@@ -65,7 +66,8 @@ public class FailoverTests(FaultBench bench)
                 },
             };
             if (queue == "regression_error") await channel.BasicPublishAsync("", queue, mandatory: true, properties, "poison"u8.ToArray());
-            await channel.BasicPublishAsync("", queue, mandatory: true, properties, Encoding.UTF8.GetBytes("""{"messageType":["urn:message:Lost"],"message":{}}"""));
+            await channel.BasicPublishAsync("", queue, mandatory: true, properties,
+                Encoding.UTF8.GetBytes("""{"messageType":["urn:message:Lost"],"message":{}}"""));
         }
         await cluster.Orchestrator();
         await Eventually(async () => (await Faults(cluster)).Count == queues.Length);
@@ -115,7 +117,8 @@ public class FailoverTests(FaultBench bench)
             string[] from = ["-h", "127.0.0.1", "-p", $"{primary.Port}", "-U", primary.Username!];
             await bench.Servers.PostgresProgram("pg_basebackup", [.. from, "-D", folder, "-R", "-X", "stream", "-c", "fast"], default);
             string options = $"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c max_connections=300 -c hot_standby=on";
-            await bench.Servers.PostgresProgram("pg_ctl", ["-D", folder, "-w", "-l", Path.Combine(folder, "log"), "-o", options, "start"], default);
+            await bench.Servers.PostgresProgram("pg_ctl", ["-D", folder, "-w", "-l", Path.Combine(folder, "log"), "-o", options, "start"],
+                default);
             return new Standby(bench, folder, port);
         }
 

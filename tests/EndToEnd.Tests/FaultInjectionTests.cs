@@ -36,11 +36,13 @@ public sealed class FaultBench : IAsyncLifetime, ICollectionFixture<FaultBench>
         Servers = new DevServers(Path.Combine(_folder, "dev"));
         await Servers.Up(default);
         await Cluster.Prepare(Servers);
-        Embedded = RunTests.Artifacts((await CommandLine.Succeed("run", Spec, "--workspace", Path.Combine(_folder, "embedded"), "--json")).Json);
+        Embedded =
+            RunTests.Artifacts((await CommandLine.Succeed("run", Spec, "--workspace", Path.Combine(_folder, "embedded"), "--json")).Json);
     }
 
     /// <summary>Skips the test where there are no servers.</summary>
-    public void Require() => Assert.SkipUnless(Servers is not null, "needs Debian's postgresql and rabbitmq-server (test.sh installs them)");
+    public void Require() =>
+        Assert.SkipUnless(Servers is not null, "needs Debian's postgresql and rabbitmq-server (test.sh installs them)");
 
     public async ValueTask DisposeAsync()
     {
@@ -57,7 +59,8 @@ public sealed class FaultBench : IAsyncLifetime, ICollectionFixture<FaultBench>
 [Collection(FaultBench.Collection)]
 public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
 {
-    private static readonly string[] States = ["Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating"];
+    private static readonly string[] States =
+        ["Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating"];
     private static readonly TimeSpan Stuck = TimeSpan.FromMinutes(8), Look = TimeSpan.FromMilliseconds(3);
 
     [Fact]
@@ -139,7 +142,8 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
     public Task Every_message_comes_twice() => Meddle("delivered twice", copies: 2, TimeSpan.Zero, Meddler.Queues);
 
     [Fact]
-    public Task Events_come_late_and_out_of_order() => Meddle("late and reordered", copies: 2, TimeSpan.FromSeconds(2), "runs", "feature-shards");
+    public Task Events_come_late_and_out_of_order() =>
+        Meddle("late and reordered", copies: 2, TimeSpan.FromSeconds(2), "runs", "feature-shards");
 
     [Fact]
     public async Task A_worker_is_cut_off_for_20_seconds_from_each_server()
@@ -147,7 +151,9 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
         bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "cut");
         using Proxy broker = new(new Uri(cluster.RabbitMq).Port), database = new(new NpgsqlConnectionStringBuilder(cluster.Postgres).Port);
-        string rabbitMq = new UriBuilder(cluster.RabbitMq) { Port = broker.Port }.Uri.ToString(), postgres = new NpgsqlConnectionStringBuilder(cluster.Postgres) { Port = database.Port, Timeout = 5, CommandTimeout = 10 }.ToString();
+        string rabbitMq = new UriBuilder(cluster.RabbitMq) { Port = broker.Port }.Uri.ToString(),
+            postgres =
+                new NpgsqlConnectionStringBuilder(cluster.Postgres) { Port = database.Port, Timeout = 5, CommandTimeout = 10 }.ToString();
         await Check("network cut", cluster, async run =>
         {
             await cluster.UntilState(run, "ExtractingFeatures");
@@ -189,8 +195,11 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
         int faults = await inject(run);
         JsonNode document = await cluster.Finished(run, Stuck);
         SortedDictionary<string, string> artifacts = RunTests.Artifacts(document);
-        int divergent = artifacts.Count(a => bench.Embedded.GetValueOrDefault(a.Key) != a.Value) + bench.Embedded.Keys.Count(k => !artifacts.ContainsKey(k));
-        string line = $"FAULTS {name}: {faults} injected, 1 run, {document["status"]}, {divergent} divergent artifacts, {Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s";
+        int divergent = artifacts.Count(a => bench.Embedded.GetValueOrDefault(a.Key) != a.Value)
+            + bench.Embedded.Keys.Count(k => !artifacts.ContainsKey(k));
+        string line =
+            $"FAULTS {name}: {faults} injected, 1 run, {document["status"]}, {divergent} divergent artifacts, "
+                + $"{Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s";
         output.Say(line);
         document["status"]!.GetValue<string>().ShouldBe("Completed", document["error"]?.GetValue<string>());
         divergent.ShouldBe(0);

@@ -44,7 +44,11 @@ public sealed class FirstHourTests : IDisposable
     [Fact]
     public void Whatever_is_typed_for_an_option_or_argument_is_read_or_refused_in_plain_words()
     {
-        string[] values = ["", "x", "-1", "0,5", "1e999", "99999999999999999999", "\0", "'", "../..", "--", "-", "@x", "\ud800", "💩", new string('x', 5000)];
+        string[] values =
+        [
+            "", "x", "-1", "0,5", "1e999", "99999999999999999999", "\0", "'", "../..", "--", "-", "@x", "\ud800", "💩",
+            new string('x', 5000)
+        ];
         int refused = 0;
         foreach ((string[] path, Command command) in Commands([], CommandTree.Root))
         {
@@ -103,6 +107,7 @@ public sealed class FirstHourTests : IDisposable
             preferences: [{ name: p, files: [neither.jsonl], format: pairs }]
             decorrelation: { verbosity: verbosity, reference: p }
             """);
-        await CommandLine.Refused(["spec", "validate", spec], "ratings 'r'", "none.jsonl", "preferences 'p'", "neither.jsonl", "backbone", "nowhere");
+        await CommandLine.Refused(["spec", "validate", spec], "ratings 'r'", "none.jsonl", "preferences 'p'", "neither.jsonl", "backbone",
+            "nowhere");
     }
 }

@@ -25,11 +25,15 @@ public class HouseTests
     [Fact]
     public void Arrows_point_one_way()
     {
-        string[] rooms = [.. Directory.EnumerateDirectories(Path.Combine(Root(), "src")).Select(d => Path.GetFileName(d)).Order(StringComparer.Ordinal)];
+        string[] rooms =
+            [.. Directory.EnumerateDirectories(Path.Combine(Root(), "src")).Select(d => Path.GetFileName(d)).Order(StringComparer.Ordinal)];
         rooms.ShouldBe(Arrows.Keys.Order(StringComparer.Ordinal));
         foreach (string room in rooms)
         {
-            string[] references = [.. XDocument.Load(Path.Combine(Root(), "src", room, room + ".csproj")).Descendants("ProjectReference").Select(r => Path.GetFileNameWithoutExtension(r.Attribute("Include")!.Value)).Order(StringComparer.Ordinal)];
+            string[] references = [.. XDocument.Load(Path.Combine(Root(), "src", room, room + ".csproj"))
+                .Descendants("ProjectReference")
+                .Select(r => Path.GetFileNameWithoutExtension(r.Attribute("Include")!.Value))
+                .Order(StringComparer.Ordinal)];
             references.ShouldBe(Arrows[room], customMessage: $"references of {room}");
         }
     }
@@ -40,7 +44,28 @@ public class HouseTests
     [InlineData("Persistence", "TorchSharp")]
     [InlineData("Orchestrator", "TorchSharp", "Parquet.Net")]
     public void A_room_keeps_out_what_it_must_not_know(string room, params string[] unknown) =>
-        XDocument.Load(Path.Combine(Root(), "src", room, room + ".csproj")).Descendants("PackageReference").Select(r => r.Attribute("Include")!.Value).Intersect(unknown).ShouldBeEmpty();
+        XDocument.Load(Path.Combine(Root(), "src", room, room + ".csproj"))
+            .Descendants("PackageReference")
+            .Select(r => r.Attribute("Include")!.Value)
+            .Intersect(unknown)
+            .ShouldBeEmpty();
+
+    /// <summary>Migrations alone are left out: EF's generator writes them.</summary>
+    [Fact]
+    public void No_line_is_longer_than_140_columns()
+    {
+        string[] folders = ["src", "bench", "tests", "build"];
+        IEnumerable<string> files = folders
+            .SelectMany(f => Directory.EnumerateFiles(Path.Combine(Root(), f), "*.cs", SearchOption.AllDirectories))
+            .Where(f => !f.Contains("/Migrations/", StringComparison.Ordinal));
+        string[] tooLong =
+        [
+            .. files.SelectMany(f => File.ReadLines(f).Select((line, i) => (Place: $"{f}:{i + 1}", line.Length)))
+                .Where(l => l.Length > 140)
+                .Select(l => l.Place)
+        ];
+        tooLong.ShouldBeEmpty();
+    }
 
     [Fact]
     public void Libtorch_loads_and_its_newest_version_of_libstdcxx_is_weak_where_the_system_lacks_it()
@@ -48,11 +73,15 @@ public class HouseTests
         using torch.Tensor product = torch.ones(2, 2).matmul(torch.ones(2, 2));
         product.sum().item<float>().ShouldBe(8);
         string? system = new[] { "/usr/lib/x86_64-linux-gnu/libstdc++.so.6", "/usr/lib64/libstdc++.so.6" }.FirstOrDefault(File.Exists);
-        Assert.SkipUnless(system is not null && !Encoding.Latin1.GetString(File.ReadAllBytes(system)).Contains("GLIBCXX_3.4.32\0", StringComparison.Ordinal), "this system's libstdc++ is new enough: nothing was patched");
+        Assert.SkipUnless(system is not null
+            && !Encoding.Latin1.GetString(File.ReadAllBytes(system)).Contains("GLIBCXX_3.4.32\0", StringComparison.Ordinal),
+            "this system's libstdc++ is new enough: nothing was patched");
         string library = Path.Combine(AppContext.BaseDirectory, "libLibTorchSharp.so");
         IsWeak(library, "GLIBCXX_3.4.32").ShouldBeTrue();
-        string? packages = Environment.GetEnvironmentVariable("NUGET_PACKAGES") ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
-        string original = Directory.EnumerateFiles(Path.Combine(packages, "torchsharp"), "libLibTorchSharp.so", SearchOption.AllDirectories).First(f => f.Contains("linux-x64", StringComparison.Ordinal));
+        string? packages = Environment.GetEnvironmentVariable("NUGET_PACKAGES")
+            ?? Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".nuget", "packages");
+        string original = Directory.EnumerateFiles(Path.Combine(packages, "torchsharp"), "libLibTorchSharp.so", SearchOption.AllDirectories)
+            .First(f => f.Contains("linux-x64", StringComparison.Ordinal));
         IsWeak(original, "GLIBCXX_3.4.32").ShouldBeFalse("the package cache must not be written through its hard link");
     }
 
@@ -74,7 +103,8 @@ public class HouseTests
                 for (int i = BitConverter.ToUInt16(elf, need + 2); i > 0; i--, entry += (int)BitConverter.ToUInt32(elf, entry + 12))
                 {
                     int at = names + (int)BitConverter.ToUInt32(elf, entry + 8);
-                    if (Encoding.ASCII.GetString(elf, at, Array.IndexOf(elf, (byte)0, at) - at) == version) return (BitConverter.ToUInt16(elf, entry + 4) & 2) != 0;
+                    if (Encoding.ASCII.GetString(elf, at, Array.IndexOf(elf, (byte)0, at) - at) == version)
+                        return (BitConverter.ToUInt16(elf, entry + 4) & 2) != 0;
                 }
                 int next = (int)BitConverter.ToUInt32(elf, need + 12);
                 if (next == 0) break;

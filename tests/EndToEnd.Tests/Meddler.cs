@@ -6,7 +6,8 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// <summary>Stands between the exchanges and the queues: delivers every message twice, or late and out of order.</summary>
 internal sealed class Meddler : IAsyncDisposable
 {
-    public static readonly string[] Queues = ["runs", "ingestion", "features", "feature-shards", "regression", "decorrelation", "gating", "evaluation"];
+    public static readonly string[] Queues =
+        ["runs", "ingestion", "features", "feature-shards", "regression", "decorrelation", "gating", "evaluation"];
 
     private readonly IConnection _connection;
     private readonly IChannel _channel;
@@ -19,7 +20,8 @@ internal sealed class Meddler : IAsyncDisposable
     /// <summary>How many messages went through its hands.</summary>
     public int Meddled => _meddled;
 
-    private Meddler(IConnection connection, IChannel channel, int copies, TimeSpan longest) => (_connection, _channel, _copies, _longest) = (connection, channel, copies, longest);
+    private Meddler(IConnection connection, IChannel channel, int copies, TimeSpan longest) =>
+        (_connection, _channel, _copies, _longest) = (connection, channel, copies, longest);
 
     public static async Task<Meddler> Start(string rabbitMq, int copies, TimeSpan longestDelay, params string[] queues)
     {

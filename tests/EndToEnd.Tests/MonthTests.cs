@@ -45,7 +45,9 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         string[] rows = File.ReadAllLines(project.Data("ratings.jsonl"));
         File.WriteAllLines(project.Data("initial.jsonl"), rows[..InitialRows]);
         project.Edit("files: [data/ratings.jsonl]", "files: ['dataset:judge']");
-        project.Edit("objectives: [", $"promotion: {{ minimumHeldOut: 0.8 }}\nretrain: {{ newRows: {RowsThatRetrain}, atMostEveryHours: 90, debounceSeconds: 3600 }}\nobjectives: [");
+        project.Edit("objectives: [",
+            $"promotion: {{ minimumHeldOut: 0.8 }}\nretrain: {{ newRows: {RowsThatRetrain}, atMostEveryHours: 90, debounceSeconds: 3600 "
+                + "}}\nobjectives: [");
 
         bool isReceiverDown = false;
         List<string> told = [];
@@ -60,16 +62,21 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         string url = orchestrator.Urls.Single();
         await cluster.Worker();
         AccessBooks keys = orchestrator.Services.GetRequiredService<AccessBooks>();
-        using HttpClient ada = Client(url, (await keys.Create("ada", Scope.Operator, null, default)).Text), grace = Client(url, (await keys.Create("grace", Scope.Operator, null, default)).Text);
-        string Nightly(string gates) => $"name: nightly\nmodel: sample@champion\nbenchmark: {{ files: [data/benchmark.jsonl] }}\npromotion: {{ {gates} }}\nalerts: {{ webhook: '{receiver.Urls.Single()}' }}\n";
+        using HttpClient ada = Client(url, (await keys.Create("ada", Scope.Operator, null, default)).Text),
+            grace = Client(url, (await keys.Create("grace", Scope.Operator, null, default)).Text);
+        string Nightly(string gates) =>
+            $"name: nightly\nmodel: sample@champion\nbenchmark: {{ files: [data/benchmark.jsonl] }}\npromotion: {{ {gates} }}\nalerts: "
+                + $"{{ webhook: '{receiver.Urls.Single()}' }}\n";
 
         // The first day: data, a model, its promotion, what is to happen from now on by itself.
-        await Upload(ada, "initial.jsonl", await File.ReadAllBytesAsync(project.Data("initial.jsonl"), TestContext.Current.CancellationToken));
+        await Upload(ada, "initial.jsonl",
+            await File.ReadAllBytesAsync(project.Data("initial.jsonl"), TestContext.Current.CancellationToken));
         string first = await Submit(ada, await File.ReadAllTextAsync(project.Spec, TestContext.Current.CancellationToken));
         await Quiet();
         await Promote(ada, 1, "the first");
         await Post(ada, "schedules", new { name = "nightly", cron = "0 2 * * *", spec = Nightly("minimumScore: 0"), overlap = "Skip" });
-        await Post(ada, "policies", new { name = "retrain", spec = await File.ReadAllTextAsync(project.Spec, TestContext.Current.CancellationToken) });
+        await Post(ada, "policies",
+            new { name = "retrain", spec = await File.ReadAllTextAsync(project.Spec, TestContext.Current.CancellationToken) });
         await Post(ada, "datasets/judge/watches", new { address = arrivals });
         int refusedVersion = 0, promotedVersion = 0;
         for (int day = 1; day <= Days; day++)
@@ -77,35 +84,54 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
             clock.SetUtcNow(start.AddDays(day).AddHours(1));
             await Arrive(day);
             isReceiverDown = day is 12 or 13;
-            if (day == 12) await Post(ada, "schedules", new { name = "nightly", cron = "0 2 * * *", spec = Nightly("verbosityCorrelation: 0"), overlap = "Skip" });
-            if (day == 14) await Post(ada, "schedules", new { name = "nightly", cron = "0 2 * * *", spec = Nightly("minimumScore: 0"), overlap = "Skip" });
+            if (day == 12)
+            {
+                await Post(ada, "schedules",
+                    new { name = "nightly", cron = "0 2 * * *", spec = Nightly("verbosityCorrelation: 0"), overlap = "Skip" });
+            }
+            if (day == 14)
+            {
+                await Post(ada, "schedules",
+                    new { name = "nightly", cron = "0 2 * * *", spec = Nightly("minimumScore: 0"), overlap = "Skip" });
+            }
             clock.SetUtcNow(start.AddDays(day).AddHours(2).AddSeconds(1));
             await Fire();
             clock.SetUtcNow(start.AddDays(day).AddHours(9));
             if (day == 10)
             {
                 // A candidate whose gate has hardly learnt anything.
-                await Submit(grace, (await File.ReadAllTextAsync(project.Spec, TestContext.Current.CancellationToken)).Replace("steps: 150", "steps: 1", StringComparison.Ordinal));
+                await Submit(grace,
+                    (await File.ReadAllTextAsync(project.Spec, TestContext.Current.CancellationToken)).Replace("steps: 150", "steps: 1",
+                        StringComparison.Ordinal));
                 await Quiet();
                 refusedVersion = await Newest();
                 (await Try(grace, refusedVersion, null)).ShouldBe(HttpStatusCode.Conflict);
             }
             if (day == 15) await Promote(grace, promotedVersion = await Newest(), "trained on two weeks more");
-            if (day == 20) (await ada.PostAsJsonAsync("api/v1/models/sample/aliases/champion/rollback", new { reason = "complaints from the pilot" }, TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
+            if (day == 20)
+            {
+                (await ada.PostAsJsonAsync("api/v1/models/sample/aliases/champion/rollback", new { reason = "complaints from the pilot" },
+                    TestContext.Current.CancellationToken)).EnsureSuccessStatusCode();
+            }
             clock.SetUtcNow(start.AddDays(day).AddHours(12));
             await orchestrator.Services.GetRequiredService<PolicyRunner>().Look(default);
             await Quiet();
             await Alerts();
         }
         clock.SetUtcNow(start.AddDays(Days + 1));
-        output.WriteLine($"{await cluster.Count("select count(*) from runs")} runs, {await cluster.Count("select count(*) from audit_events")} events");
+        output.WriteLine(
+            $"{await cluster.Count("select count(*) from runs")} runs, {await cluster.Count("select count(*) from audit_events")} events");
         (await cluster.Count("select count(*) from runs where current_state <> 'Completed'")).ShouldBe(0);
         (await cluster.Count("select count(*) from dataset_files")).ShouldBe(1 + Days, "each day's file once, whichever way it came");
-        (await cluster.Count("select count(*) from runs where trigger like 'policy retrain: %'")).ShouldBe(Days * RowsADay / RowsThatRetrain);
+        (await cluster.Count(
+            "select count(*) from runs where trigger like 'policy retrain: %'")).ShouldBe(Days * RowsADay / RowsThatRetrain);
         (await cluster.Count("select count(*) from firings where outcome = 'Submitted'")).ShouldBe(Days);
         (await cluster.Count("select count(*) from model_evaluations where holds is not null")).ShouldBe(Days);
         (await cluster.Count("select count(*) from faults")).ShouldBe(0);
-        lock (told) told.Select(t => JsonNode.Parse(t)!["id"]!.GetValue<long>()).Distinct().Count().ShouldBe(2, "the receiver was away on both nights, and has been told of both since");
+        lock (told) told.Select(t => JsonNode.Parse(t)!["id"]!.GetValue<long>())
+            .Distinct()
+            .Count()
+            .ShouldBe(2, "the receiver was away on both nights, and has been told of both since");
 
         // 1. Which version was in production on a day?
         (await Json("models", "at", Day(5), "champion"))[0]!["version"]!.GetValue<int>().ShouldBe(1);
@@ -114,55 +140,80 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         (await Json("models", "at", Day(25), "champion"))[0]!["version"]!.GetValue<int>().ShouldBe(1, "rolled back");
         // 2. Who decided, when, and why?
         (then["decidedBy"]!.GetValue<string>(), then["reason"]!.GetValue<string>()).ShouldBe(("key grace", "trained on two weeks more"));
-        (await Events("subject = 'model/sample' AND action IN ('model.promoted','model.forced','model.rolled-back')")).Select(e => (e["actor"]!.GetValue<string>(), e["action"]!.GetValue<string>()))
-            .ShouldBe([("key ada", "model.rolled-back"), ("key grace", "model.promoted"), ("key ada", "model.promoted")]);
+        (await Events("subject = 'model/sample' AND action IN ('model.promoted','model.forced','model.rolled-back')"))
+            .Select(e => (e["actor"]!.GetValue<string>(), e["action"]!.GetValue<string>()))
+                .ShouldBe([("key ada", "model.rolled-back"), ("key grace", "model.promoted"), ("key ada", "model.promoted")]);
         // 3. On what evidence?
         JsonNode.Parse(then["evidence"]!.GetValue<string>())!.AsArray().ShouldHaveSingleItem()!["holds"]!.GetValue<bool>().ShouldBeTrue();
         // 4. Was a promotion refused, and by which gate?
         JsonNode refusal = JsonNode.Parse((await Events("action = 'model.refused'")).ShouldHaveSingleItem()["after"]!.GetValue<string>())!;
-        (refusal["version"]!.GetValue<int>(), refusal["evidence"]![0]!["gate"]!.GetValue<string>(), refusal["evidence"]![0]!["holds"]!.GetValue<bool>()).ShouldBe((refusedVersion, "minimumHeldOut", false));
+        (refusal["version"]!.GetValue<int>(), refusal["evidence"]![0]!["gate"]!.GetValue<string>(),
+            refusal["evidence"]![0]!["holds"]!.GetValue<bool>()).ShouldBe((refusedVersion, "minimumHeldOut", false));
         // 5. What did it score, when it was made and on every night since?
         JsonNode shown = await Json("models", "show", "sample");
-        shown["versions"]!.AsArray().Single(v => v!["version"]!["version"]!.GetValue<int>() == promotedVersion)!["heldOutAccuracy"]!.GetValue<double>().ShouldBeGreaterThan(0.8);
+        shown["versions"]!.AsArray()
+            .Single(v => v!["version"]!["version"]!.GetValue<int>() == promotedVersion)!["heldOutAccuracy"]!.GetValue<double>()
+            .ShouldBeGreaterThan(0.8);
         JsonArray evaluations = shown["evaluations"]!.AsArray();
         evaluations.Count(e => e!["version"]!.GetValue<int>() == promotedVersion).ShouldBe(5, "nights 16 to 20");
         // 6. Did an evaluation fall below its gates, and was anybody told?
-        (await Events("action IN ('alert.raised','alert.delivered') AND subject = 'model/sample'")).Select(e => e["action"]!.GetValue<string>()).Order().ShouldBe(["alert.delivered", "alert.delivered", "alert.raised", "alert.raised"]);
+        (await Events("action IN ('alert.raised','alert.delivered') AND subject = 'model/sample'"))
+            .Select(e => e["action"]!.GetValue<string>())
+            .Order()
+            .ShouldBe(["alert.delivered", "alert.delivered", "alert.raised", "alert.raised"]);
         shown["alerts"]!.AsArray().ShouldAllBe(a => a!["attempts"]!.GetValue<int>() > 1 && a["deliveredAt"] != null);
         // 7. Which data, parameters and machine made it?
-        string run = shown["versions"]!.AsArray().Single(v => v!["version"]!["version"]!.GetValue<int>() == promotedVersion)!["version"]!["runId"]!.GetValue<string>();
+        string run =
+            shown["versions"]!.AsArray()
+                .Single(v => v!["version"]!["version"]!.GetValue<int>() == promotedVersion)!["version"]!["runId"]!.GetValue<string>();
         string gating = (await Json("artifacts", "list", run))["gating"]!["sha256"]!.GetValue<string>();
         JsonNode[] steps = [.. (await Json("lineage", gating, "--run", run)).AsArray().Select(s => s!)];
-        steps.Select(s => s["step"]!.GetValue<string>()).Distinct().ShouldBe(["gating", "decorrelation", "regression", "features", "ingestion"], ignoreOrder: true);
-        steps.Single(s => s["step"]!.GetValue<string>() == "ingestion")["inputs"]!.AsArray().Count(i => i!["name"]!.GetValue<string>().StartsWith("ratings/judge/", StringComparison.Ordinal)).ShouldBeGreaterThan(8);
+        steps.Select(s => s["step"]!.GetValue<string>())
+            .Distinct()
+            .ShouldBe(["gating", "decorrelation", "regression", "features", "ingestion"], ignoreOrder: true);
+        steps.Single(s => s["step"]!.GetValue<string>() == "ingestion")["inputs"]!.AsArray()
+            .Count(i => i!["name"]!.GetValue<string>().StartsWith("ratings/judge/", StringComparison.Ordinal))
+            .ShouldBeGreaterThan(8);
         steps.ShouldAllBe(s => s["hardware"]!.GetValue<string>().Length > 0 && s["parameters"]!.GetValue<string>().Length > 2);
         // 8. Why was it trained at all?
         (await Json("runs", "show", run))["trigger"]!.GetValue<string>().ShouldStartWith("policy retrain: 40 new rows in judge@");
         // 9. What was made from this file?
         File.WriteAllBytes(Path.Combine(project.Folder, "asked.jsonl"), Encoding.UTF8.GetBytes(RowsOf(1)));
-        (await Json("lineage", Path.Combine(project.Folder, "asked.jsonl"), "--down")).AsArray().Count(s => s!["step"]!.GetValue<string>() == "gating").ShouldBeGreaterThan(5, "every retrain since has read it");
+        (await Json("lineage", Path.Combine(project.Folder, "asked.jsonl"), "--down"))
+            .AsArray()
+            .Count(s => s!["step"]!.GetValue<string>() == "gating")
+            .ShouldBeGreaterThan(5, "every retrain since has read it");
         // 10. Has anybody changed the trail?
         (await CommandLine.Succeed("audit", "verify", "--server", url)).Output.ShouldContain("whole");
         (await Events($"subject = 'run/{first}'")).Select(e => e["action"]!.GetValue<string>()).ShouldContain("run.submitted");
 
         // And all of it for somebody who has neither server nor database, with a score that is asked about.
-        string table = Path.Combine(project.Folder, "trail.parquet"), archive = Path.Combine(project.Folder, "evidence.zip"), unpacked = Path.Combine(project.Folder, "evidence");
+        string table = Path.Combine(project.Folder, "trail.parquet"), archive = Path.Combine(project.Folder, "evidence.zip"),
+            unpacked = Path.Combine(project.Folder, "evidence");
         await CommandLine.Succeed("audit", "export", "--out", table, "--server", url);
         (await CommandLine.Succeed("audit", "verify", "--export", table)).Output.ShouldContain("whole");
-        await CommandLine.Succeed("audit", "evidence", $"sample@{promotedVersion}", "--prompt", "please debug", "--response", "a clear answer", "--out", archive, "--server", url);
+        await CommandLine.Succeed("audit", "evidence", $"sample@{promotedVersion}", "--prompt", "please debug", "--response",
+            "a clear answer", "--out", archive, "--server", url);
         System.IO.Compression.ZipFile.ExtractToDirectory(archive, unpacked);
-        JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(unpacked, "score.json"), TestContext.Current.CancellationToken))!["model"]!.GetValue<string>().ShouldBe($"sample@{promotedVersion}");
-        JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(unpacked, "evaluations.json"), TestContext.Current.CancellationToken))!["evaluations"]!.AsArray().Count.ShouldBe(5);
+        (await Unpacked("score.json"))["model"]!.GetValue<string>().ShouldBe($"sample@{promotedVersion}");
+        (await Unpacked("evaluations.json"))["evaluations"]!.AsArray().Count.ShouldBe(5);
         (await CommandLine.Succeed("audit", "verify", "--export", Path.Combine(unpacked, "audit.jsonl"))).Output.ShouldContain("whole");
 
-        string RowsOf(int day) => string.Concat(rows[(InitialRows + ((day - 1) * RowsADay))..(InitialRows + (day * RowsADay))].Select(r => r + "\n"));
+        async Task<JsonNode> Unpacked(string file) =>
+            JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(unpacked, file), TestContext.Current.CancellationToken))!;
+
+        string RowsOf(int day) =>
+            string.Concat(rows[(InitialRows + ((day - 1) * RowsADay))..(InitialRows + (day * RowsADay))].Select(r => r + "\n"));
         string Day(int day) => start.AddDays(day).AddHours(15).ToString("O", CultureInfo.InvariantCulture);
         async Task<JsonNode> Json(params string[] command) => (await CommandLine.Succeed([.. command, "--server", url, "--json"])).Json;
-        async Task<JsonNode[]> Events(string where) => [.. (await Json("audit", "query", "--where", where))["events"]!.AsArray().Select(e => e!)];
+        async Task<JsonNode[]> Events(string where) =>
+            [.. (await Json("audit", "query", "--where", where))["events"]!.AsArray().Select(e => e!)];
         async Task<int> Newest() => (int)await cluster.Count("select max(version) from model_versions where model = 'sample'");
         async Task Quiet()
         {
-            for (DateTime begun = DateTime.UtcNow; await cluster.Count("select count(*) from runs where current_state not in ('Completed', 'Failed', 'Cancelled')") > 0; await Task.Delay(100))
+            for (DateTime begun =
+                DateTime.UtcNow; await cluster.Count(
+                    "select count(*) from runs where current_state not in ('Completed', 'Failed', 'Cancelled')") > 0; await Task.Delay(100))
                 if (DateTime.UtcNow - begun > Limit) throw new TimeoutException("a run does not end");
         }
 
@@ -180,7 +231,8 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
                 string elsewhere = Path.Combine(project.Folder, name);
                 await File.WriteAllTextAsync(elsewhere, RowsOf(day));
                 await cluster.Put("dataset-arrivals", $$"""{"dataset":"judge","address":"{{elsewhere}}"}""", "application/json");
-                for (DateTime begun = DateTime.UtcNow; await cluster.Count("select count(*) from dataset_files") < 1 + day; await Task.Delay(50))
+                for (DateTime begun =
+                    DateTime.UtcNow; await cluster.Count("select count(*) from dataset_files") < 1 + day; await Task.Delay(50))
                     if (DateTime.UtcNow - begun > Limit) throw new TimeoutException("what a message told of does not arrive");
             }
             else await Upload(ada, name, Encoding.UTF8.GetBytes(RowsOf(day)));
@@ -201,7 +253,9 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         }
 
 
-        async Task Upload(HttpClient who, string name, byte[] bytes) => (await who.PostAsync(new Uri($"api/v1/datasets/judge/files?fileName={name}", UriKind.Relative), new ByteArrayContent(bytes))).EnsureSuccessStatusCode();
+        async Task Upload(HttpClient who, string name, byte[] bytes) =>
+            (await who.PostAsync(new Uri($"api/v1/datasets/judge/files?fileName={name}", UriKind.Relative), new ByteArrayContent(
+                bytes))).EnsureSuccessStatusCode();
         async Task Post(HttpClient who, string path, object body)
         {
             using HttpRequestMessage request = new(HttpMethod.Post, $"api/v1/{path}") { Content = JsonContent.Create(body) };
@@ -212,7 +266,8 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
 
         async Task<string> Submit(HttpClient who, string spec)
         {
-            using HttpRequestMessage request = new(HttpMethod.Post, "api/v1/runs") { Content = new StringContent(spec, Encoding.UTF8, "application/yaml") };
+            using HttpRequestMessage request =
+                new(HttpMethod.Post, "api/v1/runs") { Content = new StringContent(spec, Encoding.UTF8, "application/yaml") };
             request.Headers.Add(RunsApi.SpecFolderHeader, project.Folder);
             using HttpResponseMessage response = await who.SendAsync(request);
             return (await response.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!["runId"]!.GetValue<string>();
@@ -233,8 +288,12 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
         builder.Services.AddSingleton(clock);
-        ServerHost.Configure(builder.Services, builder.Logging, new ServerSettings(cluster.RabbitMq, cluster.Postgres, cluster.Store, TimeSpan.FromMinutes(1)), bus => bus.AddRunSaga());
-        builder.Services.AddOrchestrator().AddAccess(new AccessPolicy(IsLoopbackOnly: true)).AddRunsApi().AddSingleton(new WebhookOptions("shared with the receiver", AllowsLocal: true));
+        ServerHost.Configure(builder.Services, builder.Logging,
+            new ServerSettings(cluster.RabbitMq, cluster.Postgres, cluster.Store, TimeSpan.FromMinutes(1)), bus => bus.AddRunSaga());
+        builder.Services.AddOrchestrator()
+            .AddAccess(new AccessPolicy(IsLoopbackOnly: true))
+            .AddRunsApi()
+            .AddSingleton(new WebhookOptions("shared with the receiver", AllowsLocal: true));
         WebApplication app = builder.Build();
         app.MapRunsApi();
         Caller.Current = Caller.System;

@@ -3,9 +3,9 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Outbox;
 using MassTransit;
+using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
-using Microsoft.EntityFrameworkCore;
 using Npgsql;
 using Shouldly;
 using Xunit;
@@ -81,7 +81,8 @@ public sealed class OutboxOrderTests(FaultBench bench)
                 {
                     await Parallel.ForEachAsync(runs, async (run, cancel) =>
                     {
-                        await using ArmoFlowDbContext db = await hosts[0].Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+                        await using ArmoFlowDbContext db =
+                            await hosts[0].Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
                         await outbox.Save(db, new Said(run, number), cancel);
                     });
                 }
@@ -98,7 +99,8 @@ public sealed class OutboxOrderTests(FaultBench bench)
     private static IHost Orchestrator(Cluster cluster, int process, Record record)
     {
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
-        string postgres = new NpgsqlConnectionStringBuilder(cluster.Postgres) { ApplicationName = $"orchestrator {process}" }.ConnectionString;
+        string postgres =
+            new NpgsqlConnectionStringBuilder(cluster.Postgres) { ApplicationName = $"orchestrator {process}" }.ConnectionString;
         builder.Services.AddServerPersistence(postgres, cluster.Store, CacheOptions.Default).AddHostedService<OutboxDelivery>();
         builder.Services.AddMassTransit(bus =>
         {

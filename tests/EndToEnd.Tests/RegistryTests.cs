@@ -72,6 +72,9 @@ public class RegistryTests
         string card = await File.ReadAllTextAsync(Path.Combine(exported, "armoflow.json"), TestContext.Current.CancellationToken);
         JsonNode.Parse(card)!["goldenRows"]!.AsArray().Count.ShouldBe(5);
         foreach (string row in File.ReadLines(project.Data("ratings.jsonl")))
-            foreach (JsonNode? message in JsonNode.Parse(row)!["messages"]!.AsArray()) card.ShouldNotContain(message!["content"]!.GetValue<string>());
+        {
+            foreach (JsonNode? message in JsonNode.Parse(row)!["messages"]!.AsArray())
+                card.ShouldNotContain(message!["content"]!.GetValue<string>());
+        }
     }
 }

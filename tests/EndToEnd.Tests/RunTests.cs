@@ -26,8 +26,10 @@ public class RunTests
         (ingestion["rowsRead"]!.GetValue<int>(), ingestion["kept"]!.GetValue<int>()).ShouldBe((600, 600));
         JsonNode gate = first["metrics"]!["evaluation"]!["scorers"]!["gate"]!, mean = first["metrics"]!["evaluation"]!["scorers"]!["mean"]!;
         gate["heldOutAccuracy"]!.GetValue<double>().ShouldBeGreaterThan(mean["heldOutAccuracy"]!.GetValue<double>());
-        string report = await File.ReadAllTextAsync(first["artifacts"]!["report"]!["path"]!.GetValue<string>(), TestContext.Current.CancellationToken);
-        foreach (string section in new[] { "## Data", "## Regression", "## Verbosity", "## Gate", "## Benchmark", "## Manifest" }) report.ShouldContain(section);
+        string report =
+            await File.ReadAllTextAsync(first["artifacts"]!["report"]!["path"]!.GetValue<string>(), TestContext.Current.CancellationToken);
+        foreach (string section in new[] { "## Data", "## Regression", "## Verbosity", "## Gate", "## Benchmark", "## Manifest" })
+            report.ShouldContain(section);
         await KeepsItsForm(first, project);
 
         JsonNode again = (await project.Run()).Json;
@@ -35,7 +37,9 @@ public class RunTests
         Artifacts(again).ShouldBe(Artifacts(first));
     }
 
-    /// <summary>The document that scripts read, the reports that gates and pages read, and what the keys of steps in the books are made of.</summary>
+    /// <summary>
+    /// The document that scripts read, the reports that gates and pages read, and what the keys of steps in the books are made of.
+    /// </summary>
     private static async Task KeepsItsForm(JsonNode run, SmallProject project)
     {
         Golden.Check("run.json", Golden.Shape(run));
@@ -47,7 +51,8 @@ public class RunTests
         }
         Golden.Check("reports.json", reports);
         JsonObject keys = [];
-        string logs = (await CommandLine.Succeed("runs", "logs", run["runId"]!.GetValue<string>(), "--workspace", project.Workspace)).Output;
+        string logs =
+            (await CommandLine.Succeed("runs", "logs", run["runId"]!.GetValue<string>(), "--workspace", project.Workspace)).Output;
         foreach (Match line in Regex.Matches(logs, "step key [0-9a-f]{64}, version ([0-9]+), parameters (.*)"))
             keys.Add($"{keys.Count + 1}, version {line.Groups[1].Value}", JsonNode.Parse(Golden.WithoutDigests(line.Groups[2].Value)));
         keys.Count.ShouldBe(6);
@@ -61,7 +66,9 @@ public class RunTests
         await project.Run();
         project.Edit("seed: 17", "seed: 18");
         Reused((await project.Run()).Json).ShouldBe(["ingestion", "features", "regression", "decorrelation"]);
-        project.Append("ratings.jsonl", """{"messages":[{"role":"user","content":"please debug"},{"role":"assistant","content":"clear and useful"}],"helpfulness":0.9,"safety":0.5,"clarity":0.9,"verbosity":0.01}""");
+        project.Append("ratings.jsonl",
+            """{"messages":[{"role":"user","content":"please debug"},"""
+                + """{"role":"assistant","content":"clear and useful"}],"helpfulness":0.9,"safety":0.5,"clarity":0.9,"verbosity":0.01}""");
         JsonNode grown = (await project.Run()).Json;
         Reused(grown).ShouldBeEmpty();
         grown["metrics"]!["features"]!["extracted"]!.GetValue<int>().ShouldBe(1);
@@ -138,7 +145,8 @@ public class RunTests
         File.Move(shard, aside);
         await project.Refused("model.safetensors");
         File.Move(aside, shard);
-        CommandResult retried = await CommandLine.Succeed("runs", "retry", RunId(project.Workspace), "--workspace", project.Workspace, "--json");
+        CommandResult retried =
+            await CommandLine.Succeed("runs", "retry", RunId(project.Workspace), "--workspace", project.Workspace, "--json");
         retried.Json["status"]!.GetValue<string>().ShouldBe("Completed");
     }
 
@@ -157,9 +165,11 @@ public class RunTests
 
     internal static string[] Steps(JsonNode run) => [.. run["steps"]!.AsArray().Select(s => s!["name"]!.GetValue<string>())];
 
-    internal static string[] Reused(JsonNode run) => [.. run["steps"]!.AsArray().Where(s => s!["reused"]!.GetValue<bool>()).Select(s => s!["name"]!.GetValue<string>())];
+    internal static string[] Reused(JsonNode run) =>
+        [.. run["steps"]!.AsArray().Where(s => s!["reused"]!.GetValue<bool>()).Select(s => s!["name"]!.GetValue<string>())];
 
-    internal static SortedDictionary<string, string> Artifacts(JsonNode run) => new(run["artifacts"]!.AsObject().ToDictionary(a => a.Key, a => a.Value!["sha256"]!.GetValue<string>()));
+    internal static SortedDictionary<string, string> Artifacts(JsonNode run) =>
+        new(run["artifacts"]!.AsObject().ToDictionary(a => a.Key, a => a.Value!["sha256"]!.GetValue<string>()));
 
     /// <summary>Watches the books until the run is in a state; for features, until the first shard is in.</summary>
     private static async Task UntilInState(string workspace, string state, Process process)
@@ -180,7 +190,12 @@ public class RunTests
         if (!File.Exists(database)) return null;
         try
         {
-            using SqliteConnection connection = new(new SqliteConnectionStringBuilder { DataSource = database, Mode = SqliteOpenMode.ReadWrite, Pooling = false }.ToString());
+            using SqliteConnection connection = new(new SqliteConnectionStringBuilder
+            {
+                DataSource = database,
+                Mode = SqliteOpenMode.ReadWrite,
+                Pooling = false
+            }.ToString());
             connection.Open();
             using SqliteCommand command = connection.CreateCommand();
             command.CommandText = sql;

@@ -15,7 +15,8 @@ internal static class Seeds
         SortedDictionary<string, string>[] artifacts = new SortedDictionary<string, string>[seeds];
         for (int seed = 0; seed < seeds; seed++)
         {
-            CommandResult run = await CommandLine.Run(["run", SpecOf(project, seed), "--workspace", project.Workspace, "--json"], ShardTokens);
+            CommandResult run =
+                await CommandLine.Run(["run", SpecOf(project, seed), "--workspace", project.Workspace, "--json"], ShardTokens);
             run.ExitCode.ShouldBe(0, run.Error);
             artifacts[seed] = Compared(run.Json);
         }

@@ -21,7 +21,10 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// </summary>
 public sealed class KillTests
 {
-    private static readonly int Kills = int.TryParse(Environment.GetEnvironmentVariable("ARMOFLOW_KILLS"), NumberStyles.None, CultureInfo.InvariantCulture, out int kills) ? kills : 2;
+    private static readonly int Kills =
+        int.TryParse(Environment.GetEnvironmentVariable("ARMOFLOW_KILLS"), NumberStyles.None, CultureInfo.InvariantCulture, out int kills)
+            ? kills
+            : 2;
 
     [Fact]
     public async Task A_run_that_is_killed_blindly_goes_on_to_the_same_bytes_and_says_meanwhile_that_it_is_interrupted()
@@ -59,7 +62,9 @@ public sealed class KillTests
     }
 
     private static async Task<JsonArray> Listed(SmallProject project) =>
-        File.Exists(Path.Combine(project.Workspace, "armoflow.db")) ? (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--json")).Json["runs"]!.AsArray() : [];
+        File.Exists(Path.Combine(project.Workspace, "armoflow.db"))
+            ? (await CommandLine.Succeed("runs", "list", "--workspace", project.Workspace, "--json")).Json["runs"]!.AsArray()
+            : [];
 
     private static async Task SaysThatItIsInterrupted(SmallProject project, string id)
     {
@@ -69,7 +74,8 @@ public sealed class KillTests
         JsonNode again = (await CommandLine.Succeed(["runs", "show", id, .. workspace, "--json"])).Json;
         again.ToJsonString().ShouldBe(shown.ToJsonString(), "nothing grows while nobody works");
         (await CommandLine.Succeed(["runs", "show", id, .. workspace])).Output.ShouldContain($"armoflow runs resume {id}");
-        (await CommandLine.Succeed(["runs", "list", "--status", "Interrupted", .. workspace, "--json"])).Json["runs"]!.AsArray().Count.ShouldBe(1);
+        (await CommandLine.Succeed(["runs", "list", "--status", "Interrupted", .. workspace, "--json"])).Json["runs"]!.AsArray().Count
+            .ShouldBe(1);
         await CommandLine.Fails(["runs", "watch", id, .. workspace], "interrupted: no process works on it", $"armoflow runs resume {id}");
     }
 
@@ -81,14 +87,18 @@ public sealed class KillTests
         string shown = (await CommandLine.Succeed(["models", "show", name, .. workspace])).Output;
         shown.ShouldContain(@"\u001b[2Jgone\u202eback");
         shown.ShouldNotContain("\u001b[2J");
-        (await CommandLine.Succeed(["models", "show", name, .. workspace, "--json"])).Json["versions"]![0]!["version"]!["notes"]!.GetValue<string>().ShouldBe("\u001b[2Jgone\u202Eback");
+        (await CommandLine.Succeed(
+            ["models", "show", name, .. workspace, "--json"])).Json["versions"]![0]!["version"]!["notes"]!.GetValue<string>()
+            .ShouldBe("\u001b[2Jgone\u202Eback");
     }
 
     /// <summary>By a user without a name, who may read the workspace and not write to it.</summary>
     private static async Task ReadersNeedNotWrite(SmallProject project)
     {
-        if (!await SmallDisk.Succeeds("setpriv", "--reuid", "12345", "--clear-groups", "true")) Assert.Skip("setpriv needs root to become another user");
-        foreach (string folder in new[] { Path.GetDirectoryName(project.Folder)!, project.Folder, project.Workspace }) File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);
+        if (!await SmallDisk.Succeeds("setpriv", "--reuid", "12345", "--clear-groups", "true"))
+            Assert.Skip("setpriv needs root to become another user");
+        foreach (string folder in new[] { Path.GetDirectoryName(project.Folder)!, project.Folder, project.Workspace })
+            File.SetUnixFileMode(folder, (UnixFileMode)0b111_101_101);
         string[] workspace = ["--workspace", project.Workspace];
         foreach (string[] reading in new string[][] { ["runs", "list"], ["audit", "query"], ["gc", "--dry-run"] })
         {
@@ -103,7 +113,8 @@ public sealed class KillTests
 
         string own = Path.Combine(Directory.CreateTempSubdirectory("armoflow-own-").FullName, "w");
         File.SetUnixFileMode(Path.GetDirectoryName(own)!, (UnixFileMode)0b111_111_111);
-        CommandResult made = await CommandLine.RunAs("12345", ["datasets", "add", "judge", project.Data("ratings.jsonl"), "--workspace", own]);
+        CommandResult made =
+            await CommandLine.RunAs("12345", ["datasets", "add", "judge", project.Data("ratings.jsonl"), "--workspace", own]);
         made.ExitCode.ShouldBe(0, made.Error);
         JsonNode events = (await CommandLine.Succeed("audit", "query", "--workspace", own, "--json")).Json["events"]!;
         events.AsArray().ShouldAllBe(e => e!["actor"]!.GetValue<string>() == $"uid 12345@{Environment.MachineName}");
@@ -122,7 +133,8 @@ public sealed class ShownTests
     [InlineData("runs", "list", "--help")]
     public async Task Help_shows_no_password(params string[] arguments)
     {
-        CommandResult help = await CommandLine.Run(arguments, Settings("amqp://svc:S3cret@localhost/", "Host=localhost;Username=svc;Password=S3cret"));
+        CommandResult help =
+            await CommandLine.Run(arguments, Settings("amqp://svc:S3cret@localhost/", "Host=localhost;Username=svc;Password=S3cret"));
         help.ExitCode.ShouldBe(0);
         help.Output.ShouldContain(arguments[0] == "runs" ? "ARMOFLOW_URL" : "ARMOFLOW_POSTGRES");
         (help.Output + help.Error).ShouldNotContain(Password);
@@ -143,7 +155,8 @@ public sealed class ShownTests
     [Fact]
     public async Task Doctor_shows_no_password()
     {
-        CommandResult result = await CommandLine.Run(["doctor"], Settings("amqp://svc:S3cret@localhost:1/", "Host=localhost;Port=1;Username=svc;Password=S3cret;Timeout=1"));
+        CommandResult result = await CommandLine.Run(["doctor"],
+            Settings("amqp://svc:S3cret@localhost:1/", "Host=localhost;Port=1;Username=svc;Password=S3cret;Timeout=1"));
         result.ExitCode.ShouldBe(1, result.Error);
         (result.Output + result.Error).ShouldNotContain(Password);
         result.Output.ShouldContain("RabbitMQ");
@@ -153,7 +166,12 @@ public sealed class ShownTests
     public void A_table_shows_control_characters_and_keeps_its_own_colours()
     {
         StringWriter text = new(CultureInfo.InvariantCulture);
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.Yes, ColorSystem = ColorSystemSupport.Standard, Out = new AnsiConsoleOutput(text) });
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Ansi = AnsiSupport.Yes,
+            ColorSystem = ColorSystemSupport.Standard,
+            Out = new AnsiConsoleOutput(text)
+        });
         console.Pipeline.Attach(new HarmlessHook());
         console.Write(new Table().AddColumn("name").AddRow($"[red]{Markup.Escape("\u001b]0;title\u0007x")}[/]"));
         text.ToString().ShouldContain(@"\u001b]0;title\u0007x");
@@ -185,7 +203,8 @@ public sealed class ServedWorkspaceTests
         string spec = await File.ReadAllTextAsync(project.Spec, TestContext.Current.CancellationToken);
         foreach (string outside in new[] { "/etc/passwd", "../../../etc/passwd", "data/link.jsonl", "/etc/*" })
         {
-            using HttpResponseMessage refused = await served.Submit(spec.Replace("data/ratings.jsonl", outside, StringComparison.Ordinal), project.Folder);
+            using HttpResponseMessage refused =
+                await served.Submit(spec.Replace("data/ratings.jsonl", outside, StringComparison.Ordinal), project.Folder);
             ((int)refused.StatusCode).ShouldBe(400);
             string problem = await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
             problem.ShouldContain("ARMOFLOW_DATA_ROOTS");
@@ -199,7 +218,8 @@ public sealed class ServedWorkspaceTests
     public async Task On_a_full_disk_servers_say_so_and_what_helps_works()
     {
         string disk = Directory.CreateTempSubdirectory("armoflow-disk-").FullName;
-        if (!await SmallDisk.Succeeds("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk)) Assert.Skip("a small disk can only be mounted as root");
+        if (!await SmallDisk.Succeeds("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk))
+            Assert.Skip("a small disk can only be mounted as root");
         try
         {
             using SmallProject project = new();
@@ -269,12 +289,14 @@ public sealed class ServedWorkspaceTests
 
         public async Task<HttpResponseMessage> Submit(string spec, string folder)
         {
-            using HttpRequestMessage request = new(HttpMethod.Post, "api/v1/runs") { Content = new StringContent(spec, Encoding.UTF8, "application/yaml") };
+            using HttpRequestMessage request =
+                new(HttpMethod.Post, "api/v1/runs") { Content = new StringContent(spec, Encoding.UTF8, "application/yaml") };
             request.Headers.Add("X-Spec-Folder", folder);
             return await _http.SendAsync(request);
         }
 
-        public Task<HttpResponseMessage> Put(string file, string text) => _http.PostAsync($"api/v1/datasets/d/files?fileName={file}", new StringContent(text));
+        public Task<HttpResponseMessage> Put(string file, string text) =>
+            _http.PostAsync($"api/v1/datasets/d/files?fileName={file}", new StringContent(text));
 
         public async ValueTask DisposeAsync()
         {
@@ -300,14 +322,20 @@ public class ServerBooksTests(FaultBench bench)
             await using NpgsqlCommand create = new("create database six_migrations", connection);
             await create.ExecuteNonQueryAsync(TestContext.Current.CancellationToken);
         }
-        string postgres = bench.Servers.PostgresConnection.Replace("Database=postgres", "Database=six_migrations", StringComparison.Ordinal);
-        CommandResult[] results = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => CommandLine.Run("db", "migrate", "--postgres", postgres)));
+        string postgres =
+            bench.Servers.PostgresConnection.Replace("Database=postgres", "Database=six_migrations", StringComparison.Ordinal);
+        CommandResult[] results =
+            await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => CommandLine.Run("db", "migrate", "--postgres", postgres)));
         results.ShouldAllBe(r => r.ExitCode == 0);
         results.ShouldAllBe(r => r.Error.Contains("up to date"));
         results.Count(r => r.Error.Contains("waiting for another process")).ShouldBeGreaterThan(0, "nobody waits in silence");
 
-        await using ServiceProvider services = new ServiceCollection().AddLogging().AddServerPersistence(postgres, Path.GetTempPath(), CacheOptions.Default).BuildServiceProvider();
-        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(TestContext.Current.CancellationToken);
+        await using ServiceProvider services = new ServiceCollection()
+            .AddLogging()
+            .AddServerPersistence(postgres, Path.GetTempPath(), CacheOptions.Default)
+            .BuildServiceProvider();
+        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>()
+            .CreateDbContextAsync(TestContext.Current.CancellationToken);
         db.Faults.Add(new FaultRow { Fingerprint = "f", Queue = "q", Body = "b\0", Reason = "a\0b\uD800c" });
         await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         db.ChangeTracker.Clear();
@@ -318,9 +346,11 @@ public class ServerBooksTests(FaultBench bench)
     private static async Task APromotionThatWaitedIsOfTheTimeAfterTheWait(ServiceProvider services, string postgres)
     {
         CancellationToken cancel = TestContext.Current.CancellationToken;
-        await using (ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel))
+        await using (ArmoFlowDbContext db =
+            await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel))
         {
-            foreach (int version in new[] { 1, 2 }) db.ModelVersions.Add(new ModelVersion { Model = "m", Version = version, Digest = $"{version}" });
+            foreach (int version in new[] { 1, 2 })
+                db.ModelVersions.Add(new ModelVersion { Model = "m", Version = version, Digest = $"{version}" });
             await db.SaveChangesAsync(cancel);
         }
         ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
@@ -328,8 +358,10 @@ public class ServerBooksTests(FaultBench bench)
         await holder.OpenAsync(cancel);
         await using NpgsqlTransaction transaction = await holder.BeginTransactionAsync(cancel);
         await Scalar("select pg_advisory_xact_lock(hashtextextended('aliases of m', 0))");
-        Task<AliasPeriod> waiting = registry.Point((await registry.Versions("m", cancel))[0], "champion", null, Array.Empty<object>(), "model.promoted", cancel);
-        while ((long)(await Scalar("select count(*) from pg_locks where locktype = 'advisory' and not granted"))! == 0) await Task.Delay(20, cancel);
+        Task<AliasPeriod> waiting =
+            registry.Point((await registry.Versions("m", cancel))[0], "champion", null, Array.Empty<object>(), "model.promoted", cancel);
+        while ((long)(await Scalar("select count(*) from pg_locks where locktype = 'advisory' and not granted"))! == 0)
+            await Task.Delay(20, cancel);
         DateTimeOffset whileItWaited = DateTimeOffset.UtcNow;
         await transaction.CommitAsync(cancel);
         (await waiting).ValidFrom.ShouldBeGreaterThanOrEqualTo(whileItWaited);

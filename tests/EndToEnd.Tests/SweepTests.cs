@@ -15,7 +15,8 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
     private const int RunsAtOnce = 4, RoundsBetweenReports = 10;
     private static readonly TimeSpan Stuck = TimeSpan.FromSeconds(100);
 
-    private static int Rounds => int.Parse(Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_ROUNDS") ?? "1", CultureInfo.InvariantCulture);
+    private static int Rounds =>
+        int.Parse(Environment.GetEnvironmentVariable("ARMOFLOW_SWEEP_ROUNDS") ?? "1", CultureInfo.InvariantCulture);
 
     [Fact]
     public Task Four_seeds_on_two_workers_all_end_with_the_bytes_that_they_have_alone() => Sweep("sweep", kills: false);
@@ -36,7 +37,8 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
         SortedDictionary<string, string>[] alone = await Seeds.Alone(project, RunsAtOnce);
         for (int round = 0; round < Rounds; round++)
         {
-            string[] runs = await Task.WhenAll(Enumerable.Range(0, RunsAtOnce).Select(seed => cluster.Submit(Seeds.SpecOf(project, seed, round))));
+            string[] runs =
+                await Task.WhenAll(Enumerable.Range(0, RunsAtOnce).Select(seed => cluster.Submit(Seeds.SpecOf(project, seed, round))));
             if (kills) killed += await KillOnce(cluster, workers, random);
             for (int seed = 0; seed < RunsAtOnce; seed++)
             {
@@ -48,7 +50,8 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
         output.Say(Line(Rounds));
         (stuck, divergent).ShouldBe((0, 0), string.Join('\n', workers.Select(w => w.Said)));
 
-        string Line(int rounds) => $"SWEEP {name}: {rounds} rounds of {RunsAtOnce} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";
+        string Line(int rounds) =>
+            $"SWEEP {name}: {rounds} rounds of {RunsAtOnce} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";
     }
 
     private static async Task<int> KillOnce(Cluster cluster, Member[] workers, Random random)

@@ -6,7 +6,9 @@ using Xunit;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
-/// <summary>Runs what the tours and the other pages of docs tell their readers to run: every block of bash, in order, in one shell.</summary>
+/// <summary>
+/// Runs what the tours and the other pages of docs tell their readers to run: every block of bash, in order, in one shell.
+/// </summary>
 public partial class TourTests
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(8);
@@ -16,7 +18,8 @@ public partial class TourTests
         armoflow init demo > /dev/null
         cd demo
         for f in ratings pairs benchmark; do head -n 600 data/$f.jsonl > data/few-$f.jsonl; done
-        sed -i -e 's|data/\([a-z]*\)\.jsonl|data/few-\1.jsonl|' -e 's/steps: 1500, batchSize: 256, hidden: \[128, 128, 128\]/steps: 150, batchSize: 64, hidden: [32, 32]/' spec.yaml
+        sed -i -e 's|data/\([a-z]*\)\.jsonl|data/few-\1.jsonl|' spec.yaml
+        sed -i -e 's/steps: 1500, batchSize: 256, hidden: \[128, 128, 128\]/steps: 150, batchSize: 64, hidden: [32, 32]/' spec.yaml
         armoflow run spec.yaml
         sed -i 's/seed: 17/seed: 18/' spec.yaml
         armoflow run spec.yaml
@@ -40,20 +43,27 @@ public partial class TourTests
 
     private static async Task Take(string page, string before, int blocks)
     {
-        string text = await File.ReadAllTextAsync(Path.Combine(HouseTests.Root(), "docs", page), TestContext.Current.CancellationToken), folder = Directory.CreateTempSubdirectory("armoflow-tour-").FullName;
+        string text = await File.ReadAllTextAsync(Path.Combine(HouseTests.Root(), "docs", page), TestContext.Current.CancellationToken),
+            folder = Directory.CreateTempSubdirectory("armoflow-tour-").FullName;
         Block().Count(text).ShouldBeGreaterThanOrEqualTo(blocks);
         string address = $"localhost:{FreePorts.Next()}";
-        string script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT\n" + (before + string.Join('\n', Block().Matches(text).Select(m => m.Groups[1].Value))).Replace("armoflow serve &", $"armoflow serve --urls http://{address} &", StringComparison.Ordinal).Replace("localhost:5080", address, StringComparison.Ordinal);
+        string script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2> /dev/null || true; wait' EXIT\n"
+            + (before + string.Join('\n', Block().Matches(text).Select(m => m.Groups[1].Value)))
+                .Replace("armoflow serve &", $"armoflow serve --urls http://{address} &", StringComparison.Ordinal)
+                .Replace("localhost:5080", address, StringComparison.Ordinal);
         try
         {
             string shim = Path.Combine(folder, "armoflow"), here = Directory.CreateDirectory(Path.Combine(folder, "here")).FullName;
-            await File.WriteAllTextAsync(shim, $"#!/bin/sh\nexec dotnet {CommandLine.Program} \"$@\"\n", TestContext.Current.CancellationToken);
+            await File.WriteAllTextAsync(shim, $"#!/bin/sh\nexec dotnet {CommandLine.Program} \"$@\"\n",
+                TestContext.Current.CancellationToken);
             File.SetUnixFileMode(shim, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            ProcessStartInfo start = new("bash", ["-c", script]) { WorkingDirectory = here, RedirectStandardError = true, RedirectStandardOutput = true };
+            ProcessStartInfo start =
+                new("bash", ["-c", script]) { WorkingDirectory = here, RedirectStandardError = true, RedirectStandardOutput = true };
             start.Environment["PATH"] = $"{folder}:{start.Environment["PATH"]}";
             foreach (string variable in new[] { "ARMOFLOW_WORKSPACE", "ARMOFLOW_URL" }) start.Environment.Remove(variable);
             using Process shell = Process.Start(start)!;
-            Task<string> output = shell.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), error = shell.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            Task<string> output = shell.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken),
+                error = shell.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
             using CancellationTokenSource limit = new(Limit);
             try { await shell.WaitForExitAsync(limit.Token); }
             catch (OperationCanceledException) { shell.Kill(entireProcessTree: true); }

@@ -48,7 +48,10 @@ public sealed partial class AccessTests(AccessTests.Server server)
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls("http://127.0.0.1:0");
             builder.Services.AddEmbeddedPersistence(workspace).AddOrchestrator().AddTelemetry("test",
-                isScraped: true).AddSchedules(null).AddAccess(new AccessPolicy(IsLoopbackOnly: false) { Proxies = TrustedProxies.Parse("127.0.0.1, ::1") }).AddRunsApi();
+                isScraped: true)
+                .AddSchedules(null)
+                .AddAccess(new AccessPolicy(IsLoopbackOnly: false) { Proxies = TrustedProxies.Parse("127.0.0.1, ::1") })
+                .AddRunsApi();
             builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
             builder.Services.AddMassTransit(bus =>
             {
@@ -57,7 +60,9 @@ public sealed partial class AccessTests(AccessTests.Server server)
             });
             _app = builder.Build();
             _app.MapRunsApi();
-            await using (ArmoFlowDbContext db = await _app.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync()) await db.Database.MigrateAsync();
+            await using (ArmoFlowDbContext db =
+                await _app.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync())
+                await db.Database.MigrateAsync();
             await _app.StartAsync();
             Http = new HttpClient { BaseAddress = new Uri(_app.Urls.Single()) };
             AccessBooks books = _app.Services.GetRequiredService<AccessBooks>();
@@ -72,10 +77,20 @@ public sealed partial class AccessTests(AccessTests.Server server)
             (_, string expired) = await books.Create("expired", Scope.Admin, TimeSpan.FromMilliseconds(1), default);
             (Keys["revoked"], Keys["expired"]) = (revokedText, expired);
             Endpoints = [.. _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().SelectMany(e =>
-                (e.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["GET"]).Select(m => (m, Fill(e.RoutePattern.RawText!), e.Metadata.GetMetadata<RequiredScope>() is { } r ? r.Scope : Scope.Admin)))];
+                (e.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["GET"]).Select(m => (m, Fill(e.RoutePattern.RawText!),
+                    e.Metadata.GetMetadata<RequiredScope>() is { } r ? r.Scope : Scope.Admin)))];
         }
 
-        private static string Fill(string pattern) => "/" + Parameter().Replace(pattern.TrimStart('/'), m => m.Value.Contains("guid", StringComparison.Ordinal) ? Guid.Empty.ToString() : m.Value.Contains("int", StringComparison.Ordinal) ? "1" : m.Value.Contains("sha256", StringComparison.Ordinal) ? new string('0', 64) : m.Value.Contains("documentName", StringComparison.Ordinal) ? "v1" : "nothing");
+        private static string Fill(string pattern) =>
+            "/"
+                + Parameter().Replace(pattern.TrimStart('/'),
+                    m => m.Value.Contains("guid", StringComparison.Ordinal)
+                        ? Guid.Empty.ToString()
+                        : m.Value.Contains("int", StringComparison.Ordinal)
+                            ? "1"
+                            : m.Value.Contains("sha256", StringComparison.Ordinal)
+                                ? new string('0', 64)
+                                : m.Value.Contains("documentName", StringComparison.Ordinal) ? "v1" : "nothing");
 
         public async ValueTask DisposeAsync()
         {
@@ -98,12 +113,17 @@ public sealed partial class AccessTests(AccessTests.Server server)
                 HttpStatusCode? expected = required is null ? null
                     : kind is "none" or "garbage" or "revoked" or "expired" ? HttpStatusCode.Unauthorized
                     : Enum.Parse<Scope>(kind) < required ? HttpStatusCode.Forbidden : null;
-                bool isRight = expected is null ? status is not (HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.InternalServerError) : status == expected;
+                bool isRight = expected is null
+                    ? status is not (HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.InternalServerError)
+                    : status == expected;
                 if (!isRight) wrong.Add($"{method} {path} with {kind}: {status}");
             }
         wrong.ShouldBeEmpty();
         server.Endpoints.Where(e => e.Required is null).Select(e => $"{e.Method} {e.Path}").ShouldBe(Open, ignoreOrder: true);
-        server.Endpoints.Where(e => e.Method != "GET" && e.Required < Scope.Operator).Select(e => e.Path).ShouldBe(["/api/v1/score", "/get_reward", "/api/v1/models/evidence"], ignoreOrder: true, "what changes something asks for an operator");
+        server.Endpoints.Where(e => e.Method != "GET" && e.Required < Scope.Operator)
+            .Select(e => e.Path)
+            .ShouldBe(["/api/v1/score", "/get_reward", "/api/v1/models/evidence"], ignoreOrder: true,
+                "what changes something asks for an operator");
     }
 
     [Theory]
@@ -142,7 +162,9 @@ public sealed partial class AccessTests(AccessTests.Server server)
     [Theory]
     [InlineData("/api/v1/runs", "{")]
     [InlineData("/api/v1/runs", "")]
-    [InlineData("/api/v1/runs", "a: &a [x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nname: *a")]
+    [InlineData("/api/v1/runs",
+        "a: &a [x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: "
+            + "[*d,*d,*d,*d,*d,*d,*d,*d,*d]\nname: *a")]
     [InlineData("/api/v1/runs", "name: ? [")]
     [InlineData("/api/v1/score", "{\"model\":")]
     [InlineData("/api/v1/score", "[]")]
@@ -210,7 +232,9 @@ public sealed partial class AccessTests(AccessTests.Server server)
         using System.Net.Sockets.TcpClient client = new();
         await client.ConnectAsync(server.Http.BaseAddress!.Host, server.Http.BaseAddress.Port, TestContext.Current.CancellationToken);
         System.Net.Sockets.NetworkStream stream = client.GetStream();
-        await stream.WriteAsync(Encoding.ASCII.GetBytes($"POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {server.Keys["Admin"]}\r\nContent-Length: 100000\r\n\r\n"), TestContext.Current.CancellationToken);
+        await stream.WriteAsync(Encoding.ASCII.GetBytes("POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+            + $"{server.Keys["Admin"]}\r\nContent-Length: 100000\r\n\r\n"),
+            TestContext.Current.CancellationToken);
         using CancellationTokenSource limit = new(TimeSpan.FromSeconds(60));
         Task<string> answer = new StreamReader(stream).ReadToEndAsync(limit.Token); // ends when the server has had enough
         while (!answer.IsCompleted)
@@ -230,7 +254,8 @@ public sealed partial class AccessTests(AccessTests.Server server)
     public async Task A_key_is_also_taken_as_a_password_and_its_use_is_noted()
     {
         using HttpRequestMessage request = new(HttpMethod.Get, "/api/v1/runs");
-        request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"key:{server.Keys["Viewer"]}")));
+        request.Headers.Authorization =
+            new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"key:{server.Keys["Viewer"]}")));
         using HttpResponseMessage response = await server.Http.SendAsync(request, TestContext.Current.CancellationToken);
         response.StatusCode.ShouldBe(HttpStatusCode.OK);
         using HttpRequestMessage audit = Request("GET", $"/api/v1/audit?where=subject%3D'key/{server.Viewer.Id}'", server.Keys["Viewer"]);
@@ -280,7 +305,8 @@ public sealed partial class AccessTests(AccessTests.Server server)
     [InlineData("http://localhost:5080;http://0.0.0.0:5081", false)]
     [InlineData("http://*:5080", false)]
     [InlineData("http://10.1.2.3:80", false)]
-    public void An_address_is_this_machine_s_own_or_it_is_not(string urls, bool isLoopback) => AccessPolicy.Of(urls.Split(';')).IsLoopbackOnly.ShouldBe(isLoopback);
+    public void An_address_is_this_machine_s_own_or_it_is_not(string urls, bool isLoopback) =>
+        AccessPolicy.Of(urls.Split(';')).IsLoopbackOnly.ShouldBe(isLoopback);
 
     private async Task<HttpStatusCode> Ask(string method, string path, string? key)
     {

@@ -38,28 +38,39 @@ public sealed class AlertTests : ClockedBooks
         RunState run = await Find(await Runs.Submit(Evaluation(), default));
         run.Spec.Model.ShouldBe("m@1", "settled on a version");
         run.Spec.Objectives.ShouldBe(["a", "v"]);
-        run.Spec.Backbone.ShouldBe(new BackboneSpec(Path.Combine(Folder, "backbone"), "bf16"), "the model's, with the type that its features had");
-        run.Steps.Where(s => s.Status == "Completed").Select(s => s.Name).ShouldBe([StepNames.Regression, StepNames.Decorrelation, StepNames.Gating]);
+        run.Spec.Backbone.ShouldBe(new BackboneSpec(Path.Combine(Folder, "backbone"), "bf16"),
+            "the model's, with the type that its features had");
+        run.Steps.Where(s => s.Status == "Completed")
+            .Select(s => s.Name)
+            .ShouldBe([StepNames.Regression, StepNames.Decorrelation, StepNames.Gating]);
         run.Steps.Where(s => s.Reused).ShouldAllBe(s => s.Detail!.Contains(trained.ToString()));
         run.Artifacts[ArtifactNames.Gating].ShouldBe((await Find(trained)).Artifacts[ArtifactNames.Gating]);
         run.Artifacts[ArtifactNames.ModelFeaturesReport].ShouldBe((await Find(trained)).Artifacts[ArtifactNames.FeaturesReport]);
         (run.MayRemake(StepNames.Features), run.MayRemake(StepNames.Gating)).ShouldBe((true, false));
-        (await Should.ThrowAsync<RegistryException>(() => Runs.Submit(Evaluation() with { Model = "m@7" }, default))).Message.ShouldContain("newest is 1");
+        (await Should.ThrowAsync<RegistryException>(() => Runs.Submit(Evaluation() with
+        {
+            Model =
+            "m@7"
+        }, default))).Message.ShouldContain("newest is 1");
     }
 
     [Fact]
     public async Task What_falls_below_its_gates_raises_one_alert_and_what_does_not_none()
     {
         await Train(score: 0.9);
-        Guid good = await Evaluate(0.85, new PromotionSpec { MinimumScore = 0.8 }), bad = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }), own = await Evaluate(0.4, null);
-        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Services.GetRequiredService<EvaluationJudge>().JudgePending(default))));
+        Guid good = await Evaluate(0.85, new PromotionSpec { MinimumScore = 0.8 }),
+            bad = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }), own = await Evaluate(0.4, null);
+        await Task.WhenAll(Enumerable.Range(0, 4)
+            .Select(_ => Task.Run(() => Services.GetRequiredService<EvaluationJudge>().JudgePending(default))));
         IReadOnlyList<ModelEvaluation> evaluations = await Books.Evaluations("m", 10, default);
-        evaluations.ToDictionary(e => e.RunId, e => e.Holds).ShouldBe(new Dictionary<Guid, bool?> { [good] = true, [bad] = false, [own] = false }, ignoreOrder: true);
+        evaluations.ToDictionary(e => e.RunId, e => e.Holds)
+            .ShouldBe(new Dictionary<Guid, bool?> { [good] = true, [bad] = false, [own] = false }, ignoreOrder: true);
         evaluations.Single(e => e.RunId == bad).Score.ShouldBe(0.7);
         IReadOnlyList<Alert> alerts = await Books.Alerts("m", 10, default);
         alerts.Select(a => a.RunId).ShouldBe([own, bad], ignoreOrder: true, "one for each, though four judged at once");
         alerts.Single(a => a.RunId == bad).Text.ShouldBe("m@1 is below its gates: benchmark score 0.7, at least 0.8");
-        alerts.Single(a => a.RunId == own).Text.ShouldContain("at least 0.5", Case.Sensitive, "without gates of its own, those of the model's spec");
+        alerts.Single(a => a.RunId == own).Text
+            .ShouldContain("at least 0.5", Case.Sensitive, "without gates of its own, those of the model's spec");
         (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.raised'", null, 10, default)).Events.Count.ShouldBe(2);
     }
 
@@ -67,7 +78,8 @@ public sealed class AlertTests : ClockedBooks
     public async Task An_evaluation_that_cannot_be_judged_yet_keeps_nobody_else_waiting()
     {
         await Train(score: 0.9);
-        Guid stuck = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }), other = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 });
+        Guid stuck = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }),
+            other = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 });
         await using (ArmoFlowDbContext db = await Context())
         {
             RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == stuck, TestContext.Current.CancellationToken);
@@ -88,7 +100,11 @@ public sealed class AlertTests : ClockedBooks
         {
             using StreamReader reader = new(context.Request.Body);
             string body = await reader.ReadToEndAsync();
-            if (!isDown) lock (received) received.Add((body, context.Request.Headers["X-ArmoFlow-Signature"]!, context.Request.Headers["X-ArmoFlow-Timestamp"]!, context.Request.Headers["X-ArmoFlow-Delivery"]!));
+            if (!isDown)
+            {
+                lock (received) received.Add((body, context.Request.Headers["X-ArmoFlow-Signature"]!,
+                    context.Request.Headers["X-ArmoFlow-Timestamp"]!, context.Request.Headers["X-ArmoFlow-Delivery"]!));
+            }
             context.Response.StatusCode = isDown ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status204NoContent;
         });
         await Train(score: 0.9);
@@ -211,7 +227,8 @@ public sealed class AlertTests : ClockedBooks
     [InlineData("10.1.2.3", true)]
     [InlineData("93.184.216.34", true)]
     [InlineData("2606:2800:220:1:248:1893:25c8:1946", true)]
-    public void Webhooks_reach_no_address_of_this_machine_or_its_link(string address, bool isPublic) => WebhookGuard.IsPublic(IPAddress.Parse(address)).ShouldBe(isPublic);
+    public void Webhooks_reach_no_address_of_this_machine_or_its_link(string address, bool isPublic) =>
+        WebhookGuard.IsPublic(IPAddress.Parse(address)).ShouldBe(isPublic);
 
     [Fact]
     public async Task A_name_or_a_redirect_that_leads_back_here_leads_nowhere()
@@ -225,14 +242,18 @@ public sealed class AlertTests : ClockedBooks
         int port = new Uri(inside.Urls.Single()).Port;
         using HttpClient guarded = WebhookGuard.NewClient(allowsLocal: false);
         foreach (string host in new[] { "localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433" })
-            await Should.ThrowAsync<HttpRequestException>(() => guarded.PostAsync(new Uri($"http://{host}:{port}/"), null, TestContext.Current.CancellationToken), host);
+        {
+            await Should.ThrowAsync<HttpRequestException>(() => guarded.PostAsync(new Uri($"http://{host}:{port}/"), null,
+                TestContext.Current.CancellationToken), host);
+        }
         await using WebApplication redirecting = await Receiver(context =>
         {
             context.Response.Redirect(inside.Urls.Single());
             return Task.CompletedTask;
         });
         using HttpClient open = WebhookGuard.NewClient(allowsLocal: true);
-        using HttpResponseMessage response = await open.PostAsync(new Uri(redirecting.Urls.Single()), null, TestContext.Current.CancellationToken);
+        using HttpResponseMessage response =
+            await open.PostAsync(new Uri(redirecting.Urls.Single()), null, TestContext.Current.CancellationToken);
         response.StatusCode.ShouldBe(HttpStatusCode.Found);
         reached.ShouldBe(0);
     }
@@ -245,14 +266,17 @@ public sealed class AlertTests : ClockedBooks
         ModelRegistry registry = Services.GetRequiredService<ModelRegistry>();
         Caller.Current = new Caller("ada");
         (await models.Promote("m@1", "champion", force: false, "looks good", default)).Waiting.ShouldBe(["ada"]);
-        (await models.Promote("m@1", "champion", force: false, "still does", default)).Waiting.ShouldBe(["ada"], "one and the same is not two");
+        (await models.Promote("m@1", "champion", force: false, "still does", default)).Waiting.ShouldBe(["ada"],
+            "one and the same is not two");
         (await models.Promote("m@1", "champion", force: true, "in a hurry", default)).Promoted.ShouldBeFalse("nor is force");
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default)).ShouldBeNull();
         Caller.Current = new Caller("grace");
         (await models.Promote("m@1", "champion", force: false, null, default)).Promoted.ShouldBeTrue();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.DecidedBy.ShouldBe("ada, grace");
-        IReadOnlyList<AuditEvent> events = (await Services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
-        events.Select(e => (e.Actor, e.Action)).ShouldBe([("grace", "model.promoted"), ("grace", "model.approved"), ("ada", "model.approved")]);
+        IReadOnlyList<AuditEvent> events = (await Services.GetRequiredService<AuditBooks>()
+            .Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
+        events.Select(e => (e.Actor, e.Action))
+            .ShouldBe([("grace", "model.promoted"), ("grace", "model.approved"), ("ada", "model.approved")]);
         events[0].After!.ShouldContain("\"approvedBy\":[\"ada\",\"grace\"]");
     }
 
@@ -273,7 +297,8 @@ public sealed class AlertTests : ClockedBooks
         await Apply();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1);
         Alert alert = (await Books.Alerts("m", 10, default)).ShouldHaveSingleItem();
-        (alert.Kind, alert.RunId, alert.Text).ShouldBe((Alert.PromotionRefused, worse, "m@2 was not promoted to champion: benchmark score 0.4, at least 0.5"));
+        (alert.Kind, alert.RunId, alert.Text).ShouldBe((Alert.PromotionRefused, worse,
+            "m@2 was not promoted to champion: benchmark score 0.4, at least 0.5"));
 
         Time.Advance(TimeSpan.FromDays(1));
         await Train(score: 0.95, rule);
@@ -282,10 +307,14 @@ public sealed class AlertTests : ClockedBooks
         await registry.RollBack("m", "champion", "something else is wrong with it", default);
         await Apply();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1, "what somebody decides stays");
-        (await Services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.promoted','model.refused')", null, 10, default)).Events.Select(e => (e.Actor, e.Action))
-            .ShouldBe([("armoflow", "model.promoted"), ("armoflow", "model.refused"), ("armoflow", "model.promoted")]);
+        (await Services.GetRequiredService<AuditBooks>()
+            .Query("subject = 'model/m' AND action IN ('model.promoted','model.refused')", null, 10, default)).Events
+            .Select(e => (e.Actor, e.Action))
+                .ShouldBe([("armoflow", "model.promoted"), ("armoflow", "model.refused"), ("armoflow", "model.promoted")]);
 
-        Task Apply() => Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Services.GetRequiredService<PromotionRules>().ApplyPending(default))));
+        Task Apply() =>
+            Task.WhenAll(Enumerable.Range(0, 4)
+                .Select(_ => Task.Run(() => Services.GetRequiredService<PromotionRules>().ApplyPending(default))));
     }
 
     [Fact]
@@ -296,8 +325,10 @@ public sealed class AlertTests : ClockedBooks
         await Train(score: 0.9, rule);
         await Train(score: 0.9, rule);
         ModelVersion second = await registry.Resolve("m@2", default);
-        await registry.Point(second, "champion", "by the rule, before its process was killed", Array.Empty<GateVerdict>(), "model.promoted", default);
-        await registry.Point(await registry.Resolve("m@1", default), "champion", "rolled back since", Array.Empty<GateVerdict>(), "model.rolled-back", default);
+        await registry.Point(second, "champion", "by the rule, before its process was killed", Array.Empty<GateVerdict>(),
+            "model.promoted", default);
+        await registry.Point(await registry.Resolve("m@1", default), "champion", "rolled back since", Array.Empty<GateVerdict>(),
+            "model.rolled-back", default);
         await Services.GetRequiredService<PromotionRules>().ApplyPending(default);
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1);
         (await registry.Awaiting(default)).ShouldBeEmpty();
@@ -309,7 +340,11 @@ public sealed class AlertTests : ClockedBooks
         Caller.Current = new Caller("ada");
         Guid[] runs = await Task.WhenAll(Enumerable.Range(0, 6).Select(_ => Task.Run(() => Runs.Submit(Spec(null), "tuesday", default))));
         runs.Distinct().Count().ShouldBe(1);
-        (await Should.ThrowAsync<SubmissionKeyException>(() => Runs.Submit(Spec(null) with { Name = "other" }, "tuesday", default))).Message.ShouldContain(runs[0].ToString());
+        (await Should.ThrowAsync<SubmissionKeyException>(() => Runs.Submit(Spec(null) with
+        {
+            Name =
+            "other"
+        }, "tuesday", default))).Message.ShouldContain(runs[0].ToString());
         Caller.Current = new Caller("grace");
         (await Runs.Submit(Spec(null), "tuesday", default)).ShouldNotBe(runs[0], "keys are the caller's own");
         await using ArmoFlowDbContext db = await Context();
@@ -332,7 +367,17 @@ public sealed class AlertTests : ClockedBooks
         await judging.Round(default);
     }
 
-    private RunSpec Spec(PromotionSpec? gates) => new() { Name = "m", Folder = Folder, Objectives = ["a", "v"], Backbone = new BackboneSpec("backbone"), Ratings = [], Preferences = [], Promotion = gates };
+    private RunSpec Spec(PromotionSpec? gates) =>
+        new()
+        {
+            Name = "m",
+            Folder = Folder,
+            Objectives = ["a", "v"],
+            Backbone = new BackboneSpec("backbone"),
+            Ratings = [],
+            Preferences = [],
+            Promotion = gates
+        };
 
     private static RunSpec Evaluation(PromotionSpec? gates = null, string? webhook = null) => new()
     {
@@ -354,7 +399,8 @@ public sealed class AlertTests : ClockedBooks
         ArtifactStore store = Services.GetRequiredService<ArtifactStore>();
         await using ArmoFlowDbContext db = await Context();
         RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id);
-        foreach (string name in ArtifactNames.ModelParts.Append(ArtifactNames.FeaturesReport)) run.Artifacts[name] = await store.PutText($"{name} of {id}");
+        foreach (string name in ArtifactNames.ModelParts.Append(ArtifactNames.FeaturesReport))
+            run.Artifacts[name] = await store.PutText($"{name} of {id}");
         foreach (RunStep step in run.Steps) (step.Status, step.Key) = ("Completed", $"key of {step.Name}");
         run.Metrics = new JsonObject { ["features"] = new JsonObject { ["dtype"] = "bf16" }, ["evaluation"] = Figures(score) };
         run.CurrentState = "Completed";
@@ -375,7 +421,8 @@ public sealed class AlertTests : ClockedBooks
         return id;
     }
 
-    private static JsonObject Figures(double score) => new() { ["scorers"] = new JsonObject { ["gate"] = new JsonObject { ["benchmark"] = new JsonObject { ["score"] = score } } } };
+    private static JsonObject Figures(double score) =>
+        new() { ["scorers"] = new JsonObject { ["gate"] = new JsonObject { ["benchmark"] = new JsonObject { ["score"] = score } } } };
 
     private async Task<RunState> Find(Guid id)
     {

@@ -10,7 +10,10 @@ using Xunit;
 
 namespace ArmoFlow.Orchestrator.Tests;
 
-/// <summary>An orchestrator's services on a workspace of their own, by a clock that the tests turn. Its bus never starts: what is sent stays in the outbox.</summary>
+/// <summary>
+/// An orchestrator's services on a workspace of their own, by a clock that the tests turn. Its bus never starts: what is sent stays
+/// in the outbox.
+/// </summary>
 public abstract class ClockedBooks : IAsyncLifetime
 {
     protected string Folder { get; } = Directory.CreateTempSubdirectory("armoflow-books-").FullName;
@@ -45,7 +48,8 @@ public abstract class ClockedBooks : IAsyncLifetime
         GC.SuppressFinalize(this);
     }
 
-    protected async Task<ArmoFlowDbContext> Context() => await Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    protected async Task<ArmoFlowDbContext> Context() =>
+        await Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
     /// <summary>Lets every run be at its end.</summary>
     protected async Task End()

@@ -40,7 +40,8 @@ public sealed class DatasetTests : ClockedBooks
     public async Task The_rows_of_a_table_are_counted()
     {
         using MemoryStream table = new();
-        await ParquetSerializer.SerializeAsync(Enumerable.Range(0, 70).Select(i => new Rating(i)), table, cancellationToken: TestContext.Current.CancellationToken);
+        await ParquetSerializer.SerializeAsync(Enumerable.Range(0, 70).Select(i => new Rating(i)), table,
+            cancellationToken: TestContext.Current.CancellationToken);
         table.Position = 0;
         (await Datasets.Add("judge", "a.parquet", table, default)).Rows.ShouldBe(70);
     }
@@ -52,20 +53,26 @@ public sealed class DatasetTests : ClockedBooks
     {
         await Add("judge", "a.jsonl", "{}");
         await Add("judge", "b.jsonl", "{\"bad\":1}");
-        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", "c.jsonl", "why", default))).Message.ShouldContain("no file 'c.jsonl'");
-        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", "b.jsonl", " ", default))).Message.ShouldContain("needs a reason");
+        (await Should.ThrowAsync<DatasetException>(
+            () => Datasets.Withdraw("judge", "c.jsonl", "why", default))).Message.ShouldContain("no file 'c.jsonl'");
+        (await Should.ThrowAsync<DatasetException>(
+            () => Datasets.Withdraw("judge", "b.jsonl", " ", default))).Message.ShouldContain("needs a reason");
         DatasetFile withdrawn = await Datasets.Withdraw("judge", "b.jsonl", "wrong judge", default);
         withdrawn.WithdrawnIn.ShouldBe(3);
         (await Datasets.Files("judge", 2, default)).Select(f => f.FileName).ShouldBe(["a.jsonl", "b.jsonl"]);
         (await Datasets.Files("judge", 3, default)).Select(f => f.FileName).ShouldBe(["a.jsonl"]);
         DatasetDocument listed = (await Datasets.List(default)).Single();
         (listed.Version, listed.Files, listed.Rows).ShouldBe((3, 1, 1));
-        (await Should.ThrowAsync<DatasetException>(() => Add("judge", "b.jsonl", "{\"bad\":1}"))).Message.ShouldContain("withdrawn from 'judge' in version 3");
+        (await Should.ThrowAsync<DatasetException>(
+            () => Add("judge", "b.jsonl", "{\"bad\":1}"))).Message.ShouldContain("withdrawn from 'judge' in version 3");
         (await Add("judge", "b.jsonl", "{\"good\":1}")).ShouldBe(("b.jsonl", 4, 1, true));
-        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", withdrawn.Sha256, "again", default))).Message.ShouldContain("no file");
+        (await Should.ThrowAsync<DatasetException>(
+            () => Datasets.Withdraw("judge", withdrawn.Sha256, "again", default))).Message.ShouldContain("no file");
         await Add("judge", "a.jsonl", "{\"other\":1}");
-        (await Should.ThrowAsync<DatasetException>(() => Datasets.Withdraw("judge", "a.jsonl", "which?", default))).Message.ShouldContain("2 files 'a.jsonl'");
-        AuditEvent told = (await Services.GetRequiredService<AuditBooks>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
+        (await Should.ThrowAsync<DatasetException>(
+            () => Datasets.Withdraw("judge", "a.jsonl", "which?", default))).Message.ShouldContain("2 files 'a.jsonl'");
+        AuditEvent told =
+            (await Services.GetRequiredService<AuditBooks>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
         told.After!.ShouldContain("wrong judge");
     }
 
@@ -75,7 +82,8 @@ public sealed class DatasetTests : ClockedBooks
         await Add("judge", "a.jsonl", "{}");
         await Datasets.Withdraw("judge", "a.jsonl", "wrong judge", default);
         RunService runs = Services.GetRequiredService<RunService>();
-        (await Should.ThrowAsync<DatasetException>(() => runs.Submit(Spec(), default))).Message.ShouldContain("all files of version 2 of the data set were withdrawn");
+        (await Should.ThrowAsync<DatasetException>(
+            () => runs.Submit(Spec(), default))).Message.ShouldContain("all files of version 2 of the data set were withdrawn");
         await Add("judge", "b.jsonl", "{\"a\":1}");
         (await Files(await runs.Submit(Spec(), default))).ShouldBe(["dataset:judge@3"]);
     }
@@ -116,7 +124,9 @@ public sealed class DatasetTests : ClockedBooks
         await using ArmoFlowDbContext db = await Context();
         (await db.DatasetFiles.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
         string store = Services.GetRequiredService<ArmoFlow.Persistence.Artifacts.ArtifactStore>().Folder;
-        (Directory.Exists(store) ? Directory.GetFiles(store, "*", SearchOption.AllDirectories) : []).ShouldBeEmpty("nor are its bytes kept");
+        (Directory.Exists(store)
+            ? Directory.GetFiles(store, "*", SearchOption.AllDirectories)
+            : []).ShouldBeEmpty("nor are its bytes kept");
     }
 
     [Fact]
@@ -132,7 +142,8 @@ public sealed class DatasetTests : ClockedBooks
         Guid second = await runs.Submit(Spec(), default);
         (await Files(first)).ShouldBe(["dataset:judge@1"]);
         (await Files(second)).ShouldBe(["dataset:judge@2"]);
-        (await Services.GetRequiredService<RunQueries>().FindUnfinished(Spec(), default)).ShouldBe(second, "the one on the data that is there now");
+        (await Services.GetRequiredService<RunQueries>().FindUnfinished(Spec(), default)).ShouldBe(second,
+            "the one on the data that is there now");
     }
 
     [Fact]
@@ -191,7 +202,8 @@ public sealed class DatasetTests : ClockedBooks
         (await Runs()).Count.ShouldBe(1);
         await Later(TimeSpan.FromHours(4));
         (await Runs()).Select(r => r.Trigger).ShouldContain("policy retrain: 1 new rows in judge@3");
-        (await Should.ThrowAsync<ArmoFlow.Orchestrator.Schedules.ScheduleException>(() => Policies.Put("other", Spec(new RetrainSpec { Cron = "at four" }), default))).Message.ShouldContain("five fields");
+        (await Should.ThrowAsync<ArmoFlow.Orchestrator.Schedules.ScheduleException>(() => Policies.Put("other",
+            Spec(new RetrainSpec { Cron = "at four" }), default))).Message.ShouldContain("five fields");
     }
 
     [Theory]
@@ -227,7 +239,8 @@ public sealed class DatasetTests : ClockedBooks
 
     [Fact]
     public async Task A_policy_whose_spec_reads_no_data_set_is_refused() =>
-        (await Should.ThrowAsync<DatasetException>(() => Policies.Put("retrain", DatasetReference.Replace(Spec(), _ => "a.jsonl"), default))).Message.ShouldContain("reads no data set");
+        (await Should.ThrowAsync<DatasetException>(() =>
+            Policies.Put("retrain", DatasetReference.Replace(Spec(), _ => "a.jsonl"), default))).Message.ShouldContain("reads no data set");
 
     private async Task<(string FileName, int Version, long? Rows, bool IsNew)> Add(string name, string file, string content)
     {
@@ -236,7 +249,8 @@ public sealed class DatasetTests : ClockedBooks
         return (added.FileName, added.Version, added.Rows, added.IsNew);
     }
 
-    private async Task Arrive(int rows) => await Add("judge", $"file-{++_file}.jsonl", string.Concat(Enumerable.Repeat($"{{\"file\":{_file}}}\n", rows)));
+    private async Task Arrive(int rows) =>
+        await Add("judge", $"file-{++_file}.jsonl", string.Concat(Enumerable.Repeat($"{{\"file\":{_file}}}\n", rows)));
 
     [Fact]
     public async Task What_arrives_in_a_watched_folder_is_added_once_it_is_whole_and_once()
@@ -244,8 +258,10 @@ public sealed class DatasetTests : ClockedBooks
         DatasetWatcher watcher = Services.GetRequiredService<DatasetWatcher>();
         string folder = Directory.CreateDirectory(Path.Combine(Folder, "arrivals")).FullName;
         (await watcher.Watch("judge", folder, default)).Address.ShouldBe(folder);
-        (await Should.ThrowAsync<DatasetException>(() => watcher.Watch("judge", "arrivals", default))).Message.ShouldContain("absolute path");
-        (await Should.ThrowAsync<DatasetException>(() => watcher.Watch("judge", folder + "/none", default))).Message.ShouldContain("no such folder");
+        (await Should.ThrowAsync<DatasetException>(
+            () => watcher.Watch("judge", "arrivals", default))).Message.ShouldContain("absolute path");
+        (await Should.ThrowAsync<DatasetException>(
+            () => watcher.Watch("judge", folder + "/none", default))).Message.ShouldContain("no such folder");
         Arrive("a.jsonl", "{}\n", age: 60);
         Arrive("b.jsonl", "{}\n{}\n", age: 1); // still being written, for all that one knows
         Arrive("notes.txt", "not for us", age: 60);
@@ -305,7 +321,8 @@ public sealed class DatasetTests : ClockedBooks
         (await watcher.Take("judge", path, default)).IsNew.ShouldBeTrue();
         (await watcher.Take("judge", path, default)).IsNew.ShouldBeFalse();
         (await Should.ThrowAsync<DatasetException>(() => watcher.Take("judge", path + "x", default))).Message.ShouldContain("no such file");
-        (await Should.ThrowAsync<DatasetException>(() => watcher.Take("judge", "told.jsonl", default))).Message.ShouldContain("expected the path");
+        (await Should.ThrowAsync<DatasetException>(
+            () => watcher.Take("judge", "told.jsonl", default))).Message.ShouldContain("expected the path");
     }
 
     private Task Look() => Runner.Look(default);

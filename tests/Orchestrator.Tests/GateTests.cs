@@ -100,7 +100,8 @@ public sealed class GateTests
     {
         const int Attempts = 3000, Served = 200;
         Counting queries = new();
-        await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: false) { Proxies = TrustedProxies.Parse(Loopback) }, queries);
+        await using Server server =
+            await Server.Start(new AccessPolicy(IsLoopbackOnly: false) { Proxies = TrustedProxies.Parse(Loopback) }, queries);
         (string Name, string Value)[] flood = [("X-Forwarded-For", "198.51.100.7")], elsewhere = [("X-Forwarded-For", "198.51.100.8")];
         (await server.Ask("/counted", "localhost", elsewhere, server.Viewer)).ShouldBe(HttpStatusCode.OK);
         queries.Count = 0;
@@ -211,10 +212,16 @@ public sealed class GateTests
             {
                 string books = new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = 60 }.ToString();
                 builder.Services.AddSingleton<IDbContextFactory<ArmoFlowDbContext>>(services => new Contexts(
-                    new DbContextOptionsBuilder<ArmoFlowDbContext>().UseApplicationServiceProvider(services).UseSqlite(books).UseSnakeCaseNamingConvention().AddInterceptors(interceptor).Options));
+                    new DbContextOptionsBuilder<ArmoFlowDbContext>()
+                        .UseApplicationServiceProvider(services)
+                        .UseSqlite(books)
+                        .UseSnakeCaseNamingConvention()
+                        .AddInterceptors(interceptor).Options));
             }
             server._app = builder.Build();
-            await using (ArmoFlowDbContext db = await server._app.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync()) await db.Database.MigrateAsync();
+            await using (ArmoFlowDbContext db =
+                await server._app.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync())
+                await db.Database.MigrateAsync();
             server._app.Use(AccessGate.Harden);
             server._app.UseExceptionHandler();
             server._app.UseAccess();

@@ -185,7 +185,12 @@ public sealed class ModelServiceTests : IAsyncLifetime
             Preferences = [],
             Promotion = gates
         }, DateTimeOffset.UtcNow);
-        foreach (string part in ModelRegistry.Parts) run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}""" : $"{part} {weights}");
+        foreach (string part in ModelRegistry.Parts)
+        {
+            run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport
+                ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}"""
+                : $"{part} {weights}");
+        }
         JsonObject benchmark = new() { ["score"] = score }, gate = new() { ["heldOutAccuracy"] = 0.9, ["benchmark"] = benchmark };
         run.Record(StepNames.Evaluation, new JsonObject { ["scorers"] = new JsonObject { ["gate"] = gate } });
         if (noSignal is not null) run.Record(StepNames.Gating, new JsonObject { ["health"] = new JsonObject { ["noSignal"] = noSignal } });

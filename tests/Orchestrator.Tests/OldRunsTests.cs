@@ -32,7 +32,11 @@ namespace ArmoFlow.Orchestrator.Tests;
 /// </summary>
 public sealed class OldRunsTests : IAsyncDisposable
 {
-    private static readonly JsonSerializerOptions Indented = new(JsonSerializerDefaults.Web) { WriteIndented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Indented = new(JsonSerializerDefaults.Web)
+    {
+        WriteIndented = true,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping
+    };
     private static readonly string FixtureFolder = Path.Combine(AppContext.BaseDirectory, "Fixtures");
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-old-").FullName;
     private readonly Answers _answers = new();
@@ -52,12 +56,14 @@ public sealed class OldRunsTests : IAsyncDisposable
 
         public bool Holds<T>(int attempt) where T : StepCommand
         {
-            lock (Heard) return Heard.Any(h => h.Type == MessageUrn.ForTypeString<T>() && h.Body["message"]!["attempt"]!.GetValue<int>() == attempt);
+            lock (Heard) return Heard.Any(h => h.Type == MessageUrn.ForTypeString<T>()
+                && h.Body["message"]!["attempt"]!.GetValue<int>() == attempt);
         }
 
         public void Hear<T>(ConsumeContext<T> context) where T : class
         {
-            lock (Heard) Heard.Add(new OldMessage(MessageUrn.ForTypeString<T>(), context.DestinationAddress!.ToString(), Envelope(context.ReceiveContext.Body.GetString())));
+            lock (Heard) Heard.Add(new OldMessage(MessageUrn.ForTypeString<T>(), context.DestinationAddress!.ToString(),
+                Envelope(context.ReceiveContext.Body.GetString())));
         }
     }
 
@@ -69,7 +75,9 @@ public sealed class OldRunsTests : IAsyncDisposable
         public Task Consume(ConsumeContext<TCommand> context)
         {
             answers.Hear(context);
-            return answers.Answer ? context.Publish(Completed<TCompleted>(context.Message.RunId, context.Message.Attempt)) : Task.CompletedTask;
+            return answers.Answer
+                ? context.Publish(Completed<TCompleted>(context.Message.RunId, context.Message.Attempt))
+                : Task.CompletedTask;
         }
     }
 
@@ -91,7 +99,8 @@ public sealed class OldRunsTests : IAsyncDisposable
         Metrics = JsonElement.Parse("""{"figure":1.5}"""),
     };
 
-    public static IEnumerable<TheoryDataRow<string, string>> OldRuns() => Fixtures().SelectMany(f => f.Runs.Select(r => new TheoryDataRow<string, string>(f.Name, r.State)));
+    public static IEnumerable<TheoryDataRow<string, string>> OldRuns() =>
+        Fixtures().SelectMany(f => f.Runs.Select(r => new TheoryDataRow<string, string>(f.Name, r.State)));
 
     [Theory, MemberData(nameof(OldRuns))]
     public async Task A_run_of_an_older_version_is_finished_from_whatever_state_it_was_in(string fixture, string state)
@@ -102,11 +111,19 @@ public sealed class OldRunsTests : IAsyncDisposable
             DbConnection connection = db.Database.GetDbConnection();
             await connection.OpenAsync();
             await using DbCommand insert = connection.CreateCommand();
-            insert.CommandText = $"insert into runs ({string.Join(", ", old.Row.Select(c => c.Key))}) values ({string.Join(", ", old.Row.Select((_, i) => $"@p{i}"))})";
+            insert.CommandText =
+                $"insert into runs ({string.Join(", ", old.Row.Select(c => c.Key))}) values "
+                    + $"({string.Join(", ", old.Row.Select((_, i) => $"@p{i}"))})";
             foreach (((_, JsonNode? value), int i) in old.Row.Select((c, i) => (c, i)))
             {
                 DbParameter parameter = insert.CreateParameter();
-                (parameter.ParameterName, parameter.Value) = ($"@p{i}", value?.GetValueKind() switch { null => DBNull.Value, JsonValueKind.Number => value.GetValue<long>(), _ => value.GetValue<string>() });
+                (parameter.ParameterName, parameter.Value) = ($"@p{i}",
+                    value?.GetValueKind() switch
+                    {
+                        null => DBNull.Value,
+                        JsonValueKind.Number => value.GetValue<long>(),
+                        _ => value.GetValue<string>()
+                    });
                 insert.Parameters.Add(parameter);
             }
             (await insert.ExecuteNonQueryAsync()).ShouldBe(1);
@@ -118,7 +135,10 @@ public sealed class OldRunsTests : IAsyncDisposable
         document.Steps.ShouldAllBe(s => s.Status == "Completed");
     }
 
-    public static IEnumerable<TheoryDataRow<string, int>> OldMessages() => Fixtures().SelectMany(f => f.Runs.Select(r => r.Message).Concat(f.Commands).Select((_, i) => new TheoryDataRow<string, int>(f.Name, i)));
+    public static IEnumerable<TheoryDataRow<string, int>> OldMessages() =>
+        Fixtures().SelectMany(f => f.Runs.Select(r => r.Message)
+            .Concat(f.Commands)
+            .Select((_, i) => new TheoryDataRow<string, int>(f.Name, i)));
 
     [Theory, MemberData(nameof(OldMessages))]
     public void A_message_of_an_older_version_loses_nothing_in_this_one(string fixture, int index)
@@ -126,7 +146,9 @@ public sealed class OldRunsTests : IAsyncDisposable
         Fixture old = Fixtures().Single(f => f.Name == fixture);
         OldMessage message = old.Runs.Select(r => r.Message).Concat(old.Commands).ElementAt(index);
         Type type = typeof(StepCommand).Assembly.GetType(message.Type["urn:message:".Length..].Replace(':', '.'), throwOnError: true)!;
-        JsonNode sent = message.Body["message"]!, read = JsonSerializer.SerializeToNode(sent.Deserialize(type, SystemTextJsonMessageSerializer.Options), type, SystemTextJsonMessageSerializer.Options)!;
+        JsonNode sent = message.Body["message"]!,
+            read = JsonSerializer.SerializeToNode(sent.Deserialize(type, SystemTextJsonMessageSerializer.Options), type,
+                SystemTextJsonMessageSerializer.Options)!;
         Holds(read, sent, message.Type);
     }
 
@@ -141,11 +163,13 @@ public sealed class OldRunsTests : IAsyncDisposable
             string at = Path.Combine(FixtureFolder, file);
             Directory.CreateDirectory(FixtureFolder);
             await File.WriteAllTextAsync(at, JsonSerializer.Serialize(recorded, Indented), TestContext.Current.CancellationToken);
-            throw new InvalidOperationException($"there was no record of workflow version {RunState.Workflow}; it was written to {at}: copy it to tests/Orchestrator.Tests/Fixtures and commit it");
+            throw new InvalidOperationException($"there was no record of workflow version {RunState.Workflow}; it was written to {at}: "
+                + "copy it to tests/Orchestrator.Tests/Fixtures and commit it");
         }
         recorded.Runs.Select(r => r.State).ShouldBe(known.Runs.Select(r => r.State));
         recorded.Commands.Select(c => c.Type).ShouldBe(known.Commands.Select(c => c.Type));
-        foreach ((OldRun now, OldRun then) in recorded.Runs.Zip(known.Runs)) then.Row.Select(c => c.Key).Except(now.Row.Select(c => c.Key)).ShouldBeEmpty("a column that older rows have is gone");
+        foreach ((OldRun now, OldRun then) in recorded.Runs.Zip(known.Runs))
+            then.Row.Select(c => c.Key).Except(now.Row.Select(c => c.Key)).ShouldBeEmpty("a column that older rows have is gone");
     }
 
     /// <summary>Goes through a run and takes down, in each state, its row and the message that it waits for.</summary>
@@ -154,7 +178,8 @@ public sealed class OldRunsTests : IAsyncDisposable
         _answers.Answer = false;
         await Start(_ => Task.CompletedTask, delivers: false);
         Guid id = new("11111111-2222-3333-4444-555555555555");
-        RunSpec spec = SpecReader.Parse(await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "Fixtures", "spec.yaml")), "spec.yaml", "/data");
+        RunSpec spec = SpecReader.Parse(await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "Fixtures", "spec.yaml")),
+            "spec.yaml", "/data");
         List<OldRun> runs = [];
         await using (ArmoFlowDbContext db = await Context())
         {
@@ -168,7 +193,14 @@ public sealed class OldRunsTests : IAsyncDisposable
         await Take("Paused", new ResumeRun(id), "Ingesting");
         await Publish(new CancelRun(id), "Cancelled");
         await Take("Cancelled", new RetryRun(id), "Ingesting");
-        await Publish(new StepFailed { RunId = id, Attempt = await Attempt(), Step = StepNames.Ingestion, Error = "no such file", BadInput = true }, "Failed");
+        await Publish(new StepFailed
+        {
+            RunId = id,
+            Attempt = await Attempt(),
+            Step = StepNames.Ingestion,
+            Error = "no such file",
+            BadInput = true
+        }, "Failed");
         await Take("Failed", new RetryRun(id), "Ingesting");
         await Take("Ingesting", Completed<DataIngested>(id, await Asked<IngestData>()));
         await Take("ExtractingFeatures", Completed<FeaturesExtracted>(id, await Asked<ExtractFeatures>()));
@@ -207,7 +239,8 @@ public sealed class OldRunsTests : IAsyncDisposable
             {
                 await _host!.Services.GetRequiredService<BusOutbox>().Save(db, message, default);
                 OutboxMessage kept = await db.OutboxMessages.Where(m => m.OutboxId != null).SingleAsync();
-                runs.Add(new OldRun(state, await RowOf(db), new OldMessage(kept.MessageType.Split(';')[0], kept.DestinationAddress!.ToString(), Envelope(kept.Body))));
+                runs.Add(new OldRun(state, await RowOf(db),
+                    new OldMessage(kept.MessageType.Split(';')[0], kept.DestinationAddress!.ToString(), Envelope(kept.Body))));
                 await db.OutboxMessages.Where(m => m.OutboxId != null).ExecuteDeleteAsync();
                 await db.OutboxStates.ExecuteDeleteAsync();
             }
@@ -244,7 +277,11 @@ public sealed class OldRunsTests : IAsyncDisposable
         Workspace workspace = new(_folder);
         workspace.TryLock().ShouldBeTrue();
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
-        builder.Services.AddEmbeddedPersistence(workspace).AddRunQueries().AddSingleton<RunService>().AddSingleton<ScheduleRunner>().AddSingleton(_answers);
+        builder.Services.AddEmbeddedPersistence(workspace)
+            .AddRunQueries()
+            .AddSingleton<RunService>()
+            .AddSingleton<ScheduleRunner>()
+            .AddSingleton(_answers);
         if (delivers) builder.Services.AddHostedService<OutboxDelivery>();
         builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
         builder.Services.AddMassTransit(bus =>
@@ -290,7 +327,9 @@ public sealed class OldRunsTests : IAsyncDisposable
     private async Task<RunDocument> Ended(Guid id, string unless)
     {
         RunDocument? run = null;
-        await UntilAsync(async () => (run = await _host!.Services.GetRequiredService<RunQueries>().Find(id, default)) is { HasEnded: true } ended && ended.Status != unless);
+        await UntilAsync(
+            async () => (run = await _host!.Services.GetRequiredService<RunQueries>().Find(id, default)) is { HasEnded: true } ended
+                && ended.Status != unless);
         return run!;
     }
 
@@ -301,15 +340,23 @@ public sealed class OldRunsTests : IAsyncDisposable
             foreach ((string name, JsonNode? value) in fields) Holds(read.ShouldNotBeNull(at)[name], value, $"{at}.{name}");
         else if (written is JsonArray items)
             for (int i = 0; i < items.Count; i++) Holds(read.ShouldNotBeNull(at)[i], items[i], $"{at}[{i}]");
-        else if (written is not null) JsonNode.DeepEquals(read, written).ShouldBeTrue($"{at}: {written.ToJsonString()} was read as {read?.ToJsonString() ?? "nothing"}");
+        else if (written is not null)
+        {
+            JsonNode.DeepEquals(read, written)
+                .ShouldBeTrue($"{at}: {written.ToJsonString()} was read as {read?.ToJsonString() ?? "nothing"}");
+        }
     }
 
     private sealed record Fixture(string Name, IReadOnlyList<OldRun> Runs, IReadOnlyList<OldMessage> Commands);
 
     private static IEnumerable<Fixture> Fixtures() => Directory.Exists(FixtureFolder)
-        ? Directory.EnumerateFiles(FixtureFolder, "workflow-*.json").Order(StringComparer.Ordinal).Select(f => JsonSerializer.Deserialize<Fixture>(File.ReadAllText(f), JsonSerializerOptions.Web)!) : [];
+        ? Directory.EnumerateFiles(FixtureFolder, "workflow-*.json")
+            .Order(StringComparer.Ordinal)
+            .Select(f => JsonSerializer.Deserialize<Fixture>(File.ReadAllText(f), JsonSerializerOptions.Web)!)
+            : [];
 
-    private async Task<ArmoFlowDbContext> Context() => await _host!.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private async Task<ArmoFlowDbContext> Context() =>
+        await _host!.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
     private static Task Until(Func<bool> condition) => UntilAsync(() => Task.FromResult(condition()));
 

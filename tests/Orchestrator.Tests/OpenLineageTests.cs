@@ -50,18 +50,30 @@ public sealed class OpenLineageTests
         using (IHost app = host.Build())
         {
             RunState run = new() { CorrelationId = Guid.NewGuid(), CurrentState = "Completed", EndedAt = DateTimeOffset.UtcNow };
-            run.Open(new RunSpec { Name = "m", Folder = folder, Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] }, DateTimeOffset.UtcNow.AddMinutes(-1));
+            run.Open(new RunSpec { Name = "m", Folder = folder, Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] },
+                DateTimeOffset.UtcNow.AddMinutes(-1));
             run.Steps[0].Key = "ingestion's key";
             run.Artifacts["ratings"] = new ArtifactRef("made", 1);
-            await using (ArmoFlowDbContext db = await app.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(TestContext.Current.CancellationToken))
+            await using (ArmoFlowDbContext db = await app.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>()
+                .CreateDbContextAsync(TestContext.Current.CancellationToken))
             {
                 await db.Database.MigrateAsync(TestContext.Current.CancellationToken);
                 db.Runs.Add(run);
-                db.StepResults.Add(new StepResult { Key = "ingestion's key", Step = "ingestion", Artifacts = [new StepArtifact { Key = "ingestion's key", Name = "ratings/judge/a.jsonl", Sha256 = "read", Bytes = 1 }, new StepArtifact { Key = "ingestion's key", IsOutput = true, Name = "ratings", Sha256 = "made", Bytes = 1 }] });
+                db.StepResults.Add(new StepResult
+                {
+                    Key = "ingestion's key",
+                    Step = "ingestion",
+                    Artifacts =
+                    [
+                        new StepArtifact { Key = "ingestion's key", Name = "ratings/judge/a.jsonl", Sha256 = "read", Bytes = 1 },
+                        new StepArtifact { Key = "ingestion's key", IsOutput = true, Name = "ratings", Sha256 = "made", Bytes = 1 }
+                    ]
+                });
                 await db.SaveChangesAsync(TestContext.Current.CancellationToken);
             }
             await app.StartAsync(TestContext.Current.CancellationToken);
-            await app.Services.GetRequiredService<IBus>().Publish(new RunEnded(run.CorrelationId, "Completed"), TestContext.Current.CancellationToken);
+            await app.Services.GetRequiredService<IBus>()
+                .Publish(new RunEnded(run.CorrelationId, "Completed"), TestContext.Current.CancellationToken);
             for (int i = 0; i < 300 && told.Count < 2; i++) await Task.Delay(100, TestContext.Current.CancellationToken);
             await app.StopAsync(TestContext.Current.CancellationToken);
         }
@@ -70,8 +82,13 @@ public sealed class OpenLineageTests
         told.Select(e => e["eventType"]!.GetValue<string>()).ShouldBe(["START", "COMPLETE"], "though the server refused once");
         JsonNode complete = told[1];
         complete["job"]!["name"]!.GetValue<string>().ShouldBe("m");
-        complete["inputs"]!.AsArray().Select(i => $"{i!["name"]} {i["facets"]!["version"]!["datasetVersion"]}").ShouldBe(["ratings/judge/a.jsonl read"]);
-        complete["outputs"]!.AsArray().Select(i => $"{i!["name"]} {i["facets"]!["version"]!["datasetVersion"]}").ShouldBe(["m/ratings made"]);
-        DateTimeOffset.Parse(complete["eventTime"]!.GetValue<string>(), null).ShouldBeGreaterThan(DateTimeOffset.Parse(told[0]["eventTime"]!.GetValue<string>(), null));
+        complete["inputs"]!.AsArray()
+            .Select(i => $"{i!["name"]} {i["facets"]!["version"]!["datasetVersion"]}")
+            .ShouldBe(["ratings/judge/a.jsonl read"]);
+        complete["outputs"]!.AsArray()
+            .Select(i => $"{i!["name"]} {i["facets"]!["version"]!["datasetVersion"]}")
+            .ShouldBe(["m/ratings made"]);
+        DateTimeOffset.Parse(complete["eventTime"]!.GetValue<string>(), null)
+            .ShouldBeGreaterThan(DateTimeOffset.Parse(told[0]["eventTime"]!.GetValue<string>(), null));
     }
 }

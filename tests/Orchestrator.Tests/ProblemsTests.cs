@@ -24,7 +24,8 @@ public sealed class ProblemsTests
         ServiceCollection parts = new();
         parts.AddLogging().AddRunsApi().AddSingleton<IProblemDetailsService>(documents);
         await using ServiceProvider services = parts.BuildServiceProvider();
-        bool isHandled = await services.GetRequiredService<IExceptionHandler>().TryHandleAsync(context, fault, TestContext.Current.CancellationToken);
+        bool isHandled =
+            await services.GetRequiredService<IExceptionHandler>().TryHandleAsync(context, fault, TestContext.Current.CancellationToken);
         isHandled.ShouldBe(status is not null);
         documents.Written?.ProblemDetails.Status.ShouldBe(status);
         context.Response.Headers.RetryAfter.ToString().ShouldBe(retryAfter);

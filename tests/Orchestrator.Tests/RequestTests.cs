@@ -71,7 +71,11 @@ public sealed class RequestTests(AccessTests.Server server)
     [Fact]
     public async Task No_query_whatever_reaches_the_handler_of_last_resort()
     {
-        string[] values = ["", "x", "-1", "99999999999999999999", "%00", "%F0%9F%92%A9", "%ED%A0%80", "'", "%22", "0,5", new string('(', 3000), "NOT", "1e999"];
+        string[] values =
+        [
+            "", "x", "-1", "99999999999999999999", "%00", "%F0%9F%92%A9", "%ED%A0%80", "'", "%22", "0,5", new string('(', 3000), "NOT",
+            "1e999"
+        ];
         JsonNode document = await OpenApi();
         foreach ((string path, JsonNode? operations) in document["paths"]!.AsObject())
         {
@@ -93,14 +97,19 @@ public sealed class RequestTests(AccessTests.Server server)
     [Fact]
     public async Task No_filter_whatever_reaches_the_handler_of_last_resort()
     {
-        string[] words = ["tag", "name", "submitted", "score", "heldout", "nothing", "=", "!=", "<", ">=", "IN", "NOT", "AND", "OR", "(", ")", ",", "'x'", "'2026-11-01'", "0.5", "-1", "1e999", "''", "'", "\"name\"", "'%'", "\u0000", "\U0001F4A9"];
+        string[] words =
+        [
+            "tag", "name", "submitted", "score", "heldout", "nothing", "=", "!=", "<", ">=", "IN", "NOT", "AND", "OR", "(", ")", ",",
+            "'x'", "'2026-11-01'", "0.5", "-1", "1e999", "''", "'", "\"name\"", "'%'", "\u0000", "\U0001F4A9"
+        ];
         Random random = new(20261127);
         int answered = 0;
         for (int i = 0; i < 600; i++)
         {
             // Half of them begin as a filter would.
             IEnumerable<string> start = i % 2 == 0 ? [words[random.Next(4)], words[6 + random.Next(4)], words[17 + random.Next(3)]] : [];
-            string filter = string.Join(' ', [.. start, .. Enumerable.Range(0, random.Next(5)).Select(_ => words[random.Next(words.Length)])]);
+            string filter =
+                string.Join(' ', [.. start, .. Enumerable.Range(0, random.Next(5)).Select(_ => words[random.Next(words.Length)])]);
             (HttpStatusCode status, string detail) = await Send("GET", $"/api/v1/runs?where={Uri.EscapeDataString(filter)}", null);
             status.ShouldBeOneOf(HttpStatusCode.OK, HttpStatusCode.BadRequest);
             if (status == HttpStatusCode.OK) answered++;
@@ -114,7 +123,8 @@ public sealed class RequestTests(AccessTests.Server server)
     [InlineData(201, HttpStatusCode.BadRequest)]
     public async Task A_filter_compares_with_two_hundred_values(int values, HttpStatusCode expected)
     {
-        string any = string.Join(" OR ", Enumerable.Repeat("tag='a'", values)), list = $"name IN ({string.Join(',', Enumerable.Repeat("'a'", values))})";
+        string any = string.Join(" OR ", Enumerable.Repeat("tag='a'", values)),
+            list = $"name IN ({string.Join(',', Enumerable.Repeat("'a'", values))})";
         foreach (string filter in new[] { any, any.Replace("OR", "AND", StringComparison.Ordinal), list })
             (await Send("GET", $"/api/v1/runs?where={Uri.EscapeDataString(filter)}", null)).Status.ShouldBe(expected);
     }
@@ -126,7 +136,8 @@ public sealed class RequestTests(AccessTests.Server server)
     [InlineData("POST", "null", null, HttpStatusCode.Forbidden)]
     [InlineData("POST", null, "cross-site", HttpStatusCode.Forbidden)]
     [InlineData("POST", null, "same-origin", HttpStatusCode.NotFound)]
-    public async Task A_browser_s_password_counts_for_its_own_site_alone(string method, string? origin, string? site, HttpStatusCode expected)
+    public async Task A_browser_s_password_counts_for_its_own_site_alone(string method, string? origin, string? site,
+        HttpStatusCode expected)
     {
         string path = method == "GET" ? "/hangfire" : $"/api/v1/runs/{Guid.NewGuid()}/cancel";
         using HttpRequestMessage request = new(new HttpMethod(method), path);
@@ -161,8 +172,10 @@ public sealed class RequestTests(AccessTests.Server server)
     {
         using HttpRequestMessage request = new(new HttpMethod(method), path);
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.Keys["Admin"]);
-        if (body is not null) request.Content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
-        using HttpResponseMessage response = await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
+        if (body is not null)
+            request.Content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        using HttpResponseMessage response =
+            await server.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, TestContext.Current.CancellationToken);
         if (response.Content.Headers.ContentType?.MediaType == "text/event-stream") return (response.StatusCode, "");
         string text = await response.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
         bool isProblem = response.Content.Headers.ContentType?.MediaType == "application/problem+json";
@@ -198,13 +211,32 @@ public sealed class RequestTests(AccessTests.Server server)
     /// <summary>What is no JSON, JSON of another shape, and each field left out or of each wrong kind.</summary>
     private static IEnumerable<byte[]> Bodies(JsonNode? example)
     {
-        foreach (string text in new[] { "", " ", "null", "[]", "1", "\"x\"", "{", "{}", "{\"a\":1,}", "{\"\\ud800\": 1}", "\u0000", "// x\n{}", new string('[', 5000) })
+        foreach (string text in new[]
+        {
+            "",
+            " ",
+            "null",
+            "[]",
+            "1",
+            "\"x\"",
+            "{",
+            "{}",
+            "{\"a\":1,}",
+            "{\"\\ud800\": 1}",
+            "\u0000",
+            "// x\n{}",
+            new string('[', 5000)
+        })
             yield return Encoding.UTF8.GetBytes(text);
         yield return [0xff, 0xfe, 0x7b, 0x00];
         yield return [0x7b, 0x22, 0xc3, 0x28, 0x22, 0x7d];
         if (example is not JsonObject valid) yield break;
         yield return Encoding.UTF8.GetBytes(valid.ToJsonString());
-        string[] kinds = ["null", "1", "-1", "1.5", "1e400", "9999999999999999999999", "true", "\"\"", "\"x\"", "\"\\u0000\"", "\"\\ud800\"", "\"../../x\"", "[]", "[null]", "[[]]", "{}", $"\"{new string('x', 100_000)}\""];
+        string[] kinds =
+        [
+            "null", "1", "-1", "1.5", "1e400", "9999999999999999999999", "true", "\"\"", "\"x\"", "\"\\u0000\"", "\"\\ud800\"",
+            "\"../../x\"", "[]", "[null]", "[[]]", "{}", $"\"{new string('x', 100_000)}\""
+        ];
         foreach (string field in valid.Select(p => p.Key))
         {
             JsonObject without = (JsonObject)valid.DeepClone();
@@ -212,7 +244,8 @@ public sealed class RequestTests(AccessTests.Server server)
             yield return Encoding.UTF8.GetBytes(without.ToJsonString());
             foreach (string kind in kinds)
             {
-                IEnumerable<string> members = valid.Select(p => $"{JsonSerializer.Serialize(p.Key)}: {(p.Key == field ? kind : p.Value?.ToJsonString() ?? "null")}");
+                IEnumerable<string> members =
+                    valid.Select(p => $"{JsonSerializer.Serialize(p.Key)}: {(p.Key == field ? kind : p.Value?.ToJsonString() ?? "null")}");
                 yield return Encoding.UTF8.GetBytes($"{{{string.Join(", ", members)}}}");
             }
         }

@@ -54,21 +54,33 @@ public sealed class RetentionPolicyTests : ClockedBooks
     [Fact]
     public async Task What_is_noTime_is_refused()
     {
-        (await Should.ThrowAsync<ScheduleException>(() => Policies.Put(new RetentionRules(TimeSpan.FromDays(30), 5), "at three", "UTC", default))).Message.ShouldContain("five fields");
-        (await Should.ThrowAsync<ScheduleException>(() => Policies.Put(new RetentionRules(TimeSpan.FromDays(30), 5), "0 3 30 2 *", "UTC", default))).Message.ShouldContain("never due");
+        (await Should.ThrowAsync<ScheduleException>(() => Policies.Put(new RetentionRules(TimeSpan.FromDays(30), 5), "at three", "UTC",
+            default))).Message.ShouldContain("five fields");
+        (await Should.ThrowAsync<ScheduleException>(() => Policies.Put(new RetentionRules(TimeSpan.FromDays(30), 5), "0 3 30 2 *", "UTC",
+            default))).Message.ShouldContain("never due");
         (await Should.ThrowAsync<RetentionException>(() => Policies.Remove(default))).Message.ShouldContain("no collection is scheduled");
     }
 
-    private Task Look() => new CollectionEngine(Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), Services.GetRequiredService<Collector>(), Time, NullLogger<CollectionEngine>.Instance).Look(default);
+    private Task Look() =>
+        new CollectionEngine(Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), Services.GetRequiredService<Collector>(),
+            Time, NullLogger<CollectionEngine>.Instance).Look(default);
 
-    private async Task<int> Events(string action) => (await Services.GetRequiredService<AuditBooks>().Query($"action = '{action}'", null, 10, default)).Events.Count;
+    private async Task<int> Events(string action) =>
+        (await Services.GetRequiredService<AuditBooks>().Query($"action = '{action}'", null, 10, default)).Events.Count;
 
     private async Task<string> Run(int endedDaysAgo)
     {
         ArtifactRef artifact = await Artifacts.PutText($"report {endedDaysAgo}");
         DateTimeOffset ended = Time.GetUtcNow().AddDays(-endedDaysAgo);
-        RunState run = new() { CorrelationId = NewId.NextGuid(), CurrentState = "Completed", EndedAt = ended, Artifacts = { [ArtifactNames.Report] = artifact } };
-        run.Open(new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] }, ended.AddHours(-1));
+        RunState run = new()
+        {
+            CorrelationId = NewId.NextGuid(),
+            CurrentState = "Completed",
+            EndedAt = ended,
+            Artifacts = { [ArtifactNames.Report] = artifact }
+        };
+        run.Open(new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] },
+            ended.AddHours(-1));
         await using ArmoFlowDbContext db = await Context();
         db.Runs.Add(run);
         await db.SaveChangesAsync();

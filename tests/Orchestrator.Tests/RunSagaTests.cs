@@ -24,7 +24,8 @@ public sealed class RunSagaTests : IAsyncLifetime
 {
     private readonly Guid _run = Guid.NewGuid();
     private readonly ServiceProvider _services = new ServiceCollection().AddSingleton(TimeProvider.System)
-        .AddMassTransitTestHarness(bus => bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().InMemoryRepository()).BuildServiceProvider(true);
+        .AddMassTransitTestHarness(bus => bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().InMemoryRepository())
+        .BuildServiceProvider(true);
 
     private ITestHarness Harness => _services.GetRequiredService<ITestHarness>();
     private ISagaStateMachineTestHarness<RunSaga, RunState> Saga => Harness.GetSagaStateMachineHarness<RunSaga, RunState>();
@@ -32,7 +33,11 @@ public sealed class RunSagaTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         await Harness.Start();
-        await Harness.Bus.Publish(new SubmitRun { RunId = _run, Spec = new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] } });
+        await Harness.Bus.Publish(new SubmitRun
+        {
+            RunId = _run,
+            Spec = new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] }
+        });
         await Reach(s => s.Ingesting);
     }
 
@@ -45,7 +50,8 @@ public sealed class RunSagaTests : IAsyncLifetime
         await Reach(s => s.ExtractingFeatures);
         await Answer<FeaturesExtracted>(ArtifactNames.Features);
         await Reach(s => s.FittingRegression);
-        (await Harness.Sent.Any<FitRegression>(m => m.Context.Message.Inputs.Keys.Order().SequenceEqual(new[] { ArtifactNames.Features, ArtifactNames.Ratings }))).ShouldBeTrue();
+        (await Harness.Sent.Any<FitRegression>(m => m.Context.Message.Inputs.Keys.Order()
+            .SequenceEqual(new[] { ArtifactNames.Features, ArtifactNames.Ratings }))).ShouldBeTrue();
         await Answer<RegressionFitted>(ArtifactNames.Regression);
         await Reach(s => s.FittingDecorrelation);
         await Answer<DecorrelationFitted>(ArtifactNames.Decorrelation);
@@ -140,7 +146,13 @@ public sealed class RunSagaTests : IAsyncLifetime
         await Reach(s => s.ExtractingFeatures);
         await Answer<FeaturesExtracted>(ArtifactNames.Features);
         await Reach(s => s.FittingRegression);
-        await Harness.Bus.Publish(new ArtifactLost { RunId = _run, Attempt = Run.Attempt, MadeBy = StepNames.Ingestion, Error = "artifact ab: missing" });
+        await Harness.Bus.Publish(new ArtifactLost
+        {
+            RunId = _run,
+            Attempt = Run.Attempt,
+            MadeBy = StepNames.Ingestion,
+            Error = "artifact ab: missing"
+        });
         await Reach(s => s.Ingesting);
         Run.Steps.Select(s => s.Status).Take(3).ShouldBe(["Running", "Pending", "Pending"]);
         Asked<IngestData>().Count.ShouldBe(2);
@@ -233,14 +245,16 @@ public sealed class RunSagaTests : IAsyncLifetime
     private Guid Enter()
     {
         RunState run = new() { CorrelationId = Guid.NewGuid() };
-        run.Open(new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] }, DateTimeOffset.UtcNow);
+        run.Open(new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] },
+            DateTimeOffset.UtcNow);
         _services.GetRequiredService<IndexedSagaDictionary<RunState>>().Add(new SagaInstance<RunState>(run));
         return run.CorrelationId;
     }
 
     private RunState Run => Saga.Sagas.Contains(_run)!;
 
-    private async Task Reach(Func<RunSaga, State> state) => (await Saga.Exists(_run, state)).ShouldNotBeNull($"the run is {Saga.Sagas.Contains(_run)?.CurrentState}");
+    private async Task Reach(Func<RunSaga, State> state) =>
+        (await Saga.Exists(_run, state)).ShouldNotBeNull($"the run is {Saga.Sagas.Contains(_run)?.CurrentState}");
 
     private static async Task Until(Func<bool> condition)
     {
@@ -265,5 +279,13 @@ public sealed class RunSagaTests : IAsyncLifetime
         Metrics = JsonElement.Parse("{}"),
     });
 
-    private Task Fail(string error) => Harness.Bus.Publish(new StepFailed { RunId = _run, Attempt = Run.Attempt, Step = StepNames.Features, Error = error, BadInput = true });
+    private Task Fail(string error) =>
+        Harness.Bus.Publish(new StepFailed
+        {
+            RunId = _run,
+            Attempt = Run.Attempt,
+            Step = StepNames.Features,
+            Error = error,
+            BadInput = true
+        });
 }

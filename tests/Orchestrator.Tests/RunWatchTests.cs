@@ -16,7 +16,8 @@ public sealed class RunWatchTests : ClockedBooks
     private const int Watchers = 200;
     private readonly Counter _queries = new();
 
-    protected override void Configure(IServiceCollection services) => services.ConfigureDbContext<ArmoFlowDbContext>(o => o.AddInterceptors(_queries));
+    protected override void Configure(IServiceCollection services) =>
+        services.ConfigureDbContext<ArmoFlowDbContext>(o => o.AddInterceptors(_queries));
 
     [Fact]
     public async Task Two_hundred_watchers_of_a_run_cost_the_books_no_more_than_a_few()
@@ -74,7 +75,8 @@ public sealed class RunWatchTests : ClockedBooks
             return result;
         }
 
-        public override ValueTask<DbDataReader> ReaderExecutedAsync(DbCommand command, CommandExecutedEventData eventData, DbDataReader result, CancellationToken cancellationToken = default)
+        public override ValueTask<DbDataReader> ReaderExecutedAsync(DbCommand command, CommandExecutedEventData eventData,
+            DbDataReader result, CancellationToken cancellationToken = default)
         {
             Interlocked.Increment(ref _count);
             return ValueTask.FromResult(result);

@@ -26,11 +26,15 @@ public sealed class ScheduleTests : ClockedBooks
     [InlineData("0 9 * * *", "2026-10-24T12:00:00Z", "2026-10-25T08:00:00Z", "2026-10-26T08:00:00Z")]
     [InlineData("0 9 * * *", "2026-03-28T12:00:00Z", "2026-03-29T07:00:00Z", "2026-03-30T07:00:00Z")]
     public void Firings_keep_to_the_clock_on_the_wall(string cron, string from, string first, string second) =>
-        new ScheduleTimes(cron, "Europe/Zurich").After(DateTimeOffset.Parse(from, null), 2).ShouldBe([DateTimeOffset.Parse(first, null), DateTimeOffset.Parse(second, null)]);
+        new ScheduleTimes(cron, "Europe/Zurich")
+            .After(DateTimeOffset.Parse(from, null), 2)
+            .ShouldBe([DateTimeOffset.Parse(first, null), DateTimeOffset.Parse(second, null)]);
 
     [Fact]
     public void Half_hours_go_on_through_the_hour_that_comes_twice() =>
-        new ScheduleTimes("*/30 * * * *", "Europe/Zurich").After(DateTimeOffset.Parse("2026-10-25T00:00:00Z", null), 4).ShouldBe([.. Enumerable.Range(1, 4).Select(i => DateTimeOffset.Parse("2026-10-25T00:00:00Z", null).AddMinutes(30 * i))]);
+        new ScheduleTimes("*/30 * * * *", "Europe/Zurich")
+            .After(DateTimeOffset.Parse("2026-10-25T00:00:00Z", null), 4)
+            .ShouldBe([.. Enumerable.Range(1, 4).Select(i => DateTimeOffset.Parse("2026-10-25T00:00:00Z", null).AddMinutes(30 * i))]);
 
     [Fact]
     public async Task A_period_is_fired_once_however_often_and_by_however_many_it_is_asked_for()
@@ -76,7 +80,20 @@ public sealed class ScheduleTests : ClockedBooks
     [Fact]
     public async Task A_firing_whose_spec_cannot_be_run_says_why_and_the_next_is_tried_again()
     {
-        await Schedules.Put(new Schedule { Name = "nightly", Cron = "0 2 * * *", Spec = new RunSpec { Name = "e", Folder = "/", Model = "gone@champion", Backbone = BackboneSpec.OfModel, Ratings = [], Preferences = [] } }, default);
+        await Schedules.Put(new Schedule
+        {
+            Name = "nightly",
+            Cron = "0 2 * * *",
+            Spec = new RunSpec
+            {
+                Name = "e",
+                Folder = "/",
+                Model = "gone@champion",
+                Backbone = BackboneSpec.OfModel,
+                Ratings = [],
+                Preferences = []
+            }
+        }, default);
         for (int day = 1; day <= 2; day++)
         {
             Time.Advance(TimeSpan.FromDays(1));
@@ -105,7 +122,11 @@ public sealed class ScheduleTests : ClockedBooks
 
         await Add("0 * * * *", overlap: Overlap.Cancel);
         await Hours(1);
-        await using (ArmoFlowDbContext db = await Context()) (await db.OutboxMessages.CountAsync(m => m.Body.Contains(released.RunId.ToString()!) && m.MessageType.Contains("CancelRun"), TestContext.Current.CancellationToken)).ShouldBe(1);
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            (await db.OutboxMessages.CountAsync(m => m.Body.Contains(released.RunId.ToString()!) && m.MessageType.Contains("CancelRun"),
+                TestContext.Current.CancellationToken)).ShouldBe(1);
+        }
         (await Firings())[0].Outcome.ShouldBe(Firing.Submitted);
     }
 
@@ -118,7 +139,8 @@ public sealed class ScheduleTests : ClockedBooks
         await Schedules.Remove("nightly", default);
         await End();
         await Runner.Release(first, default);
-        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(Firing.Skipped), f => f.Detail.ShouldBe("the schedule was removed while it waited"));
+        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(Firing.Skipped),
+            f => f.Detail.ShouldBe("the schedule was removed while it waited"));
     }
 
     [Fact]
@@ -156,13 +178,15 @@ public sealed class ScheduleTests : ClockedBooks
     {
         await Add("0 * * * *", overlap: Overlap.Cancel, jitter: 600);
         Time.Advance(TimeSpan.FromHours(1));
-        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Runner.RunNow("nightly", default)))); // while the period waits for its jitter
+        // while the period waits for its jitter
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Runner.RunNow("nightly", default))));
         await End();
         Time.Advance(TimeSpan.FromMinutes(11));
         await Runner.Fire("nightly", default);
         IReadOnlyList<Firing> firings = await Firings();
         firings.Count(f => f.IsByHand).ShouldBe(4);
-        firings.Single(f => !f.IsByHand).ShouldSatisfyAllConditions(f => f.DueAt.Minute.ShouldBe(0), f => f.Outcome.ShouldBe(Firing.Submitted));
+        firings.Single(f => !f.IsByHand)
+            .ShouldSatisfyAllConditions(f => f.DueAt.Minute.ShouldBe(0), f => f.Outcome.ShouldBe(Firing.Submitted));
     }
 
     [Fact]
@@ -197,16 +221,17 @@ public sealed class ScheduleTests : ClockedBooks
         }
     }
 
-    private Task<ScheduleDocument> Add(string cron, Misfire misfire = Misfire.Once, Overlap overlap = Overlap.Skip, double jitter = 0, string zone = "UTC") => Schedules.Put(new Schedule
-    {
-        Name = "nightly",
-        Cron = cron,
-        TimeZone = zone,
-        Misfire = misfire,
-        Overlap = overlap,
-        JitterSeconds = jitter,
-        Spec = new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] },
-    }, default);
+    private Task<ScheduleDocument> Add(string cron, Misfire misfire = Misfire.Once, Overlap overlap = Overlap.Skip, double jitter = 0,
+        string zone = "UTC") => Schedules.Put(new Schedule
+        {
+            Name = "nightly",
+            Cron = cron,
+            TimeZone = zone,
+            Misfire = misfire,
+            Overlap = overlap,
+            JitterSeconds = jitter,
+            Spec = new RunSpec { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] },
+        }, default);
 
     private Task<IReadOnlyList<Firing>> Firings() => Schedules.History("nightly", 100, default);
 }

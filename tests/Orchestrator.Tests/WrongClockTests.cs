@@ -149,7 +149,9 @@ public sealed class WrongClockTests : ClockedBooks
         Time.AdjustTime(_right);
     }
 
-    private Task Collect() => new CollectionEngine(Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), Services.GetRequiredService<Collector>(), Time, NullLogger<CollectionEngine>.Instance).Look(default);
+    private Task Collect() =>
+        new CollectionEngine(Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), Services.GetRequiredService<Collector>(),
+            Time, NullLogger<CollectionEngine>.Instance).Look(default);
 
     private async Task Arrive(string name)
     {
@@ -167,7 +169,9 @@ public sealed class WrongClockTests : ClockedBooks
         return run.CorrelationId;
     }
 
-    private async Task<int> Events(string action) => (await Services.GetRequiredService<AuditBooks>().Query($"action = '{action}'", null, 10, default)).Events.Count;
+    private async Task<int> Events(string action) =>
+        (await Services.GetRequiredService<AuditBooks>().Query($"action = '{action}'", null, 10, default)).Events.Count;
 
-    private static RunSpec Spec() => new() { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] };
+    private static RunSpec Spec() =>
+        new() { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] };
 }

@@ -7,7 +7,9 @@ using Xunit;
 
 namespace ArmoFlow.Persistence.Tests;
 
-/// <summary>Any one copy of an artifact may be damaged: nothing good is deleted, and the right bytes come back or the loss is named.</summary>
+/// <summary>
+/// Any one copy of an artifact may be damaged: nothing good is deleted, and the right bytes come back or the loss is named.
+/// </summary>
 public sealed class ArtifactStoreTests : IDisposable
 {
     private const string Text = "ratings of a whole year";
@@ -25,7 +27,8 @@ public sealed class ArtifactStoreTests : IDisposable
 
         public Task<bool> Has(string name, CancellationToken cancel) => Task.FromResult(Objects.ContainsKey(name));
 
-        public Task<long?> SizeOf(string name, CancellationToken cancel) => Task.FromResult(Objects.TryGetValue(name, out byte[]? found) ? found.Length : (long?)null);
+        public Task<long?> SizeOf(string name, CancellationToken cancel) =>
+            Task.FromResult(Objects.TryGetValue(name, out byte[]? found) ? found.Length : (long?)null);
 
         public async Task Put(string name, string path, CancellationToken cancel)
         {
@@ -122,7 +125,11 @@ public sealed class ArtifactStoreTests : IDisposable
         {
             DamageFile(await Alone().Open(artifact.Sha256, default));
             ArtifactStore store = Alone();
-            if (damage == 1) (await Should.ThrowAsync<ArtifactLostException>(() => store.Open(artifact.Sha256, default))).Message.ShouldContain(store.Quarantine);
+            if (damage == 1)
+            {
+                (await Should.ThrowAsync<ArtifactLostException>(
+                    () => store.Open(artifact.Sha256, default))).Message.ShouldContain(store.Quarantine);
+            }
             else (await store.IsSound(artifact.Sha256)).ShouldBeFalse();
             Kept("alone").Length.ShouldBe(damage, "an earlier one is not written over");
             (await Should.ThrowAsync<ArtifactLostException>(() => store.Open(artifact.Sha256, default))).Message.ShouldContain("missing");
@@ -156,7 +163,8 @@ public sealed class ArtifactStoreTests : IDisposable
     {
         ArtifactStore store = Store("small", cacheBytes: 10);
         ArtifactRef old = await store.PutText("an old one"), opened = await store.PutText("just opened");
-        foreach (ArtifactRef artifact in new[] { old, opened }) File.SetLastAccessTimeUtc(PathIn("small", artifact), DateTime.UtcNow.AddHours(-1));
+        foreach (ArtifactRef artifact in new[] { old, opened })
+            File.SetLastAccessTimeUtc(PathIn("small", artifact), DateTime.UtcNow.AddHours(-1));
         await store.Open(opened.Sha256, default);
         await store.PutText("a third one");
         (File.Exists(PathIn("small", old)), File.Exists(PathIn("small", opened))).ShouldBe((false, true));
@@ -195,7 +203,8 @@ public sealed class ArtifactStoreTests : IDisposable
         return Directory.Exists(folder) ? [.. Directory.EnumerateFiles(folder).Select(f => Path.GetFileName(f)!)] : [];
     }
 
-    private static async Task<string> Read(ArtifactStore store, ArtifactRef artifact) => await File.ReadAllTextAsync(await store.Open(artifact.Sha256, default), Encoding.UTF8);
+    private static async Task<string> Read(ArtifactStore store, ArtifactRef artifact) =>
+        await File.ReadAllTextAsync(await store.Open(artifact.Sha256, default), Encoding.UTF8);
 
     private static void DamageFile(string path)
     {

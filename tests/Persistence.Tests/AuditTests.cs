@@ -43,7 +43,8 @@ public sealed class AuditTests : IAsyncLifetime
         AuditVerdict verdict = await Audit.Verify(default);
         (verdict.IsWhole, verdict.Events, verdict.HeadSequence).ShouldBe((true, 10, 10));
         AuditEvent newest = (await Audit.Query(null, null, 1, default)).Events.Single();
-        (newest.Actor, newest.Action, newest.Subject, newest.RequestId, newest.Before, newest.After).ShouldBe(("auditor", "thing.changed", "thing/1", "request-7", """{"value":9}""", """{"value":10}"""));
+        (newest.Actor, newest.Action, newest.Subject, newest.RequestId, newest.Before, newest.After).ShouldBe(("auditor", "thing.changed",
+            "thing/1", "request-7", """{"value":9}""", """{"value":10}"""));
     }
 
     [Fact]
@@ -98,13 +99,16 @@ public sealed class AuditTests : IAsyncLifetime
     [InlineData("insert into audit_events (sequence, at, actor, action, subject, before, after, request_id, previous_hash, hash) "
         + "select 11, at, actor, action, subject, before, after, request_id, previous_hash, hash from audit_events where sequence = 10",
         11, "follow")]
-    [InlineData("update audit_events set sequence = -5 where sequence = 5; update audit_events set sequence = 5 where sequence = 6; update audit_events set sequence = 6 where sequence = -5", 5, "follow")]
+    [InlineData("update audit_events set sequence = -5 where sequence = 5; update audit_events set sequence = 5 where sequence = 6; "
+        + "update audit_events set sequence = 6 where sequence = -5",
+        5, "follow")]
     [InlineData("delete from audit_events; delete from audit_heads", 1, "head")]
     [InlineData("update audit_heads set sequence = 9", 11, "head")]
     public async Task Whatever_is_done_to_the_table_is_found_with_its_place(string tampering, long at, string what)
     {
         await using ArmoFlowDbContext db = await Context();
-        await db.Database.ExecuteSqlRawAsync("drop trigger if exists audit_events_stay; drop trigger if exists audit_events_stand", TestContext.Current.CancellationToken);
+        await db.Database.ExecuteSqlRawAsync("drop trigger if exists audit_events_stay; drop trigger if exists audit_events_stand",
+            TestContext.Current.CancellationToken);
         await db.Database.ExecuteSqlRawAsync(tampering, TestContext.Current.CancellationToken);
         AuditVerdict verdict = await Audit.Verify(default);
         (verdict.IsWhole, verdict.BrokenAt).ShouldBe((false, at));
@@ -126,8 +130,10 @@ public sealed class AuditTests : IAsyncLifetime
         SignedHead kept = await Audit.Head(default);
         (await Audit.Holds(kept, default)).ShouldBeTrue();
         await using ArmoFlowDbContext db = await Context();
-        await db.Database.ExecuteSqlRawAsync("drop trigger audit_events_stay; drop trigger audit_events_stand; delete from audit_events", TestContext.Current.CancellationToken);
-        await db.AuditHeads.ExecuteUpdateAsync(set => set.SetProperty(h => h.Sequence, 0).SetProperty(h => h.Hash, AuditHead.Start), TestContext.Current.CancellationToken);
+        await db.Database.ExecuteSqlRawAsync("drop trigger audit_events_stay; drop trigger audit_events_stand; delete from audit_events",
+            TestContext.Current.CancellationToken);
+        await db.AuditHeads.ExecuteUpdateAsync(set => set.SetProperty(h => h.Sequence, 0).SetProperty(h => h.Hash, AuditHead.Start),
+            TestContext.Current.CancellationToken);
         for (int i = 1; i <= 10; i++)
         {
             db.Note("thing.changed", "thing/0", after: new { value = i * i });
@@ -148,14 +154,19 @@ public sealed class AuditTests : IAsyncLifetime
         string[] lines = await File.ReadAllLinesAsync(path, TestContext.Current.CancellationToken);
         await File.WriteAllLinesAsync(path, lines[..^1], TestContext.Current.CancellationToken);
         (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).BrokenAt.ShouldBe(10);
-        await File.WriteAllLinesAsync(path, [lines[0].Replace("thing.changed", "thing.removed", StringComparison.Ordinal), .. lines[1..]], TestContext.Current.CancellationToken);
+        await File.WriteAllLinesAsync(path, [lines[0].Replace("thing.changed", "thing.removed", StringComparison.Ordinal), .. lines[1..]],
+            TestContext.Current.CancellationToken);
         (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).BrokenAt.ShouldBe(1);
 
         string table = Path.Combine(_folder, "export.parquet");
-        await using (FileStream stream = File.Create(table)) (await Audit.Export(stream, asParquet: true, default)).Hash.ShouldBe(head.Hash);
-        (await AuditVerification.Verify(AuditBooks.ReadExport(table), end, default)).IsWhole.ShouldBeTrue("the table holds the same to the last digit of a time");
+        await using (FileStream stream = File.Create(table))
+            (await Audit.Export(stream, asParquet: true, default)).Hash.ShouldBe(head.Hash);
+        (await AuditVerification.Verify(AuditBooks.ReadExport(
+            table), end, default)).IsWhole.ShouldBeTrue("the table holds the same to the last digit of a time");
 
-        using System.Security.Cryptography.ECDsa key = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256), other = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256);
+        using System.Security.Cryptography.ECDsa key =
+            System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256),
+            other = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256);
         SignedHead signed = head.Sign(key);
         signed.IsSignedBy(key.ExportSubjectPublicKeyInfoPem()).ShouldBeTrue();
         signed.IsSignedBy(other.ExportSubjectPublicKeyInfoPem()).ShouldBeFalse();
@@ -193,8 +204,10 @@ public sealed class AuditTests : IAsyncLifetime
     [Fact]
     public async Task A_filter_without_end_is_refused()
     {
-        await Should.ThrowAsync<FilterException>(() => Audit.Query(new string('(', 500) + "sequence = 1" + new string(')', 500), null, 10, default));
-        await Should.ThrowAsync<FilterException>(() => Audit.Query(string.Join(" OR ", Enumerable.Repeat("sequence = 1", 1000)), null, 10, default));
+        await Should.ThrowAsync<FilterException>(() => Audit.Query(new string('(', 500) + "sequence = 1" + new string(')', 500), null, 10,
+            default));
+        await Should.ThrowAsync<FilterException>(() => Audit.Query(string.Join(" OR ", Enumerable.Repeat("sequence = 1", 1000)), null, 10,
+            default));
     }
 
     [Fact]
@@ -212,5 +225,6 @@ public sealed class AuditTests : IAsyncLifetime
         seen.ShouldBe([10, 9, 8, 7, 6, 5, 4, 3, 2]);
     }
 
-    private async Task<ArmoFlowDbContext> Context() => await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private async Task<ArmoFlowDbContext> Context() =>
+        await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

@@ -329,7 +329,8 @@ public sealed class AuditedRowsTests : IAsyncLifetime
             PreviousHash = AuditHead.Start
         };
         string before = "[\"1\",\"1970-01-01T00:00:00.0000000Z\",\"a\",\"b\",\"c\",null,\"{}\",null,\"" + AuditHead.Start + "\"]";
-        e.ComputeHash().ShouldBe(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(before))));
+        e.ComputeHash()
+            .ShouldBe(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(before))));
         string without = e.ComputeHash();
         e.Rows = "[]";
         e.ComputeHash().ShouldNotBe(without);

@@ -41,7 +41,17 @@ internal static class AuditedScenario
         string key = new('a', 64);
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
         {
-            StepResult result = new() { Key = key, Step = StepNames.Ingestion, Version = 1, Parameters = """{"a":1}""", Detail = "12 rows", Metrics = """{"rows":12}""", Hardware = "AMD EPYC, 8 cores", CreatedAt = now };
+            StepResult result = new()
+            {
+                Key = key,
+                Step = StepNames.Ingestion,
+                Version = 1,
+                Parameters = """{"a":1}""",
+                Detail = "12 rows",
+                Metrics = """{"rows":12}""",
+                Hardware = "AMD EPYC, 8 cores",
+                CreatedAt = now
+            };
             result.Artifacts.Add(new StepArtifact
             {
                 IsOutput = true,
@@ -143,7 +153,15 @@ internal static class AuditedScenario
             db.Add(new ModelVersion { Model = "m", Version = 2, RunId = id, Digest = "d2", CreatedAt = now });
             await db.SaveChangesAsync(cancel);
             (run.CurrentState, run.Score, run.HeldOutAccuracy, run.EndedAt) = ("Completed", 0.875, 2.0 / 3, now.AddHours(1));
-            db.Add(new ModelPolicy { Model = "m", Version = 1, Policy = new PolicySpec { MinimumScore = 0.8 }, SetBy = "ann", At = now, Reason = "a floor" });
+            db.Add(new ModelPolicy
+            {
+                Model = "m",
+                Version = 1,
+                Policy = new PolicySpec { MinimumScore = 0.8 },
+                SetBy = "ann",
+                At = now,
+                Reason = "a floor"
+            });
             db.Add(new PromotionApproval { Model = "m", Alias = "champion", Version = 1, By = "ann", At = now, Reason = "good figures" });
             db.Add(new AliasPeriod
             {

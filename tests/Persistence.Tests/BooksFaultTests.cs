@@ -27,7 +27,8 @@ public sealed class BooksFaultTests
     {
         BooksFault.IsTransient(Said(state)).ShouldBeTrue();
         BooksFault.IsTransient(new DbUpdateException("an error", Said(state))).ShouldBeTrue();
-        BooksFault.IsTransient(new AggregateException(new InvalidOperationException(), new DbUpdateException("an error", Said(state)))).ShouldBeTrue();
+        BooksFault.IsTransient(new AggregateException(new InvalidOperationException(), new DbUpdateException("an error", Said(state))))
+            .ShouldBeTrue();
     }
 
     [Theory]
@@ -36,7 +37,8 @@ public sealed class BooksFaultTests
     [InlineData("42501")] // not allowed
     [InlineData("22001")] // too long
     [InlineData("28P01")] // a wrong password
-    public void A_fault_of_what_was_asked_is_not(string state) => BooksFault.IsTransient(new DbUpdateException("an error", Said(state))).ShouldBeFalse();
+    public void A_fault_of_what_was_asked_is_not(string state) =>
+        BooksFault.IsTransient(new DbUpdateException("an error", Said(state))).ShouldBeFalse();
 
     [Fact]
     public void Others_than_servers_say_nothing_of_them()

@@ -66,7 +66,8 @@ public sealed class BooksTests : IAsyncLifetime
     public async Task Features_entered_twice_are_there_once_and_lost_shards_do_not_count()
     {
         ArtifactRef shard = await Artifacts.PutText("shard");
-        FeatureRow[] rows = [.. Enumerable.Range(0, 1200).Select(i => new FeatureRow { Space = "s", Kind = "r", Id = $"c{i}", Shard = shard.Sha256, Row = i })];
+        FeatureRow[] rows = [.. Enumerable.Range(0, 1200)
+            .Select(i => new FeatureRow { Space = "s", Kind = "r", Id = $"c{i}", Shard = shard.Sha256, Row = i })];
         await using (ArmoFlowDbContext db = await Context())
         {
             await StepBooks.EnterFeatures(db, rows, default);
@@ -96,7 +97,16 @@ public sealed class BooksTests : IAsyncLifetime
         Guid id = Guid.NewGuid();
         await using (ArmoFlowDbContext db = await Context())
         {
-            db.Runs.Add(new RunState { CorrelationId = id, CurrentState = "Ingesting", Name = "n", SubmittedAt = at, Spec = Spec(), Steps = [new RunStep { Name = "ingestion", StartedAt = at }], Artifacts = { ["a"] = new ArtifactRef("ab", 1) } });
+            db.Runs.Add(new RunState
+            {
+                CorrelationId = id,
+                CurrentState = "Ingesting",
+                Name = "n",
+                SubmittedAt = at,
+                Spec = Spec(),
+                Steps = [new RunStep { Name = "ingestion", StartedAt = at }],
+                Artifacts = { ["a"] = new ArtifactRef("ab", 1) }
+            });
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         await using (ArmoFlowDbContext db = await Context())
@@ -108,7 +118,8 @@ public sealed class BooksTests : IAsyncLifetime
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         await using ArmoFlowDbContext again = await Context();
-        (await again.Runs.SingleAsync(r => r.SubmittedAt <= at, TestContext.Current.CancellationToken)).Steps[0].Status.ShouldBe("Completed");
+        (await again.Runs.SingleAsync(r => r.SubmittedAt <= at, TestContext.Current.CancellationToken)).Steps[0].Status
+            .ShouldBe("Completed");
     }
 
     [Fact]
@@ -127,9 +138,18 @@ public sealed class BooksTests : IAsyncLifetime
         db.Database.HasPendingModelChanges().ShouldBeFalse("add a migration");
     }
 
-    private static StepResult Result(string key, ArtifactRef output) => new() { Key = key, Step = "regression", Version = 1, Artifacts = [new StepArtifact { IsOutput = true, Name = "regression", Sha256 = output.Sha256, Bytes = output.Bytes }] };
+    private static StepResult Result(string key, ArtifactRef output) =>
+        new()
+        {
+            Key = key,
+            Step = "regression",
+            Version = 1,
+            Artifacts = [new StepArtifact { IsOutput = true, Name = "regression", Sha256 = output.Sha256, Bytes = output.Bytes }]
+        };
 
-    private static Contracts.Specs.RunSpec Spec() => new() { Name = "n", Folder = "/", Backbone = new Contracts.Specs.BackboneSpec("b"), Ratings = [], Preferences = [] };
+    private static Contracts.Specs.RunSpec Spec() =>
+        new() { Name = "n", Folder = "/", Backbone = new Contracts.Specs.BackboneSpec("b"), Ratings = [], Preferences = [] };
 
-    private Task<ArmoFlowDbContext> Context() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private Task<ArmoFlowDbContext> Context() =>
+        _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

@@ -38,7 +38,14 @@ public sealed class ImpossibleTextTests : IAsyncLifetime
     {
         await using (ArmoFlowDbContext db = await Context())
         {
-            db.Faults.Add(new FaultRow { Fingerprint = "f", Queue = "q", Body = Impossible, Reason = Impossible + new string('x', 20_000) });
+            db.Faults.Add(new FaultRow
+            {
+                Fingerprint =
+                "f",
+                Queue = "q",
+                Body = Impossible,
+                Reason = Impossible + new string('x', 20_000)
+            });
             await db.SaveChangesAsync();
         }
         await using (ArmoFlowDbContext db = await Context())
@@ -72,13 +79,22 @@ public sealed class ImpossibleTextTests : IAsyncLifetime
         await using ArmoFlowDbContext db = await Context();
         List<IProperty> texts = [.. db.Model.GetEntityTypes().SelectMany(e => e.GetProperties()).Where(p => p.ClrType == typeof(string))];
         texts.Count.ShouldBeGreaterThan(50);
-        foreach (IProperty text in texts) text.GetValueConverter().ShouldNotBeNull($"{text.DeclaringType.Name}.{text.Name}").ConvertToProvider("\0").ShouldBe("\uFFFD");
-        foreach ((Type entity, string name) in new[] { (typeof(Alert), nameof(Alert.Text)), (typeof(FaultRow), nameof(FaultRow.Reason)), (typeof(AliasPeriod), nameof(AliasPeriod.Reason)), (typeof(ModelVersion), nameof(ModelVersion.Notes)) })
+        foreach (IProperty text in texts)
+            text.GetValueConverter().ShouldNotBeNull($"{text.DeclaringType.Name}.{text.Name}").ConvertToProvider("\0").ShouldBe("\uFFFD");
+        foreach ((Type entity, string name) in new[]
+        {
+            (typeof(Alert), nameof(Alert.Text)),
+            (typeof(FaultRow), nameof(FaultRow.Reason)),
+            (typeof(AliasPeriod), nameof(AliasPeriod.Reason)),
+            (typeof(ModelVersion), nameof(ModelVersion.Notes))
+        })
         {
             IProperty free = db.Model.FindEntityType(entity)!.FindProperty(name)!;
-            ((string)free.GetValueConverter()!.ConvertToProvider(new string('x', 20_000))!).Length.ShouldBe(StoredText.LongestFreeText, name);
+            ((string)free.GetValueConverter()!.ConvertToProvider(new string('x', 20_000))!).Length.ShouldBe(StoredText.LongestFreeText,
+                name);
         }
     }
 
-    private async Task<ArmoFlowDbContext> Context() => await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private async Task<ArmoFlowDbContext> Context() =>
+        await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

@@ -25,7 +25,8 @@ public sealed class ModelRegistryTests : IAsyncLifetime
     {
         Workspace workspace = new(_folder);
         workspace.TryLock().ShouldBeTrue();
-        _services = new ServiceCollection().AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        _services =
+            new ServiceCollection().AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).BuildServiceProvider();
         await using ArmoFlowDbContext db = await Context();
         await db.Database.MigrateAsync();
         foreach (string weights in new[] { "a", "b", "c" }) await Complete(weights);
@@ -73,8 +74,10 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         (then.Version, then.ValidUntil).ShouldBe((1, null));
         (await Registry.Resolve("m", default)).Version.ShouldBe(1);
         (await Registry.List(default)).Single().Aliases.ShouldBe(new Dictionary<string, int> { ["champion"] = 1 });
-        AuditPage trail = await _services.GetRequiredService<AuditBooks>().Query("subject = 'model/m' AND action IN ('model.promoted', 'model.rolled-back')", null, 10, default);
-        trail.Events.Select(e => (e.Action, e.Actor)).ShouldBe([("model.rolled-back", "grace"), ("model.promoted", "ada"), ("model.promoted", "ada")]);
+        AuditPage trail = await _services.GetRequiredService<AuditBooks>()
+            .Query("subject = 'model/m' AND action IN ('model.promoted', 'model.rolled-back')", null, 10, default);
+        trail.Events.Select(e => (e.Action, e.Actor))
+            .ShouldBe([("model.rolled-back", "grace"), ("model.promoted", "ada"), ("model.promoted", "ada")]);
     }
 
     [Fact]
@@ -83,9 +86,12 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         await Should.ThrowAsync<RegistryException>(() => Registry.RollBack("m", "champion", null, default));
         await Point(1, null);
         (await Should.ThrowAsync<RegistryException>(() => Point(1, null))).Message.ShouldContain("already");
-        (await Should.ThrowAsync<RegistryException>(() => Registry.RollBack("m", "champion", null, default))).Message.ShouldContain("nothing to roll back to");
-        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "../etc", null, Array.Empty<object>(), "model.promoted", default));
-        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "v2", null, Array.Empty<object>(), "model.promoted", default));
+        (await Should.ThrowAsync<RegistryException>(
+            () => Registry.RollBack("m", "champion", null, default))).Message.ShouldContain("nothing to roll back to");
+        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "../etc", null,
+            Array.Empty<object>(), "model.promoted", default));
+        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "v2", null,
+            Array.Empty<object>(), "model.promoted", default));
     }
 
     [Fact]
@@ -181,7 +187,8 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         await Registry.Point(version, "champion", null, Array.Empty<object>(), "model.promoted", default);
         _time.Asked = null;
         held.ShouldNotBeEmpty();
-        held.ShouldAllBe(isLocked => isLocked, "who waits for the lock asks after the wait, or would enter a time before the one who held it");
+        held.ShouldAllBe(isLocked => isLocked,
+            "who waits for the lock asks after the wait, or would enter a time before the one who held it");
     }
 
     [Fact]
@@ -230,16 +237,26 @@ public sealed class ModelRegistryTests : IAsyncLifetime
 
     private async Task<int?> Version(DateTimeOffset at) => (await Registry.At("m", "champion", at, null, default))?.Version;
 
-    private async Task<AliasPeriod> Point(int version, string? reason) => await Registry.Point(await Registry.Resolve($"m@{version}", default), "champion", reason, Array.Empty<object>(), "model.promoted", default);
+    private async Task<AliasPeriod> Point(int version, string? reason) =>
+        await Registry.Point(await Registry.Resolve($"m@{version}", default), "champion", reason, Array.Empty<object>(), "model.promoted",
+            default);
 
     private async Task Complete(string weights, PromotionSpec? gates = null)
     {
         await using ArmoFlowDbContext db = await Context();
         RunState run = new() { CorrelationId = Guid.NewGuid(), Name = "m", Spec = Spec(gates) };
-        foreach (string name in new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }) run.Artifacts[name] = new ArtifactRef(weights + name, 1);
+        foreach (string name in new[]
+        {
+            ArtifactNames.Regression,
+            ArtifactNames.Decorrelation,
+            ArtifactNames.Gating,
+            ArtifactNames.FeaturesReport
+        })
+            run.Artifacts[name] = new ArtifactRef(weights + name, 1);
         await ModelRegistry.Enter(db, run, _time.GetUtcNow(), default);
         await db.SaveChangesAsync();
     }
 
-    private async Task<ArmoFlowDbContext> Context() => await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private async Task<ArmoFlowDbContext> Context() =>
+        await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

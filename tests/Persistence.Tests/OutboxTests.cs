@@ -15,7 +15,9 @@ using Xunit;
 
 namespace ArmoFlow.Persistence.Tests;
 
-/// <summary>Effects, inbox and outgoing messages are one transaction; copies of a message change nothing; what no retry helps is kept.</summary>
+/// <summary>
+/// Effects, inbox and outgoing messages are one transaction; copies of a message change nothing; what no retry helps is kept.
+/// </summary>
 public sealed class OutboxTests : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-outbox-").FullName;
@@ -39,7 +41,8 @@ public sealed class OutboxTests : IAsyncLifetime
 
         public Task Consume(ConsumeContext<Refused> context) => notes.Hear(context.Message.Name);
 
-        public Task Consume(ConsumeContext<MessageUnsent> context) => notes.Hear($"unsent {context.Message.RunId}: {context.Message.Reason}");
+        public Task Consume(ConsumeContext<MessageUnsent> context) =>
+            notes.Hear($"unsent {context.Message.RunId}: {context.Message.Reason}");
     }
 
     public sealed class Notes
@@ -70,17 +73,20 @@ public sealed class OutboxTests : IAsyncLifetime
             notes.Tries++;
             BooksTransaction transaction = context.GetPayload<BooksTransaction>();
             await context.Publish(new Done(context.Message.Name));
-            if (context.Message.Name.StartsWith(TooLarge, StringComparison.Ordinal)) await context.Publish(new Said(Guid.Empty, new string('x', MessageBounds.MostBytes)));
+            if (context.Message.Name.StartsWith(TooLarge, StringComparison.Ordinal))
+                await context.Publish(new Said(Guid.Empty, new string('x', MessageBounds.MostBytes)));
             if (!await transaction.TryBegin(context.CancellationToken)) return;
             transaction.Books.Settings.Add(new Setting { Key = context.Message.Name, Value = "done" });
             await transaction.Books.SaveChangesAsync(context.CancellationToken);
-            if (context.Message.FailAfterEffects || (context.Message.FailTwice && notes.Tries < 3)) throw new ArithmeticException($"order {notes.Tries} cannot be met");
+            if (context.Message.FailAfterEffects || (context.Message.FailTwice && notes.Tries < 3))
+                throw new ArithmeticException($"order {notes.Tries} cannot be met");
         }
     }
 
     public sealed class OrderDefinition : ConsumerDefinition<OrderConsumer>
     {
-        protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<OrderConsumer> consumerConfigurator, IRegistrationContext context) =>
+        protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator,
+            IConsumerConfigurator<OrderConsumer> consumerConfigurator, IRegistrationContext context) =>
             endpointConfigurator.UseMessageRetry(retry => retry.Immediate(3));
     }
 
@@ -88,7 +94,8 @@ public sealed class OutboxTests : IAsyncLifetime
     {
         public async Task Consume(ConsumeContext<Done> context)
         {
-            if (!await context.GetPayload<BooksTransaction>().TryBegin(context.CancellationToken)) return; // a second copy, between its commit and its being struck out
+            // a second copy, between its commit and its being struck out
+            if (!await context.GetPayload<BooksTransaction>().TryBegin(context.CancellationToken)) return;
             lock (notes.Done)
             {
                 notes.Done.Add(context.Message.Name);
@@ -114,7 +121,8 @@ public sealed class OutboxTests : IAsyncLifetime
             {
                 transport.ConfigureSend(pipe => pipe.UseExecute(sent =>
                 {
-                    if (_notes.RefusesSome && sent.DestinationAddress!.ToString().Contains(nameof(Refused), StringComparison.Ordinal)) throw new IOException("not now");
+                    if (_notes.RefusesSome && sent.DestinationAddress!.ToString().Contains(nameof(Refused), StringComparison.Ordinal))
+                        throw new IOException("not now");
                 }));
                 transport.ConfigureEndpoints(context);
             });
@@ -134,7 +142,11 @@ public sealed class OutboxTests : IAsyncLifetime
     [Fact]
     public async Task What_a_request_causes_is_one_trace_through_the_outbox_and_consumer_after_consumer()
     {
-        using ActivityListener listener = new() { ShouldListenTo = source => source.Name is "MassTransit" or Instruments.MeterName, Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData };
+        using ActivityListener listener = new()
+        {
+            ShouldListenTo = source => source.Name is "MassTransit" or Instruments.MeterName,
+            Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData
+        };
         ActivitySource.AddActivityListener(listener);
         ActivityTraceId trace;
         using (Activity request = new Activity("request").SetIdFormat(ActivityIdFormat.W3C).Start())
@@ -183,7 +195,8 @@ public sealed class OutboxTests : IAsyncLifetime
         group.Queue.ShouldBe("Order");
         group.Reason.ShouldStartWith("ArithmeticException: order");
         _notes.Done.ShouldBeEmpty();
-        await using (ArmoFlowDbContext db = await Context()) (await db.Settings.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
+        await using (ArmoFlowDbContext db = await Context())
+            (await db.Settings.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
 
         for (int round = 1; round <= 5; round++)
         {
@@ -235,7 +248,14 @@ public sealed class OutboxTests : IAsyncLifetime
         await using (ArmoFlowDbContext db = await Context())
         {
             // As a process leaves it that dies between its commit and its sends.
-            db.InboxStates.Add(new InboxState { MessageId = id, ConsumerId = consumer, Received = DateTime.UtcNow.AddMinutes(-5), Consumed = DateTime.UtcNow.AddMinutes(-5), ReceiveCount = 1 });
+            db.InboxStates.Add(new InboxState
+            {
+                MessageId = id,
+                ConsumerId = consumer,
+                Received = DateTime.UtcNow.AddMinutes(-5),
+                Consumed = DateTime.UtcNow.AddMinutes(-5),
+                ReceiveCount = 1
+            });
             db.OutboxMessages.Add(new OutboxMessage
             {
                 InboxMessageId = id,
@@ -245,7 +265,13 @@ public sealed class OutboxTests : IAsyncLifetime
                 DestinationAddress = new Uri("queue:Done"),
                 ContentType = "application/vnd.masstransit+json",
                 MessageType = MessageUrn.ForTypeString<Done>(),
-                Body = $$"""{"messageId":"{{NewId.NextGuid()}}","messageType":["{{MessageUrn.ForTypeString<Done>()}}"],"message":{"name":"orphan"} }""",
+                Body = $$"""
+                    {
+                      "messageId": "{{NewId.NextGuid()}}",
+                      "messageType": ["{{MessageUrn.ForTypeString<Done>()}}"],
+                      "message": { "name": "orphan" }
+                    }
+                    """,
             });
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
@@ -337,11 +363,13 @@ public sealed class OutboxTests : IAsyncLifetime
         (await books.Groups(default)).Count.ShouldBe(3);
         FaultGroup cut = (await books.Groups(default)).Single(g => g.Reason.Contains("expected at most", StringComparison.Ordinal));
         (await books.Find(cut.Fingerprint, default)).Single().Body.Length.ShouldBeLessThan(FaultRow.LongestBody);
-        (await Should.ThrowAsync<WornOutException>(() => books.Decide(cut.Fingerprint, redeliver: true, default))).Message.ShouldContain("Archive it");
+        (await Should.ThrowAsync<WornOutException>(
+            () => books.Decide(cut.Fingerprint, redeliver: true, default))).Message.ShouldContain("Archive it");
         await EventuallyAsync(async () =>
         {
             await using ArmoFlowDbContext db = await Context();
-            return !await db.OutboxMessages.AnyAsync(TestContext.Current.CancellationToken) && !await db.OutboxStates.AnyAsync(TestContext.Current.CancellationToken);
+            return !await db.OutboxMessages.AnyAsync(TestContext.Current.CancellationToken)
+                && !await db.OutboxStates.AnyAsync(TestContext.Current.CancellationToken);
         });
     }
 
@@ -361,7 +389,8 @@ public sealed class OutboxTests : IAsyncLifetime
     {
         await using ArmoFlowDbContext db = await Context();
         BusOutbox outbox = _host.Services.GetRequiredService<BusOutbox>();
-        await Should.ThrowAsync<MessageTooLargeException>(() => outbox.Save(db, new Said(Guid.NewGuid(), new string('x', MessageBounds.MostBytes)), default));
+        await Should.ThrowAsync<MessageTooLargeException>(() => outbox.Save(db,
+            new Said(Guid.NewGuid(), new string('x', MessageBounds.MostBytes)), default));
         (await db.OutboxStates.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
     }
 
@@ -399,16 +428,24 @@ public sealed class OutboxTests : IAsyncLifetime
             DestinationAddress = address,
             ContentType = "application/vnd.masstransit+json",
             MessageType = MessageUrn.ForTypeString<Said>(),
-            Body = $$"""{"messageId":"{{NewId.NextGuid()}}","messageType":["{{MessageUrn.ForTypeString<Said>()}}"],"message":{"runId":"{{run}}","name":"{{name}}"} }""",
+            Body = $$"""
+                {
+                  "messageId": "{{NewId.NextGuid()}}",
+                  "messageType": ["{{MessageUrn.ForTypeString<Said>()}}"],
+                  "message": { "runId": "{{run}}", "name": "{{name}}" }
+                }
+                """,
         });
     }
 
     public sealed record UnknownOrder(int Number);
 
-    private async Task<ArmoFlowDbContext> Context() => await _host.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private async Task<ArmoFlowDbContext> Context() =>
+        await _host.Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
     private async Task Send(Order order, Guid? id = null) =>
-        await (await _host.Services.GetRequiredService<IBus>().GetSendEndpoint(new Uri("queue:Order"))).Send(order, context => context.MessageId = id ?? context.MessageId);
+        await (await _host.Services.GetRequiredService<IBus>().GetSendEndpoint(new Uri("queue:Order"))).Send(order,
+            context => context.MessageId = id ?? context.MessageId);
 
     private static Task Eventually(Func<bool> condition) => EventuallyAsync(() => Task.FromResult(condition()));
 

@@ -33,7 +33,8 @@ public sealed class RetentionTests : IAsyncLifetime
     {
         Workspace workspace = new(_folder);
         workspace.TryLock().ShouldBeTrue();
-        _services = new ServiceCollection().AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        _services =
+            new ServiceCollection().AddLogging().AddSingleton<TimeProvider>(_time).AddEmbeddedPersistence(workspace).BuildServiceProvider();
         await using ArmoFlowDbContext db = await Context();
         await db.Database.MigrateAsync();
     }
@@ -47,21 +48,38 @@ public sealed class RetentionTests : IAsyncLifetime
     [Fact]
     public async Task What_a_recent_run_an_alias_of_any_time_a_hold_or_the_newest_version_refers_to_stays()
     {
-        RunState forgotten = await Complete("m", "1", "shard 1"), promoted = await Complete("m", "2", "shard 2"), held = await Complete("m", "3", "shard 1b"), newest = await Complete("m", "4", "shard 4");
-        await Registry.Point((await Registry.Versions("m", default)).Single(v => v.Version == 2), "champion", null, new { }, "model.promoted", default);
-        await Registry.Point((await Registry.Versions("m", default)).Single(v => v.Version == 4), "champion", null, new { }, "model.promoted", default); // what it was before may be asked for
+        RunState forgotten = await Complete("m", "1", "shard 1"), promoted = await Complete("m", "2", "shard 2"),
+            held = await Complete("m", "3", "shard 1b"), newest = await Complete("m", "4", "shard 4");
+        await Registry.Point((await Registry.Versions("m", default)).Single(v => v.Version == 2), "champion", null, new { },
+            "model.promoted", default);
+        // what it was before may be asked for
+        await Registry.Point((await Registry.Versions("m", default)).Single(v => v.Version == 4), "champion", null, new { },
+            "model.promoted", default);
         await _services.GetRequiredService<HoldBooks>().Hold($"run/{held.CorrelationId}", "a complaint", default);
-        DatasetAddition file = await _services.GetRequiredService<DatasetBooks>().Add("d", "f.jsonl", new MemoryStream("{}\n"u8.ToArray()), default);
+        DatasetAddition file =
+            await _services.GetRequiredService<DatasetBooks>().Add("d", "f.jsonl", new MemoryStream("{}\n"u8.ToArray()), default);
         _time.Advance(TimeSpan.FromDays(60));
         RunState recent = await Complete("n", "5", "shard 5"), working = await Complete("n", "6", "shard 6", state: "Evaluating");
 
         Collection would = await Collector.Collect(Rules, dryRun: true, default);
-        would.Artifacts.Select(a => a.Sha256).ShouldBe([.. Own(forgotten)], ignoreOrder: true, "shards stay while a run is in progress, which may read any");
+        would.Artifacts.Select(a => a.Sha256)
+            .ShouldBe([.. Own(forgotten)], ignoreOrder: true, "shards stay while a run is in progress, which may read any");
         would.Artifacts.ShouldAllBe(a => a.Why.Contains($"of run {forgotten.CorrelationId} (m)"));
-        would.Kept.ShouldBe(new Dictionary<string, int> { ["an alias meant it"] = 2, ["legal hold"] = 1, ["recent"] = 1, ["in progress"] = 1 }, ignoreOrder: true);
+        would.Kept.ShouldBe(new Dictionary<string, int>
+        {
+            ["an alias meant it"] = 2,
+            ["legal hold"] = 1,
+            ["recent"] = 1,
+            ["in progress"] = 1
+        }, ignoreOrder: true);
         foreach (string sha256 in Own(forgotten)) (await Store.Has(sha256, default)).ShouldBeTrue("a dry run removes nothing");
 
-        await using (ArmoFlowDbContext db = await Context()) await db.Runs.Where(r => r.CorrelationId == working.CorrelationId).ExecuteUpdateAsync(set => set.SetProperty(r => r.CurrentState, "Completed").SetProperty(r => r.EndedAt, _time.GetUtcNow()), TestContext.Current.CancellationToken);
+        await using (ArmoFlowDbContext db = await Context())
+        {
+            await db.Runs.Where(r => r.CorrelationId == working.CorrelationId)
+                .ExecuteUpdateAsync(set => set.SetProperty(r => r.CurrentState, "Completed").SetProperty(r => r.EndedAt, _time.GetUtcNow()),
+                    TestContext.Current.CancellationToken);
+        }
         string lone = Shard(forgotten);
         Collection did = await Collector.Collect(Rules, dryRun: false, default);
         did.Artifacts.Select(a => a.Sha256).ShouldBe([.. Own(forgotten), lone], ignoreOrder: true);
@@ -80,7 +98,9 @@ public sealed class RetentionTests : IAsyncLifetime
         (await Collector.Collect(Rules, dryRun: false, default)).Artifacts.ShouldBeEmpty("the second finds nothing more");
 
         await _services.GetRequiredService<HoldBooks>().Release($"run/{held.CorrelationId}", default);
-        (await Collector.Collect(Rules, dryRun: true, default)).Artifacts.Select(a => a.Sha256).ShouldBe([.. Own(held), Shard(held)], ignoreOrder: true);
+        (await Collector.Collect(Rules, dryRun: true, default)).Artifacts
+            .Select(a => a.Sha256)
+            .ShouldBe([.. Own(held), Shard(held)], ignoreOrder: true);
     }
 
     [Fact]
@@ -91,7 +111,8 @@ public sealed class RetentionTests : IAsyncLifetime
         await using (ArmoFlowDbContext db = await Context())
         {
             // Killed between the tombstones and the bytes; and one whose artifact a kept run has made again since.
-            db.Tombstones.AddRange(new Tombstone { Sha256 = gone, Bytes = 1, Why = "before the crash", At = _time.GetUtcNow() }, new Tombstone { Sha256 = anew, Bytes = 1, Why = "before it was made anew", At = _time.GetUtcNow() });
+            db.Tombstones.AddRange(new Tombstone { Sha256 = gone, Bytes = 1, Why = "before the crash", At = _time.GetUtcNow() },
+                new Tombstone { Sha256 = anew, Bytes = 1, Why = "before it was made anew", At = _time.GetUtcNow() });
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         _time.Advance(TimeSpan.FromDays(60));
@@ -116,12 +137,13 @@ public sealed class RetentionTests : IAsyncLifetime
         (reusing.CurrentState, reusing.EndedAt) = ("Completed", _time.GetUtcNow().AddMinutes(1));
         string reused = old.Artifacts[ArtifactNames.Regression].Sha256;
         reusing.Artifacts[ArtifactNames.Regression] = old.Artifacts[ArtifactNames.Regression];
-        Collector collector = new(new HookedContexts(_services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), before: 2, async () =>
-        {
-            await using ArmoFlowDbContext db = await Context();
-            db.Runs.Add(reusing);
-            await db.SaveChangesAsync();
-        }), Store, new ScratchSpace(_folder, null), _time);
+        Collector collector =
+            new(new HookedContexts(_services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), before: 2, async () =>
+            {
+                await using ArmoFlowDbContext db = await Context();
+                db.Runs.Add(reusing);
+                await db.SaveChangesAsync();
+            }), Store, new ScratchSpace(_folder, null), _time);
         (await collector.Collect(Rules, dryRun: false, default)).Artifacts.Select(a => a.Sha256).ShouldContain(reused, "it was marked");
         (await Store.Has(reused, default)).ShouldBeTrue("and came to be referred to");
         (await Store.Has(old.Artifacts[ArtifactNames.Gating].Sha256, default)).ShouldBeFalse();
@@ -135,7 +157,10 @@ public sealed class RetentionTests : IAsyncLifetime
     }
 
     /// <summary>Lets something happen before one of the contexts that are asked for.</summary>
-    private sealed class HookedContexts(IDbContextFactory<ArmoFlowDbContext> contexts, int before, Func<Task> hook) : IDbContextFactory<ArmoFlowDbContext>
+    private sealed class HookedContexts(
+        IDbContextFactory<ArmoFlowDbContext> contexts,
+        int before,
+        Func<Task> hook) : IDbContextFactory<ArmoFlowDbContext>
     {
         private int _asked;
 
@@ -160,7 +185,9 @@ public sealed class RetentionTests : IAsyncLifetime
         (await books.Users(Exclusion.Source, "spam", default)).Select(u => u.Model).ShouldBe(["n"]);
         (await books.Users(Exclusion.Conversation, conversation, default)).ShouldAllBe(u => u.IsCertain);
         await Store.Delete((await Find("m", 1)).Artifacts[ArtifactNames.Conversations].Sha256, default);
-        (await books.Users(Exclusion.Conversation, conversation, default)).Select(u => (u.Model, u.IsCertain)).ShouldBe([("m", false), ("n", true)], "what one read was collected: nobody can say");
+        (await books.Users(Exclusion.Conversation, conversation, default))
+            .Select(u => (u.Model, u.IsCertain))
+            .ShouldBe([("m", false), ("n", true)], "what one read was collected: nobody can say");
         await books.Exclude(Exclusion.Conversation, conversation, "asked to", default);
         await books.Exclude(Exclusion.Conversation, conversation, "asked again", default);
         await books.Exclude(Exclusion.Source, "spam", "it is", default);
@@ -169,7 +196,13 @@ public sealed class RetentionTests : IAsyncLifetime
         RunSpec spec = await ForgettingBooks.Apply(db, Spec("m", "spam", "good"), default);
         spec.Ratings.Select(r => r.Name).ShouldBe(["good"]);
         spec.Forgotten.ShouldBe([conversation]);
-        foreach ((string kind, string value, string reason, string said) in new[] { ("person", "x", "y", "expected conversation or source"), ("conversation", "x", "y", "hex digits"), ("source", "", "y", "a source's name"), ("source", "x", " ", "needs a reason") })
+        foreach ((string kind, string value, string reason, string said) in new[]
+        {
+            ("person", "x", "y", "expected conversation or source"),
+            ("conversation", "x", "y", "hex digits"),
+            ("source", "", "y", "a source's name"),
+            ("source", "x", " ", "needs a reason")
+        })
             (await Should.ThrowAsync<RetentionException>(() => books.Exclude(kind, value, reason, default))).Message.ShouldContain(said);
     }
 
@@ -372,17 +405,32 @@ public sealed class RetentionTests : IAsyncLifetime
 
     private string Shard(RunState run) => _shards[run.CorrelationId];
 
-    /// <summary>A run as its saga leaves it: with its artifacts in the store, a features table, and the shard that the table names.</summary>
-    private async Task<RunState> Complete(string model, string weights, string shard, string state = "Completed", string[]? conversations = null, string source = "s")
+    /// <summary>
+    /// A run as its saga leaves it: with its artifacts in the store, a features table, and the shard that the table names.
+    /// </summary>
+    private async Task<RunState> Complete(string model, string weights, string shard, string state = "Completed",
+        string[]? conversations = null, string source = "s")
     {
         RunState run = new() { CorrelationId = Guid.NewGuid() };
         run.Open(Spec(model, source), _time.GetUtcNow());
         run.CurrentState = state;
         if (state == "Completed") run.EndedAt = _time.GetUtcNow();
-        foreach (string name in new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }) run.Artifacts[name] = await Store.PutText($"{name} {weights}");
+        foreach (string name in new[]
+        {
+            ArtifactNames.Regression,
+            ArtifactNames.Decorrelation,
+            ArtifactNames.Gating,
+            ArtifactNames.FeaturesReport
+        })
+            run.Artifacts[name] = await Store.PutText($"{name} {weights}");
         ArtifactRef features = await Store.PutText(shard);
-        run.Artifacts[ArtifactNames.Features] = await Store.Put(path => Write(path, [new ShardRow { Shard = features.Sha256, Id = weights }]));
-        if (conversations is not null) run.Artifacts[ArtifactNames.Conversations] = await Store.Put(path => Write(path, [.. conversations.Select(c => new ShardRow { Id = c, Shard = weights })]));
+        run.Artifacts[ArtifactNames.Features] =
+            await Store.Put(path => Write(path, [new ShardRow { Shard = features.Sha256, Id = weights }]));
+        if (conversations is not null)
+        {
+            run.Artifacts[ArtifactNames.Conversations] =
+                await Store.Put(path => Write(path, [.. conversations.Select(c => new ShardRow { Id = c, Shard = weights })]));
+        }
         _shards[run.CorrelationId] = features.Sha256;
         await using ArmoFlowDbContext db = await Context();
         db.Runs.Add(run);
@@ -407,5 +455,6 @@ public sealed class RetentionTests : IAsyncLifetime
         public string Shard { get; set; } = "";
     }
 
-    private Task<ArmoFlowDbContext> Context() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private Task<ArmoFlowDbContext> Context() =>
+        _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 }

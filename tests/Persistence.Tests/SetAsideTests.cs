@@ -12,7 +12,8 @@ public sealed class SetAsideTests
     public void A_NUL_is_replaced_wherever_it_stands()
     {
         FaultRow row = FaultRow.Of("regression", null, "ty\0pe", "text/\0plain", "be\0fore", "a\0b", "at\0line");
-        (row.MessageType, row.ContentType, row.Body, row.Reason, row.StackTrace).ShouldBe(("ty\uFFFDpe", "text/\uFFFDplain", "be\uFFFDfore", "a\uFFFDb", "at\uFFFDline"));
+        (row.MessageType, row.ContentType, row.Body, row.Reason, row.StackTrace).ShouldBe(("ty\uFFFDpe", "text/\uFFFDplain",
+            "be\uFFFDfore", "a\uFFFDb", "at\uFFFDline"));
         row.IsCutShort.ShouldBeFalse();
     }
 
@@ -22,7 +23,8 @@ public sealed class SetAsideTests
         Reason(10_000).ShouldBe(new string('r', 10_000));
         Reason(10_001).ShouldBe(new string('r', 10_000) + "…");
 
-        static string Reason(int length) => FaultRow.Of("regression", null, "type", "text/plain", "{}", new string('r', length), null).Reason;
+        static string Reason(int length) =>
+            FaultRow.Of("regression", null, "type", "text/plain", "{}", new string('r', length), null).Reason;
     }
 
     [Fact]

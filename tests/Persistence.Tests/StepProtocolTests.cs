@@ -18,7 +18,12 @@ public sealed class StepProtocolTests : IAsyncLifetime
 {
     private const int Shards = 2;
     private static readonly StepKey Key = new("the key that both runs need");
-    private static readonly Guid[] Runs = [new("aaaaaaaa-0000-0000-0000-000000000000"), new("bbbbbbbb-0000-0000-0000-000000000000"), new("cccccccc-0000-0000-0000-000000000000")];
+    private static readonly Guid[] Runs =
+    [
+        new("aaaaaaaa-0000-0000-0000-000000000000"),
+        new("bbbbbbbb-0000-0000-0000-000000000000"),
+        new("cccccccc-0000-0000-0000-000000000000")
+    ];
 
     private readonly SqliteConnection _connection = new("Data Source=:memory:");
     private readonly Dictionary<string, Rows> _known = [];
@@ -30,7 +35,14 @@ public sealed class StepProtocolTests : IAsyncLifetime
         _books = new InMemoryBooks(_connection);
         await using ArmoFlowDbContext db = _books.CreateDbContext();
         await db.Database.EnsureCreatedAsync();
-        foreach (Guid run in Runs) db.Runs.Add(new RunState { CorrelationId = run, Spec = new Contracts.Specs.RunSpec { Name = "n", Folder = "/", Backbone = new("b"), Ratings = [], Preferences = [] } });
+        foreach (Guid run in Runs)
+        {
+            db.Runs.Add(new RunState
+            {
+                CorrelationId = run,
+                Spec = new Contracts.Specs.RunSpec { Name = "n", Folder = "/", Backbone = new("b"), Ratings = [], Preferences = [] }
+            });
+        }
         await db.SaveChangesAsync();
     }
 
@@ -113,7 +125,11 @@ public sealed class StepProtocolTests : IAsyncLifetime
     /// <summary>What may happen next: a message is taken, work goes on by one transaction, or something goes wrong.</summary>
     private static List<Move> Moves(World world)
     {
-        List<Move> moves = [.. world.Queue.Distinct().Select(m => new Move(MoveKind.Take, m)), .. world.InHand.Distinct().Select(w => new Move(MoveKind.GoOn, w))];
+        List<Move> moves =
+        [
+            .. world.Queue.Distinct().Select(m => new Move(MoveKind.Take, m)),
+            .. world.InHand.Distinct().Select(w => new Move(MoveKind.GoOn, w))
+        ];
         if (world.Budget.Kills > 0) moves.AddRange(world.InHand.Distinct().Select(w => new Move(MoveKind.Kill, w)));
         if (world.Budget.Losses > 0) moves.AddRange(world.InHand.Distinct().Select(w => new Move(MoveKind.ThinkLost, w)));
         if (world.Budget.Cancels > 0 && world.Run(0).State == Working) moves.Add(new Move(MoveKind.Cancel, new Work(0, 0)));
@@ -143,15 +159,29 @@ public sealed class StepProtocolTests : IAsyncLifetime
     private sealed record RunRow(int Attempt, string State);
 
     /// <summary>The books' rows, the messages on their way, the work in hand and the plans' files.</summary>
-    private sealed record World(string[] Claims, string[] Sharded, string[] Finished, bool HasResult, RunRow[] RunRows, Work[] Queue, Work[] InHand, string[] Files, Budget Budget, int Shards)
+    private sealed record World(
+        string[] Claims,
+        string[] Sharded,
+        string[] Finished,
+        bool HasResult,
+        RunRow[] RunRows,
+        Work[] Queue,
+        Work[] InHand,
+        string[] Files,
+        Budget Budget,
+        int Shards)
     {
         public static World Of(int runs, Budget budget) => new([], [], [], false, [.. Enumerable.Repeat(new RunRow(1, Working), runs)],
             [.. Enumerable.Range(0, runs).Select(r => new Work(r, 1))], [], [], budget, StepProtocolTests.Shards);
 
         public RunRow Run(int run) => RunRows[run];
 
-        public string Identity => string.Join('|', [.. Claims.Order(), "S", .. Sharded.Order(), "F", .. Finished.Order(), HasResult.ToString(), .. RunRows.Select(r => r.ToString()),
-            "Q", .. Queue.Select(q => q.ToString()).Order(), "H", .. InHand.Select(q => q.ToString()).Order(), "P", .. Files.Order(), Budget.ToString()]);
+        public string Identity =>
+            string.Join('|',
+                [.. Claims.Order(), "S", .. Sharded.Order(), "F", .. Finished.Order(), HasResult.ToString(), .. RunRows.Select(
+                    r => r.ToString()),
+                    "Q", .. Queue.Select(q => q.ToString())
+                        .Order(), "H", .. InHand.Select(q => q.ToString()).Order(), "P", .. Files.Order(), Budget.ToString()]);
 
         public void RequireEnd(IEnumerable<string> way)
         {
@@ -165,11 +195,21 @@ public sealed class StepProtocolTests : IAsyncLifetime
         switch (move.Kind)
         {
             case MoveKind.Kill: // its message is delivered again
-                return world with { InHand = Without(world.InHand, move.Work), Queue = [.. world.Queue, move.Work.AsMessage()], Budget = world.Budget with { Kills = world.Budget.Kills - 1 } };
+                return world with
+                {
+                    InHand = Without(world.InHand, move.Work),
+                    Queue = [.. world.Queue, move.Work.AsMessage()],
+                    Budget = world.Budget with { Kills = world.Budget.Kills - 1 }
+                };
             case MoveKind.ThinkLost: // the worker goes on none the less
-                return world with { Queue = [.. world.Queue, new Work(move.Work.Run, move.Work.Attempt, Kind.Lost)], Budget = world.Budget with { Losses = world.Budget.Losses - 1 } };
+                return world with
+                {
+                    Queue = [.. world.Queue, new Work(move.Work.Run, move.Work.Attempt, Kind.Lost)],
+                    Budget = world.Budget with { Losses = world.Budget.Losses - 1 }
+                };
             case MoveKind.Cancel:
-                return await Saga(world with { Budget = world.Budget with { Cancels = world.Budget.Cancels - 1 } }, 0, run => run with { State = Cancelled }, asks: false);
+                return await Saga(world with { Budget = world.Budget with { Cancels = world.Budget.Cancels - 1 } }, 0,
+                    run => run with { State = Cancelled }, asks: false);
             case MoveKind.Retry:
                 return await Saga(world, 0, run => new RunRow(run.Attempt + 1, Working), asks: true);
             case MoveKind.Take when move.Work.Kind is Kind.Extracted or Kind.Released or Kind.Lost:
@@ -194,10 +234,15 @@ public sealed class StepProtocolTests : IAsyncLifetime
     /// <summary>One transaction of the saga: the run's row, the end of its claims, and what is sent.</summary>
     private async Task<World> Saga(World world, int run, Func<RunRow, RunRow> change, bool asks)
     {
-        (world, IReadOnlyList<StepClaim> waiting) = await InBooks(world, $"release {run}", db => StepClaims.Release(db, Runs[run], default));
+        (world, IReadOnlyList<StepClaim> waiting) =
+            await InBooks(world, $"release {run}", db => StepClaims.Release(db, Runs[run], default));
         RunRow[] rows = [.. world.RunRows];
         rows[run] = change(rows[run]);
-        return world with { RunRows = rows, Queue = [.. world.Queue, .. waiting.Select(Released), .. asks ? [new Work(run, rows[run].Attempt)] : Array.Empty<Work>()] };
+        return world with
+        {
+            RunRows = rows,
+            Queue = [.. world.Queue, .. waiting.Select(Released), .. asks ? [new Work(run, rows[run].Attempt)] : Array.Empty<Work>()]
+        };
     }
 
     /// <summary>A worker takes a message: what it reads before its first transaction.</summary>
@@ -223,7 +268,8 @@ public sealed class StepProtocolTests : IAsyncLifetime
 
     private async Task<World> Claim(World world, Work work)
     {
-        (world, ClaimOutcome outcome) = await InBooks(world, $"take {work.Run} {work.Attempt}", db => StepClaims.Take(db, Key, Runs[work.Run], work.Attempt, default));
+        (world, ClaimOutcome outcome) =
+            await InBooks(world, $"take {work.Run} {work.Attempt}", db => StepClaims.Take(db, Key, Runs[work.Run], work.Attempt, default));
         return outcome == ClaimOutcome.Held ? InHand(world, work with { Phase = Phase.LooksAgain }) : world;
     }
 
@@ -257,7 +303,8 @@ public sealed class StepProtocolTests : IAsyncLifetime
 
     private async Task<World> Complete(World world, Work work, bool enters)
     {
-        (world, IReadOnlyList<StepClaim> others) = await InBooks(world, $"finish {work.Run} {work.Attempt}", db => StepClaims.Finish(db, Key, Runs[work.Run], work.Attempt, default));
+        (world, IReadOnlyList<StepClaim> others) = await InBooks(world, $"finish {work.Run} {work.Attempt}",
+            db => StepClaims.Finish(db, Key, Runs[work.Run], work.Attempt, default));
         world = world with { HasResult = world.HasResult || enters };
         world = Send(world, [.. others.Select(Released), new Work(work.Run, work.Attempt, Kind.Extracted)]);
         return InHand(world, work with { Phase = Phase.Forgets, Plan = "" });
@@ -265,7 +312,8 @@ public sealed class StepProtocolTests : IAsyncLifetime
 
     private async Task<World> FinishShard(World world, Work work)
     {
-        (world, ShardOutcome outcome) = await InBooks(world, $"finish shard {work.Plan} {work.Shard}", db => WorkBooks.FinishShard(db, Key, work.Plan, work.Shard, 1, default));
+        (world, ShardOutcome outcome) = await InBooks(world, $"finish shard {work.Plan} {work.Shard}",
+            db => WorkBooks.FinishShard(db, Key, work.Plan, work.Shard, 1, default));
         return outcome switch
         {
             ShardOutcome.LastIsDone => Send(world, new Work(work.Run, work.Attempt)),
@@ -287,17 +335,30 @@ public sealed class StepProtocolTests : IAsyncLifetime
         return [.. rest];
     }
 
-    /// <summary>Puts the world's rows into the database, lets the books' statements change them in one transaction, and takes them out again.</summary>
+    /// <summary>
+    /// Puts the world's rows into the database, lets the books' statements change them in one transaction, and takes them out
+    /// again.
+    /// </summary>
     /// <remarks>Equal rows and statements have equal outcomes: each is run once.</remarks>
     private async Task<(World World, T Outcome)> InBooks<T>(World world, string statements, Func<ArmoFlowDbContext, Task<T>> work)
     {
-        string identity = string.Join('|', [statements, .. world.Claims.Order(), "S", .. world.Sharded, "F", .. world.Finished.Order(), .. world.RunRows.Select(r => r.ToString())]);
+        string identity = string.Join('|',
+            [
+                statements,
+                .. world.Claims.Order(),
+                "S",
+                .. world.Sharded,
+                "F",
+                .. world.Finished.Order(),
+                .. world.RunRows.Select(r => r.ToString())
+            ]);
         if (!_known.TryGetValue(identity, out Rows? known))
         {
             _books.Restore(world.Claims, world.Sharded, world.Finished, [.. world.RunRows.Select((r, i) => (Runs[i], r.Attempt, r.State))]);
             await using ArmoFlowDbContext db = _books.CreateDbContext();
             object? outcome = await work(db);
-            _known[identity] = known = new Rows(_books.Rows("step_claims"), _books.Rows("sharded_steps"), _books.Rows("finished_shards"), outcome);
+            _known[identity] =
+                known = new Rows(_books.Rows("step_claims"), _books.Rows("sharded_steps"), _books.Rows("finished_shards"), outcome);
         }
         return (world with { Claims = known.Claims, Sharded = known.Sharded, Finished = known.Finished }, (T)known.Outcome!);
     }
@@ -323,7 +384,9 @@ public sealed class StepProtocolTests : IAsyncLifetime
             sql.AddRange(claims.Select(c => $"insert into step_claims values ({c})"));
             sql.AddRange(sharded.Select(c => $"insert into sharded_steps values ({c})"));
             sql.AddRange(finished.Select(c => $"insert into finished_shards values ({c})"));
-            sql.AddRange(runs.Select(r => $"update runs set attempt = {r.Attempt}, current_state = '{r.State}' where correlation_id = '{r.Id.ToString().ToUpperInvariant()}'"));
+            sql.AddRange(runs.Select(r =>
+                $"update runs set attempt = {r.Attempt}, current_state = '{r.State}' where correlation_id = "
+                    + $"'{r.Id.ToString().ToUpperInvariant()}'"));
             using SqliteCommand command = connection.CreateCommand();
             command.CommandText = string.Join(";\n", sql);
             command.ExecuteNonQuery();
@@ -335,7 +398,12 @@ public sealed class StepProtocolTests : IAsyncLifetime
             command.CommandText = $"select * from {table}";
             using SqliteDataReader reader = command.ExecuteReader();
             List<string> rows = [];
-            while (reader.Read()) rows.Add(string.Join(", ", Enumerable.Range(0, reader.FieldCount).Select(i => reader.GetValue(i) is string text ? $"'{text}'" : $"{reader.GetValue(i)}")));
+            while (reader.Read())
+            {
+                rows.Add(string.Join(", ",
+                    Enumerable.Range(0, reader.FieldCount)
+                        .Select(i => reader.GetValue(i) is string text ? $"'{text}'" : $"{reader.GetValue(i)}")));
+            }
             return [.. rows];
         }
     }

@@ -22,11 +22,15 @@ public sealed class WorkspaceTests : IDisposable
     {
         using Workspace workspace = new(_folder);
         workspace.TryLock().ShouldBeTrue();
-        await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
-        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(TestContext.Current.CancellationToken);
+        await using ServiceProvider services =
+            new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>()
+            .CreateDbContextAsync(TestContext.Current.CancellationToken);
         using CancellationTokenSource limit = new(TimeSpan.FromSeconds(30));
         await Schema.MigrateWorkspace(db, limit.Token);
-        await db.Database.ExecuteSqlRawAsync("create table if not exists \"__EFMigrationsLock\" (\"Id\" integer not null primary key, \"Timestamp\" text not null)", limit.Token);
+        await db.Database.ExecuteSqlRawAsync("create table if not exists \"__EFMigrationsLock\" (\"Id\" integer not null primary key, "
+            + "\"Timestamp\" text not null)",
+            limit.Token);
         await db.Database.ExecuteSqlRawAsync("insert into \"__EFMigrationsLock\" values (1, '2026-11-26 00:00:00')", limit.Token);
         await Schema.MigrateWorkspace(db, limit.Token);
         (await db.Database.GetPendingMigrationsAsync(limit.Token)).ShouldBeEmpty();

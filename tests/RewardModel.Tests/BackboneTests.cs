@@ -27,7 +27,8 @@ public class BackboneTests
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, config => config["intermediate_size"] = 64);
         using Checkpoint checkpoint = new(folder.Path);
-        Refused(() => LlamaModel.RequireShapes(checkpoint, LlamaConfig.Load(folder.File("config.json"))), "[32, 16]", "[64, 16]", "config.json");
+        Refused(() => LlamaModel.RequireShapes(checkpoint, LlamaConfig.Load(folder.File("config.json"))), "[32, 16]", "[64, 16]",
+            "config.json");
         Refused(() => new LlamaModel(folder.Path, ScalarType.Float32, CPU), "mlp.");
     }
 
@@ -68,7 +69,8 @@ public class BackboneTests
     public void A_header_that_does_not_describe_its_data_is_refused(string header, string expected)
     {
         using TemporaryFolder folder = new();
-        File.WriteAllBytes(folder.File("x.safetensors"), [.. BitConverter.GetBytes((long)header.Length), .. System.Text.Encoding.UTF8.GetBytes(header), 1, 2, 3, 4]);
+        File.WriteAllBytes(folder.File("x.safetensors"),
+            [.. BitConverter.GetBytes((long)header.Length), .. System.Text.Encoding.UTF8.GetBytes(header), 1, 2, 3, 4]);
         Refused(() => new SafetensorsFile(folder.File("x.safetensors")), expected);
     }
 
@@ -135,9 +137,17 @@ public class BackboneTests
         string config = JsonSerializer.Serialize(new { chat_template = Llama3, bos_token = "<|begin_of_text|>" });
         Config(config).ShouldBe("Llama-3 template");
         Refused(() => Config(JsonSerializer.Serialize(new { chat_template = Llama3, bos_token = "<s>" })), "'<s>'");
-        Config(JsonSerializer.Serialize(new { chat_template = new[] { new { name = "tool_use", template = "x" }, new { name = "default", template = Llama3 } } }))
+        Config(JsonSerializer.Serialize(new
+        {
+            chat_template = new[]
+        {
+            new { name = "tool_use", template = "x" },
+            new { name = "default", template = Llama3 }
+        }
+        }))
             .ShouldBe("Llama-3 template");
-        Refused(() => Config(JsonSerializer.Serialize(new { chat_template = new[] { new { name = "default", template = "x" } } })), "'default'");
+        Refused(() => Config(JsonSerializer.Serialize(new { chat_template = new[] { new { name = "default", template = "x" } } })),
+            "'default'");
         Refused(() => Config("""{"chat_template":[{"name":"rag","template":"x"}]}"""), "rag");
 
         // A file of its own comes before the configuration.
@@ -152,9 +162,11 @@ public class BackboneTests
         }
     }
 
-    private const string Llama3 = "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] "
-        + "+ '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}"
-        + "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
+    private const string Llama3 =
+        "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + message['role'] "
+            + "+ '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}{% set content = "
+            + "bos_token + content %}{% endif %}"
+            + "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
 
     [Fact]
     public void Of_the_published_templates_Llama3s_alone_is_taken()
@@ -181,7 +193,8 @@ public class BackboneTests
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path);
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens();
-        EncodedConversation a = tokenizer.Encode(Conversation.Create("  Hi ", "one", "here")), b = tokenizer.Encode(Conversation.Create("Hi", " another answer", "here"));
+        EncodedConversation a = tokenizer.Encode(Conversation.Create("  Hi ", "one", "here")),
+            b = tokenizer.Encode(Conversation.Create("Hi", " another answer", "here"));
         int endOfTurn = tokenizer.Encode(ChatTemplate.EndOfTurn).Single();
         a.Tokens[a.PromptPosition].ShouldBe(endOfTurn);
         a.Tokens[^1].ShouldBe(endOfTurn);
@@ -190,7 +203,8 @@ public class BackboneTests
         a.Id.ShouldNotBe(b.Id);
         a.Tokens.Take(a.PromptPosition + 1).ShouldBe(b.Tokens.Take(b.PromptPosition + 1));
         string text = ChatTemplate.Render(Conversation.Create("Hi", "one", "here").Messages, first: true);
-        text.ShouldBe("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\none<|eot_id|>");
+        text.ShouldBe("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+            + "<|start_header_id|>assistant<|end_header_id|>\n\none<|eot_id|>");
         tokenizer.Encode(text).ShouldBe(a.Tokens);
     }
 
@@ -200,7 +214,8 @@ public class BackboneTests
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path);
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(folder.File("tokenizer.json"));
-        EncodedConversation[] conversations = [.. Enumerable.Range(0, 40).Select(i => tokenizer.Encode(Conversation.Create("the same prompt", new string('x', 1 + 7 * i % 90), "here")))];
+        EncodedConversation[] conversations = [.. Enumerable.Range(0, 40)
+            .Select(i => tokenizer.Encode(Conversation.Create("the same prompt", new string('x', 1 + 7 * i % 90), "here")))];
         using FeatureExtractor extractor = new(folder.Path, ScalarType.Float32, CPU);
         int told = 0;
         ConversationFeatures[] together = extractor.Extract(conversations, n => told = n);
@@ -212,7 +227,8 @@ public class BackboneTests
             Largest(together[i].PromptEmbedding, together[0].PromptEmbedding).ShouldBeLessThan(1e-5);
         }
         FeatureExtractor.BatchesByLength(conversations, 100).SelectMany(b => b).Order().ShouldBe(Enumerable.Range(0, 40));
-        FeatureExtractor.BatchesByLength(conversations, 100).ShouldAllBe(b => b.Length == 1 || b.Length * b.Max(i => conversations[i].Tokens.Length) <= 100);
+        FeatureExtractor.BatchesByLength(conversations, 100)
+            .ShouldAllBe(b => b.Length == 1 || b.Length * b.Max(i => conversations[i].Tokens.Length) <= 100);
         using CancellationTokenSource stop = new();
         stop.Cancel();
         Should.Throw<OperationCanceledException>(() => extractor.Extract(conversations, null, stop.Token));
@@ -220,11 +236,13 @@ public class BackboneTests
 
     [Theory]
     [InlineData("""{"rope_type":"linear","factor":4.0}""")]
-    [InlineData("""{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":64}""")]
+    [InlineData("""{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"""
+        + """ "original_max_position_embeddings":64}""")]
     public void Rope_scaling_changes_the_features_and_float32_follows_float64(string scaling)
     {
         using TemporaryFolder folder = new();
-        string plain = TinyCheckpoint.Write(folder.File("plain")), scaled = TinyCheckpoint.Write(folder.File("scaled"), c => c["rope_scaling"] = JsonNode.Parse(scaling));
+        string plain = TinyCheckpoint.Write(folder.File("plain")),
+            scaled = TinyCheckpoint.Write(folder.File("scaled"), c => c["rope_scaling"] = JsonNode.Parse(scaling));
         double[] wide = Hidden(scaled, ScalarType.Float64), narrow = Hidden(scaled, ScalarType.Float32);
         wide.Zip(narrow, (a, b) => Math.Abs(a - b)).Max().ShouldBeLessThan(1e-4);
         Hidden(plain, ScalarType.Float64).Zip(wide, (a, b) => Math.Abs(a - b)).Max().ShouldBeGreaterThan(1e-3);
@@ -258,7 +276,8 @@ public class BackboneTests
     {
         using TemporaryFolder folder = new();
         using Tensor a = arange(6, ScalarType.Float32).reshape(2, 3), b = tensor(new long[] { 7 });
-        foreach (string name in new[] { "1", "2" }) SafetensorsFile.Write(folder.File(name), [("a", a), ("b", b)], new Dictionary<string, string> { ["y"] = "2", ["x"] = "1" });
+        foreach (string name in new[] { "1", "2" })
+            SafetensorsFile.Write(folder.File(name), [("a", a), ("b", b)], new Dictionary<string, string> { ["y"] = "2", ["x"] = "1" });
         File.ReadAllBytes(folder.File("1")).ShouldBe(File.ReadAllBytes(folder.File("2")));
         using SafetensorsFile file = new(folder.File("1"));
         file.LoadFloats("a").ShouldBe([0, 1, 2, 3, 4, 5]);

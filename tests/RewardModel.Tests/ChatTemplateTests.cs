@@ -7,7 +7,8 @@ namespace ArmoFlow.RewardModel.Tests;
 /// <summary>What trainers send is what they decode: the template's text, often with padding around it.</summary>
 public class ChatTemplateTests
 {
-    private static readonly Message[] Turns = [new("system", "Be brief."), new("user", "Say <|this|> twice.\n\nPlease."), new("assistant", "No.")];
+    private static readonly Message[] Turns =
+        [new("system", "Be brief."), new("user", "Say <|this|> twice.\n\nPlease."), new("assistant", "No.")];
 
     [Theory]
     [InlineData("", "")]
@@ -24,8 +25,10 @@ public class ChatTemplateTests
     [Fact]
     public async Task Forty_thousand_turns_are_refused_in_time()
     {
-        string text = ChatTemplate.Render(Enumerable.Range(0, 40_000).Select(i => new Message(i % 2 == 0 ? "user" : "assistant", "x")), first: true);
-        InvalidInputException refused = await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => ChatTemplate.Parse(text, "item 3")).WaitAsync(TimeSpan.FromSeconds(60)));
+        string text =
+            ChatTemplate.Render(Enumerable.Range(0, 40_000).Select(i => new Message(i % 2 == 0 ? "user" : "assistant", "x")), first: true);
+        InvalidInputException refused = await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => ChatTemplate.Parse(text,
+            "item 3")).WaitAsync(TimeSpan.FromSeconds(60)));
         refused.Message.ShouldStartWith("item 3: more than 1,000 turns");
     }
 

@@ -91,7 +91,8 @@ public class CheckpointFileTests
     {
         using TemporaryFolder folder = new();
         byte[] header = Encoding.UTF8.GetBytes("""{"__metadata__":null,"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}""");
-        File.WriteAllBytes(folder.File("x.safetensors"), [.. BitConverter.GetBytes((long)header.Length), .. header, .. BitConverter.GetBytes(7f)]);
+        File.WriteAllBytes(folder.File("x.safetensors"),
+            [.. BitConverter.GetBytes((long)header.Length), .. header, .. BitConverter.GetBytes(7f)]);
         using SafetensorsFile file = new(folder.File("x.safetensors"));
         file.LoadFloats("t").ShouldBe([7f]);
     }
@@ -107,12 +108,14 @@ public class CheckpointFileTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path);
-        folder.Write("tokenizer_config.json", """{"bos_token":{"content":"<|begin_of_text|>"},"chat_template":[{"name":"default","template":"x"}],"n":1}""");
+        folder.Write("tokenizer_config.json",
+            """{"bos_token":{"content":"<|begin_of_text|>"},"chat_template":[{"name":"default","template":"x"}],"n":1}""");
         byte[] whole = File.ReadAllBytes(folder.File(name));
         Random random = new(17);
         for (int i = 0; i < mutations; i++)
         {
-            byte[] mutated = i % 2 == 0 && name.EndsWith(".json", StringComparison.Ordinal) ? Restructured(whole, random) : Flipped(whole, random);
+            byte[] mutated =
+                i % 2 == 0 && name.EndsWith(".json", StringComparison.Ordinal) ? Restructured(whole, random) : Flipped(whole, random);
             File.WriteAllBytes(folder.File(name), mutated);
             try { BackboneParts.Open(folder.Path); }
             catch (InvalidInputException e)
@@ -120,7 +123,11 @@ public class CheckpointFileTests
                 e.Message.ShouldContain(folder.Path);
                 e.Message.Length.ShouldBeLessThan(2000);
             }
-            catch (Exception e) { Assert.Fail($"mutation {i}: {e.GetType().Name}: {e.Message}\n{Encoding.UTF8.GetString(mutated[..Math.Min(600, mutated.Length)])}\n{e.StackTrace}"); }
+            catch (Exception e)
+            {
+                Assert.Fail($"mutation {i}: {e.GetType().Name}: "
+                    + $"{e.Message}\n{Encoding.UTF8.GetString(mutated[..Math.Min(600, mutated.Length)])}\n{e.StackTrace}");
+            }
         }
     }
 
@@ -134,7 +141,8 @@ public class CheckpointFileTests
     /// <summary>Another value in one place of a document, or one member less.</summary>
     private static byte[] Restructured(byte[] whole, Random random)
     {
-        string[] values = ["null", "true", "-1", "0", "1.5", "1e400", "99999999999999999999", "\"\"", "\"x\"", "[]", "{}", "[[[[]]]]", "{\"a\":{}}"];
+        string[] values =
+            ["null", "true", "-1", "0", "1.5", "1e400", "99999999999999999999", "\"\"", "\"x\"", "[]", "{}", "[[[[]]]]", "{\"a\":{}}"];
         JsonNode root = JsonNode.Parse(whole)!;
         List<JsonNode> nodes = [];
         Collect(root);
@@ -155,7 +163,8 @@ public class CheckpointFileTests
         void Collect(JsonNode node)
         {
             nodes.Add(node);
-            if (node is JsonObject members) foreach ((_, JsonNode? member) in members.Take(40).ToArray()) { if (member is not null) Collect(member); }
+            if (node is JsonObject members)
+                foreach ((_, JsonNode? member) in members.Take(40).ToArray()) { if (member is not null) Collect(member); }
             if (node is JsonArray items) foreach (JsonNode? item in items.Take(10).ToArray()) { if (item is not null) Collect(item); }
         }
     }

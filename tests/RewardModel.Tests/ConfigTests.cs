@@ -24,12 +24,15 @@ public class ConfigTests
             ("attention_bias", ["false", "null"]), ("mlp_bias", ["false", "null"]), ("hidden_act", ["\"silu\"", "\"swish\""]),
             ("head_dim", ["4", "null"]), ("partial_rotary_factor", ["1.0", "1", "null"]), ("quantization_config", ["null"]),
             ("rope_scaling", ["null", """{"rope_type":"default"}""", """{"type":"default","factor":7}"""]),
-            ("rope_parameters", ["null", "{}", """{"rope_type":"default","rope_theta":10000}""", """{"rope_theta":10000.0,"partial_rotary_factor":1.0}"""]),
+            ("rope_parameters",
+                ["null", "{}", """{"rope_type":"default","rope_theta":10000}""", """{"rope_theta":10000.0,"partial_rotary_factor":1.0}"""]),
             ("attention_dropout", ["0.1"]), ("initializer_range", ["1"]), ("use_cache", ["true"]), ("tie_word_embeddings", ["true"]),
             ("torch_dtype", ["\"bfloat16\""]), ("dtype", ["\"float16\""]), ("pretraining_tp", ["1", "2"]), ("bos_token_id", ["3", "[3]"]),
-            ("pad_token_id", ["null", "2"]), ("architectures", ["""["LlamaForSequenceClassification"]"""]), ("transformers_version", ["\"5.1.0\""]),
+            ("pad_token_id", ["null", "2"]), ("architectures", ["""["LlamaForSequenceClassification"]"""]),
+            ("transformers_version", ["\"5.1.0\""]),
             ("sliding_window", ["8"]), ("use_sliding_window", ["true"]), ("layer_types", ["""["full_attention","sliding_attention"]"""]),
-            ("attn_logit_softcapping", ["1.0"]), ("_name_or_path", ["\"x\""]), ("id2label", ["""{"0":"a"}"""]), ("max_position_embeddings", ["4096"]),
+            ("attn_logit_softcapping", ["1.0"]), ("_name_or_path", ["\"x\""]), ("id2label", ["""{"0":"a"}"""]),
+            ("max_position_embeddings", ["4096"]),
         ];
         foreach ((string key, string[] values) in table) foreach (string value in values) all.Add(key, value);
         return all;
@@ -41,7 +44,8 @@ public class ConfigTests
     {
         using TemporaryFolder folder = new();
         double[] plain = BackboneTests.Hidden(TinyCheckpoint.Write(folder.File("plain")), ScalarType.Float64);
-        BackboneTests.Hidden(TinyCheckpoint.Write(folder.File("other"), c => c[key] = JsonNode.Parse(value)), ScalarType.Float64).ShouldBe(plain);
+        BackboneTests.Hidden(TinyCheckpoint.Write(folder.File("other"), c => c[key] = JsonNode.Parse(value)), ScalarType.Float64)
+            .ShouldBe(plain);
     }
 
     /// <summary>Keys that would change the result in a way that is not computed here, or that are no values at all.</summary>
@@ -49,7 +53,8 @@ public class ConfigTests
     {
         TheoryData<string, string, string> all = [];
         void Add(string key, string value, string? named = null) => all.Add(key, value, named ?? key);
-        foreach (string key in new[] { "attention_bias", "mlp_bias" }) foreach (string value in new[] { "true", "1", "\"yes\"" }) Add(key, value);
+        foreach (string key in new[] { "attention_bias", "mlp_bias" })
+            foreach (string value in new[] { "true", "1", "\"yes\"" }) Add(key, value);
         foreach (string value in new[] { "\"gelu\"", "\"relu\"", "\"gelu_pytorch_tanh\"", "7" }) Add("hidden_act", value);
         foreach (string value in new[] { "0.5", "0", "\"half\"" }) Add("partial_rotary_factor", value);
         foreach (string value in new[] { "\"mistral\"", "\"llama4_text\"", "null" }) Add("model_type", value);
@@ -60,14 +65,17 @@ public class ConfigTests
                 Add(name, $$"""{"rope_type":"{{kind}}","factor":2.0}""", $"{name}.rope_type '{kind}'");
             Add(name, """{"type":"yarn","factor":2.0}""", "'yarn'");
             Add(name, """{"rope_type":"llama3","type":"linear","factor":2.0}""", "type 'linear'");
-            Add(name, """{"full_attention":{"rope_type":"default"},"sliding_attention":{"rope_type":"default"}}""", $"{name}.full_attention");
+            Add(name, """{"full_attention":{"rope_type":"default"},"sliding_attention":{"rope_type":"default"}}""",
+                $"{name}.full_attention");
             Add(name, """{"rope_type":"default","partial_rotary_factor":0.25}""", $"{name}.partial_rotary_factor");
             Add(name, """{"rope_type":"default","rope_thetta":500000}""", $"{name}.rope_thetta");
             Add(name, """{"rope_type":"linear"}""", $"{name}.factor");
             Add(name, """{"rope_type":"linear","factor":"4"}""", $"{name}.factor");
             Add(name, """{"rope_type":"linear","factor":-4}""", $"{name}.factor");
-            Add(name, Llama3Rope.Replace(",\"original_max_position_embeddings\":64", "", StringComparison.Ordinal), $"{name}.original_max_position_embeddings");
-            Add(name, Llama3Rope.Replace("\"low_freq_factor\":1.0", "\"low_freq_factor\":4.0", StringComparison.Ordinal), "low_freq_factor 4");
+            Add(name, Llama3Rope.Replace(",\"original_max_position_embeddings\":64", "", StringComparison.Ordinal),
+                $"{name}.original_max_position_embeddings");
+            Add(name, Llama3Rope.Replace("\"low_freq_factor\":1.0", "\"low_freq_factor\":4.0", StringComparison.Ordinal),
+                "low_freq_factor 4");
             Add(name, "\"linear\"", name);
             Add(name, "[]", name);
         }
@@ -97,8 +105,10 @@ public class ConfigTests
     [Theory]
     [InlineData("""{"rope_theta":500000.0}""", """{"rope_parameters":{"rope_type":"default","rope_theta":500000.0}}""")]
     [InlineData("""{"rope_theta":500000.0,"rope_scaling":LLAMA3}""", """{"rope_parameters":LLAMA3+THETA}""")]
-    [InlineData("""{"rope_scaling":{"type":"linear","factor":4.0}}""", """{"rope_parameters":{"rope_type":"linear","factor":4.0,"rope_theta":10000}}""")]
-    [InlineData("""{"rope_theta":500000.0,"rope_scaling":LLAMA3}""", """{"rope_theta":500000.0,"rope_parameters":LLAMA3,"rope_scaling":LLAMA3}""")]
+    [InlineData("""{"rope_scaling":{"type":"linear","factor":4.0}}""",
+        """{"rope_parameters":{"rope_type":"linear","factor":4.0,"rope_theta":10000}}""")]
+    [InlineData("""{"rope_theta":500000.0,"rope_scaling":LLAMA3}""",
+        """{"rope_theta":500000.0,"rope_parameters":LLAMA3,"rope_scaling":LLAMA3}""")]
     public void Both_layouts_say_the_same(string older, string newer)
     {
         using TemporaryFolder folder = new();

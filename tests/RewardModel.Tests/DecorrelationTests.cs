@@ -27,7 +27,8 @@ public class DecorrelationTests
     [InlineData(CorrelationMetric.Pearson)]
     public void The_correlation_is_gone_whatever_its_sign(CorrelationMetric metric)
     {
-        DecorrelationFit fit = VerbosityPenalty.Fit(Rewards(4000, i => U(i, 1), (i, v) => 0.7 * v + U(i, 2), (i, v) => -1.3 * v + U(i, 3)), Three, 2, metric);
+        DecorrelationFit fit =
+            VerbosityPenalty.Fit(Rewards(4000, i => U(i, 1), (i, v) => 0.7 * v + U(i, 2), (i, v) => -1.3 * v + U(i, 3)), Three, 2, metric);
         fit.Objectives[0].Before.ShouldBeGreaterThan(0.3);
         fit.Objectives[1].Before.ShouldBeLessThan(-0.3);
         fit.Objectives.ShouldAllBe(o => Math.Abs(o.After) <= VerbosityPenalty.Tolerance && o.Proof == null);
@@ -37,21 +38,25 @@ public class DecorrelationTests
     [Fact]
     public void Heavy_tails_do_not_hinder_it()
     {
-        DecorrelationFit fit = VerbosityPenalty.Fit(Rewards(3000, i => Cauchy(i, 1), (i, v) => v + Cauchy(i, 2), (i, v) => 100 * v + Cauchy(i, 3)), Three, 2, CorrelationMetric.Spearman);
+        DecorrelationFit fit = VerbosityPenalty.Fit(Rewards(3000, i => Cauchy(i, 1), (i, v) => v + Cauchy(i, 2),
+            (i, v) => 100 * v + Cauchy(i, 3)), Three, 2, CorrelationMetric.Spearman);
         fit.Objectives.ShouldAllBe(o => Math.Abs(o.After) <= VerbosityPenalty.Tolerance);
     }
 
     [Fact]
     public void Tied_and_discrete_rewards_meet_the_tolerance_or_prove_that_none_can()
     {
-        double[,] rewards = Rewards(500, i => Math.Floor(5 * U(i, 1)), (i, v) => v >= 3 ? 1 : Math.Floor(2 * U(i, 2)), (i, v) => Math.Floor(v / 2 + 3 * U(i, 3)));
+        double[,] rewards = Rewards(500, i => Math.Floor(5 * U(i, 1)), (i, v) => v >= 3 ? 1 : Math.Floor(2 * U(i, 2)),
+            (i, v) => Math.Floor(v / 2 + 3 * U(i, 3)));
         DecorrelationFit fit = VerbosityPenalty.Fit(rewards, Three, 2, CorrelationMetric.Spearman);
         for (int o = 0; o < 2; o++)
         {
             PenaltyFit found = fit.Objectives[o];
             if (Math.Abs(found.After) <= VerbosityPenalty.Tolerance) continue;
             JumpOverZero proof = found.Proof.ShouldNotBeNull();
-            BitConverter.SingleToInt32Bits((float)proof.UpperPenalty).ShouldBe(BitConverter.SingleToInt32Bits((float)proof.LowerPenalty) + Math.Sign(proof.LowerPenalty), "neighbouring float32 values");
+            BitConverter.SingleToInt32Bits((float)proof.UpperPenalty)
+                .ShouldBe(BitConverter.SingleToInt32Bits((float)proof.LowerPenalty) + Math.Sign(proof.LowerPenalty),
+                    "neighbouring float32 values");
             CorrelationAt(rewards, o, proof.LowerPenalty).ShouldBe(proof.CorrelationThere, 1e-12);
             CorrelationAt(rewards, o, proof.UpperPenalty).ShouldBe(proof.CorrelationHere, 1e-12);
             proof.CorrelationThere.ShouldBeGreaterThan(0);
@@ -64,8 +69,10 @@ public class DecorrelationTests
     [Fact]
     public void A_constant_verbosity_or_reward_needs_no_penalty()
     {
-        VerbosityPenalty.Fit(Rewards(50, _ => 1, (i, _) => U(i, 2), (i, _) => U(i, 3)), Three, 2, CorrelationMetric.Spearman).Penalties[..2].ShouldBe([0f, 0f]);
-        VerbosityPenalty.Fit(Rewards(50, i => U(i, 1), (_, _) => 2, (i, _) => U(i, 3)), Three, 2, CorrelationMetric.Pearson).Penalties[0].ShouldBe(0);
+        VerbosityPenalty.Fit(Rewards(50, _ => 1, (i, _) => U(i, 2), (i, _) => U(i, 3)), Three, 2, CorrelationMetric.Spearman).Penalties[..2]
+            .ShouldBe([0f, 0f]);
+        VerbosityPenalty.Fit(Rewards(50, i => U(i, 1), (_, _) => 2, (i, _) => U(i, 3)), Three, 2, CorrelationMetric.Pearson).Penalties[0]
+            .ShouldBe(0);
     }
 
     [Fact]

@@ -45,7 +45,8 @@ public class FeatureTests
         using SafetensorsFile reference = new(Path.Combine(folder, "reference-features.safetensors"));
         ConversationFeatures[] features = Extract(folder, Conversations(folder), ScalarType.Float32);
         RelativeError(reference.LoadFloats("embeddings"), [.. features.SelectMany(f => f.Embedding)]).ShouldBeLessThan(ReferenceTolerance);
-        RelativeError(reference.LoadFloats("prompt_embeddings"), [.. features.SelectMany(f => f.PromptEmbedding)]).ShouldBeLessThan(ReferenceTolerance);
+        RelativeError(reference.LoadFloats(
+            "prompt_embeddings"), [.. features.SelectMany(f => f.PromptEmbedding)]).ShouldBeLessThan(ReferenceTolerance);
     }
 
     [Theory]
@@ -73,7 +74,8 @@ public class FeatureTests
     {
         string folder = SharedData.Require(backbone);
         List<Conversation> conversations = Conversations(folder);
-        ConversationFeatures[] single = Extract(folder, conversations, ScalarType.Float32), half = Extract(folder, conversations, ScalarType.BFloat16);
+        ConversationFeatures[] single = Extract(folder, conversations, ScalarType.Float32),
+            half = Extract(folder, conversations, ScalarType.BFloat16);
         for (int i = 0; i < single.Length; i++)
         {
             Cosine(single[i].Embedding, half[i].Embedding).ShouldBeGreaterThan(BFloat16Cosine);
@@ -81,12 +83,14 @@ public class FeatureTests
         }
     }
 
-    internal static List<Conversation> Conversations(string folder) => [.. File.ReadLines(Path.Combine(folder, "conversations.jsonl")).Select((line, i) =>
-    {
-        JsonElement root = JsonElement.Parse(line);
-        JsonElement messages = root.ValueKind == JsonValueKind.Array ? root : root.GetProperty("messages");
-        return Conversation.Create(messages.EnumerateArray().Select(m => new Message(m.GetProperty("role").GetString()!, m.GetProperty("content").GetString()!)), $"line {i + 1}");
-    })];
+    internal static List<Conversation> Conversations(string folder) => [.. File.ReadLines(Path.Combine(folder, "conversations.jsonl"))
+        .Select((line, i) =>
+        {
+            JsonElement root = JsonElement.Parse(line);
+            JsonElement messages = root.ValueKind == JsonValueKind.Array ? root : root.GetProperty("messages");
+            return Conversation.Create(messages.EnumerateArray()
+                .Select(m => new Message(m.GetProperty("role").GetString()!, m.GetProperty("content").GetString()!)), $"line {i + 1}");
+        })];
 
     private static ConversationFeatures[] Extract(string folder, List<Conversation> conversations, ScalarType type)
     {

@@ -11,7 +11,8 @@ public sealed class FilePatternsTests : IDisposable
 
     public FilePatternsTests()
     {
-        foreach (string file in new[] { "a/x.jsonl", "a/y.parquet", "b/x.jsonl", "b/deep/er/x.jsonl", "b/deep/z.jsonl", "top.jsonl" }) _folder.Write(file, "{}");
+        foreach (string file in new[] { "a/x.jsonl", "a/y.parquet", "b/x.jsonl", "b/deep/er/x.jsonl", "b/deep/z.jsonl", "top.jsonl" })
+            _folder.Write(file, "{}");
         Directory.CreateSymbolicLink(_folder.File("b/deep/up"), _folder.Path); // a cycle
     }
 
@@ -36,7 +37,9 @@ public sealed class FilePatternsTests : IDisposable
 
     [Fact]
     public void A_found_file_lies_where_it_is_shown() =>
-        FilePatterns.Resolve(_folder.Path, ["*/x.jsonl"]).Select(f => f.Path).ShouldBe([_folder.File("a/x.jsonl"), _folder.File("b/x.jsonl")]);
+        FilePatterns.Resolve(_folder.Path, ["*/x.jsonl"])
+            .Select(f => f.Path)
+            .ShouldBe([_folder.File("a/x.jsonl"), _folder.File("b/x.jsonl")]);
 
     [Theory]
     [InlineData("*/none.jsonl", "the pattern matches no file")]
@@ -59,7 +62,8 @@ public sealed class FilePatternsTests : IDisposable
         Refused("b/*.json", "a name that is not UTF-8");
         InvalidInputException lost = await Should.ThrowAsync<InvalidInputException>(async () =>
         {
-            await foreach (SourceRow _ in RowReader.Read(_folder.File("lost.jsonl"), "lost.jsonl", TestContext.Current.CancellationToken)) { }
+            await foreach (SourceRow _ in RowReader.Read(_folder.File(
+                "lost.jsonl"), "lost.jsonl", TestContext.Current.CancellationToken)) { }
         });
         lost.Message.ShouldContain("a link to");
     }

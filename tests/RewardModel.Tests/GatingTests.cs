@@ -44,12 +44,15 @@ public class GatingTests
         using GatingTrainer trainer = new(pairs, Small);
         trainer.Advance(Small.Steps);
         PairScores scores = PairScores.Compute(pairs, trainer.Network());
-        double mean = pairs.HeldOut.Count(i => pairs.Chosen[i, 0] + pairs.Chosen[i, 1] > pairs.Rejected[i, 0] + pairs.Rejected[i, 1]) / (double)pairs.HeldOut.Count;
+        double mean =
+            pairs.HeldOut.Count(
+                i => pairs.Chosen[i, 0] + pairs.Chosen[i, 1] > pairs.Rejected[i, 0] + pairs.Rejected[i, 1]) / (double)pairs.HeldOut.Count;
         scores.Accuracy(pairs.HeldOut)!.Value.ShouldBeGreaterThan(mean + 0.15);
         scores.Accuracy(pairs.HeldOut)!.Value.ShouldBeGreaterThan(0.93);
         trainer.LossCurve.Count.ShouldBe(8);
         trainer.LossCurve[^1].ShouldBeLessThan(trainer.LossCurve[0]);
-        GateHealth health = GateHealth.Examine(scores.Coefficients, ["a", "b"], Values(scores.Chosen.Concat(scores.Rejected)), Values(scores.Rejected.Concat(scores.Chosen)), scores.TieShare);
+        GateHealth health = GateHealth.Examine(scores.Coefficients, ["a", "b"], Values(scores.Chosen.Concat(scores.Rejected)),
+            Values(scores.Rejected.Concat(scores.Chosen)), scores.TieShare);
         health.NoSignal.ShouldBeNull();
         health.LargestSumError.ShouldBeLessThan(1e-12);
         health.SpreadOverPrompts.ShouldBeGreaterThan(0.3);
@@ -59,7 +62,8 @@ public class GatingTests
     [Fact]
     public void The_same_seed_gives_the_same_bytes_and_another_seed_others()
     {
-        byte[] first = Trained(Small with { Steps = 40 }), again = Trained(Small with { Steps = 40 }), other = Trained(Small with { Steps = 40, Seed = 4 });
+        byte[] first = Trained(Small with { Steps = 40 }), again = Trained(Small with { Steps = 40 }),
+            other = Trained(Small with { Steps = 40, Seed = 4 });
         again.ShouldBe(first);
         other.ShouldNotBe(first);
     }
@@ -110,7 +114,8 @@ public class GatingTests
     {
         using CancellationTokenSource stop = new();
         using GatingTrainer trainer = new(Planted(), Small);
-        Should.Throw<OperationCanceledException>(() => trainer.Advance(Small.Steps, (step, _) => { if (step == 5) stop.Cancel(); }, stop.Token));
+        Should.Throw<OperationCanceledException>(() => trainer.Advance(Small.Steps, (step, _) => { if (step == 5) stop.Cancel(); },
+            stop.Token));
         trainer.Step.ShouldBe(5);
     }
 
@@ -118,7 +123,8 @@ public class GatingTests
     public void No_prompt_is_on_both_sides_of_the_split_and_mixed_pairs_are_on_neither()
     {
         GatingPairs pairs = Planted();
-        int held = Enumerable.Range(0, pairs.Count).First(i => pairs.HeldOut.Contains(i)), trained = Enumerable.Range(0, pairs.Count).First(i => pairs.Training.Contains(i));
+        int held = Enumerable.Range(0, pairs.Count).First(i => pairs.HeldOut.Contains(i)),
+            trained = Enumerable.Range(0, pairs.Count).First(i => pairs.Training.Contains(i));
         pairs.PromptOf[held] = (held, trained);
         pairs.HeldOut.ShouldNotContain(held);
         pairs.Training.ShouldNotContain(held);
@@ -159,12 +165,14 @@ public class GatingTests
     public void A_gate_that_ignores_the_prompt_or_uses_one_objective_is_found_out()
     {
         double[][] flat = [.. Enumerable.Repeat(new[] { 1.0, 0.0 }, 20)];
-        GateHealth health = GateHealth.Examine(flat, ["used", "unused"], [.. Enumerable.Range(0, 20).Select(i => (double)i)], [.. Enumerable.Range(0, 20).Select(i => (double)i)]);
+        GateHealth health = GateHealth.Examine(flat, ["used", "unused"], [.. Enumerable.Range(0, 20).Select(i => (double)i)],
+            [.. Enumerable.Range(0, 20).Select(i => (double)i)]);
         health.Dead.ShouldBe(["unused"]);
         health.Saturated.ShouldBe(["used"]);
         health.VerbosityCorrelation.ShouldBe(1, 1e-12);
         health.Warnings.Count.ShouldBe(4);
-        double[][] acrossPairs = [.. Enumerable.Repeat(new[] { 0.5, 0.5, 0.5 }, 20)]; // the published code's softmax over the wrong dimension
+        // the published code's softmax over the wrong dimension
+        double[][] acrossPairs = [.. Enumerable.Repeat(new[] { 0.5, 0.5, 0.5 }, 20)];
         GateHealth.Examine(acrossPairs, ["a", "b", "c"], [1, 2], [2, 1]).Warnings.ShouldContain(w => w.Contains("do not sum to 1"));
     }
 
@@ -228,7 +236,8 @@ public class GatingTests
                 double margin = head.Score(c, i) - head.Score(r, i);
                 gradient -= (chosen[i * d + j] - rejected[i * d + j]) / (1 + Math.Exp(margin));
             }
-            Math.Abs(gradient).ShouldBeLessThan(0.05); // of a sum of 600 terms; the data is separable and the regularisation weak, so the last digits come slowly
+            // of a sum of 600 terms; the data is separable and the regularisation weak, so the last digits come slowly
+            Math.Abs(gradient).ShouldBeLessThan(0.05);
         }
     }
 

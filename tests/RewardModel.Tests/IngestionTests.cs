@@ -38,7 +38,12 @@ public class IngestionTests
     {
         using TemporaryFolder folder = new();
         await using (FileStream stream = File.Create(folder.File("a.parquet")))
-            await ParquetSerializer.SerializeAsync([new Nested("p", 2.5, [new Turn("user", "Q"), new Turn("assistant", "A")], ["a", "b"]), new Nested("q", null, [], [])], stream);
+        {
+            await ParquetSerializer.SerializeAsync([
+                new Nested("p", 2.5, [new Turn("user", "Q"), new Turn("assistant", "A")], ["a", "b"]),
+                new Nested("q", null, [], [])
+            ], stream);
+        }
         List<SourceRow> rows = await Rows(folder.File("a.parquet"));
         rows.Count.ShouldBe(2);
         rows[0].Fields.GetProperty("Score").GetDouble().ShouldBe(2.5);
@@ -90,7 +95,9 @@ public class IngestionTests
     public async Task A_truncated_gzip_is_told_wherever_it_was_cut()
     {
         using TemporaryFolder folder = new();
-        Put(folder, "a.jsonl.gz", string.Concat(Enumerable.Range(0, 2000).Select(i => Message.Replace("\"A\"", $"\"A{i * 7919}\"", StringComparison.Ordinal) + "\n")));
+        Put(folder, "a.jsonl.gz",
+            string.Concat(Enumerable.Range(0, 2000)
+                .Select(i => Message.Replace("\"A\"", $"\"A{i * 7919}\"", StringComparison.Ordinal) + "\n")));
         byte[] whole = File.ReadAllBytes(folder.File("a.jsonl.gz"));
         foreach (int keep in new[] { 5, 30, whole.Length / 2, whole.Length - 9, whole.Length - 4, whole.Length - 1 })
         {
@@ -122,8 +129,10 @@ public class IngestionTests
     [InlineData("""{"messages":"Q"}""", "a JSON String")]
     [InlineData("""{"message":[]}""", "Did you mean 'message'?")]
     [InlineData("""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"helpful":"high"}""", "the text 'high'")]
-    [InlineData("""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"helpful":1.5}""", "a rating from 0 to 1")]
-    [InlineData("""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"helpfull":0.5}""", "Did you mean 'helpful'?")]
+    [InlineData("""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"helpful":1.5}""", "a rating from 0 to "
+        + "1")]
+    [InlineData("""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"helpfull":0.5}""",
+        "Did you mean 'helpful'?")]
     [InlineData("""{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"helpful":[1]}""", "a JSON Array")]
     public async Task A_rated_row_with_a_defect_is_refused_with_file_and_line(string row, string expected)
     {
@@ -136,7 +145,10 @@ public class IngestionTests
     public async Task Absent_ratings_stay_absent_and_booleans_are_one_and_zero()
     {
         using TemporaryFolder folder = new();
-        folder.Write("r.jsonl", """{"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":"A"}],"a":null,"b":true,"skipped":3,"source":"text"}""" + "\n");
+        folder.Write("r.jsonl",
+            """{"messages":[{"role":"user","content":"Q"},"""
+                + """{"role":"assistant","content":"A"}],"a":null,"b":true,"skipped":3,"source":"text"}"""
+                + "\n");
         (List<RatedResponse> rows, _) = await Ratings(folder, "r.jsonl", "armorm-ratings", ["a", "b", "c"], ignored: ["skipped"]);
         rows.Single().Ratings.ShouldBe(new Dictionary<string, double> { ["b"] = 1 });
     }
@@ -145,31 +157,51 @@ public class IngestionTests
     public async Task Duplicates_are_counted_and_left_out_but_the_same_response_rated_differently_stays()
     {
         using TemporaryFolder folder = new();
-        folder.Write("r.jsonl", Message + "\n" + Message.Replace("\"Q\"", "\" Q \"", StringComparison.Ordinal) + "\n" + Message.Replace("0.5", "0.7", StringComparison.Ordinal) + "\n");
+        folder.Write("r.jsonl",
+            Message + "\n" + Message.Replace("\"Q\"", "\" Q \"", StringComparison.Ordinal) + "\n"
+                + Message.Replace("0.5", "0.7", StringComparison.Ordinal) + "\n");
         (List<RatedResponse> rows, SourceReport report) = await Ratings(folder, "r.jsonl", "armorm-ratings", ["x"]);
         rows.Count.ShouldBe(2);
         (report.RowsRead, report.Kept, report.Duplicates).ShouldBe((3, 2, 1));
     }
 
     [Theory]
-    [InlineData("helpsteer", """{"prompt":"P","response":"R","helpfulness":4,"correctness":3,"coherence":2,"complexity":1,"verbosity":0}""", "helpsteer-helpfulness=1,helpsteer-correctness=0.75,helpsteer-coherence=0.5,helpsteer-complexity=0.25,helpsteer-verbosity=0")]
-    [InlineData("ultrafeedback", """{"instruction":"P","completions":[{"response":"R","overall_score":10,"annotations":{"instruction_following":{"Rating":"5"},"truthfulness":{"Rating":"1"},"honesty":{"Rating":"N/A"},"helpfulness":{"Rating":"3"}}}]}""", "ultrafeedback-overall-score=1,ultrafeedback-instruction-following=1,ultrafeedback-truthfulness=0,ultrafeedback-helpfulness=0.5")]
+    [InlineData("helpsteer",
+        """{"prompt":"P","response":"R","helpfulness":4,"correctness":3,"coherence":2,"complexity":1,"verbosity":0}""",
+        "helpsteer-helpfulness=1,helpsteer-correctness=0.75,helpsteer-coherence=0.5,helpsteer-complexity=0.25,helpsteer-verbosity=0")]
+    [InlineData("ultrafeedback",
+        """{"instruction":"P","completions":["""
+            + """{"response":"R","overall_score":10,"annotations":{"instruction_following":{"Rating":"5"},"truthfulness":{"Rating":"1"},"""
+            + """ "honesty":{"Rating":"N/A"},"helpfulness":{"Rating":"3"}}}]}""",
+        "ultrafeedback-overall-score=1,ultrafeedback-instruction-following=1,ultrafeedback-truthfulness=0,ultrafeedback-helpfulness=0.5")]
     [InlineData("beavertails", """{"prompt":"P","response":"R","is_safe":false}""", "beavertails-is-safe=0")]
-    [InlineData("code-ultrafeedback", """{"instruction":"P","preference":"coding-style","responses":[{"model":"m","response":"R"}],"annotations":[{"model":"m","rating":"4"}]}""", "code-style=0.75")]
+    [InlineData("code-ultrafeedback",
+        """{"instruction":"P","preference":"coding-style","responses":[{"model":"m","response":"R"}],"annotations":["""
+            + """{"model":"m","rating":"4"}]}""",
+        "code-style=0.75")]
     [InlineData("prometheus", """{"orig_instruction":"P","orig_response":"R","orig_score":"3"}""", "prometheus-score=0.5")]
-    [InlineData("argilla-capybara", """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"rejected":[{"role":"user","content":"P"},{"role":"assistant","content":"S"}],"rating_chosen":5,"rating_rejected":2}""", "argilla-overall-quality=1;argilla-overall-quality=0.25")]
-    [InlineData("argilla-openorca", """{"system":"S","input":"P","generations":["R","S"],"rating":[10,1]}""", "argilla-judge-lm=1;argilla-judge-lm=0")]
-    [InlineData("argilla-math", """{"instruction":"P","chosen_response":"R","rejected_response":"S","chosen_rating":5,"rejected_rating":1}""", "ultrafeedback-instruction-following=1;ultrafeedback-instruction-following=0")]
+    [InlineData("argilla-capybara",
+        """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"rejected":[{"role":"user","content":"P"},"""
+            + """{"role":"assistant","content":"S"}],"rating_chosen":5,"rating_rejected":2}""",
+        "argilla-overall-quality=1;argilla-overall-quality=0.25")]
+    [InlineData("argilla-openorca", """{"system":"S","input":"P","generations":["R","S"],"rating":[10,1]}""",
+        "argilla-judge-lm=1;argilla-judge-lm=0")]
+    [InlineData("argilla-math",
+        """{"instruction":"P","chosen_response":"R","rejected_response":"S","chosen_rating":5,"rejected_rating":1}""",
+        "ultrafeedback-instruction-following=1;ultrafeedback-instruction-following=0")]
     public async Task Named_formats_use_the_scales_of_appendix_a(string format, string row, string expected)
     {
         using TemporaryFolder folder = new();
         folder.Write("r.jsonl", row + "\n");
         (List<RatedResponse> rows, _) = await Ratings(folder, "r.jsonl", format, RatedFormats.PaperObjectives);
-        string.Join(';', rows.Select(r => string.Join(',', r.Ratings.Select(x => FormattableString.Invariant($"{x.Key}={x.Value}"))))).ShouldBe(expected);
+        string.Join(';', rows.Select(r => string.Join(',', r.Ratings.Select(x => FormattableString.Invariant($"{x.Key}={x.Value}")))))
+            .ShouldBe(expected);
     }
 
     [Theory]
-    [InlineData("helpsteer", """{"prompt":"P","response":"R","helpfulness":5,"correctness":3,"coherence":2,"complexity":1,"verbosity":0}""", "a rating from 0 to 4")]
+    [InlineData("helpsteer",
+        """{"prompt":"P","response":"R","helpfulness":5,"correctness":3,"coherence":2,"complexity":1,"verbosity":0}""",
+        "a rating from 0 to 4")]
     [InlineData("ultrafeedback", """{"instruction":"P","completions":[{"response":"R","overall_score":0}]}""", "a rating from 1 to 10")]
     [InlineData("code-ultrafeedback", """{"instruction":"P","preference":"speed","responses":[],"annotations":[]}""", "'speed'")]
     [InlineData("argilla-openorca", """{"system":"","input":"P","generations":["R"],"rating":[]}""", "0 ratings for 1 generations")]
@@ -189,26 +221,35 @@ public class IngestionTests
         folder.Write("r.jsonl", """{"prompt":"P","response":"R","stars":4}""" + "\n");
         SourceReport report = Report();
         RatedFormat format = RatedFormats.Find("columns", ["quality"], [new RatedColumn("quality", "stars", new Scale(1, 5))], []);
-        await foreach (RatedResponse r in SourceIngestion.Items(Of(folder, "r.jsonl", 0), format.Read, r => r.Conversation.Id, report)) r.Ratings["quality"].ShouldBe(0.75);
+        await foreach (RatedResponse r in SourceIngestion.Items(Of(folder, "r.jsonl", 0), format.Read, r => r.Conversation.Id, report))
+            r.Ratings["quality"].ShouldBe(0.75);
         report.Kept.ShouldBe(1);
     }
 
     [Theory]
-    [InlineData("pairs", """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"good"}],"rejected":[{"role":"user","content":"P"},{"role":"assistant","content":"bad"}]}""")]
+    [InlineData("pairs",
+        """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"good"}],"rejected":[{"role":"user","content":"P"},"""
+            + """{"role":"assistant","content":"bad"}]}""")]
     [InlineData("shp", """{"history":"P","human_ref_A":"bad","human_ref_B":"good","labels":0}""")]
     [InlineData("hh-rlhf", """{"chosen":"\n\nHuman: P\n\nAssistant: good","rejected":"\n\nHuman: P\n\nAssistant: bad"}""")]
     [InlineData("pku-saferlhf", """{"prompt":"P","response_0":"bad","response_1":"good","better_response_id":1}""")]
     [InlineData("prometheus2", """{"orig_instruction":"P","orig_response_A":"good","orig_response_B":"bad","orig_preference":"A"}""")]
-    [InlineData("prm-phase-2", """{"question":{"problem":"P"},"label":{"steps":[{"completions":[{"text":"good","rating":1},{"text":"bad","rating":-1},{"text":"so","rating":0}]},{"completions":null}]}}""")]
+    [InlineData("prm-phase-2",
+        """{"question":{"problem":"P"},"label":{"steps":[{"completions":[{"text":"good","rating":1},{"text":"bad","rating":-1},"""
+            + """{"text":"so","rating":0}]},{"completions":null}]}}""")]
     [InlineData("argilla-math", """{"instruction":"P","chosen_response":"good","rejected_response":"bad"}""")]
-    [InlineData("ultrafeedback", """{"instruction":"P","completions":[{"response":"bad","overall_score":2},{"response":"good","overall_score":9}]}""")]
-    [InlineData("code-ultrafeedback", """{"instruction":"P","preference":"coding-style","responses":[{"model":"m","response":"bad"},{"model":"n","response":"good"}],"annotations":[{"model":"m","rating":"1"},{"model":"n","rating":"4"}]}""")]
+    [InlineData("ultrafeedback",
+        """{"instruction":"P","completions":[{"response":"bad","overall_score":2},{"response":"good","overall_score":9}]}""")]
+    [InlineData("code-ultrafeedback",
+        """{"instruction":"P","preference":"coding-style","responses":[{"model":"m","response":"bad"},"""
+            + """{"model":"n","response":"good"}],"annotations":[{"model":"m","rating":"1"},{"model":"n","rating":"4"}]}""")]
     public async Task Preference_formats_tell_the_better_response(string format, string row)
     {
         using TemporaryFolder folder = new();
         folder.Write("p.jsonl", row + "\n");
         List<PreferencePair> pairs = await Pairs(folder, "p.jsonl", format, 0, Report());
-        pairs.Select(p => (p.Chosen.Response.Content, p.Rejected.Response.Content, p.Chosen.Messages[0].Content)).ShouldBe([("good", "bad", "P")]);
+        pairs.Select(p => (p.Chosen.Response.Content, p.Rejected.Response.Content, p.Chosen.Messages[0].Content))
+            .ShouldBe([("good", "bad", "P")]);
     }
 
     [Fact]
@@ -216,12 +257,14 @@ public class IngestionTests
     {
         string good(int i) => $$"""{"prompt":"P{{i}}","chosen":"good","rejected":"bad"}""";
         using TemporaryFolder folder = new();
-        folder.Write("p.jsonl", string.Join('\n', [.. Enumerable.Range(0, 99).Select(good), """{"prompt":"P","chosen":"same","rejected":" same"}"""]));
+        folder.Write("p.jsonl",
+            string.Join('\n', [.. Enumerable.Range(0, 99).Select(good), """{"prompt":"P","chosen":"same","rejected":" same"}"""]));
         SourceReport report = Report();
         (await Pairs(folder, "p.jsonl", "pairs", 0.01, report)).Count.ShouldBe(99);
         report.Dropped.ShouldBe(new Dictionary<string, long> { ["identical chosen and rejected"] = 1 });
         report.DroppedRows.Single().ShouldContain("p.jsonl line 100");
-        await Refused(() => Pairs(folder, "p.jsonl", "pairs", 0.001, Report()), "p.jsonl line 100", "identical chosen and rejected", "maxDroppedShare");
+        await Refused(() => Pairs(folder, "p.jsonl", "pairs", 0.001, Report()), "p.jsonl line 100", "identical chosen and rejected",
+            "maxDroppedShare");
         await Refused(() => Pairs(folder, "p.jsonl", "pairs", 0, Report()), "p.jsonl line 100", "identical");
         folder.Write("empty.jsonl", "\n");
         await Refused(() => Pairs(folder, "empty.jsonl", "pairs", 0.01, Report()), "no usable row");
@@ -234,7 +277,10 @@ public class IngestionTests
     public async Task Rewardbench_rows_keep_subset_and_id()
     {
         using TemporaryFolder folder = new();
-        folder.Write("b.jsonl", """{"id":7,"subset":"s","prompt":"P","chosen":"a","rejected":"b"}""" + "\n" + """{"id":"x","subset":"s","chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"P"},{"role":"assistant","content":"b"}]}""");
+        folder.Write("b.jsonl",
+            """{"id":7,"subset":"s","prompt":"P","chosen":"a","rejected":"b"}""" + "\n"
+                + """{"id":"x","subset":"s","chosen":[{"role":"user","content":"P"},"""
+                + """{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"P"},{"role":"assistant","content":"b"}]}""");
         List<BenchmarkPair> rows = [.. (await Rows(folder.File("b.jsonl"))).Select(PairFormats.RewardBench)];
         rows.Select(r => (r.Id, r.Subset)).ShouldBe([("7", "s"), ("x", "s")]);
         rows[0].Chosen.Id.ShouldBe(rows[1].Chosen.Id);
@@ -253,12 +299,17 @@ public class IngestionTests
             tables.DistinctConversations.ShouldBe(2);
         }
         List<Conversation> conversations = [];
-        await foreach (Conversation c in CanonicalTables.ReadConversations(folder.File(CanonicalTables.Conversations))) conversations.Add(c);
+        await foreach (Conversation c in CanonicalTables.ReadConversations(folder.File(CanonicalTables.Conversations)))
+            conversations.Add(c);
         conversations.Select(c => (c.Id, c.PromptId)).ShouldBe([(a.Id, a.PromptId), (b.Id, b.PromptId)]);
         RatingRow rating = (await CanonicalTables.ReadRatings(folder.File(CanonicalTables.Ratings), ["x", "y"])).Single();
         rating.Labels.ShouldBe([double.NaN, 0.25]);
-        (await CanonicalTables.ReadPreferences(folder.File(CanonicalTables.Preferences))).Single().ShouldBe(new PreferenceRow(a.Id, b.Id, a.PromptId, b.PromptId, "t"));
-        (await CanonicalTables.ReadBenchmark(folder.File(CanonicalTables.Benchmark))).Single().ShouldBe(new BenchmarkRow("1", "u", a.Id, b.Id));
+        (await CanonicalTables.ReadPreferences(folder.File(CanonicalTables.Preferences)))
+            .Single()
+            .ShouldBe(new PreferenceRow(a.Id, b.Id, a.PromptId, b.PromptId, "t"));
+        (await CanonicalTables.ReadBenchmark(folder.File(CanonicalTables.Benchmark)))
+            .Single()
+            .ShouldBe(new BenchmarkRow("1", "u", a.Id, b.Id));
     }
 
     [Fact]
@@ -280,13 +331,16 @@ public class IngestionTests
         folder.Write("d/b.jsonl", "");
         folder.Write("d/a.jsonl", "");
         FilePatterns.Resolve(folder.Path, ["d/*.jsonl"]).Select(f => f.ShownAs).ShouldBe(["d/a.jsonl", "d/b.jsonl"]);
-        Should.Throw<InvalidInputException>(() => FilePatterns.Resolve(folder.Path, ["d/*.parquet"])).Message.ShouldContain("matches no file");
+        Should.Throw<InvalidInputException>(() => FilePatterns.Resolve(folder.Path, ["d/*.parquet"])).Message
+            .ShouldContain("matches no file");
         Should.Throw<InvalidInputException>(() => FilePatterns.Resolve(folder.Path, ["none.jsonl"])).Message.ShouldContain("no such file");
     }
 
     private static void Put(TemporaryFolder folder, string name, string text)
     {
-        using Stream stream = name.EndsWith(".gz", StringComparison.Ordinal) ? new GZipStream(File.Create(folder.File(name)), CompressionLevel.Fastest) : File.Create(folder.File(name));
+        using Stream stream = name.EndsWith(".gz", StringComparison.Ordinal)
+            ? new GZipStream(File.Create(folder.File(name)), CompressionLevel.Fastest)
+            : File.Create(folder.File(name));
         stream.Write(Encoding.UTF8.GetBytes(text));
     }
 
@@ -297,22 +351,29 @@ public class IngestionTests
         return rows;
     }
 
-    private static async Task<(List<RatedResponse>, SourceReport)> Ratings(TemporaryFolder folder, string file, string format, IReadOnlyList<string> objectives, string[]? ignored = null)
+    private static async Task<(List<RatedResponse>, SourceReport)> Ratings(TemporaryFolder folder, string file, string format,
+        IReadOnlyList<string> objectives, string[]? ignored = null)
     {
         SourceReport report = Report();
         List<RatedResponse> rows = [];
-        await foreach (RatedResponse r in SourceIngestion.Items(Of(folder, file, 0), RatedFormats.Find(format, objectives, [], ignored ?? []).Read, r => r.Conversation.Id + string.Join(',', r.Ratings), report)) rows.Add(r);
+        await foreach (RatedResponse r in SourceIngestion.Items(Of(folder, file, 0),
+            RatedFormats.Find(format, objectives, [], ignored ?? []).Read, r => r.Conversation.Id + string.Join(',', r.Ratings), report))
+            rows.Add(r);
         return (rows, report);
     }
 
-    private static async Task<List<PreferencePair>> Pairs(TemporaryFolder folder, string file, string format, double maxDropped, SourceReport report)
+    private static async Task<List<PreferencePair>> Pairs(TemporaryFolder folder, string file, string format, double maxDropped,
+        SourceReport report)
     {
         List<PreferencePair> pairs = [];
-        await foreach (PreferencePair p in SourceIngestion.Items(Of(folder, file, maxDropped), PairFormats.Find(format), p => p.Chosen.Id + p.Rejected.Id, report)) pairs.Add(p);
+        await foreach (PreferencePair p in SourceIngestion.Items(Of(folder, file, maxDropped), PairFormats.Find(format),
+            p => p.Chosen.Id + p.Rejected.Id, report))
+            pairs.Add(p);
         return pairs;
     }
 
-    private static Source Of(TemporaryFolder folder, string file, double maxDropped) => new("source", "kind", "format", [(folder.File(file), file)], maxDropped);
+    private static Source Of(TemporaryFolder folder, string file, double maxDropped) =>
+        new("source", "kind", "format", [(folder.File(file), file)], maxDropped);
     private static SourceReport Report() => new() { Name = "source", Kind = "kind", Format = "format", Files = [] };
 
     private static async Task Refused(Func<Task> action, params string[] expected)

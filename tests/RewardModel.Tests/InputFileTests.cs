@@ -24,13 +24,20 @@ public sealed class InputFileTests : IDisposable
     [MemberData(nameof(Readers))]
     public async Task A_named_pipe_is_refused_whatever_it_is_named_as(string reader)
     {
-        string pipe = _folder.File(reader switch { "rows" => "rows.jsonl", "config" => "config.json", "tokenizer" => "tokenizer.json", _ => "model.safetensors" });
+        string pipe = _folder.File(reader switch
+        {
+            "rows" => "rows.jsonl",
+            "config" => "config.json",
+            "tokenizer" => "tokenizer.json",
+            _ => "model.safetensors"
+        });
         using (Process make = Process.Start("mkfifo", [pipe])) await make.WaitForExitAsync(TestContext.Current.CancellationToken);
         string link = pipe + ".link" + Path.GetExtension(pipe);
         File.CreateSymbolicLink(link, pipe);
         foreach (string path in new[] { pipe, link })
         {
-            InvalidInputException refused = await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => Open(reader, path)).WaitAsync(Patience));
+            InvalidInputException refused =
+                await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => Open(reader, path)).WaitAsync(Patience));
             refused.Message.ShouldContain("a named pipe");
         }
     }
@@ -59,13 +66,15 @@ public sealed class InputFileTests : IDisposable
 
     [Fact]
     public async Task A_device_is_refused() =>
-        (await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => Open("safetensors", "/dev/zero")).WaitAsync(Patience))).Message.ShouldContain("a device");
+        (await Should.ThrowAsync<InvalidInputException>(
+            () => Task.Run(() => Open("safetensors", "/dev/zero")).WaitAsync(Patience))).Message.ShouldContain("a device");
 
     [Fact]
     public async Task A_footer_of_a_hundred_bytes_with_forged_counts_is_refused()
     {
         // A schema of one column with two thousand million children.
-        byte[] footer = [0x15, 0x02, 0x19, 0x1c, 0x48, 0x01, (byte)'s', 0x15, .. Varint(2_000_000_000L * 2), 0x00, 0x16, 0x00, 0x19, 0x0c, 0x00];
+        byte[] footer =
+            [0x15, 0x02, 0x19, 0x1c, 0x48, 0x01, (byte)'s', 0x15, .. Varint(2_000_000_000L * 2), 0x00, 0x16, 0x00, 0x19, 0x0c, 0x00];
         byte[] file = [.. "PAR1"u8, .. footer, .. new byte[112 - 12 - footer.Length], .. BitConverter.GetBytes(112 - 12), .. "PAR1"u8];
         await File.WriteAllBytesAsync(_folder.File("forged.parquet"), file, TestContext.Current.CancellationToken);
         await Refused("forged.parquet", "not a readable Parquet file");
@@ -105,7 +114,10 @@ public sealed class InputFileTests : IDisposable
                     read++;
                 }
                 catch (InvalidInputException) { refused++; }
-                catch (TimeoutException) { Assert.Fail($"byte {at} of {bytes.Length} as {value} (was {bytes[at]}): not read in {Patience}"); }
+                catch (TimeoutException)
+                {
+                    Assert.Fail($"byte {at} of {bytes.Length} as {value} (was {bytes[at]}): not read in {Patience}");
+                }
                 (GC.GetTotalAllocatedBytes() - before).ShouldBeLessThan(512L << 20, $"byte {at} as {value}");
             }
         }
@@ -154,5 +166,6 @@ public sealed class InputFileTests : IDisposable
     }
 
     private async Task Refused(string file, string words) =>
-        (await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => Open("rows", _folder.File(file))).WaitAsync(Patience))).Message.ShouldContain(words);
+        (await Should.ThrowAsync<InvalidInputException>(
+            () => Task.Run(() => Open("rows", _folder.File(file))).WaitAsync(Patience))).Message.ShouldContain(words);
 }

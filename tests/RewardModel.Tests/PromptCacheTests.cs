@@ -21,9 +21,13 @@ public class PromptCacheTests
         TinyCheckpoint.Write(folder.Path, config => config["num_hidden_layers"] = 2);
         using DisposeScope scope = NewDisposeScope();
         using LlamaModel model = new(folder.Path, ScalarType.Float64, CPU);
-        long[][] rows = [.. Enumerable.Range(0, 3).Select(r => (long[])[.. Enumerable.Range(0, prefix).Select(t => (long)(t * 37 % 250)), .. Enumerable.Range(0, 9).Select(t => (long)((t + r) * 91 % 250))])];
+        long[][] rows = [.. Enumerable.Range(0, 3).Select(r => (long[])[
+            .. Enumerable.Range(0, prefix).Select(t => (long)(t * 37 % 250)),
+            .. Enumerable.Range(0, 9).Select(t => (long)((t + r) * 91 % 250))
+        ])];
         long[] readAt = [0, 3, 8, 1, 4, 5, 2, 6, 7];
-        Tensor whole = model.Forward(tensor([.. rows.SelectMany(r => r)], [3, prefix + 9]), tensor([.. readAt.Select(p => p + prefix)], [3, 3]));
+        Tensor whole =
+            model.Forward(tensor([.. rows.SelectMany(r => r)], [3, prefix + 9]), tensor([.. readAt.Select(p => p + prefix)], [3, 3]));
         using LlamaPrefix kept = model.Read(tensor(rows[0][..prefix], [1, prefix]));
         kept.Length.ShouldBe(prefix);
         kept.Bytes.ShouldBe(2L * 2 * 2 * prefix * 4 * sizeof(double), "layers, keys and values, heads, tokens, dimensions");
@@ -43,7 +47,8 @@ public class PromptCacheTests
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(folder.File("tokenizer.json"));
         using FeatureExtractor extractor = new(folder.Path, type, CPU);
         using PromptCache cache = new(extractor);
-        EncodedConversation[] mixed = [.. Enumerable.Range(0, 12).Select(i => Encode($"{i % 3} {new string('p', 100)}", i))]; // three prompts, four responses each
+        // three prompts, four responses each
+        EncodedConversation[] mixed = [.. Enumerable.Range(0, 12).Select(i => Encode($"{i % 3} {new string('p', 100)}", i))];
         SameAsWhole(mixed);
         long prompt = mixed[0].PromptPosition + 1;
         cache.TokensSaved.ShouldBe(3 * 3 * prompt, "each prompt was read for its first response");
@@ -52,14 +57,17 @@ public class PromptCacheTests
 
         EncodedConversation[] longer = [.. Enumerable.Range(0, 4).Select(i => Encode(new string('q', 300), i))];
         foreach (EncodedConversation one in longer) SameAsWhole([one]); // as trainers ask: one after the other
-        cache.TokensSaved.ShouldBe((3 * 3 * prompt) + (2 * (longer[0].PromptPosition + 1)), "seen at the first, read at the second, there at the third and fourth");
+        cache.TokensSaved.ShouldBe((3 * 3 * prompt) + (2 * (longer[0].PromptPosition + 1)),
+            "seen at the first, read at the second, there at the third and fourth");
         SameAsWhole([Encode("short", 1), .. longer, Encode("short", 2)]);
 
-        EncodedConversation Encode(string prompt, int response) => tokenizer.Encode(Conversation.Create(prompt, new string((char)('a' + response % 26), 1 + 11 * response % 70), "here"));
+        EncodedConversation Encode(string prompt, int response) =>
+            tokenizer.Encode(Conversation.Create(prompt, new string((char)('a' + response % 26), 1 + 11 * response % 70), "here"));
 
         void SameAsWhole(EncodedConversation[] conversations)
         {
-            ConversationFeatures[] found = cache.Extract(conversations, TestContext.Current.CancellationToken), expected = extractor.Extract(conversations, cancel: TestContext.Current.CancellationToken);
+            ConversationFeatures[] found = cache.Extract(conversations, TestContext.Current.CancellationToken),
+                expected = extractor.Extract(conversations, cancel: TestContext.Current.CancellationToken);
             for (int i = 0; i < found.Length; i++)
             {
                 found[i].Embedding.Zip(expected[i].Embedding, (a, b) => Math.Abs(a - b)).Max().ShouldBeLessThan(tolerance);
@@ -83,6 +91,7 @@ public class PromptCacheTests
         cache.Extract([Encode('d', 3)], TestContext.Current.CancellationToken);
         cache.TokensSaved.ShouldBe(9 * prompt);
 
-        EncodedConversation Encode(char prompt, int response) => tokenizer.Encode(Conversation.Create(new string(prompt, 280), $"{response}", "here"));
+        EncodedConversation Encode(char prompt, int response) =>
+            tokenizer.Encode(Conversation.Create(new string(prompt, 280), $"{response}", "here"));
     }
 }

@@ -31,7 +31,12 @@ public class PublishedForwardTests
         Write(folder.Path, seed);
         Dictionary<string, (double[] Values, long[] Shape)> weights = Load(folder.Path);
         using ConversationScorer scorer = ReleasedLayout.Import(folder.Path);
-        foreach ((string prompt, string response) in new[] { ("Why is the sky blue?", "Because air scatters short waves most."), ("Hi", "x"), ("  Write a poem.\n", "Roses are red, and so on for some more words than the others have.") })
+        foreach ((string prompt, string response) in new[]
+        {
+            ("Why is the sky blue?", "Because air scatters short waves most."),
+            ("Hi", "x"),
+            ("  Write a poem.\n", "Roses are red, and so on for some more words than the others have.")
+        })
         {
             Explanation ours = scorer.Score([Conversation.Create(prompt, response, "here")])[0];
             (double score, double[] rewards, double[] gate) = Published(weights, Template(prompt), Template(prompt, response));
@@ -50,11 +55,13 @@ public class PublishedForwardTests
         return response is null ? [.. tokens] : [.. tokens, .. Turn("assistant", response)];
 
         // The tokenizer of the tiny checkpoint gives each byte its own value.
-        static IEnumerable<int> Turn(string role, string text) => [StartHeader, .. Bytes(role), EndHeader, .. Bytes("\n\n" + text.Trim()), EndOfTurn];
+        static IEnumerable<int> Turn(string role, string text) =>
+            [StartHeader, .. Bytes(role), EndHeader, .. Bytes("\n\n" + text.Trim()), EndOfTurn];
         static IEnumerable<int> Bytes(string text) => Encoding.UTF8.GetBytes(text).Select(b => (int)b);
     }
 
-    private static (double Score, double[] Rewards, double[] Gate) Published(Dictionary<string, (double[] Values, long[] Shape)> w, int[] prompt, int[] tokens)
+    private static (double Score, double[] Rewards, double[] Gate) Published(Dictionary<string, (double[] Values, long[] Shape)> w,
+        int[] prompt, int[] tokens)
     {
         double[][] hidden = Llama(w, tokens);
         double[] rewards = Times(w["regression_layer.weight"], hidden[^1]), x = hidden[prompt.Length - 1];
@@ -82,19 +89,25 @@ public class PublishedForwardTests
         {
             string at = $"model.layers.{layer}.";
             double[][] normed = [.. x.Select(v => Norm(v, w[at + "input_layernorm.weight"].Values))];
-            double[][] q = [.. normed.Select((v, t) => Rotate(Times(w[at + "self_attn.q_proj.weight"], v), t, size))], k = [.. normed.Select((v, t) => Rotate(Times(w[at + "self_attn.k_proj.weight"], v), t, size))], values = [.. normed.Select(v => Times(w[at + "self_attn.v_proj.weight"], v))];
+            double[][] q = [.. normed.Select((v, t) => Rotate(Times(w[at + "self_attn.q_proj.weight"], v), t, size))],
+                k = [.. normed.Select((v, t) => Rotate(Times(w[at + "self_attn.k_proj.weight"], v), t, size))],
+                values = [.. normed.Select(v => Times(w[at + "self_attn.v_proj.weight"], v))];
             for (int t = tokens.Length - 1; t >= 0; t--)
             {
                 double[] mixed = new double[Dimension];
                 for (int h = 0; h < Heads; h++)
                 {
                     int kv = h / shared;
-                    double[] attention = Softmax([.. Enumerable.Range(0, t + 1).Select(s => Enumerable.Range(0, size).Sum(i => q[t][(h * size) + i] * k[s][(kv * size) + i]) / Math.Sqrt(size))]);
-                    for (int i = 0; i < size; i++) mixed[(h * size) + i] = Enumerable.Range(0, t + 1).Sum(s => attention[s] * values[s][(kv * size) + i]);
+                    double[] attention = Softmax([.. Enumerable.Range(0, t + 1)
+                        .Select(s => Enumerable.Range(0, size).Sum(i => q[t][(h * size) + i] * k[s][(kv * size) + i]) / Math.Sqrt(size))]);
+                    for (int i = 0; i < size; i++)
+                        mixed[(h * size) + i] = Enumerable.Range(0, t + 1).Sum(s => attention[s] * values[s][(kv * size) + i]);
                 }
                 x[t] = [.. x[t].Zip(Times(w[at + "self_attn.o_proj.weight"], mixed), (a, b) => a + b)];
-                double[] n = Norm(x[t], w[at + "post_attention_layernorm.weight"].Values), gate = Times(w[at + "mlp.gate_proj.weight"], n), up = Times(w[at + "mlp.up_proj.weight"], n);
-                x[t] = [.. x[t].Zip(Times(w[at + "mlp.down_proj.weight"], [.. gate.Zip(up, (g, u) => g / (1 + Math.Exp(-g)) * u)]), (a, b) => a + b)];
+                double[] n = Norm(x[t], w[at + "post_attention_layernorm.weight"].Values), gate = Times(w[at + "mlp.gate_proj.weight"], n),
+                    up = Times(w[at + "mlp.up_proj.weight"], n);
+                x[t] = [.. x[t].Zip(Times(w[at + "mlp.down_proj.weight"], [.. gate.Zip(up, (g, u) => g / (1 + Math.Exp(-g)) * u)]),
+                    (a, b) => a + b)];
             }
         }
         return [.. x.Select(v => Norm(v, w["model.norm.weight"].Values))];
@@ -113,13 +126,15 @@ public class PublishedForwardTests
         for (int i = 0; i < x.Length; i++)
         {
             int within = i % size, pair = within % (size / 2);
-            double angle = position * Math.Pow(Theta, -2.0 * pair / size), other = within < size / 2 ? -x[i + (size / 2)] : x[i - (size / 2)];
+            double angle = position * Math.Pow(Theta, -2.0 * pair / size),
+                other = within < size / 2 ? -x[i + (size / 2)] : x[i - (size / 2)];
             rotated[i] = (x[i] * Math.Cos(angle)) + (other * Math.Sin(angle));
         }
         return rotated;
     }
 
-    private static double[] Times((double[] Values, long[] Shape) matrix, double[] x) => [.. Enumerable.Range(0, (int)matrix.Shape[0]).Select(r => x.Select((v, c) => v * matrix.Values[(r * x.Length) + c]).Sum())];
+    private static double[] Times((double[] Values, long[] Shape) matrix, double[] x) =>
+        [.. Enumerable.Range(0, (int)matrix.Shape[0]).Select(r => x.Select((v, c) => v * matrix.Values[(r * x.Length) + c]).Sum())];
 
     private static double[] Softmax(double[] x)
     {
@@ -130,7 +145,8 @@ public class PublishedForwardTests
     private static Dictionary<string, (double[], long[])> Load(string folder)
     {
         Dictionary<string, (double[], long[])> weights = [];
-        foreach ((string name, JsonNode? file) in JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "model.safetensors.index.json")))!["weight_map"]!.AsObject())
+        foreach ((string name, JsonNode? file) in JsonNode.Parse(
+            File.ReadAllText(Path.Combine(folder, "model.safetensors.index.json")))!["weight_map"]!.AsObject())
         {
             using SafetensorsFile tensors = new(Path.Combine(folder, file!.GetValue<string>()));
             weights[name] = ([.. tensors.LoadFloats(name).Select(v => (double)v)], [.. tensors.Entry(name).Shape]);
@@ -141,10 +157,23 @@ public class PublishedForwardTests
     /// <summary>The released folder: no card of ours, the heads in a shard beside the backbone's.</summary>
     private static void Write(string folder, ulong seed)
     {
-        TinyCheckpoint.Write(folder, config => (config["num_objectives"], config["gating_temperature"], config["gating_hidden_dim"], config["gating_n_hidden"]) = (Objectives, Temperature, Width, HiddenLayers), seed: seed);
+        TinyCheckpoint.Write(folder,
+            config =>
+            {
+                config["num_objectives"] = Objectives;
+                config["gating_temperature"] = Temperature;
+                config["gating_hidden_dim"] = Width;
+                config["gating_n_hidden"] = HiddenLayers;
+            },
+            seed: seed);
         using DisposeScope scope = NewDisposeScope();
         ulong stream = 1000;
-        List<(string, Tensor)> head = [("regression_layer.weight", Random(Objectives, Dimension)), ("reward_transform_matrix", Random(Objectives, Objectives)), ("gating.logit_scale", tensor([1.7f]))];
+        List<(string, Tensor)> head =
+        [
+            ("regression_layer.weight", Random(Objectives, Dimension)),
+            ("reward_transform_matrix", Random(Objectives, Objectives)),
+            ("gating.logit_scale", tensor([1.7f]))
+        ];
         for (int layer = 0; layer <= HiddenLayers; layer++)
         {
             long outputs = layer == HiddenLayers ? Objectives : Width;
@@ -160,7 +189,8 @@ public class PublishedForwardTests
         Tensor Random(params long[] shape)
         {
             stream++;
-            return tensor([.. Enumerable.Range(0, (int)shape.Aggregate(1L, (a, b) => a * b)).Select(i => (float)(CounterRandom.Uniform(seed, stream, (ulong)i) - 0.5))], shape);
+            return tensor([.. Enumerable.Range(0, (int)shape.Aggregate(1L, (a, b) => a * b))
+                .Select(i => (float)(CounterRandom.Uniform(seed, stream, (ulong)i) - 0.5))], shape);
         }
     }
 }

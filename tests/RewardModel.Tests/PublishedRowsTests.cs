@@ -12,8 +12,10 @@ public class PublishedRowsTests
     [InlineData("shp", """{"history":"P","human_ref_A":"a","human_ref_B":"b","labels":"0"}""", "u:P | a:b > a")]
     [InlineData("pku-saferlhf", """{"prompt":"P","response_0":"a","response_1":"b","better_response_id":0}""", "u:P | a:a > b")]
     [InlineData("pku-saferlhf", """{"prompt":"P","response_0":"a","response_1":"b","better_response_id":1}""", "u:P | a:b > a")]
-    [InlineData("prometheus2", """{"orig_instruction":"P","orig_response_A":"a","orig_response_B":"b","orig_preference":"A"}""", "u:P | a:a > b")]
-    [InlineData("prometheus2", """{"orig_instruction":"P","orig_response_A":"a","orig_response_B":"b","orig_preference":"B"}""", "u:P | a:b > a")]
+    [InlineData("prometheus2", """{"orig_instruction":"P","orig_response_A":"a","orig_response_B":"b","orig_preference":"A"}""",
+        "u:P | a:a > b")]
+    [InlineData("prometheus2", """{"orig_instruction":"P","orig_response_A":"a","orig_response_B":"b","orig_preference":"B"}""",
+        "u:P | a:b > a")]
     public async Task Each_of_the_two_labels_means_its_answer(string format, string row, string expected)
     {
         using SourceFile file = new("t.jsonl", row);
@@ -28,10 +30,15 @@ public class PublishedRowsTests
             foreach (string label in new[] { "-1", "null", "2", "0.5", "true", "\"\"", "\"tie\"", "[1]", "{}", "1e400", "NaN" })
             {
                 data.Add("shp", $$"""{"history":"P","human_ref_A":"a","human_ref_B":"b","labels":{{label}}}""", "column 'labels'");
-                data.Add("pku-saferlhf", $$"""{"prompt":"P","response_0":"a","response_1":"b","better_response_id":{{label}}}""", "column 'better_response_id'");
+                data.Add("pku-saferlhf", $$"""{"prompt":"P","response_0":"a","response_1":"b","better_response_id":{{label}}}""",
+                    "column 'better_response_id'");
             }
             foreach (string label in new[] { "\"TIE\"", "\"a\"", "\"\"", "\"b\"", "\" A\"", "null", "0", "true", "[\"A\"]" })
-                data.Add("prometheus2", $$"""{"orig_instruction":"P","orig_response_A":"a","orig_response_B":"b","orig_preference":{{label}}}""", "column 'orig_preference'");
+            {
+                data.Add("prometheus2",
+                    $$"""{"orig_instruction":"P","orig_response_A":"a","orig_response_B":"b","orig_preference":{{label}}}""",
+                    "column 'orig_preference'");
+            }
             return data;
         }
     }
@@ -48,9 +55,15 @@ public class PublishedRowsTests
     public async Task A_trajectory_goes_on_with_the_completion_that_was_chosen_and_over_neutral_steps()
     {
         using SourceFile file = new("t.jsonl",
-            """{"question":{"problem":"P"},"label":{"steps":[{"completions":[{"text":"n","rating":0}],"chosen_completion":0},{"completions":[{"text":"g","rating":1}],"chosen_completion":0},{"completions":[{"text":"b","rating":-1},{"text":"G","rating":1},{"text":"B","rating":-1}],"chosen_completion":null}]}}""",
-            """{"question":{"problem":"Q"},"label":{"steps":[{"completions":[{"text":"first","rating":1},{"text":"chosen","rating":1}],"chosen_completion":1},{"completions":[{"text":"b","rating":-1},{"text":"g","rating":1}],"chosen_completion":null}]}}""",
-            """{"question":{"problem":"R"},"label":{"steps":[{"completions":[{"text":"x","rating":-1}],"human_completion":{"text":"mine","rating":1},"chosen_completion":null},{"completions":[{"text":"b","rating":-1},{"text":"g","rating":1}],"chosen_completion":1}]}}""",
+            """{"question":{"problem":"P"},"label":{"steps":[{"completions":[{"text":"n","rating":0}],"chosen_completion":0},"""
+                + """{"completions":[{"text":"g","rating":1}],"chosen_completion":0},{"completions":[{"text":"b","rating":-1},"""
+                + """{"text":"G","rating":1},{"text":"B","rating":-1}],"chosen_completion":null}]}}""",
+            """{"question":{"problem":"Q"},"label":{"steps":[{"completions":[{"text":"first","rating":1},"""
+                + """{"text":"chosen","rating":1}],"chosen_completion":1},{"completions":[{"text":"b","rating":-1},"""
+                + """{"text":"g","rating":1}],"chosen_completion":null}]}}""",
+            """{"question":{"problem":"R"},"label":{"steps":[{"completions":["""
+                + """{"text":"x","rating":-1}],"human_completion":{"text":"mine","rating":1},"chosen_completion":null},"""
+                + """{"completions":[{"text":"b","rating":-1},{"text":"g","rating":1}],"chosen_completion":1}]}}""",
             """{"question":{"problem":"S"},"label":{"steps":[{"completions":null,"human_completion":null,"chosen_completion":null}]}}""");
         SourceFile.Texts(await file.Pairs("prm-phase-2")).ShouldBe("""
             u:P | a:n
@@ -75,12 +88,14 @@ public class PublishedRowsTests
 
     [Theory]
     [InlineData("""{"completions":[{"text":"x","rating":2}],"chosen_completion":0}""", "step 1 column 'rating': 2; expected -1, 0 or 1")]
-    [InlineData("""{"completions":[{"text":"x","rating":1}],"chosen_completion":1}""", "step 1 column 'chosen_completion': 1; expected null, or the place of one of 1")]
+    [InlineData("""{"completions":[{"text":"x","rating":1}],"chosen_completion":1}""",
+        "step 1 column 'chosen_completion': 1; expected null, or the place of one of 1")]
     [InlineData("""{"completions":"x","chosen_completion":1}""", "step 1 column 'completions': a JSON String; expected a list")]
     [InlineData("""7""", "step 1: a JSON Number; expected an object with a field 'completions'")]
     public async Task A_trajectory_with_a_defect_is_refused(string step, string expected)
     {
-        using SourceFile file = new("t.jsonl", """{"question":{"problem":"P"},"label":{"steps":[STEP]}}""".Replace("STEP", step, StringComparison.Ordinal));
+        using SourceFile file =
+            new("t.jsonl", """{"question":{"problem":"P"},"label":{"steps":[STEP]}}""".Replace("STEP", step, StringComparison.Ordinal));
         await SourceFile.Refused(() => file.Pairs("prm-phase-2"), expected);
     }
 
@@ -111,7 +126,9 @@ public class PublishedRowsTests
     [Fact]
     public async Task One_empty_completion_of_four_goes_and_the_others_stay()
     {
-        string row = """{"instruction":"P","completions":[{"response":"a","overall_score":10},{"response":" ","overall_score":1},{"response":"b","overall_score":"1"},{"response":"c","overall_score":5.5}]}""";
+        string row =
+            """{"instruction":"P","completions":[{"response":"a","overall_score":10},{"response":" ","overall_score":1},"""
+                + """{"response":"b","overall_score":"1"},{"response":"c","overall_score":5.5}]}""";
         using SourceFile file = new("t.jsonl", row) { MaxDroppedShare = 0.25 };
         SourceFile.Ratings(await file.Ratings("ultrafeedback"))
             .ShouldBe("a: ultrafeedback-overall-score=1; b: ultrafeedback-overall-score=0; c: ultrafeedback-overall-score=0.5");
@@ -120,16 +137,25 @@ public class PublishedRowsTests
         using SourceFile pairs = new("t.jsonl", row) { MaxDroppedShare = 0.4 };
         SourceFile.Texts(await pairs.Pairs("ultrafeedback")).ShouldBe("u:P | a:a > b\nu:P | a:a > c");
         using SourceFile strict = new("t.jsonl", row) { MaxDroppedShare = 0.2 };
-        await SourceFile.Refused(() => strict.Ratings("ultrafeedback"), "t.jsonl line 1 completion 2", "1 such rows of 4", "maxDroppedShare");
+        await SourceFile.Refused(() => strict.Ratings("ultrafeedback"), "t.jsonl line 1 completion 2", "1 such rows of 4",
+            "maxDroppedShare");
         using SourceFile none = new("t.jsonl", row);
         await SourceFile.Refused(() => none.Ratings("ultrafeedback"), "t.jsonl line 1 completion 2: an empty response");
     }
 
     [Theory]
     [InlineData("argilla-openorca", """{"system":"","input":"P","generations":["","b"],"rating":[1,10]}""", "b: argilla-judge-lm=1")]
-    [InlineData("argilla-math", """{"instruction":"P","chosen_response":"a","rejected_response":"","chosen_rating":5,"rejected_rating":1}""", "a: ultrafeedback-instruction-following=1")]
-    [InlineData("argilla-capybara", """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":""}],"rejected":[{"role":"user","content":"P"},{"role":"assistant","content":"b"}],"rating_chosen":5,"rating_rejected":1}""", "b: argilla-overall-quality=0")]
-    [InlineData("code-ultrafeedback", """{"instruction":"P","preference":"style","responses":[{"model":"m","response":""},{"model":"n","response":"b"}],"annotations":[{"model":"m","rating":"1"},{"model":"n","rating":"5"}]}""", "b: code-style=1")]
+    [InlineData("argilla-math",
+        """{"instruction":"P","chosen_response":"a","rejected_response":"","chosen_rating":5,"rejected_rating":1}""",
+        "a: ultrafeedback-instruction-following=1")]
+    [InlineData("argilla-capybara",
+        """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":""}],"rejected":[{"role":"user","content":"P"},"""
+            + """{"role":"assistant","content":"b"}],"rating_chosen":5,"rating_rejected":1}""",
+        "b: argilla-overall-quality=0")]
+    [InlineData("code-ultrafeedback",
+        """{"instruction":"P","preference":"style","responses":[{"model":"m","response":""},"""
+            + """{"model":"n","response":"b"}],"annotations":[{"model":"m","rating":"1"},{"model":"n","rating":"5"}]}""",
+        "b: code-style=1")]
     public async Task An_empty_response_takes_no_other_with_it_in_any_format(string format, string row, string expected)
     {
         using SourceFile file = new("t.jsonl", row) { MaxDroppedShare = 0.5 };
@@ -140,11 +166,18 @@ public class PublishedRowsTests
     [Theory]
     [InlineData("ultrafeedback", """{"instruction":"P","completions":null}""", "column 'completions': null; expected a list")]
     [InlineData("ultrafeedback", """{"instruction":"P","completions":[7]}""", "completion 1: a JSON Number; expected an object")]
-    [InlineData("ultrafeedback", """{"instruction":"P","completions":[{"response":"a","overall_score":5,"annotations":"none"}]}""", "column 'annotations': a JSON String; expected an object, or null")]
-    [InlineData("argilla-openorca", """{"system":"","input":"P","generations":null,"rating":[1]}""", "column 'generations': null; expected a list")]
-    [InlineData("argilla-openorca", """{"system":"","input":"P","generations":["a"],"rating":1}""", "column 'rating': a JSON Number; expected a list")]
-    [InlineData("code-ultrafeedback", """{"instruction":"P","preference":"style","responses":null,"annotations":[]}""", "column 'responses': null; expected a list")]
-    [InlineData("code-ultrafeedback", """{"instruction":"P","preference":"style","responses":[{"model":"m","response":"a"}],"annotations":[{"model":"m","rating":"1"},{"model":"m","rating":"5"}]}""", "column 'annotations': the model 'm' twice")]
+    [InlineData("ultrafeedback", """{"instruction":"P","completions":[{"response":"a","overall_score":5,"annotations":"none"}]}""",
+        "column 'annotations': a JSON String; expected an object, or null")]
+    [InlineData("argilla-openorca", """{"system":"","input":"P","generations":null,"rating":[1]}""",
+        "column 'generations': null; expected a list")]
+    [InlineData("argilla-openorca", """{"system":"","input":"P","generations":["a"],"rating":1}""",
+        "column 'rating': a JSON Number; expected a list")]
+    [InlineData("code-ultrafeedback", """{"instruction":"P","preference":"style","responses":null,"annotations":[]}""",
+        "column 'responses': null; expected a list")]
+    [InlineData("code-ultrafeedback",
+        """{"instruction":"P","preference":"style","responses":[{"model":"m","response":"a"}],"annotations":[{"model":"m","rating":"1"},"""
+            + """{"model":"m","rating":"5"}]}""",
+        "column 'annotations': the model 'm' twice")]
     public async Task A_list_that_is_none_is_named(string format, string row, string expected)
     {
         using SourceFile file = new("t.jsonl", row) { MaxDroppedShare = 1 };
@@ -170,7 +203,8 @@ public class PublishedRowsTests
     public async Task The_published_coding_preferences_are_the_papers_objectives(string preference, string objective)
     {
         using SourceFile file = new("t.jsonl",
-            $$"""{"instruction":"P","preference":"{{preference}}","responses":[{"model":"m","response":"a"},{"model":"n","response":"b"}],"annotations":[{"model":"m","rating":"5"}]}""");
+            $$"""{"instruction":"P","preference":"{{preference}}","responses":[{"model":"m","response":"a"},"""
+                + $$"""{"model":"n","response":"b"}],"annotations":[{"model":"m","rating":"5"}]}""");
         SourceFile.Ratings(await file.Ratings("code-ultrafeedback")).ShouldBe($"a: {objective}=1; b: ");
         file.Report.Unrated.ShouldBe(1);
     }
@@ -178,9 +212,13 @@ public class PublishedRowsTests
     [Fact]
     public async Task The_hubs_column_names_are_the_papers_objectives_and_a_spec_may_use_either()
     {
-        string row = """{"messages":[{"role":"user","content":"P"},{"role":"assistant","content":"a"}],"ultrafeedback-overall_score":0.25,"beavertails-is_safe":1,"argilla-judge_lm":"0.5","helpsteer-verbosity":null}""";
+        string row =
+            """{"messages":[{"role":"user","content":"P"},"""
+                + """{"role":"assistant","content":"a"}],"ultrafeedback-overall_score":0.25,"beavertails-is_safe":1,"""
+                + """ "argilla-judge_lm":"0.5","helpsteer-verbosity":null}""";
         using SourceFile file = new("t.jsonl", row);
-        SourceFile.Ratings(await file.Ratings("armorm-ratings")).ShouldBe("a: ultrafeedback-overall-score=0.25, beavertails-is-safe=1, argilla-judge-lm=0.5");
+        SourceFile.Ratings(await file.Ratings("armorm-ratings"))
+            .ShouldBe("a: ultrafeedback-overall-score=0.25, beavertails-is-safe=1, argilla-judge-lm=0.5");
         using SourceFile hub = new("t.jsonl", row);
         SourceFile.Ratings(await hub.Ratings("armorm-ratings", "ultrafeedback-overall_score", "beavertails-is-safe", "argilla-judge_lm"))
             .ShouldBe("a: ultrafeedback-overall_score=0.25, beavertails-is-safe=1, argilla-judge_lm=0.5");
@@ -204,7 +242,9 @@ public class PublishedRowsTests
     {
         foreach (Scale scale in new[] { new Scale(1, 5), new Scale(0, 1) })
         {
-            string given = scale.Max == 1 ? rating.Replace("4.0", "0.75", StringComparison.Ordinal).Replace("4", "0.75", StringComparison.Ordinal) : rating;
+            string given = scale.Max == 1
+                ? rating.Replace("4.0", "0.75", StringComparison.Ordinal).Replace("4", "0.75", StringComparison.Ordinal)
+                : rating;
             using SourceFile file = new("t.jsonl", $$"""{"prompt":"P","response":"a","h":{{given}}}""");
             RatedResponse row = (await file.Ratings(RatedFormats.Find("columns", ["q"], [new RatedColumn("q", "h", scale)], []))).Single();
             (row.Ratings.TryGetValue("q", out double value) ? value : (double?)null).ShouldBe(expected, $"{given} of {scale}");
@@ -230,11 +270,14 @@ public class PublishedRowsTests
     [Fact]
     public async Task A_rating_as_text_under_a_misspelt_name_does_not_vanish_and_other_texts_may_be_numbers()
     {
-        const string Row = """{"messages":[{"role":"user","content":"P"},{"role":"assistant","content":"a"}],"helpfulness":"0.5","id":"17","NAME":"0.25"}""";
+        const string Row =
+            """{"messages":[{"role":"user","content":"P"},"""
+                + """{"role":"assistant","content":"a"}],"helpfulness":"0.5","id":"17","NAME":"0.25"}""";
         using SourceFile sound = new("t.jsonl", Row.Replace("NAME", "row", StringComparison.Ordinal));
         SourceFile.Ratings(await sound.Ratings("armorm-ratings", "helpfulness", "verbosity")).ShouldBe("a: helpfulness=0.5");
         using SourceFile misspelt = new("t.jsonl", Row.Replace("NAME", "verbositty", StringComparison.Ordinal));
-        await SourceFile.Refused(() => misspelt.Ratings("armorm-ratings", "helpfulness", "verbosity"), "objective 'verbositty' is not in this spec", "'verbosity'");
+        await SourceFile.Refused(() => misspelt.Ratings("armorm-ratings", "helpfulness", "verbosity"),
+            "objective 'verbositty' is not in this spec", "'verbosity'");
     }
 
     private const string Side = """[{"role":"assistant","content":"SIDE"}]""", User = """{"role":"user","content":"P"}""";
@@ -255,7 +298,8 @@ public class PublishedRowsTests
     [InlineData("[]", Whole, "u:P | a:")]
     public async Task A_prompt_and_its_sides_may_each_be_a_text_or_messages(string prompt, string side, string expected)
     {
-        string row = $$"""{"id":1,"subset":"s","prompt":{{prompt}},"chosen":{{side.Replace("SIDE", "good", StringComparison.Ordinal)}},"rejected":{{side.Replace("SIDE", "bad", StringComparison.Ordinal)}}}""";
+        string good = side.Replace("SIDE", "good", StringComparison.Ordinal), bad = side.Replace("SIDE", "bad", StringComparison.Ordinal);
+        string row = $$"""{"id":1,"subset":"s","prompt":{{prompt}},"chosen":{{good}},"rejected":{{bad}}}""";
         using SourceFile file = new("t.jsonl", row);
         SourceFile.Texts(await file.Pairs("pairs")).ShouldBe($"{expected}good > bad");
         using SourceFile benchmark = new("t.jsonl", row);
@@ -265,7 +309,8 @@ public class PublishedRowsTests
     }
 
     [Theory]
-    [InlineData("[" + User + "]", """[{"role":"user","content":"another"},{"role":"assistant","content":"a"}]""", "after a prompt that ends with the user's")]
+    [InlineData("[" + User + "]", """[{"role":"user","content":"another"},{"role":"assistant","content":"a"}]""",
+        "after a prompt that ends with the user's")]
     [InlineData("""[{"role":"user","content":"P"},{"role":"assistant","content":"x"}]""", "\"a\"", "turns that begin with the assistant's")]
     [InlineData("7", "\"a\"", "column 'prompt': a JSON Number; expected text, or a list of messages")]
     [InlineData("\"P\"", """["a","b"]""", "column 'chosen': a list of texts")]
@@ -273,7 +318,8 @@ public class PublishedRowsTests
     [InlineData("[]", Side, "without a prompt")]
     public async Task A_prompt_and_a_side_that_make_no_conversation_are_refused(string prompt, string side, string expected)
     {
-        using SourceFile file = new("t.jsonl", $$"""{"id":1,"subset":"s","prompt":{{prompt}},"chosen":{{side}},"rejected":"b"}""") { MaxDroppedShare = 1 };
+        using SourceFile file =
+            new("t.jsonl", $$"""{"id":1,"subset":"s","prompt":{{prompt}},"chosen":{{side}},"rejected":"b"}""") { MaxDroppedShare = 1 };
         await SourceFile.Refused(() => file.Pairs("pairs"), "t.jsonl line 1", expected);
         await SourceFile.Refused(file.Benchmark, "t.jsonl line 1", expected);
     }
@@ -282,7 +328,8 @@ public class PublishedRowsTests
     public async Task Responses_are_compared_on_one_objective()
     {
         using SourceFile file = new("t.jsonl",
-            """{"instruction":"P","completions":[{"response":"a","overall_score":null,"annotations":{"honesty":{"Rating":"5"}}},{"response":"b","overall_score":5},{"response":"c","overall_score":4}]}""",
+            """{"instruction":"P","completions":[{"response":"a","overall_score":null,"annotations":{"honesty":{"Rating":"5"}}},"""
+                + """{"response":"b","overall_score":5},{"response":"c","overall_score":4}]}""",
             """{"instruction":"P","completions":[{"response":"a","overall_score":5},{"response":"b","overall_score":5}]}""");
         SourceFile.Texts(await file.Pairs("ultrafeedback")).ShouldBe("u:P | a:b > c");
         file.Report.RowsWithoutItems.ShouldBe(1);

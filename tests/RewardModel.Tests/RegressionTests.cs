@@ -125,7 +125,8 @@ public class RegressionTests
         fit.Note.ShouldNotBeNull();
     }
 
-    private static double[] Row(RegressionFit fit, int o) => [.. fit.Weight.Skip(o * fit.Dimension).Take(fit.Dimension).Select(w => (double)w)];
+    private static double[] Row(RegressionFit fit, int o) =>
+        [.. fit.Weight.Skip(o * fit.Dimension).Take(fit.Dimension).Select(w => (double)w)];
 
     private static void ShouldBeClose(double[] expected, double[] actual, double tolerance)
     {
@@ -192,7 +193,11 @@ public class RegressionTests
         }
 
         public void Keep(string key, NormalEquations sums) =>
-            _kept[key] = sums with { Gram = sums.Gram.clone().DetachFromDisposeScope(), Moments = sums.Moments.clone().DetachFromDisposeScope() };
+            _kept[key] = sums with
+            {
+                Gram = sums.Gram.clone().DetachFromDisposeScope(),
+                Moments = sums.Moments.clone().DetachFromDisposeScope()
+            };
     }
 
     private sealed record Problem(float[] X, double[,] Labels, string[] Ids, int D)
@@ -208,14 +213,19 @@ public class RegressionTests
             double[] truth = [.. Enumerable.Range(0, d * k).Select(_ => Next())];
             for (int i = 0; i < rows; i++)
                 for (int o = 0; o < k; o++)
-                    labels[i, o] = i >= k && (Next() + 1) / 2 < missing ? double.NaN : Enumerable.Range(0, d).Sum(j => truth[o * d + j] * x[i * d + j]) + noise * Next();
+                {
+                    labels[i, o] = i >= k && (Next() + 1) / 2 < missing
+                        ? double.NaN
+                        : Enumerable.Range(0, d).Sum(j => truth[o * d + j] * x[i * d + j]) + noise * Next();
+                }
             return new Problem(x, labels, [.. Enumerable.Range(0, rows).Select(i => $"{seed}-{i}")], d);
         }
 
         public double Predict(double[] w, int row) => Enumerable.Range(0, D).Sum(j => w[j] * X[row * D + j]);
 
         public RegressionFit Fit(double[] alphas, IGramStore? store = null) =>
-            new RidgeRegression(new ArrayRows(X, D), Labels, [.. Enumerable.Range(0, Labels.GetLength(1)).Select(o => $"objective-{o}")], Ids).Fit(alphas, store);
+            new RidgeRegression(new ArrayRows(X, D), Labels, [.. Enumerable.Range(0, Labels.GetLength(1)).Select(o => $"objective-{o}")],
+                Ids).Fit(alphas, store);
 
         public Problem WithCopiedColumn(int from, int to)
         {

@@ -10,7 +10,14 @@ public class RewardBenchTests
     [Fact]
     public void The_paper_s_row_gives_the_paper_s_score() // table 1, ArmoRM: 96.9, 76.8, 92.2, 97.3, 74.3 → 89.0
     {
-        double score = RewardBenchScore.Mean(new Dictionary<string, double> { ["Chat"] = 96.9, ["Chat Hard"] = 76.8, ["Safety"] = 92.2, ["Reasoning"] = 97.3, ["Prior Sets"] = 74.3 })!.Value;
+        double score = RewardBenchScore.Mean(new Dictionary<string, double>
+        {
+            ["Chat"] = 96.9,
+            ["Chat Hard"] = 76.8,
+            ["Safety"] = 92.2,
+            ["Reasoning"] = 97.3,
+            ["Prior Sets"] = 74.3
+        })!.Value;
         Math.Round(score, 1).ShouldBe(89.0);
     }
 
@@ -34,7 +41,8 @@ public class RewardBenchTests
     [Fact]
     public void Prior_sets_are_a_plain_mean_at_half_weight()
     {
-        RewardBenchResult result = RewardBenchScore.Evaluate([.. Pairs("shp", 1, 1), .. Pairs("summarize", 0, 3), .. Pairs("alpacaeval-easy", 1, 1)]);
+        RewardBenchResult result =
+            RewardBenchScore.Evaluate([.. Pairs("shp", 1, 1), .. Pairs("summarize", 0, 3), .. Pairs("alpacaeval-easy", 1, 1)]);
         result.Sections["Prior Sets"].ShouldBe(0.5);
         result.Score!.Value.ShouldBe((1 + 0.5 * 0.5) / 1.5, 1e-12);
     }
@@ -42,7 +50,9 @@ public class RewardBenchTests
     [Fact]
     public void A_tie_is_not_a_win_and_an_unknown_subset_is_reported_outside()
     {
-        RewardBenchResult result = RewardBenchScore.Evaluate([("mine", S(1), S(1)), ("mine", S(2), S(1)), ("mine", S(1 + 1e-7), S(1)), ("mine", S(1 + 1e-5), S(1))]);
+        RewardBenchResult result = RewardBenchScore.Evaluate([
+            ("mine", S(1), S(1)), ("mine", S(2), S(1)), ("mine", S(1 + 1e-7), S(1)), ("mine", S(1 + 1e-5), S(1))
+        ]);
         result.Subsets["mine"].Ties.ShouldBe(2);
         result.Ties.ShouldBe(2);
         result.Subsets["mine"].Accuracy.ShouldBe(0.5);
@@ -53,7 +63,8 @@ public class RewardBenchTests
     [Fact]
     public void Sections_of_one_s_own_replace_the_published_ones()
     {
-        Dictionary<string, IReadOnlyDictionary<string, double>> sections = new() { ["All"] = new Dictionary<string, double> { ["a"] = 3, ["b"] = 1 } };
+        Dictionary<string, IReadOnlyDictionary<string, double>> sections =
+            new() { ["All"] = new Dictionary<string, double> { ["a"] = 3, ["b"] = 1 } };
         RewardBenchScore.Evaluate([.. Pairs("a", 1, 1), .. Pairs("b", 0, 1)], sections).Score!.Value.ShouldBe(0.75);
     }
 

@@ -34,11 +34,20 @@ public class RowFilesTests
     [MemberData(nameof(Layouts))]
     public async Task Rows_are_read_from_every_layout_and_encoding(string name, string text, string places)
     {
-        foreach (Encoding encoding in new Encoding[] { new UTF8Encoding(false), new UTF8Encoding(true), new UnicodeEncoding(false, true), new UnicodeEncoding(true, false), new UnicodeEncoding(false, false), new UTF32Encoding(false, true) })
+        foreach (Encoding encoding in new Encoding[]
+        {
+            new UTF8Encoding(false),
+            new UTF8Encoding(true),
+            new UnicodeEncoding(false, true),
+            new UnicodeEncoding(true, false),
+            new UnicodeEncoding(false, false),
+            new UTF32Encoding(false, true)
+        })
         {
             using SourceFile file = new(name, [.. encoding.GetPreamble(), .. encoding.GetBytes(text)]);
             List<SourceRow> rows = await file.Rows();
-            string.Join(',', rows.Select(r => r.Place)).ShouldBe(string.Join(',', places.Split(',').Select(p => $"{name} {p}")), encoding.WebName);
+            string.Join(',', rows.Select(r => r.Place))
+                .ShouldBe(string.Join(',', places.Split(',').Select(p => $"{name} {p}")), encoding.WebName);
             rows.Select(r => r.Fields.GetProperty("t").GetString()).ShouldBe(["a", "b"]);
         }
     }
@@ -77,14 +86,22 @@ public class RowFilesTests
     public async Task Damaged_text_is_refused_in_every_layout()
     {
         byte[] bad = [.. "{\"t\":\""u8, 0xe9, .. "\"}"u8];
-        foreach ((string name, byte[] bytes) in new[] { ("t.jsonl", bad), ("t.json", [(byte)'[', .. bad, (byte)']']), ("t.jsonl", [0xef, 0xbb, 0xbf, .. bad]) })
+        foreach ((string name, byte[] bytes) in new[]
+        {
+            ("t.jsonl", bad),
+            ("t.json", [(byte)'[', .. bad, (byte)']']),
+            ("t.jsonl", [0xef, 0xbb, 0xbf, .. bad])
+        })
         {
             using SourceFile file = new(name, bytes);
             await SourceFile.Refused(file.Rows, name, "not UTF-8", "Convert the file to UTF-8");
         }
-        using SourceFile later = new("t.jsonl", [.. Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(A + "\n", 5000))), .. bad, (byte)'\n', .. Encoding.UTF8.GetBytes(B)]);
+        using SourceFile later = new("t.jsonl",
+            [.. Encoding.UTF8.GetBytes(
+                string.Concat(Enumerable.Repeat(A + "\n", 5000))), .. bad, (byte)'\n', .. Encoding.UTF8.GetBytes(B)]);
         await SourceFile.Refused(later.Rows, "t.jsonl line 5001: bytes that are not UTF-8");
-        using SourceFile wide = new("t.jsonl", [.. Encoding.Unicode.GetBytes("{\"t\":\""), 0x3d, 0xd8, .. Encoding.Unicode.GetBytes("\"}")]);
+        using SourceFile wide =
+            new("t.jsonl", [.. Encoding.Unicode.GetBytes("{\"t\":\""), 0x3d, 0xd8, .. Encoding.Unicode.GetBytes("\"}")]);
         await SourceFile.Refused(wide.Rows, "not UTF-16");
     }
 
@@ -129,25 +146,51 @@ public class RowFilesTests
     [Fact]
     public async Task Parquet_columns_that_nobody_reads_may_hold_anything_and_the_order_is_the_schemas()
     {
-        ParquetSchema schema = new(new DataField<double?>("nan"), new DataField<string>("prompt"), new DataField<double?>("h"), new DataField<string>("response"),
-            new DataField<DateTime?>("when"), new DataField<ReadOnlyMemory<byte>?>("picture"), new DataField<ulong?>("big"), new DataField<bool?>("safe"));
-        Dictionary<string, object?> first = new() { ["nan"] = double.NaN, ["prompt"] = "P", ["h"] = null, ["response"] = "a", ["when"] = DateTime.UnixEpoch, ["picture"] = new ReadOnlyMemory<byte>([0xff, 0xd8]), ["big"] = ulong.MaxValue, ["safe"] = true };
-        Dictionary<string, object?> second = new(first) { ["nan"] = 1.0, ["h"] = 0.5, ["response"] = "b", ["when"] = null, ["picture"] = null, ["big"] = null, ["safe"] = null };
+        ParquetSchema schema = new(new DataField<double?>("nan"), new DataField<string>("prompt"), new DataField<double?>("h"),
+            new DataField<string>("response"),
+                new DataField<DateTime?>("when"), new DataField<ReadOnlyMemory<byte>?>("picture"), new DataField<ulong?>("big"),
+                new DataField<bool?>("safe"));
+        Dictionary<string, object?> first = new()
+        {
+            ["nan"] = double.NaN,
+            ["prompt"] = "P",
+            ["h"] = null,
+            ["response"] = "a",
+            ["when"] = DateTime.UnixEpoch,
+            ["picture"] = new ReadOnlyMemory<byte>([0xff, 0xd8]),
+            ["big"] = ulong.MaxValue,
+            ["safe"] = true
+        };
+        Dictionary<string, object?> second = new(first)
+        {
+            ["nan"] = 1.0,
+            ["h"] = 0.5,
+            ["response"] = "b",
+            ["when"] = null,
+            ["picture"] = null,
+            ["big"] = null,
+            ["safe"] = null
+        };
         using MemoryStream bytes = new();
-        await ParquetSerializer.SerializeUntypedAsync([first, second], schema, bytes, cancellationToken: TestContext.Current.CancellationToken);
+        await ParquetSerializer.SerializeUntypedAsync([first, second], schema, bytes,
+            cancellationToken: TestContext.Current.CancellationToken);
         using SourceFile file = new("t.parquet", bytes.ToArray());
         foreach (SourceRow row in await file.Rows())
             row.Fields.EnumerateObject().Select(p => p.Name).ShouldBe(schema.Fields.Select(f => f.Name));
-        SourceFile.Ratings(await file.Ratings(RatedFormats.Find("columns", ["q"], [new RatedColumn("q", "h", new Scale(0, 1))], []))).ShouldBe("a: ; b: q=0.5");
+        SourceFile.Ratings(await file.Ratings(RatedFormats.Find("columns", ["q"], [new RatedColumn("q", "h", new Scale(0, 1))], [])))
+            .ShouldBe("a: ; b: q=0.5");
         using SourceFile read = new("t.parquet", bytes.ToArray());
-        await SourceFile.Refused(() => read.Ratings(RatedFormats.Find("columns", ["q"], [new RatedColumn("q", "nan", new Scale(0, 1))], [])), "t.parquet row 1 column 'nan': NaN");
+        await SourceFile.Refused(() =>
+            read.Ratings(RatedFormats.Find("columns", ["q"], [new RatedColumn("q", "nan", new Scale(0, 1))], [])),
+            "t.parquet row 1 column 'nan': NaN");
     }
 
     [Fact]
     public async Task Parquet_that_the_library_does_not_read_is_named_as_such()
     {
         using SourceFile encrypted = new("t.parquet", [.. "PARE"u8, .. new byte[40], 40, 0, 0, 0, .. "PARE"u8]);
-        await SourceFile.Refused(encrypted.Rows, "t.parquet: Parquet that ArmoFlow does not read yet: an encrypted footer", "Write the file again");
+        await SourceFile.Refused(encrypted.Rows, "t.parquet: Parquet that ArmoFlow does not read yet: an encrypted footer",
+            "Write the file again");
         using SourceFile lists = new("t.parquet", File.ReadAllBytes(SharedData.Require("cases/p21-arrowrs-v2/t.parquet")));
         await SourceFile.Refused(lists.Rows, "lists in data pages of version 2", "column 'chosen", "data_page_version");
     }
@@ -158,7 +201,13 @@ public class RowFilesTests
         foreach (int rows in new[] { 1, 7, 20, 300, 5000 }) // lengths whose last bytes are zeros of their own
         {
             byte[] zipped = Zip(string.Concat(Enumerable.Repeat(A + "\n", rows)));
-            foreach (byte[] bytes in new byte[][] { [.. zipped, .. new byte[512]], [.. zipped, 0], [.. zipped, .. new byte[100_000]], [.. zipped, .. zipped, .. new byte[3]] })
+            foreach (byte[] bytes in new byte[][]
+            {
+                [.. zipped, .. new byte[512]],
+                [.. zipped, 0],
+                [.. zipped, .. new byte[100_000]],
+                [.. zipped, .. zipped, .. new byte[3]]
+            })
             {
                 using SourceFile file = new("t.jsonl.gz", bytes);
                 (await file.Rows()).Count.ShouldBe(bytes.Length > zipped.Length * 2 && bytes[zipped.Length] != 0 ? 2 * rows : rows);

@@ -10,7 +10,9 @@ using Xunit;
 
 namespace ArmoFlow.RewardModel.Tests;
 
-/// <summary>Whatever stands in a file, it is read, or refused with place, found, expected and remedy; nothing else is ever thrown.</summary>
+/// <summary>
+/// Whatever stands in a file, it is read, or refused with place, found, expected and remedy; nothing else is ever thrown.
+/// </summary>
 public partial class RowFuzzTests
 {
     private const int Seed = 20260101, MutantsOfARow = 100, DamagedFilesOfAKind = 150, LongestMessage = 8_000;
@@ -18,36 +20,64 @@ public partial class RowFuzzTests
     /// <summary>A right row of every format.</summary>
     private static readonly (string Kind, string Format, string Row)[] Sound =
     [
-        ("ratings", "armorm-ratings", """{"messages":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"helpsteer-helpfulness":0.5,"beavertails-is_safe":true,"argilla-judge_lm":"0.25","source":"x"}"""),
+        ("ratings", "armorm-ratings",
+            """{"messages":[{"role":"user","content":"P"},"""
+                + """{"role":"assistant","content":"R"}],"helpsteer-helpfulness":0.5,"beavertails-is_safe":true,"""
+                + """ "argilla-judge_lm":"0.25","source":"x"}"""),
         ("ratings", "columns", """{"prompt":[{"role":"user","content":"P"}],"response":"R","stars":"4"}"""),
-        ("ratings", "helpsteer", """{"prompt":"P\n<extra_id_1>Assistant\nQ\n<extra_id_1>User\nS","response":"R","helpfulness":4,"correctness":3,"coherence":2,"complexity":1,"verbosity":0}"""),
-        ("ratings", "ultrafeedback", """{"instruction":"P","completions":[{"response":"R","overall_score":10,"annotations":{"instruction_following":{"Rating":"5"},"honesty":{"Rating":"N/A"}}},{"response":"S","overall_score":2,"annotations":null}]}"""),
+        ("ratings", "helpsteer",
+            """{"prompt":"P\n<extra_id_1>Assistant\nQ\n<extra_id_1>User\nS","response":"R","helpfulness":4,"""
+                + """ "correctness":3,"coherence":2,"complexity":1,"verbosity":0}"""),
+        ("ratings", "ultrafeedback",
+            """{"instruction":"P","completions":["""
+                + """{"response":"R","overall_score":10,"annotations":{"instruction_following":{"Rating":"5"},"""
+                + """ "honesty":{"Rating":"N/A"}}},"""
+                + """{"response":"S","overall_score":2,"annotations":null}]}"""),
         ("ratings", "beavertails", """{"prompt":"P","response":"R","is_safe":false}"""),
-        ("ratings", "code-ultrafeedback", """{"instruction":"P","preference":"style","responses":[{"model":"m","response":"R"},{"model":"n","response":"S"}],"annotations":[{"model":"m","rating":"4"},{"model":"n","rating":"1"}]}"""),
+        ("ratings", "code-ultrafeedback",
+            """{"instruction":"P","preference":"style","responses":[{"model":"m","response":"R"},"""
+                + """{"model":"n","response":"S"}],"annotations":[{"model":"m","rating":"4"},{"model":"n","rating":"1"}]}"""),
         ("ratings", "prometheus", """{"orig_instruction":"P","orig_response":"R","orig_score":"3"}"""),
-        ("ratings", "argilla-capybara", """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"rejected":[{"role":"user","content":"P"},{"role":"assistant","content":"S"}],"rating_chosen":5,"rating_rejected":2}"""),
+        ("ratings", "argilla-capybara",
+            """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"rejected":[{"role":"user","content":"P"},"""
+                + """{"role":"assistant","content":"S"}],"rating_chosen":5,"rating_rejected":2}"""),
         ("ratings", "argilla-openorca", """{"system":"S","input":"P","generations":["R","S"],"rating":[10,1]}"""),
-        ("ratings", "argilla-math", """{"instruction":"P","chosen_response":"R","rejected_response":"S","chosen_rating":5,"rejected_rating":1}"""),
-        ("pairs", "pairs", """{"prompt":[{"role":"user","content":"P"}],"chosen":[{"role":"assistant","content":"R"}],"rejected":[{"role":"assistant","content":"S"}]}"""),
-        ("pairs", "argilla-capybara", """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"rejected":[{"role":"user","content":"P"},{"role":"assistant","content":"S"}]}"""),
+        ("ratings", "argilla-math",
+            """{"instruction":"P","chosen_response":"R","rejected_response":"S","chosen_rating":5,"rejected_rating":1}"""),
+        ("pairs", "pairs",
+            """{"prompt":[{"role":"user","content":"P"}],"chosen":[{"role":"assistant","content":"R"}],"rejected":["""
+                + """{"role":"assistant","content":"S"}]}"""),
+        ("pairs", "argilla-capybara",
+            """{"chosen":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"rejected":[{"role":"user","content":"P"},"""
+                + """{"role":"assistant","content":"S"}]}"""),
         ("pairs", "argilla-math", """{"instruction":"P","chosen_response":"R","rejected_response":"S"}"""),
         ("pairs", "shp", """{"history":"P","human_ref_A":"R","human_ref_B":"S","labels":0}"""),
         ("pairs", "hh-rlhf", """{"chosen":"\n\nHuman: P\n\nAssistant: R","rejected":"\n\nHuman: P\n\nAssistant: S"}"""),
         ("pairs", "pku-saferlhf", """{"prompt":"P","response_0":"R","response_1":"S","better_response_id":1}"""),
         ("pairs", "prometheus2", """{"orig_instruction":"P","orig_response_A":"R","orig_response_B":"S","orig_preference":"A"}"""),
-        ("pairs", "prm-phase-2", """{"question":{"problem":"P"},"label":{"steps":[{"completions":[{"text":"n","rating":0}],"human_completion":null,"chosen_completion":0},{"completions":[{"text":"R","rating":1},{"text":"S","rating":-1}],"chosen_completion":null}]}}"""),
-        ("pairs", "ultrafeedback", """{"instruction":"P","completions":[{"response":"S","overall_score":2},{"response":"R","overall_score":9}]}"""),
-        ("pairs", "code-ultrafeedback", """{"instruction":"P","preference":"coding-style","responses":[{"model":"m","response":"S"},{"model":"n","response":"R"}],"annotations":[{"model":"m","rating":"1"},{"model":"n","rating":"4"}]}"""),
+        ("pairs", "prm-phase-2",
+            """{"question":{"problem":"P"},"label":{"steps":[{"completions":["""
+                + """{"text":"n","rating":0}],"human_completion":null,"chosen_completion":0},{"completions":[{"text":"R","rating":1},"""
+                + """{"text":"S","rating":-1}],"chosen_completion":null}]}}"""),
+        ("pairs", "ultrafeedback",
+            """{"instruction":"P","completions":[{"response":"S","overall_score":2},{"response":"R","overall_score":9}]}"""),
+        ("pairs", "code-ultrafeedback",
+            """{"instruction":"P","preference":"coding-style","responses":[{"model":"m","response":"S"},"""
+                + """{"model":"n","response":"R"}],"annotations":[{"model":"m","rating":"1"},{"model":"n","rating":"4"}]}"""),
         ("benchmark", "rewardbench", """{"id":7,"subset":"s","prompt":[{"role":"user","content":"P"}],"chosen":"R","rejected":"S"}"""),
-        ("labels", "step features", """{"messages":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"a":1,"b":"2","c":null,"source":"x"}"""),
+        ("labels", "step features",
+            """{"messages":[{"role":"user","content":"P"},{"role":"assistant","content":"R"}],"a":1,"b":"2","c":null,"source":"x"}"""),
     ];
 
     /// <summary>What may stand where something else was expected; some of it is no JSON.</summary>
     private static readonly string[] Strange =
     [
-        "null", "true", "false", "0", "-1", "2", "0.5", "1e400", "-1e400", "123456789012345678901234567890", "1e-400", "NaN", "Infinity", "-Infinity", "\"\"", "\" \"",
-        "\"A\"", "\"text\"", "\"4,5\"", "\"NaN\"", "\"\\ud83d\"", "\"\\udc00 x\"", "\"\\u0000\"", "[]", "{}", "[null]", "[[[[]]]]", "[1,\"a\",{}]", "{\"role\":7}",
-        "[{\"role\":\"user\"}]", "[{\"role\":\"robot\",\"content\":\"x\"}]", "[{\"content\":\"x\",\"role\":null}]", "[{\"role\":\"assistant\",\"content\":\"x\"}]", "{\"\\ud83d\":1}",
+        "null", "true", "false", "0", "-1", "2", "0.5", "1e400", "-1e400", "123456789012345678901234567890", "1e-400", "NaN", "Infinity",
+        "-Infinity", "\"\"", "\" \"",
+        "\"A\"", "\"text\"", "\"4,5\"", "\"NaN\"", "\"\\ud83d\"", "\"\\udc00 x\"", "\"\\u0000\"", "[]", "{}", "[null]", "[[[[]]]]",
+        "[1,\"a\",{}]", "{\"role\":7}",
+        "[{\"role\":\"user\"}]", "[{\"role\":\"robot\",\"content\":\"x\"}]", "[{\"content\":\"x\",\"role\":null}]",
+        "[{\"role\":\"assistant\",\"content\":\"x\"}]", "{\"\\ud83d\":1}",
         "{\"$notFinite\":\"NaN\"}", "{\"$notFinite\":7}", "undefined", "0x10", "'x'", "{\"a\":1,\"a\":2}", Deep, Long,
     ];
 
@@ -105,10 +135,13 @@ public partial class RowFuzzTests
     {
         (Field Field, object? Value)[] types =
         [
-            (new DataField<int?>("x"), 1), (new DataField<long?>("x"), long.MaxValue), (new DataField<ulong?>("x"), ulong.MaxValue), (new DataField<double?>("x"), double.NaN),
-            (new DataField<float?>("x"), 0.5f), (new DataField<bool?>("x"), true), (new DataField<string>("x"), "4"), (new DataField<string>("x"), null),
+            (new DataField<int?>("x"), 1), (new DataField<long?>("x"), long.MaxValue), (new DataField<ulong?>("x"), ulong.MaxValue),
+            (new DataField<double?>("x"), double.NaN),
+            (new DataField<float?>("x"), 0.5f), (new DataField<bool?>("x"), true), (new DataField<string>("x"), "4"),
+            (new DataField<string>("x"), null),
             (new DataField<DateTime?>("x"), DateTime.UnixEpoch), (new DataField<Guid?>("x"), Guid.Empty),
-            (new DecimalDataField("x", 20, 5), 1.5m), (new DataField<ReadOnlyMemory<byte>?>("x"), new ReadOnlyMemory<byte>([1, 0xff])), (new DataField<ReadOnlyMemory<byte>?>("x"), new ReadOnlyMemory<byte>([65])),
+            (new DecimalDataField("x", 20, 5), 1.5m), (new DataField<ReadOnlyMemory<byte>?>("x"), new ReadOnlyMemory<byte>([1, 0xff])),
+            (new DataField<ReadOnlyMemory<byte>?>("x"), new ReadOnlyMemory<byte>([65])),
         ];
         int next = 0; // a new schema costs the library milliseconds: each column gets another type of them
         foreach ((string kind, string format, string row) in Sound)
@@ -117,7 +150,8 @@ public partial class RowFuzzTests
             {
                 (Field like, object? value) = types[next++ % types.Length];
                 (byte[] bytes, bool isWritten) = await Table(row, replaced.Key, like, value);
-                if (isWritten && await Outcome(kind, format, "t.parquet", bytes) is { } message) RequireForm(message, $"{format} {replaced.Key} {like}");
+                if (isWritten && await Outcome(kind, format, "t.parquet", bytes) is { } message)
+                    RequireForm(message, $"{format} {replaced.Key} {like}");
             }
         }
     }
@@ -151,7 +185,8 @@ public partial class RowFuzzTests
 
     private static async Task<byte[]> Whole(string file)
     {
-        Pair[] pairs = [.. Enumerable.Range(0, 12).Select(i => new Pair([new("user", $"P{i}"), new("assistant", $"good {i}")], [new("user", $"P{i}"), new("assistant", $"bad {i}")], "é\U0001F600", i % 2 == 0 ? null : i))];
+        Pair[] pairs = [.. Enumerable.Range(0, 12).Select(i => new Pair([new("user", $"P{i}"), new("assistant", $"good {i}")],
+            [new("user", $"P{i}"), new("assistant", $"bad {i}")], "é\U0001F600", i % 2 == 0 ? null : i))];
         if (file.EndsWith(".parquet", StringComparison.Ordinal))
         {
             using MemoryStream table = new();
@@ -159,7 +194,9 @@ public partial class RowFuzzTests
             return table.ToArray();
         }
         string[] rows = [.. pairs.Select(p => System.Text.Json.JsonSerializer.Serialize(p))];
-        byte[] text = Encoding.UTF8.GetBytes(file.Contains("jsonl", StringComparison.Ordinal) ? string.Join('\n', rows) : $"[{string.Join(",\n", rows)}]");
+        byte[] text = Encoding.UTF8.GetBytes(file.Contains("jsonl", StringComparison.Ordinal)
+            ? string.Join('\n', rows)
+            : $"[{string.Join(",\n", rows)}]");
         if (!file.EndsWith(".gz", StringComparison.Ordinal)) return text;
         using MemoryStream zipped = new();
         using (GZipStream zip = new(zipped, CompressionLevel.Fastest)) zip.Write(text);
@@ -192,7 +229,8 @@ public partial class RowFuzzTests
     {
         if (random.Next(20) == 0) return row[..random.Next(1, row.Length)];
         List<(int Begin, int End)> values = [.. ValuePattern().Matches(row).Select(m => (m.Index, m.Index + m.Length))];
-        if (random.Next(3) == 0) values = [.. ContainerPattern().Matches(row).Select(m => (m.Index, m.Index + m.Length)), .. values.Take(1)];
+        if (random.Next(3) == 0)
+            values = [.. ContainerPattern().Matches(row).Select(m => (m.Index, m.Index + m.Length)), .. values.Take(1)];
         (int begin, int end) = values[random.Next(values.Count)];
         return row[..begin] + Strange[random.Next(Strange.Length)] + row[end..];
     }
@@ -211,7 +249,9 @@ public partial class RowFuzzTests
         {
             switch (kind)
             {
-                case "ratings" when format == "columns": await file.Ratings(RatedFormats.Find(format, ["q"], [new RatedColumn("q", "stars", new Scale(1, 5))], [])); break;
+                case "ratings" when format == "columns":
+                    await file.Ratings(RatedFormats.Find(format, ["q"], [new RatedColumn("q", "stars", new Scale(1, 5))], []));
+                    break;
                 case "ratings": await file.Ratings(format); break;
                 case "pairs": await file.Pairs(format); break;
                 case "benchmark": await file.Benchmark(); break;
@@ -230,7 +270,9 @@ public partial class RowFuzzTests
         catch (Exception e) when (e is not Xunit.Sdk.IAssertionException)
         {
             string text = Encoding.UTF8.GetString(bytes);
-            throw new InvalidOperationException($"{format} in {name} ended with {e.GetType()}: {e.Message}\n{text[..Math.Min(2000, text.Length)]}", e);
+            throw new InvalidOperationException($"{format} in {name} ended with {e.GetType()}: "
+                + $"{e.Message}\n{text[..Math.Min(2000, text.Length)]}",
+                e);
         }
     }
 
@@ -238,7 +280,9 @@ public partial class RowFuzzTests
     {
         Form().IsMatch(message).ShouldBeTrue($"'{message}' of {mutant[..Math.Min(300, mutant.Length)]}");
         message.Length.ShouldBeLessThan(LongestMessage);
-        message.EnumerateRunes().Count(r => r == Rune.ReplacementChar).ShouldBe(message.Count(c => c == '\ufffd'), "no half surrogate pair in a message");
+        message.EnumerateRunes()
+            .Count(r => r == Rune.ReplacementChar)
+            .ShouldBe(message.Count(c => c == '\ufffd'), "no half surrogate pair in a message");
     }
 
     /// <summary>Place (the file first), found, expected, remedy.</summary>

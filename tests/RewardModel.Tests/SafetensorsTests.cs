@@ -28,11 +28,13 @@ public sealed class SafetensorsTests : IDisposable
     [InlineData("""{"t":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}}""", "2.5 in 'shape'")]
     [InlineData("""{"t":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}""", "[8, 0]")]
     [InlineData("""{"t":{"dtype":"F32","shape":[2],"data_offsets":[0]}}""", "[begin, end]")]
-    [InlineData("""{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"u":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", "inside of 't'")]
+    [InlineData("""{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"u":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""",
+        "inside of 't'")]
     [InlineData("""{"t":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}""", "4 bytes after the header")]
     [InlineData("""{"t":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}""", "4 bytes after the last tensor, 't'")]
     [InlineData("""{"t":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}""", "ends at byte")]
-    [InlineData("""{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""", "Duplicate")]
+    [InlineData("""{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""",
+        "Duplicate")]
     [InlineData("""{"t":{"dtype":"F32","shape":[2]}}""", "without 'data_offsets'")]
     [InlineData("""{"t":{"dtype":3,"shape":[2],"data_offsets":[0,8]}}""", "'dtype' that is of kind number")]
     [InlineData("""{"t":[1]}""", "'t' that is of kind array")]
@@ -88,7 +90,10 @@ public sealed class SafetensorsTests : IDisposable
     {
         Random random = new(17);
         byte[] data = [.. Enumerable.Range(0, 64).Select(i => (byte)i)];
-        string good = """{"__metadata__":{"rows":"3"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"I64","shape":[3],"data_offsets":[24,48]},"c":{"dtype":"BF16","shape":[2,2,2],"data_offsets":[48,64]}}""";
+        string good =
+            """{"__metadata__":{"rows":"3"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]"""
+                + """},"b":{"dtype":"I64","shape":[3],"data_offsets":[24,48]},"c":{"dtype":"BF16","shape":[2,2,2],"data_offsets":[48,64]"""
+                + """}}""";
         int read = 0, refused = 0;
         for (int i = 0; i < FuzzedHeaders; i++)
         {

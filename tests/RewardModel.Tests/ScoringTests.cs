@@ -14,9 +14,11 @@ public class ScoringTests
 
     private static TrainedModel Model(int d = 16)
     {
-        float[] Values(ulong stream, int n) => [.. Enumerable.Range(0, n).Select(i => (float)(CounterRandom.Uniform(21, stream, (ulong)i) - 0.5))];
+        float[] Values(ulong stream, int n) =>
+            [.. Enumerable.Range(0, n).Select(i => (float)(CounterRandom.Uniform(21, stream, (ulong)i) - 0.5))];
         float[] transform = [1, 0, 0, 0, 1, 0, -0.3f, 0.2f, 0];
-        return new TrainedModel(Names, Values(1, 3 * d), transform, new GatingNetwork([Values(2, 8 * d), Values(3, 8), Values(4, 24), Values(5, 3)], beta: 50, temperature: 1.5));
+        return new TrainedModel(Names, Values(1, 3 * d), transform,
+            new GatingNetwork([Values(2, 8 * d), Values(3, 8), Values(4, 24), Values(5, 3)], beta: 50, temperature: 1.5));
     }
 
     [Fact]
@@ -31,7 +33,8 @@ public class ScoringTests
         for (int o = 0; o < 3; o++)
         {
             double debiased = 0;
-            for (int j = 0; j < 3; j++) debiased += model.Transform[j * 3 + o] * Enumerable.Range(0, 16).Sum(i => (double)model.Weight[j * 16 + i] * response[i]);
+            for (int j = 0; j < 3; j++)
+                debiased += model.Transform[j * 3 + o] * Enumerable.Range(0, 16).Sum(i => (double)model.Weight[j * 16 + i] * response[i]);
             expected += e.Objectives[o].Coefficient * 50 * debiased;
         }
         e.Score.ShouldBe(expected, 1e-9);
@@ -43,13 +46,16 @@ public class ScoringTests
     {
         TrainedModel model = Model();
         float[] x = [.. Enumerable.Repeat(0.3f, 16)];
-        Explanation plain = model.Explain(x, x), pinned = model.Explain(x, x, Steering.Parse(["safe=0.8"], Names)), doubled = model.Explain(x, x, Steering.Parse(["safe=*2"], Names));
+        Explanation plain = model.Explain(x, x), pinned = model.Explain(x, x, Steering.Parse(["safe=0.8"], Names)),
+            doubled = model.Explain(x, x, Steering.Parse(["safe=*2"], Names));
         pinned.Objectives[1].Coefficient.ShouldBe(0.8, 1e-12);
         pinned.Objectives.Sum(o => o.Coefficient).ShouldBe(1, 1e-12);
-        (pinned.Objectives[0].Coefficient / pinned.Objectives[2].Coefficient).ShouldBe(plain.Objectives[0].Coefficient / plain.Objectives[2].Coefficient, 1e-9);
+        Ratio(pinned).ShouldBe(Ratio(plain), 1e-9);
         double scaled = 2 * plain.Objectives[1].Coefficient;
         doubled.Objectives[1].Coefficient.ShouldBe(scaled / (1 + plain.Objectives[1].Coefficient), 1e-12);
         Steering.Parse([], Names).ShouldBeNull();
+
+        static double Ratio(Explanation of) => of.Objectives[0].Coefficient / of.Objectives[2].Coefficient;
     }
 
     [Theory]
@@ -59,7 +65,8 @@ public class ScoringTests
     [InlineData("safe=*x", "'*x'")]
     [InlineData("safe=NaN", "'NaN'")]
     public void A_wrong_setting_is_refused(string setting, string expected) =>
-        Should.Throw<InvalidInputException>(() => Steering.Parse([setting], Names)).Message.ShouldContain(setting == "safe" ? "''" : expected);
+        Should.Throw<InvalidInputException>(() => Steering.Parse([setting], Names)).Message
+            .ShouldContain(setting == "safe" ? "''" : expected);
 
     [Fact]
     public void Fixed_coefficients_of_more_than_one_are_refused() =>
@@ -67,7 +74,8 @@ public class ScoringTests
 
     [Fact]
     public void Parts_of_different_models_are_refused() =>
-        Should.Throw<InvalidInputException>(() => new TrainedModel(["one"], new float[16], [1], Model().Gate)).Message.ShouldContain("different models");
+        Should.Throw<InvalidInputException>(() => new TrainedModel(["one"], new float[16], [1], Model().Gate)).Message
+            .ShouldContain("different models");
 
     [Fact]
     public void An_exported_model_scores_as_before_and_keeps_the_released_layout()
@@ -88,7 +96,8 @@ public class ScoringTests
         checkpoint.FileOf("gating.logit_scale").LoadFloats("gating.logit_scale").ShouldBe([50f]);
         checkpoint.Files.Keys.ShouldContain("model.embed_tokens.weight");
         JsonNode config = JsonNode.Parse(File.ReadAllText(Path.Combine(exported, "config.json")))!;
-        (config["num_objectives"]!.GetValue<int>(), config["gating_temperature"]!.GetValue<double>(), config["gating_hidden_dim"]!.GetValue<int>(), config["gating_n_hidden"]!.GetValue<int>()).ShouldBe((3, 1.5, 8, 1));
+        (config["num_objectives"]!.GetValue<int>(), config["gating_temperature"]!.GetValue<double>(),
+            config["gating_hidden_dim"]!.GetValue<int>(), config["gating_n_hidden"]!.GetValue<int>()).ShouldBe((3, 1.5, 8, 1));
         Should.Throw<InvalidInputException>(() => Export(backbone, exported)).Message.ShouldContain("not empty");
         Directory.GetDirectories(folder.Path).Length.ShouldBe(2, "nothing half-written is left");
     }
@@ -103,7 +112,9 @@ public class ScoringTests
         ModelCard card = new() { Objectives = ours, Template = ChatTemplate.Name, Dtype = "f32", MaxTokens = 200, GoldenRows = [] };
         ReleasedLayout.Export(TinyCheckpoint.Write(folder.File("backbone")), model, card, exported);
         JsonNode written = JsonNode.Parse(File.ReadAllText(Path.Combine(exported, "armoflow.json")))!;
-        written["objectives"]!.AsArray().Select(o => o!.GetValue<string>()).ShouldBe(["beavertails-is_safe", "ultrafeedback-overall_score", "my-own_name"]);
+        written["objectives"]!.AsArray()
+            .Select(o => o!.GetValue<string>())
+            .ShouldBe(["beavertails-is_safe", "ultrafeedback-overall_score", "my-own_name"]);
         using ConversationScorer scorer = ReleasedLayout.Import(exported);
         scorer.Model.Objectives.ShouldBe(ours);
     }
@@ -115,7 +126,8 @@ public class ScoringTests
         string exported = folder.File("exported");
         Export(TinyCheckpoint.Write(folder.File("a")), exported);
         string other = TinyCheckpoint.Write(folder.File("b"), seed: 9);
-        foreach (string shard in Directory.GetFiles(other, "model-*.safetensors")) File.Copy(shard, Path.Combine(exported, Path.GetFileName(shard)), overwrite: true);
+        foreach (string shard in Directory.GetFiles(other, "model-*.safetensors"))
+            File.Copy(shard, Path.Combine(exported, Path.GetFileName(shard)), overwrite: true);
         Should.Throw<InvalidInputException>(() => ReleasedLayout.Import(exported)).Message.ShouldContain("golden row");
         string card = Path.Combine(exported, "armoflow.json");
         File.WriteAllText(card, File.ReadAllText(card).Replace("llama3", "chatml", StringComparison.Ordinal));
@@ -129,7 +141,8 @@ public class ScoringTests
         string backbone = TinyCheckpoint.Write(folder.File("backbone")), exported = folder.File("exported");
         Export(backbone, exported);
         File.Delete(Path.Combine(exported, "armoflow.json"));
-        using (ConversationScorer scorer = ReleasedLayout.Import(exported)) scorer.Model.Objectives.ShouldBe(["objective-0", "objective-1", "objective-2"]);
+        using (ConversationScorer scorer = ReleasedLayout.Import(exported))
+            scorer.Model.Objectives.ShouldBe(["objective-0", "objective-1", "objective-2"]);
         Should.Throw<InvalidInputException>(() => ReleasedLayout.Import(backbone)).Message.ShouldContain("num_objectives");
     }
 
@@ -139,15 +152,18 @@ public class ScoringTests
         using TemporaryFolder folder = new();
         using ConversationScorer scorer = new(TinyCheckpoint.Write(folder.Path), Model(), "f32", 200);
         Conversation[] conversations = [.. Conversations];
-        double[] together = [.. scorer.Score(conversations).Select(e => e.Score)], reversed = [.. scorer.Score([.. conversations.Reverse()]).Select(e => e.Score).Reverse()];
+        double[] together = [.. scorer.Score(conversations).Select(e => e.Score)],
+            reversed = [.. scorer.Score([.. conversations.Reverse()]).Select(e => e.Score).Reverse()];
         for (int i = 0; i < conversations.Length; i++)
         {
             double alone = scorer.Score([conversations[i]])[0].Score;
             together[i].ShouldBe(alone, 1e-4 * Math.Max(1, Math.Abs(alone)), "features differ by 1e-5 at most, times β");
             reversed[i].ShouldBe(alone, 1e-4 * Math.Max(1, Math.Abs(alone)));
         }
-        Should.Throw<InvalidInputException>(() => scorer.Score([Conversation.Create(new string('x', 300), "y", "here")])).Message.ShouldContain("at most 200");
-        Should.Throw<InvalidInputException>(() => new ConversationScorer(folder.Path, Model(d: 8), "f32", 200)).Message.ShouldContain("hidden size 16");
+        Should.Throw<InvalidInputException>(() => scorer.Score([Conversation.Create(new string('x', 300), "y", "here")])).Message
+            .ShouldContain("at most 200");
+        Should.Throw<InvalidInputException>(() => new ConversationScorer(folder.Path, Model(d: 8), "f32", 200)).Message
+            .ShouldContain("hidden size 16");
     }
 
     [Fact]
@@ -157,10 +173,12 @@ public class ScoringTests
         // One token's embedding is no number: what it is part of has no features.
         string backbone = TinyCheckpoint.Write(folder.Path, weights: (name, weight) =>
         {
-            if (name == "model.embed_tokens.weight") weight.select(0, LlamaTokenizer.Load(folder.File("tokenizer.json")).Encode("#").Single()).fill_(float.NaN);
+            if (name == "model.embed_tokens.weight")
+                weight.select(0, LlamaTokenizer.Load(folder.File("tokenizer.json")).Encode("#").Single()).fill_(float.NaN);
         });
         using ConversationScorer scorer = new(backbone, Model(), "f32", 200);
-        EncodedConversation[] conversations = [.. new[] { "fine", "not # fine", "fine too" }.Select((r, i) => scorer.Encode(Conversation.Create("prompt", r, "here"), $"{i}"))];
+        EncodedConversation[] conversations = [.. new[] { "fine", "not # fine", "fine too" }.Select(
+            (r, i) => scorer.Encode(Conversation.Create("prompt", r, "here"), $"{i}"))];
         List<int> refused = [];
         Explanation?[] scores = scorer.Score(conversations, null, (i, e) =>
         {
@@ -168,11 +186,13 @@ public class ScoringTests
             refused.Add(i);
         }, TestContext.Current.CancellationToken);
         refused.ShouldBe([1]);
-        (scores[0], scores[1], scores[2]).ShouldSatisfyAllConditions(s => s.Item1.ShouldNotBeNull(), s => s.Item2.ShouldBeNull(), s => s.Item3.ShouldNotBeNull());
+        (scores[0], scores[1], scores[2]).ShouldSatisfyAllConditions(s => s.Item1.ShouldNotBeNull(), s => s.Item2.ShouldBeNull(),
+            s => s.Item3.ShouldNotBeNull());
         Should.Throw<InvalidInputException>(() => scorer.Score(conversations));
     }
 
-    private static IEnumerable<Conversation> Conversations => Enumerable.Range(0, 6).Select(i => Conversation.Create($"prompt {i % 2}", new string((char)('a' + i), 1 + 9 * i), "here"));
+    private static IEnumerable<Conversation> Conversations =>
+        Enumerable.Range(0, 6).Select(i => Conversation.Create($"prompt {i % 2}", new string((char)('a' + i), 1 + 9 * i), "here"));
 
     private static Explanation[] Export(string backbone, string folder)
     {

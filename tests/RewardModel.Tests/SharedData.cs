@@ -12,7 +12,8 @@ internal static class SharedData
     public static string Require(string path)
     {
         string full = Path.Combine(Folder, path);
-        Assert.SkipUnless(File.Exists(full) || Directory.Exists(full), $"needs the development data: {path} is not there (set ARMOFLOW_TEST_DATA)");
+        Assert.SkipUnless(File.Exists(full) || Directory.Exists(full),
+            $"needs the development data: {path} is not there (set ARMOFLOW_TEST_DATA)");
         return full;
     }
 

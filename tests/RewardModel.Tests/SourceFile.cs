@@ -61,7 +61,8 @@ internal sealed class SourceFile : IDisposable
         string.Join("\n", pairs.Select(p => $"{Text(p.Chosen)} > {p.Rejected.Response.Content}"));
 
     public static string Ratings(IEnumerable<RatedResponse> responses) => string.Join("; ", responses.Select(r =>
-        $"{r.Conversation.Response.Content}: {string.Join(", ", r.Ratings.Select(x => FormattableString.Invariant($"{x.Key}={x.Value}")))}"));
+        $"{r.Conversation.Response.Content}: "
+            + $"{string.Join(", ", r.Ratings.Select(x => FormattableString.Invariant($"{x.Key}={x.Value}")))}"));
 
     public static async Task Refused(Func<Task> action, params string[] expected)
     {

@@ -62,7 +62,8 @@ public class SpecialTokenTests
     public void Of_tokens_that_begin_alike_the_longest_counts_and_normalized_ones_come_last()
     {
         using TemporaryFolder folder = new();
-        LlamaTokenizer tokenizer = Load(folder, """{"content":"<x"}""", """{"content":"<x>"}""", """{"content":"a<x>b","normalized":true}""");
+        LlamaTokenizer tokenizer =
+            Load(folder, """{"content":"<x"}""", """{"content":"<x>"}""", """{"content":"a<x>b","normalized":true}""");
         tokenizer.Encode("<x><x").ShouldBe([Added + 1, Added]);
         tokenizer.Encode("a<x>b").ShouldBe(['a', Added + 1, 'b'], "the shorter one is looked for first");
     }
@@ -71,7 +72,8 @@ public class SpecialTokenTests
     public void A_token_that_counts_as_a_single_word_only_is_refused_by_name()
     {
         using TemporaryFolder folder = new();
-        Should.Throw<InvalidInputException>(() => Load(folder, """{"content":"<x>","single_word":true}""")).Message.ShouldContain("'<x>' with single_word");
+        Should.Throw<InvalidInputException>(() => Load(folder, """{"content":"<x>","single_word":true}""")).Message
+            .ShouldContain("'<x>' with single_word");
     }
 
     [Fact]
@@ -79,7 +81,8 @@ public class SpecialTokenTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, tokenizer: t => t["added_tokens"]![EndHeader - BeginOfText]!["rstrip"] = true);
-        Should.Throw<InvalidInputException>(() => LlamaTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens()).Message.ShouldContain("rstrip");
+        Should.Throw<InvalidInputException>(() => LlamaTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens()).Message
+            .ShouldContain("rstrip");
     }
 
     [Fact]

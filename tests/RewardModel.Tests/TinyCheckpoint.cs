@@ -13,7 +13,8 @@ internal static class TinyCheckpoint
 {
     private static readonly string[] Special = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"];
 
-    public static string Write(string folder, Action<JsonObject>? configure = null, Action<JsonObject>? tokenizer = null, ulong seed = 1, Action<string, Tensor>? weights = null)
+    public static string Write(string folder, Action<JsonObject>? configure = null, Action<JsonObject>? tokenizer = null, ulong seed = 1,
+        Action<string, Tensor>? weights = null)
     {
         Directory.CreateDirectory(folder);
         JsonObject config = new()
@@ -42,8 +43,18 @@ internal static class TinyCheckpoint
     private static void WriteShards(string folder, ulong seed, Action<string, Tensor>? weights)
     {
         using DisposeScope scope = NewDisposeScope();
-        LlamaConfig shape = new() { HiddenSize = 16, IntermediateSize = 32, NumHiddenLayers = 2, NumAttentionHeads = 4, NumKeyValueHeads = 2, VocabSize = 256 + Special.Length };
-        (string, Tensor)[] tensors = [.. LlamaModel.Shapes(shape).Select((t, n) => (t.Key, tensor([.. Enumerable.Range(0, (int)t.Value.Aggregate(1L, (a, b) => a * b)).Select(i => (float)(CounterRandom.Uniform(seed, (ulong)n, (ulong)i) - 0.5))], t.Value)))];
+        LlamaConfig shape = new()
+        {
+            HiddenSize = 16,
+            IntermediateSize = 32,
+            NumHiddenLayers = 2,
+            NumAttentionHeads = 4,
+            NumKeyValueHeads = 2,
+            VocabSize = 256 + Special.Length
+        };
+        (string, Tensor)[] tensors = [.. LlamaModel.Shapes(shape).Select((t, n) => (t.Key,
+            tensor([.. Enumerable.Range(0, (int)t.Value.Aggregate(1L, (a, b) => a * b))
+                .Select(i => (float)(CounterRandom.Uniform(seed, (ulong)n, (ulong)i) - 0.5))], t.Value)))];
         foreach ((string name, Tensor value) in tensors) weights?.Invoke(name, value);
         JsonObject map = [];
         for (int s = 0; s < 2; s++)
@@ -67,6 +78,12 @@ internal static class TinyCheckpoint
                 new JsonObject { ["type"] = "Split", ["pattern"] = new JsonObject { ["Regex"] = @"\s+|\S+" }, ["behavior"] = "Isolated" },
                 new JsonObject { ["type"] = "ByteLevel", ["add_prefix_space"] = false, ["use_regex"] = false }),
         },
-        ["model"] = new JsonObject { ["type"] = "BPE", ["merges"] = new JsonArray(), ["vocab"] = new JsonObject(Enumerable.Range(0, 256).Select(b => KeyValuePair.Create(ByteAlphabet.Encode([(byte)b]), (JsonNode?)JsonValue.Create(b)))) },
+        ["model"] = new JsonObject
+        {
+            ["type"] = "BPE",
+            ["merges"] = new JsonArray(),
+            ["vocab"] = new JsonObject(Enumerable.Range(0, 256)
+                .Select(b => KeyValuePair.Create(ByteAlphabet.Encode([(byte)b]), (JsonNode?)JsonValue.Create(b))))
+        },
     };
 }

@@ -19,12 +19,14 @@ public class TokenizerTests
             using (GZipStream source = new(File.OpenRead(Path.Combine(folder, "tokenizer.json.gz")), CompressionMode.Decompress))
             using (FileStream target = File.Create(unpacked)) source.CopyTo(target);
             LlamaTokenizer tokenizer = LlamaTokenizer.Load(unpacked);
-            using StreamReader lines = new(new GZipStream(File.OpenRead(Path.Combine(folder, "reference-ids.jsonl.gz")), CompressionMode.Decompress));
+            using StreamReader lines =
+                new(new GZipStream(File.OpenRead(Path.Combine(folder, "reference-ids.jsonl.gz")), CompressionMode.Decompress));
             int texts = 0;
             while (lines.ReadLine() is { } line)
             {
                 JsonElement row = JsonElement.Parse(line);
-                tokenizer.Encode(row.GetProperty("text").GetString()!).ShouldBe(row.GetProperty("ids").EnumerateArray().Select(x => x.GetInt32()).ToArray());
+                tokenizer.Encode(row.GetProperty("text").GetString()!)
+                    .ShouldBe(row.GetProperty("ids").EnumerateArray().Select(x => x.GetInt32()).ToArray());
                 texts++;
             }
             texts.ShouldBe(151);
@@ -42,7 +44,8 @@ public class TokenizerTests
         using TemporaryFolder folder = new();
         // Merges that compete: whichever is taken first decides what is left for the others.
         string[] merges = ["a b", "b a", "ab a", "c c", "cc c", "ab ab", "cc cc", "a a", "aa b"];
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => AddMerges(file, merges)), "tokenizer.json"));
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
+            tokenizer: file => AddMerges(file, merges)), "tokenizer.json"));
         RequireTheLibrarysIds(tokenizer);
     }
 
@@ -78,9 +81,11 @@ public class TokenizerTests
     public async Task A_word_of_two_million_letters_is_encoded_in_time_and_can_be_cancelled()
     {
         using TemporaryFolder folder = new();
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => AddMerges(file, ["a a", "aa aa"])), "tokenizer.json"));
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
+            tokenizer: file => AddMerges(file, ["a a", "aa aa"])), "tokenizer.json"));
         string word = new('a', 2_000_000);
-        int[] ids = await Task.Run(() => tokenizer.Encode(word)).WaitAsync(TimeSpan.FromSeconds(120)); // the library's own loop would take days
+        // the library's own loop would take days
+        int[] ids = await Task.Run(() => tokenizer.Encode(word)).WaitAsync(TimeSpan.FromSeconds(120));
         ids.Length.ShouldBe(500_000);
         Should.Throw<OperationCanceledException>(() => tokenizer.Encode(word, new CancellationToken(canceled: true)));
     }
@@ -90,7 +95,8 @@ public class TokenizerTests
     {
         using TemporaryFolder folder = new();
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny")), "tokenizer.json"));
-        Conversation within = Conversation.Create("prompt", "short", "here"), beyond = Conversation.Create("prompt", new string('x', 5000), "here");
+        Conversation within = Conversation.Create("prompt", "short", "here"),
+            beyond = Conversation.Create("prompt", new string('x', 5000), "here");
         tokenizer.EncodeWithin(within, 100)!.Tokens.ShouldBe(tokenizer.Encode(within).Tokens);
         tokenizer.EncodeWithin(within, tokenizer.Encode(within).Tokens.Length).ShouldNotBeNull();
         tokenizer.EncodeWithin(within, tokenizer.Encode(within).Tokens.Length - 1).ShouldBeNull();
@@ -102,7 +108,8 @@ public class TokenizerTests
     public void A_pattern_that_matches_nothing_is_refused()
     {
         using TemporaryFolder folder = new();
-        string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "a*|b"), "tokenizer.json");
+        string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
+            tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "a*|b"), "tokenizer.json");
         Should.Throw<InvalidInputException>(() => LlamaTokenizer.Load(path)).Message.ShouldContain("matches the empty text");
     }
 
@@ -110,7 +117,8 @@ public class TokenizerTests
     public void A_pattern_that_backtracks_without_end_is_given_up_by_name()
     {
         using TemporaryFolder folder = new();
-        string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "(a+)+$|b"), "tokenizer.json");
+        string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
+            tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "(a+)+$|b"), "tokenizer.json");
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(path);
         Should.Throw<InvalidInputException>(() => tokenizer.Encode(new string('a', 60) + "!")).Message.ShouldContain("split pattern");
     }

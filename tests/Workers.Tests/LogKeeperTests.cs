@@ -21,7 +21,8 @@ public sealed class LogKeeperTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        await using ArmoFlowDbContext db = await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+        await using ArmoFlowDbContext db =
+            await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
         await db.Database.MigrateAsync();
     }
 

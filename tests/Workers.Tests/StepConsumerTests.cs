@@ -58,9 +58,12 @@ public sealed class StepConsumerTests : IAsyncLifetime
 
     public sealed class ScriptedDefinition() : StepConsumerDefinition<ScriptedConsumer>("scripted");
 
-    public sealed class ScriptedConsumer(StepServices services, Script script) : StepConsumer<FitRegression, RegressionFitted>("scripted", 1, services)
+    public sealed class ScriptedConsumer(
+        StepServices services,
+        Script script) : StepConsumer<FitRegression, RegressionFitted>("scripted", 1, services)
     {
-        protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
+        protected override Task<StepPlan> Plan(StepRun run) =>
+            Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
         protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
         {
             await script.Enter(context.GetPayload<BooksTransaction>());
@@ -73,7 +76,9 @@ public sealed class StepConsumerTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        await using (ArmoFlowDbContext db = await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync()) await db.Database.MigrateAsync();
+        await using (ArmoFlowDbContext db =
+            await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync())
+            await db.Database.MigrateAsync();
         await Harness.Start();
     }
 
@@ -188,7 +193,12 @@ public sealed class StepConsumerTests : IAsyncLifetime
         string sha256 = new('a', 64);
         await using (ArmoFlowDbContext db = await Books())
         {
-            db.StepResults.Add(new StepResult { Key = "maker", Step = "features", Artifacts = [new StepArtifact { Key = "maker", IsOutput = true, Name = "features", Sha256 = sha256 }] });
+            db.StepResults.Add(new StepResult
+            {
+                Key = "maker",
+                Step = "features",
+                Artifacts = [new StepArtifact { Key = "maker", IsOutput = true, Name = "features", Sha256 = sha256 }]
+            });
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         Steps.Work = (_, _) => throw new ArtifactLostException(sha256, "its bytes have changed");
@@ -277,7 +287,8 @@ public sealed class StepConsumerTests : IAsyncLifetime
 
     private Task<ArmoFlowDbContext> Books() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
-    private static async Task<StepOutcome?> Done(StepRun run) => new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
+    private static async Task<StepOutcome?> Done(StepRun run) =>
+        new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
 
     private async Task<Guid> Ask(string name = "name", Guid? id = null)
     {

@@ -39,7 +39,8 @@ internal static class ArtifactCommands
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
             string wanted = parsed.GetRequiredValue(name);
-            if (!run.Artifacts.TryGetValue(wanted, out ArtifactDocument? artifact)) throw new UsageException($"run {run.RunId} has no artifact '{wanted}'. It has: {string.Join(", ", run.Artifacts.Keys)}.");
+            if (!run.Artifacts.TryGetValue(wanted, out ArtifactDocument? artifact))
+                throw new UsageException($"run {run.RunId} has no artifact '{wanted}'. It has: {string.Join(", ", run.Artifacts.Keys)}.");
             await Copy(client, artifact.Sha256, parsed.GetRequiredValue(output), cancel);
             Console.Error.WriteLine($"{artifact.Bytes:N0} bytes, sha256 {artifact.Sha256} → {parsed.GetRequiredValue(output)}");
             return ExitCodes.Done;

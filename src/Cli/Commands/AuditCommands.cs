@@ -12,11 +12,24 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>Who did what and when, and that nobody has changed it since.</summary>
 internal static class AuditCommands
 {
-    public static Command Audit() => new("audit", "Asks the trail of all changes, follows its chain of hashes, writes it out.") { Query(), Verify(), Export(), Head(), EvidenceCommand.Evidence() };
+    public static Command Audit() =>
+        new("audit", "Asks the trail of all changes, follows its chain of hashes, writes it out.")
+        {
+            Query(),
+            Verify(),
+            Export(),
+            Head(),
+            EvidenceCommand.Evidence()
+        };
 
     private static Command Query()
     {
-        Option<string?> where = new("--where") { Description = "Such as: action = 'run.state' AND at > '2026-11-01' AND NOT actor IN ('armoflow'). Fields: action, actor, at, request, sequence, subject." };
+        Option<string?> where = new("--where")
+        {
+            Description =
+            "Such as: action = 'run.state' AND at > '2026-11-01' AND NOT actor IN ('armoflow'). Fields: action, actor, at, request, "
+                + "sequence, subject."
+        };
         Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
         Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 50 };
         Option<string> workspace = Options.Workspace();
@@ -32,7 +45,10 @@ internal static class AuditCommands
             {
                 Table table = RunTables.New("event", "at", "actor", "action", "subject", "before", "after");
                 foreach (AuditEvent e in page.Events)
-                    table.AddRow($"{e.Sequence}", e.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(e.Actor), Markup.Escape(e.Action), Markup.Escape(e.Subject), Markup.Escape(e.Before ?? ""), Markup.Escape(e.After ?? ""));
+                {
+                    table.AddRow($"{e.Sequence}", e.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(e.Actor),
+                        Markup.Escape(e.Action), Markup.Escape(e.Subject), Markup.Escape(e.Before ?? ""), Markup.Escape(e.After ?? ""));
+                }
                 Terminal.Out.Write(table);
                 if (page.Cursor is { } next) Console.Error.WriteLine($"older ones: --cursor {next}");
             }
@@ -76,7 +92,14 @@ internal static class AuditCommands
                 await using IAuditSource source = IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
                 verdict = await source.Verify(new Told(), cancel);
                 if (known is not null && verdict.BrokenAt is null && !await source.Holds(known, cancel))
-                    verdict = verdict with { IsWhole = false, BrokenAt = known.Sequence, What = $"the trail does not hold the head that was kept of {known.At:u}: it was written anew" };
+                {
+                    verdict = verdict with
+                    {
+                        IsWhole = false,
+                        BrokenAt = known.Sequence,
+                        What = $"the trail does not hold the head that was kept of {known.At:u}: it was written anew"
+                    };
+                }
             }
             if (parsed.GetValue(json)) Terminal.PrintJson(verdict);
             else Report(verdict);
@@ -89,7 +112,8 @@ internal static class AuditCommands
     {
         bool isSigned = head is not null && head.IsSignedBy(await File.ReadAllTextAsync(pem, cancel));
         if (!isSigned) throw new UsageException($"{path ?? "--public-key"}: "
-            + $"{(head is null ? "no head to check" : "the head is not signed by that key")}; expected a head signed by {pem}. Give --head.");
+            + $"{(head is null ? "no head to check" : "the head is not signed by that key")}; expected a head signed by {pem}. Give "
+            + "--head.");
     }
 
     private static async Task<AuditVerdict> VerifyExport(string export, string? rows, SignedHead? end, SignedHead? kept,
@@ -146,7 +170,11 @@ internal static class AuditCommands
 
     private static Command Export()
     {
-        Option<string> output = new("--out", "-o") { Description = "The file to write (JSONL, or Parquet where it ends in .parquet); FILE.head.json is written beside it.", Required = true };
+        Option<string> output = new("--out", "-o")
+        {
+            Description = "The file to write (JSONL, or Parquet where it ends in .parquet); FILE.head.json is written beside it.",
+            Required = true
+        };
         Option<string?> rows = new("--rows")
         {
             Description = "A file for the rows that the events vouch for, as of the same moment "
@@ -216,10 +244,20 @@ internal static class AuditCommands
 
     private static Command Head()
     {
-        Option<string?> output = new("--out", "-o") { Description = "The file to write; printed if left out. Keep it where nobody who owns the database can reach it." };
+        Option<string?> output = new("--out", "-o")
+        {
+            Description =
+            "The file to write; printed if left out. Keep it where nobody who owns the database can reach it."
+        };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
-        Command command = new("head", $"Takes down the trail's end as it is now, signed where {AuditSigning.KeyVariable} names a private key.") { output, workspace, server };
+        Command command = new("head",
+            $"Takes down the trail's end as it is now, signed where {AuditSigning.KeyVariable} names a private key.")
+        {
+            output,
+            workspace,
+            server
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IAuditSource source = IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));

@@ -14,14 +14,20 @@ internal static class DatabaseCommands
     {
         Option<string> workspace = Options.Workspace();
         Option<string?> postgres = ServerSettings.PostgresOption();
-        Command command = new("migrate", "Brings the schema up to date: Postgres's where it is given, or a workspace's (which run does by itself).") { workspace, postgres };
+        Command command = new("migrate",
+            "Brings the schema up to date: Postgres's where it is given, or a workspace's (which run does by itself).")
+        {
+            workspace,
+            postgres
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             if (parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false)
             {
                 await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection,
                     PrivateFolder.PathOf("no-artifacts"), CacheOptions.Default).BuildServiceProvider();
-                await using ArmoFlowDbContext db = await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+                await using ArmoFlowDbContext db =
+                    await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
                 await Schema.MigrateServer(db, connection, async () =>
                 {
                     await server.GetRequiredService<AuditBooks>().Adopt(cancel);
@@ -32,7 +38,8 @@ internal static class DatabaseCommands
             }
             using Workspace folder = new(parsed.GetRequiredValue(workspace));
             if (!folder.TryLock()) throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first.");
-            await using ServiceProvider services = new ServiceCollection().AddLogging().AddEmbeddedPersistence(folder).BuildServiceProvider();
+            await using ServiceProvider services =
+                new ServiceCollection().AddLogging().AddEmbeddedPersistence(folder).BuildServiceProvider();
             await EmbeddedHost.Prepare(services, cancel);
             Console.Error.WriteLine($"{folder.Database} is up to date");
             return ExitCodes.Done;

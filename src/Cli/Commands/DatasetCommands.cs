@@ -13,7 +13,17 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>Named data sets in versions.</summary>
 internal static class DatasetCommands
 {
-    public static Command Datasets() => new("datasets", "Named data sets in versions; a spec reads one as dataset:NAME, or dataset:NAME@VERSION.") { List(), Show(), Add(), Withdraw(), Watch(), Unwatch(), Watches() };
+    public static Command Datasets() =>
+        new("datasets", "Named data sets in versions; a spec reads one as dataset:NAME, or dataset:NAME@VERSION.")
+        {
+            List(),
+            Show(),
+            Add(),
+            Withdraw(),
+            Watch(),
+            Unwatch(),
+            Watches()
+        };
 
     private static Command List()
     {
@@ -23,13 +33,19 @@ internal static class DatasetCommands
         Command command = new("list", "Lists data sets.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            IReadOnlyList<DatasetDocument> datasets = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().List(cancel), client => client.Get<IReadOnlyList<DatasetDocument>>("api/v1/datasets", cancel));
+            IReadOnlyList<DatasetDocument> datasets = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                books => books.GetRequiredService<DatasetBooks>().List(cancel),
+                client => client.Get<IReadOnlyList<DatasetDocument>>("api/v1/datasets", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(datasets);
             else if (datasets.Count == 0) Console.Error.WriteLine("no data set yet; make one with: armoflow datasets add NAME FILE");
             else
             {
                 Table table = RunTables.New("data set", "version", "files", "bytes", "rows", "last added");
-                foreach (DatasetDocument d in datasets) table.AddRow(Markup.Escape(d.Name), $"{d.Version}", $"{d.Files}", Format.Number(d.Bytes), d.Rows is { } rows ? Format.Number(rows) : "", d.LastAddedAt is { } at ? Format.Time(at) : "");
+                foreach (DatasetDocument d in datasets)
+                {
+                    table.AddRow(Markup.Escape(d.Name), $"{d.Version}", $"{d.Files}", Format.Number(d.Bytes),
+                        d.Rows is { } rows ? Format.Number(rows) : "", d.LastAddedAt is { } at ? Format.Time(at) : "");
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -49,13 +65,20 @@ internal static class DatasetCommands
         {
             string which = parsed.GetRequiredValue(name);
             int? of = parsed.GetValue(version);
-            IReadOnlyList<DatasetFile> files = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Files(which, of, cancel),
-                client => client.Get<IReadOnlyList<DatasetFile>>($"api/v1/datasets/{Uri.EscapeDataString(which)}/files{(of is { } v ? $"?version={v}" : "")}", cancel));
+            IReadOnlyList<DatasetFile> files = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                books => books.GetRequiredService<DatasetBooks>().Files(which, of, cancel),
+                    client =>
+                        client.Get<IReadOnlyList<DatasetFile>>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("version", of)),
+                            cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(files);
             else
             {
                 Table table = RunTables.New("version", "file", "bytes", "rows", "added", "by", "sha256");
-                foreach (DatasetFile f in files) table.AddRow($"{f.Version}", Markup.Escape(f.FileName), Format.Number(f.Bytes), f.Rows is { } rows ? Format.Number(rows) : "", Format.Time(f.AddedAt), Markup.Escape(f.AddedBy), f.Sha256);
+                foreach (DatasetFile f in files)
+                {
+                    table.AddRow($"{f.Version}", Markup.Escape(f.FileName), Format.Number(f.Bytes),
+                        f.Rows is { } rows ? Format.Number(rows) : "", Format.Time(f.AddedAt), Markup.Escape(f.AddedBy), f.Sha256);
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -66,12 +89,25 @@ internal static class DatasetCommands
     private static Command Add()
     {
         Argument<string> name = Name();
-        Argument<string[]> files = new("files") { Description = "Paths and patterns: .json, .jsonl, also .gz, .parquet; '-' for rows from standard input.", Arity = ArgumentArity.OneOrMore };
-        Option<string> fileName = new("--file-name") { Description = "What the rows of standard input are called.", DefaultValueFactory = _ => "rows.jsonl" };
+        Argument<string[]> files = new("files")
+        {
+            Description = "Paths and patterns: .json, .jsonl, also .gz, .parquet; '-' for rows from standard input.",
+            Arity = ArgumentArity.OneOrMore
+        };
+        Option<string> fileName =
+            new("--file-name") { Description = "What the rows of standard input are called.", DefaultValueFactory = _ => "rows.jsonl" };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("add", "Adds files to a data set, each new one as a version; the same bytes twice are one.") { name, files, fileName, workspace, server, json };
+        Command command = new("add", "Adds files to a data set, each new one as a version; the same bytes twice are one.")
+        {
+            name,
+            files,
+            fileName,
+            workspace,
+            server,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name);
@@ -86,9 +122,18 @@ internal static class DatasetCommands
             async Task Enter(string file, Stream stream)
             {
                 await using Stream content = stream;
-                added.Add(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Add(which, file, content, cancel),
-                    client => client.Upload<DatasetAddition>($"api/v1/datasets/{Uri.EscapeDataString(which)}/files?fileName={Uri.EscapeDataString(file)}", content, cancel), cancel));
-                if (!parsed.GetValue(json)) Console.Error.WriteLine(added[^1].IsNew ? $"{added[^1].FileName}: version {added[^1].Version} of {which}" : $"{file}: its bytes are there already, since version {added[^1].Version}");
+                added.Add(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                    books => books.GetRequiredService<DatasetBooks>().Add(which, file, content, cancel),
+                        client =>
+                            client.Upload<DatasetAddition>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("fileName", file)),
+                                content, cancel),
+                        cancel));
+                if (!parsed.GetValue(json))
+                {
+                    Console.Error.WriteLine(added[^1].IsNew
+                        ? $"{added[^1].FileName}: version {added[^1].Version} of {which}"
+                        : $"{file}: its bytes are there already, since version {added[^1].Version}");
+                }
             }
         });
         return command;
@@ -101,12 +146,16 @@ internal static class DatasetCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("withdraw", "Makes a version without a file; earlier versions keep it.") { name, file, reason, workspace, server, json };
+        Command command =
+            new("withdraw", "Makes a version without a file; earlier versions keep it.") { name, file, reason, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), gone = parsed.GetRequiredValue(file), why = parsed.GetRequiredValue(reason);
-            DatasetFile withdrawn = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetBooks>().Withdraw(which, gone, why, cancel),
-                client => client.Send<DatasetFile>(HttpMethod.Delete, $"api/v1/datasets/{Uri.EscapeDataString(which)}/files/{Uri.EscapeDataString(gone)}?reason={Uri.EscapeDataString(why)}", null, cancel));
+            DatasetFile withdrawn = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                books => books.GetRequiredService<DatasetBooks>().Withdraw(which, gone, why, cancel),
+                    client => client.Send<DatasetFile>(HttpMethod.Delete,
+                        ApiAddress.Of($"api/v1/datasets/{which}/files/{gone}", ("reason", why)),
+                        null, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(withdrawn);
             else Console.Error.WriteLine($"{withdrawn.FileName}: not in {which} any more from version {withdrawn.WithdrawnIn} on");
             return ExitCodes.Done;
@@ -120,12 +169,21 @@ internal static class DatasetCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("watch", "Adds files as they arrive in a folder or a prefix of a bucket; a server must run.") { name, place, workspace, server, json };
+        Command command = new("watch", "Adds files as they arrive in a folder or a prefix of a bucket; a server must run.")
+        {
+            name,
+            place,
+            workspace,
+            server,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), address = Address(parsed.GetRequiredValue(place));
-            WatchDocument watch = await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetWatcher>().Watch(which, address, cancel),
-                client => client.Send<WatchDocument>(HttpMethod.Post, $"api/v1/datasets/{Uri.EscapeDataString(which)}/watches", new WatchRequest { Address = address }, cancel), cancel);
+            WatchDocument watch = await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                books => books.GetRequiredService<DatasetWatcher>().Watch(which, address, cancel),
+                    client => client.Send<WatchDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/datasets/{which}/watches"),
+                        new WatchRequest { Address = address }, cancel), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(watch);
             else Console.Error.WriteLine($"{watch.Address}: files that arrive there are added to {which}");
             return ExitCodes.Done;
@@ -148,7 +206,8 @@ internal static class DatasetCommands
                 return null;
             }, async client =>
             {
-                await client.Do(HttpMethod.Delete, $"api/v1/datasets/{Uri.EscapeDataString(which)}/watches?address={Uri.EscapeDataString(address)}", cancel);
+                await client.Do(HttpMethod.Delete,
+                    ApiAddress.Of($"api/v1/datasets/{which}/watches", ("address", address)), cancel);
                 return null;
             });
             return ExitCodes.Done;
@@ -164,13 +223,20 @@ internal static class DatasetCommands
         Command command = new("watches", "Lists watched places, with what could not be taken from them.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            IReadOnlyList<WatchDocument> watches = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books => books.GetRequiredService<DatasetWatcher>().List(cancel), client => client.Get<IReadOnlyList<WatchDocument>>("api/v1/datasets/watches", cancel));
+            IReadOnlyList<WatchDocument> watches = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                books => books.GetRequiredService<DatasetWatcher>().List(cancel),
+                client => client.Get<IReadOnlyList<WatchDocument>>("api/v1/datasets/watches", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(watches);
-            else if (watches.Count == 0) Console.Error.WriteLine("no place is watched; watch one with: armoflow datasets watch NAME FOLDER");
+            else if (watches.Count == 0)
+                Console.Error.WriteLine("no place is watched; watch one with: armoflow datasets watch NAME FOLDER");
             else
             {
                 Table table = RunTables.New("data set", "place", "by", "wrong");
-                foreach (WatchDocument w in watches) table.AddRow(Markup.Escape(w.Dataset), Markup.Escape(w.Address), Markup.Escape(w.CreatedBy), Markup.Escape(string.Join("\n", w.Refused.Prepend(w.Error).OfType<string>())));
+                foreach (WatchDocument w in watches)
+                {
+                    table.AddRow(Markup.Escape(w.Dataset), Markup.Escape(w.Address), Markup.Escape(w.CreatedBy),
+                        Markup.Escape(string.Join("\n", w.Refused.Prepend(w.Error).OfType<string>())));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;

@@ -16,11 +16,13 @@ internal static class DemoCommands
     public static Command Init()
     {
         Argument<string> folder = new("dir") { Description = "A new folder." };
-        Command command = new("init", "Writes a sample project: spec, data with planted truth, and a small random-weight backbone.") { folder };
+        Command command =
+            new("init", "Writes a sample project: spec, data with planted truth, and a small random-weight backbone.") { folder };
         command.SetAction(parsed =>
         {
             SampleProject.Write(parsed.GetRequiredValue(folder));
-            Console.Error.WriteLine($"wrote {parsed.GetRequiredValue(folder)}; next: armoflow run {Path.Combine(parsed.GetRequiredValue(folder), "spec.yaml")}");
+            Console.Error.WriteLine($"wrote {parsed.GetRequiredValue(folder)}; next: armoflow run "
+                + $"{Path.Combine(parsed.GetRequiredValue(folder), "spec.yaml")}");
             return ExitCodes.Done;
         });
         return command;
@@ -28,23 +30,28 @@ internal static class DemoCommands
 
     public static Command Demo()
     {
-        Option<string> output = new("--out") { Description = "Folder of the project and its workspace.", DefaultValueFactory = _ => "armoflow-demo" };
+        Option<string> output =
+            new("--out") { Description = "Folder of the project and its workspace.", DefaultValueFactory = _ => "armoflow-demo" };
         Option<bool> json = Options.Json();
-        Command command = new("demo", "Sample project → full run in one process → report, in under two minutes on two cores.") { output, json };
+        Command command =
+            new("demo", "Sample project → full run in one process → report, in under two minutes on two cores.") { output, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            string folder = parsed.GetRequiredValue(output), spec = Path.Combine(folder, "spec.yaml"), workspace = Path.Combine(folder, ".armoflow");
+            string folder = parsed.GetRequiredValue(output), spec = Path.Combine(folder, "spec.yaml"),
+                workspace = Path.Combine(folder, ".armoflow");
             long start = Stopwatch.GetTimestamp();
             if (File.Exists(spec)) Console.Error.WriteLine($"using the project in {folder}");
             else
             {
                 SampleProject.Write(folder);
-                Console.Error.WriteLine($"wrote a sample project to {folder}: generated conversations with planted truth, a backbone of random weights");
+                Console.Error.WriteLine(
+                    $"wrote a sample project to {folder}: generated conversations with planted truth, a backbone of random weights");
             }
             RunDocument run = await RunCommands.Embedded(SpecReader.Load(spec), workspace, cancel);
             int code = RunCommands.Report(run, parsed.GetValue(json));
             if (code != ExitCodes.Done || run.Status != "Completed") return code;
-            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"done in {Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s"));
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"done in {Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s"));
             if (!parsed.GetValue(json)) await ExplainOne(run, folder, spec, workspace, cancel);
             return code;
         });
@@ -63,14 +70,17 @@ internal static class DemoCommands
         RunModel model = await RunModel.Load(client, run.RunId, cancel);
         IReadOnlyList<Explanation> scores;
         using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score([pair!.Chosen, pair.Rejected], cancel: cancel);
-        Console.Out.WriteLine($"\nOne response explained ({pair.Subset}):\n  prompt:   {Short(pair.Chosen.Prompt.Last())}\n  response: {Short(pair.Chosen.Response)}");
+        Console.Out.WriteLine($"\nOne response explained ({pair.Subset}):\n  prompt:   {Short(pair.Chosen.Prompt.Last())}\n  response: "
+            + $"{Short(pair.Chosen.Response)}");
         ScoreCommands.Print(scores[0]);
-        Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"The rejected response to the same prompt scores {scores[1].Score:f3}."));
+        Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"The rejected response to the same prompt scores {scores[1].Score:f3}."));
         Console.Out.WriteLine($"""
 
             Next:
               ./armoflow runs show {run.RunId} --workspace {workspace}
-              ./armoflow score --run {run.RunId} --workspace {workspace} --prompt "please debug this function" --response "clear concise useful answer"
+              ./armoflow score --run {run.RunId} --workspace {workspace} \
+                --prompt "please debug this function" --response "clear concise useful answer"
               ./armoflow artifacts get {run.RunId} report --workspace {workspace} --out report.md
               ./armoflow models export --run {run.RunId} --workspace {workspace} --out exported-model
               edit {spec} (say, gating.seed) and: ./armoflow run {spec} --workspace {workspace}

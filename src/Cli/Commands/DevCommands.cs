@@ -17,7 +17,9 @@ internal static class DevCommands
         {
             DevServers servers = new(parsed.GetRequiredValue(folder));
             await servers.Up(cancel);
-            Console.Out.WriteLine($"export ARMOFLOW_POSTGRES='{servers.PostgresConnection}'\nexport ARMOFLOW_RABBITMQ='{servers.RabbitMqAddress}'\nexport ARMOFLOW_ARTIFACTS='{Path.Combine(Path.GetFullPath(parsed.GetRequiredValue(folder)), "artifacts")}'");
+            Console.Out.WriteLine($"export ARMOFLOW_POSTGRES='{servers.PostgresConnection}'\nexport "
+                + $"ARMOFLOW_RABBITMQ='{servers.RabbitMqAddress}'\nexport "
+                + $"ARMOFLOW_ARTIFACTS='{Path.Combine(Path.GetFullPath(parsed.GetRequiredValue(folder)), "artifacts")}'");
             Console.Error.WriteLine("next, with these set: armoflow db migrate; armoflow orchestrator; armoflow worker");
             return ExitCodes.Done;
         });

@@ -17,14 +17,26 @@ internal static class EvidenceCommand
     {
         Argument<string> model = new("model") { Description = "NAME[@ALIAS or @VERSION]." };
         Option<string> output = new("--out", "-o") { Description = "The archive to write (.zip).", Required = true };
-        Option<string?> prompt = new("--prompt") { Description = "With --response: the score that is asked about." }, response = new("--response") { Description = "The response that was scored." };
+        Option<string?> prompt = new("--prompt") { Description = "With --response: the score that is asked about." },
+            response = new("--response") { Description = "The response that was scored." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
-        Command command = new("evidence", "Packs what is known of a model: version and aliases, evaluations, run, spec, lineage down to the source files' hashes, report, logs, the audit trail with its head, a score that is asked about, and how to check it all.") { model, output, prompt, response, workspace, server };
+        Command command = new("evidence",
+            "Packs what is known of a model: version and aliases, evaluations, run, spec, lineage down to the source files' hashes, "
+                + "report, logs, the audit trail with its head, a score that is asked about, and how to check it all.")
+        {
+            model,
+            output,
+            prompt,
+            response,
+            workspace,
+            server
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             (string reference, string path) = (parsed.GetRequiredValue(model), parsed.GetRequiredValue(output));
-            if (parsed.GetValue(prompt) is null != parsed.GetValue(response) is null) throw new UsageException("a score has a prompt and a response: give both, or neither.");
+            if (parsed.GetValue(prompt) is null != parsed.GetValue(response) is null)
+                throw new UsageException("a score has a prompt and a response: give both, or neither.");
             EvidenceRequest request = new() { Model = reference, Prompt = parsed.GetValue(prompt), Response = parsed.GetValue(response) };
             if (parsed.GetValue(server) is { } url)
             {
@@ -47,8 +59,15 @@ internal static class EvidenceCommand
         {
             await using WorkspaceClient client = new(folder);
             using ConversationScorer scorer = (await RunModel.Load(client, version.RunId, cancel)).Scorer();
-            score = new { model = $"{version.Model}@{version.Version}", prompt, response, explanation = scorer.Score([Conversation.Create(prompt, response, "--response")], null, cancel)[0] };
+            score = new
+            {
+                model = $"{version.Model}@{version.Version}",
+                prompt,
+                response,
+                explanation = scorer.Score([Conversation.Create(prompt, response, "--response")], null, cancel)[0]
+            };
         }
-        AtomicFile.Write(path, stream => books.GetRequiredService<EvidencePack>().Pack(version, score, stream, cancel).GetAwaiter().GetResult());
+        AtomicFile.Write(path,
+            stream => books.GetRequiredService<EvidencePack>().Pack(version, score, stream, cancel).GetAwaiter().GetResult());
     }
 }

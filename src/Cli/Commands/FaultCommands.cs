@@ -17,7 +17,12 @@ internal static class FaultCommands
         Option<bool> json = Options.Json();
         Command command = new("faults", "Messages that no retry helped: alike ones grouped, to look at, send again or archive.")
         {
-            workspace, server, json, Show(), Decide("redeliver", "Sends them to their queues again; one that came back five times is refused."), Decide("archive", "Marks them as dealt with; their runs can be retried."),
+            workspace,
+            server,
+            json,
+            Show(),
+            Decide("redeliver", "Sends them to their queues again; one that came back five times is refused."),
+            Decide("archive", "Marks them as dealt with; their runs can be retried."),
         };
         command.SetAction(async (parsed, cancel) =>
         {
@@ -29,7 +34,11 @@ internal static class FaultCommands
             {
                 Table table = RunTables.New("group", "queue", "message", "reason", "open", "redelivered", "archived", "latest");
                 foreach (FaultGroup g in groups)
-                    table.AddRow(g.Fingerprint, Markup.Escape(g.Queue), Markup.Escape(g.MessageType.Split(':')[^1]), Markup.Escape(g.Reason), $"{g.Open}", $"{g.Redelivered}", $"{g.Archived}", g.Last.ToString("u", CultureInfo.InvariantCulture));
+                {
+                    table.AddRow(g.Fingerprint, Markup.Escape(g.Queue), Markup.Escape(g.MessageType.Split(':')[^1]),
+                        Markup.Escape(g.Reason), $"{g.Open}", $"{g.Redelivered}", $"{g.Archived}",
+                        g.Last.ToString("u", CultureInfo.InvariantCulture));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -50,11 +59,16 @@ internal static class FaultCommands
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             IReadOnlyList<FaultRow> faults = await client.Faults(parsed.GetRequiredValue(which), cancel);
-            if (faults.Count == 0) throw new UsageException($"no fault or group '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
+            if (faults.Count == 0)
+                throw new UsageException($"no fault or group '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
             if (parsed.GetValue(json)) Terminal.PrintJson(faults);
             else
                 foreach (FaultRow f in faults)
-                    Console.Out.WriteLine($"{f.Id}  {f.FaultedAt:u}  {f.Status}{(f.DecidedBy is { } by ? $" by {by} {f.DecidedAt:u}" : "")}  {f.Queue}  {f.Machine}\n{f.Reason}\n{f.Body}\n");
+                {
+                    Console.Out.WriteLine($"{f.Id}  {f.FaultedAt:u}  "
+                        + $"{f.Status}{(f.DecidedBy is { } by ? $" by {by} {f.DecidedAt:u}" : "")}  {f.Queue}  "
+                        + $"{f.Machine}\n{f.Reason}\n{f.Body}\n");
+                }
             return ExitCodes.Done;
         });
         return command;
@@ -82,7 +96,8 @@ internal static class FaultCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("workers", "The workers that show signs of life: what they serve, and what they have in hand.") { workspace, server, json };
+        Command command =
+            new("workers", "The workers that show signs of life: what they serve, and what they have in hand.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
@@ -93,7 +108,11 @@ internal static class FaultCommands
             {
                 Table table = RunTables.New("machine", "process", "version", "steps", "device", "memory", "in hand", "since");
                 foreach (WorkerRow w in workers)
-                    table.AddRow(Markup.Escape(w.Machine), $"{w.ProcessId}", Markup.Escape(w.Version), Markup.Escape(w.Steps), Markup.Escape(w.Device), string.Create(CultureInfo.InvariantCulture, $"{w.MemoryBytes / 1e9:f1} GB"), Markup.Escape(w.Current), w.StartedAt.ToString("u", CultureInfo.InvariantCulture));
+                {
+                    table.AddRow(Markup.Escape(w.Machine), $"{w.ProcessId}", Markup.Escape(w.Version), Markup.Escape(w.Steps),
+                        Markup.Escape(w.Device), string.Create(CultureInfo.InvariantCulture, $"{w.MemoryBytes / 1e9:f1} GB"),
+                        Markup.Escape(w.Current), w.StartedAt.ToString("u", CultureInfo.InvariantCulture));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;

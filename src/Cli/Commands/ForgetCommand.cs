@@ -28,7 +28,8 @@ internal static class ForgetCommand
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
         Command command = new("forget",
-            "Keeps a conversation, a source or a file out of every run from now on, takes it out of what is kept, and lists the models that were made with it.")
+            "Keeps a conversation, a source or a file out of every run from now on, takes it out of what is kept, and lists the models "
+                + "that were made with it.")
         {
             kind, value, prompt, response, reason, retrain, dryRun, yes, workspace, server, json, List(), Undo(),
         };
@@ -49,7 +50,11 @@ internal static class ForgetCommand
             }
             string why = parsed.GetValue(reason) ?? throw new UsageException("forgetting needs a reason: --reason TEXT.");
             if (parsed.GetValue(retrain)
-                && url is null) throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the listed models' specs again.");
+                && url is null)
+            {
+                throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the "
+                    + "listed models' specs again.");
+            }
             if (!parsed.GetValue(yes)) Confirm(plan);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = why, Retrain = parsed.GetValue(retrain) };
             Report(await Books.Ask(url, folder, books => Here(books, request, cancel), client =>
@@ -105,7 +110,11 @@ internal static class ForgetCommand
                 books.GetRequiredService<ForgettingBooks>().Lift(what, which, request.Reason, cancel),
                 client => client.Send<Exclusion>(HttpMethod.Post, "api/v1/exclusions/undo", request, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(lifted);
-            else Console.Error.WriteLine($"{what} {which}: runs read it again, where it still is. Text that was removed does not come back: run the specs again, on data that has it.");
+            else
+            {
+                Console.Error.WriteLine($"{what} {which}: runs read it again, where it still is. Text that was removed does not come "
+                    + "back: run the specs again, on data that has it.");
+            }
             return ExitCodes.Done;
         });
         return command;
@@ -125,7 +134,11 @@ internal static class ForgetCommand
     private static void Confirm(ForgetPlan plan)
     {
         Show(plan);
-        if (Console.IsInputRedirected) throw new UsageException("forgetting cannot be taken back, and there is nobody to ask: look at it with --dry-run, then give --yes.");
+        if (Console.IsInputRedirected)
+        {
+            throw new UsageException(
+                "forgetting cannot be taken back, and there is nobody to ask: look at it with --dry-run, then give --yes.");
+        }
         Console.Error.Write($"This cannot be taken back. Type '{plan.Kind}' to go on: ");
         if (Console.ReadLine()?.Trim() != plan.Kind) throw new UsageException("not confirmed; nothing was done.");
     }
@@ -138,19 +151,30 @@ internal static class ForgetCommand
             return;
         }
         Exclusion exclusion = forgotten.Exclusion;
-        Console.Error.WriteLine($"{exclusion.Kind} {exclusion.Value}: no run reads it from now on; {(forgotten.UsedBy.Count == 0 ? "no model was made with it" : "made with it:")}");
+        Console.Error.WriteLine($"{exclusion.Kind} {exclusion.Value}: no run reads it from now on; "
+            + $"{(forgotten.UsedBy.Count == 0 ? "no model was made with it" : "made with it:")}");
         RunTables.Users(forgotten.UsedBy);
-        if (forgotten.Plan is { } plan) Console.Error.WriteLine($"{Format.Number(plan.Rewritten.Count)} tables looked through and written again where they had it, {Format.Number(plan.Removed.Count)} artifacts removed");
+        if (forgotten.Plan is { } plan)
+        {
+            Console.Error.WriteLine($"{Format.Number(plan.Rewritten.Count)} tables looked through and written again where they had it, "
+                + $"{Format.Number(plan.Removed.Count)} artifacts removed");
+        }
         foreach (string what in forgotten.Plan?.Stays ?? []) Console.Error.WriteLine($"stays: {what}");
         foreach (Guid run in forgotten.Retrains) Console.Error.WriteLine($"retrain: run {run}");
     }
 
     private static void Show(ForgetPlan plan)
     {
-        Console.Error.WriteLine($"{plan.Kind} {plan.Value}: {(plan.UsedBy.Count == 0 ? "no model was made with it" : "models were made with it:")}");
+        Console.Error.WriteLine(
+            $"{plan.Kind} {plan.Value}: {(plan.UsedBy.Count == 0 ? "no model was made with it" : "models were made with it:")}");
         RunTables.Users(plan.UsedBy);
-        if (plan.Files.Count > 0) Console.Error.WriteLine($"files that no run would read, whatever they are called: {string.Join(", ", plan.Files.Select(f => f[..12]))}");
-        Console.Error.WriteLine($"{Format.Number(plan.Rewritten.Count)} tables would be looked through and written again without it, {Format.Number(plan.Removed.Count)} artifacts (features, files of data sets) removed");
+        if (plan.Files.Count > 0)
+        {
+            Console.Error.WriteLine(
+                $"files that no run would read, whatever they are called: {string.Join(", ", plan.Files.Select(f => f[..12]))}");
+        }
+        Console.Error.WriteLine($"{Format.Number(plan.Rewritten.Count)} tables would be looked through and written again without it, "
+            + $"{Format.Number(plan.Removed.Count)} artifacts (features, files of data sets) removed");
         foreach (string what in plan.Stays) Console.Error.WriteLine($"stays: {what}");
         foreach (string obstacle in plan.Obstacles) Console.Error.WriteLine($"not now: {obstacle}");
     }
@@ -170,7 +194,9 @@ internal static class ForgetCommand
 
     private static Argument<string?> Value() => new("value")
     {
-        Description = "A conversation's id, a source's name, or a file (or its sha256); left out where --prompt and --response name the conversation.",
+        Description =
+            "A conversation's id, a source's name, or a file (or its sha256); left out where --prompt and --response name the "
+                + "conversation.",
         Arity = ArgumentArity.ZeroOrOne,
     };
 }

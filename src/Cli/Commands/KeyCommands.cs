@@ -16,24 +16,36 @@ internal static class KeyCommands
     private static Command Create()
     {
         Argument<string> name = new("name") { Description = "Whose it is; the audit trail names it." };
-        Option<Scope> scope = new("--scope") { Description = "Viewer (reads), Operator (runs, scores, promotes) or Admin.", DefaultValueFactory = _ => Scope.Viewer };
-        Option<double?> days = new("--days") { Description = "How long it is good for; for ever if left out.", CustomParser = result => Options.Number(result) };
-        Option<bool> first = new("--first") { Description = "Only where there is no usable key of scope Admin yet: for scripts that are run again." };
+        Option<Scope> scope = new("--scope")
+        {
+            Description = "Viewer (reads), Operator (runs, scores, promotes) or Admin.",
+            DefaultValueFactory = _ => Scope.Viewer
+        };
+        Option<double?> days = new("--days")
+        {
+            Description = "How long it is good for; for ever if left out.",
+            CustomParser = result => Options.Number(result)
+        };
+        Option<bool> first =
+            new("--first") { Description = "Only where there is no usable key of scope Admin yet: for scripts that are run again." };
         Option<string> workspace = Options.Workspace();
         Option<string?> postgres = ServerSettings.PostgresOption();
         Option<bool> json = Options.Json();
         Command command = new("create", "Makes a key and prints it, once.") { name, scope, days, first, workspace, postgres, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            if (parsed.GetValue(days) is { } span && span is not (> 0 and < 36500)) throw new UsageException($"--days {span}: expected a number above 0.");
+            if (parsed.GetValue(days) is { } span && span is not (> 0 and < 36500))
+                throw new UsageException($"--days {span}: expected a number above 0.");
             await using ServiceProvider books = OpenBooks(parsed, workspace, postgres);
             if (parsed.GetValue(first) && await books.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel))
             {
                 Console.Error.WriteLine("there is a usable key of scope Admin already: none was made.");
                 return ExitCodes.Done;
             }
-            (AccessKey key, string text) = await books.GetRequiredService<AccessBooks>().Create(parsed.GetRequiredValue(name), parsed.GetValue(scope), parsed.GetValue(days) is { } d ? TimeSpan.FromDays(d) : null, cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(new { key.Id, key.Name, scope = key.Scope.ToString(), key.ExpiresAt, key = text });
+            (AccessKey key, string text) = await books.GetRequiredService<AccessBooks>().Create(parsed.GetRequiredValue(name),
+                parsed.GetValue(scope), parsed.GetValue(days) is { } d ? TimeSpan.FromDays(d) : null, cancel);
+            if (parsed.GetValue(json))
+                Terminal.PrintJson(new { key.Id, key.Name, scope = key.Scope.ToString(), key.ExpiresAt, key = text });
             else
             {
                 Console.Out.WriteLine(text);
@@ -54,12 +66,29 @@ internal static class KeyCommands
         {
             await using ServiceProvider books = OpenBooks(parsed, workspace, postgres);
             IReadOnlyList<AccessKey> keys = await books.GetRequiredService<AccessBooks>().List(cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(keys.Select(k => new { k.Id, k.Name, scope = k.Scope.ToString(), k.CreatedAt, k.CreatedBy, k.ExpiresAt, k.LastUsedAt, k.RevokedAt }));
+            if (parsed.GetValue(json))
+            {
+                Terminal.PrintJson(keys.Select(k => new
+                {
+                    k.Id,
+                    k.Name,
+                    scope = k.Scope.ToString(),
+                    k.CreatedAt,
+                    k.CreatedBy,
+                    k.ExpiresAt,
+                    k.LastUsedAt,
+                    k.RevokedAt
+                }));
+            }
             else
             {
                 Table table = RunTables.New("id", "name", "scope", "created", "by", "expires", "last used", "");
                 foreach (AccessKey k in keys)
-                    table.AddRow(k.Id, Markup.Escape(k.Name), k.Scope.ToString(), Day(k.CreatedAt), Markup.Escape(k.CreatedBy), Day(k.ExpiresAt), Day(k.LastUsedAt), k.RevokedAt is not null ? "revoked" : k.IsUsable(DateTimeOffset.UtcNow) ? "" : "expired");
+                {
+                    table.AddRow(k.Id, Markup.Escape(k.Name), k.Scope.ToString(), Day(k.CreatedAt), Markup.Escape(k.CreatedBy),
+                        Day(k.ExpiresAt), Day(k.LastUsedAt),
+                        k.RevokedAt is not null ? "revoked" : k.IsUsable(DateTimeOffset.UtcNow) ? "" : "expired");
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -76,7 +105,8 @@ internal static class KeyCommands
         command.SetAction(async (parsed, cancel) =>
         {
             await using ServiceProvider books = OpenBooks(parsed, workspace, postgres);
-            if (!await books.GetRequiredService<AccessBooks>().Revoke(parsed.GetRequiredValue(id), cancel)) throw new UsageException($"no usable key '{parsed.GetRequiredValue(id)}'. See: armoflow keys list.");
+            if (!await books.GetRequiredService<AccessBooks>().Revoke(parsed.GetRequiredValue(id), cancel))
+                throw new UsageException($"no usable key '{parsed.GetRequiredValue(id)}'. See: armoflow keys list.");
             return ExitCodes.Done;
         });
         return command;

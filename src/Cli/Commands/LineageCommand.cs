@@ -16,29 +16,51 @@ internal static class LineageCommand
 
     public static Command Lineage()
     {
-        Argument<string?> what = new("what") { Description = "An artifact's sha256, or a file (its bytes are hashed).", Arity = ArgumentArity.ZeroOrOne };
-        Option<string?> conversation = new("--conversation") { Description = "A conversation's id: lists the models that were made with it." };
+        Argument<string?> what =
+            new("what") { Description = "An artifact's sha256, or a file (its bytes are hashed).", Arity = ArgumentArity.ZeroOrOne };
+        Option<string?> conversation =
+            new("--conversation") { Description = "A conversation's id: lists the models that were made with it." };
         Option<bool> down = new("--down") { Description = "What was made from it, instead of what it was made from." };
-        Option<Guid?> run = new("--run") { Description = "Only the steps that this run went by: equal bytes may have been made by several." };
+        Option<Guid?> run =
+            new("--run") { Description = "Only the steps that this run went by: equal bytes may have been made by several." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("lineage", "Lists the finished steps that an artifact or a file came from, or that used it (--down), nearest first.") { what, conversation, down, run, workspace, server, json };
+        Command command = new("lineage",
+            "Lists the finished steps that an artifact or a file came from, or that used it (--down), nearest first.")
+        {
+            what,
+            conversation,
+            down,
+            run,
+            workspace,
+            server,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
-            (string? url, string folder, bool asJson) = (parsed.GetValue(server), parsed.GetRequiredValue(workspace), parsed.GetValue(json));
+            (string? url, string folder, bool asJson) =
+                (parsed.GetValue(server), parsed.GetRequiredValue(workspace), parsed.GetValue(json));
             if (parsed.GetValue(conversation) is { } id)
             {
-                IReadOnlyList<UsedBy> users = await Books.Ask(url, folder, books => books.GetRequiredService<ForgettingBooks>().Users(Exclusion.Conversation, id, cancel), client => client.Get<IReadOnlyList<UsedBy>>($"api/v1/lineage/conversations/{Uri.EscapeDataString(id)}", cancel));
+                IReadOnlyList<UsedBy> users = await Books.Ask(url, folder,
+                    books => books.GetRequiredService<ForgettingBooks>().Users(Exclusion.Conversation, id, cancel),
+                    client => client.Get<IReadOnlyList<UsedBy>>(ApiAddress.Of($"api/v1/lineage/conversations/{id}"), cancel));
                 if (asJson) Terminal.PrintJson(users);
                 else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");
                 else RunTables.Users(users);
                 return ExitCodes.Done;
             }
-            string sha256 = await Digest(parsed.GetValue(what) ?? throw new UsageException("name an artifact's sha256 or a file, or give --conversation ID."), cancel);
+            string sha256 = await Digest(parsed.GetValue(what)
+                ?? throw new UsageException("name an artifact's sha256 or a file, or give --conversation ID."), cancel);
             bool up = !parsed.GetValue(down);
             Guid? of = parsed.GetValue(run);
-            IReadOnlyList<LineageStep> steps = await Books.Ask(url, folder, books => books.GetRequiredService<Persistence.Steps.Lineage>().Trace(sha256, up, of, cancel), client => client.Get<IReadOnlyList<LineageStep>>($"api/v1/lineage/{sha256}?direction={(up ? "up" : "down")}{(of is { } r ? $"&run={r}" : "")}", cancel));
+            IReadOnlyList<LineageStep> steps = await Books.Ask(url, folder,
+                books => books.GetRequiredService<Persistence.Steps.Lineage>().Trace(sha256, up, of, cancel),
+                client =>
+                    client.Get<IReadOnlyList<LineageStep>>(ApiAddress.Of($"api/v1/lineage/{sha256}", ("direction", up ? "up" : "down"),
+                        ("run", of)),
+                        cancel));
             Terminal.WarnOf(steps.Select(s => s.Disagrees));
             if (asJson) Terminal.PrintJson(steps);
             else if (steps.Count == 0) Console.Error.WriteLine($"no step {(up ? "made" : "used")} {sha256}");
@@ -58,12 +80,17 @@ internal static class LineageCommand
     private static async Task<string> Digest(string what, CancellationToken cancel)
     {
         if (Persistence.Steps.Lineage.IsDigest(what)) return what;
-        if (!File.Exists(what)) throw new UsageException($"'{what}': expected a sha256 of 64 lower-case hex digits, or a file. See: armoflow artifacts list RUN.");
+        if (!File.Exists(what))
+        {
+            throw new UsageException(
+                $"'{what}': expected a sha256 of 64 lower-case hex digits, or a file. See: armoflow artifacts list RUN.");
+        }
         await using FileStream stream = File.OpenRead(what);
         return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel));
     }
 
     private static string List(IReadOnlyList<StepArtifact> artifacts, IReadOnlyDictionary<string, string> redacted) =>
         Markup.Escape(string.Join("\n", artifacts.Select(a =>
-        $"{a.Name} {a.Sha256[..ShortHash]}{(redacted.TryGetValue(a.Sha256, out string? now) ? $", redacted: now {now[..ShortHash]}" : "")}")));
+        $"{a.Name} {a.Sha256[..ShortHash]}"
+        + (redacted.TryGetValue(a.Sha256, out string? now) ? $", redacted: now {now[..ShortHash]}" : ""))));
 }

@@ -18,18 +18,34 @@ internal static class LogCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("logs", "Prints what the workers wrote down at each attempt at a run's steps, also those that were killed.") { id, step, list, workspace, server, json };
+        Command command = new("logs", "Prints what the workers wrote down at each attempt at a run's steps, also those that were killed.")
+        {
+            id,
+            step,
+            list,
+            workspace,
+            server,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
-            if (parsed.GetValue(step) is { } name && !StepNames.All.Contains(name)) throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepNames.All)}.");
+            if (parsed.GetValue(step) is { } name && !StepNames.All.Contains(name))
+                throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepNames.All)}.");
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             await client.Find(parsed.GetRequiredValue(id), cancel);
             IReadOnlyList<StepLog> logs = await client.Logs(parsed.GetRequiredValue(id), parsed.GetValue(step), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(logs);
-            else if (logs.Count == 0) Console.Error.WriteLine("no log of this run; work that is over, or that has lasted a second, has one");
+            else if (logs.Count == 0)
+                Console.Error.WriteLine("no log of this run; work that is over, or that has lasted a second, has one");
             else if (parsed.GetValue(list)) Tabulate(logs);
             else
-                foreach (StepLog log in logs) Console.Out.Write((await client.TextOf(log, cancel) ?? $"(the log's artifact {log.Sha256} is gone from the store)\n") + "\n");
+            {
+                foreach (StepLog log in logs)
+                {
+                    Console.Out.Write((await client.TextOf(log, cancel) ?? $"(the log's artifact {log.Sha256} is gone from the store)\n")
+                        + "\n");
+                }
+            }
             return ExitCodes.Done;
         });
         return command;
@@ -39,7 +55,11 @@ internal static class LogCommands
     {
         Table table = RunTables.New("step", "attempt", "shard", "outcome", "began", "seconds", "artifact");
         foreach (StepLog l in logs)
-            table.AddRow(l.Step, $"{l.Attempt}", l.Slot > 0 ? $"{l.Slot}" : "", l.Outcome, l.StartedAt.ToString("u", CultureInfo.InvariantCulture), l.EndedAt is { } end ? (end - l.StartedAt).TotalSeconds.ToString("f1", CultureInfo.InvariantCulture) : "", l.Sha256 ?? "");
+        {
+            table.AddRow(l.Step, $"{l.Attempt}", l.Slot > 0 ? $"{l.Slot}" : "", l.Outcome,
+                l.StartedAt.ToString("u", CultureInfo.InvariantCulture),
+                l.EndedAt is { } end ? (end - l.StartedAt).TotalSeconds.ToString("f1", CultureInfo.InvariantCulture) : "", l.Sha256 ?? "");
+        }
         Terminal.Out.Write(table);
     }
 }

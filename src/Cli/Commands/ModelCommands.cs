@@ -20,11 +20,20 @@ internal static class ModelCommands
         Option<string> output = new("--out", "-o") { Description = "A new folder.", Required = true };
         Option<string> workspace = Options.Workspace();
         Option<bool> json = Options.Json();
-        Command command = new("export", "Writes a trained model in the released ArmoRM's layout, with golden rows that loading checks.") { run, registered, output, workspace, json };
+        Command command = new("export", "Writes a trained model in the released ArmoRM's layout, with golden rows that loading checks.")
+        {
+            run,
+            registered,
+            output,
+            workspace,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             await using WorkspaceClient client = new(parsed.GetRequiredValue(workspace));
-            RunModel model = await RunModel.Load(client, await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), parsed.GetRequiredValue(workspace), cancel), cancel);
+            RunModel model = await RunModel.Load(client,
+                await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), parsed.GetRequiredValue(workspace), cancel),
+                cancel);
             IReadOnlyList<Conversation> golden = GoldenTexts.Within(model.Stored.Backbone, model.Stored.Features.MaxTokens);
             IReadOnlyList<Explanation> scores;
             using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score(golden, cancel: cancel);
@@ -39,8 +48,21 @@ internal static class ModelCommands
             };
             string folder = parsed.GetRequiredValue(output);
             ReleasedLayout.Export(model.Stored.Backbone, model.Stored.Model, card, folder);
-            if (parsed.GetValue(json)) Terminal.PrintJson(new { run = model.Run.RunId, path = Path.GetFullPath(folder), objectives = model.Stored.Model.Objectives, goldenRows = golden.Count });
-            else Console.Error.WriteLine($"wrote {folder} with {golden.Count} golden rows; score with: armoflow score --path {folder} --prompt … --response …");
+            if (parsed.GetValue(json))
+            {
+                Terminal.PrintJson(new
+                {
+                    run = model.Run.RunId,
+                    path = Path.GetFullPath(folder),
+                    objectives = model.Stored.Model.Objectives,
+                    goldenRows = golden.Count
+                });
+            }
+            else
+            {
+                Console.Error.WriteLine(
+                    $"wrote {folder} with {golden.Count} golden rows; score with: armoflow score --path {folder} --prompt … --response …");
+            }
             return ExitCodes.Done;
         });
         return command;

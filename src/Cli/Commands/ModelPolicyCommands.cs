@@ -36,7 +36,8 @@ internal static class ModelPolicyCommands
             }
             ModelPolicy? policy = await client.Policy(name, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(new { model = name, policy });
-            else if (policy is null) Console.Error.WriteLine($"model '{name}' has no policy: the specs of its versions say what is asked of them");
+            else if (policy is null)
+                Console.Error.WriteLine($"model '{name}' has no policy: the specs of its versions say what is asked of them");
             else Write([policy]);
             return ExitCodes.Done;
         });
@@ -46,7 +47,8 @@ internal static class ModelPolicyCommands
     private static Command Set()
     {
         Argument<string> model = Model();
-        Argument<string> file = new("file") { Description = "YAML: the keys of a spec's 'promotion', and promoters: [names of keys or users]." };
+        Argument<string> file =
+            new("file") { Description = "YAML: the keys of a spec's 'promotion', and promoters: [names of keys or users]." };
         Option<string> reason = Reason();
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
@@ -87,7 +89,11 @@ internal static class ModelPolicyCommands
     private static void Report(ModelPolicy policy, bool asJson)
     {
         if (asJson) Terminal.PrintJson(policy);
-        else Console.Error.WriteLine($"policy of {policy.Model}, version {policy.Version}: {(policy.Policy is { } asked ? Words(asked) : "none")}");
+        else
+        {
+            Console.Error.WriteLine(
+                $"policy of {policy.Model}, version {policy.Version}: {(policy.Policy is { } asked ? Words(asked) : "none")}");
+        }
     }
 
     private static void Write(IReadOnlyList<ModelPolicy> policies)

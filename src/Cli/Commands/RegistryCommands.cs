@@ -26,7 +26,11 @@ internal static class RegistryCommands
             else
             {
                 Table table = RunTables.New("model", "versions", "newest", "made", "aliases");
-                foreach (ModelSummary m in models) table.AddRow(Markup.Escape(m.Model), $"{m.Versions}", $"{m.Newest}", Format.Time(m.CreatedAt), string.Join(", ", m.Aliases.Select(a => $"{a.Key} → {a.Value}")));
+                foreach (ModelSummary m in models)
+                {
+                    table.AddRow(Markup.Escape(m.Model), $"{m.Versions}", $"{m.Newest}", Format.Time(m.CreatedAt),
+                        string.Join(", ", m.Aliases.Select(a => $"{a.Key} → {a.Value}")));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -63,7 +67,8 @@ internal static class RegistryCommands
                     : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
             Terminal.Out.Write(table);
             foreach (VersionDocument v in versions.Where(v =>
-                !v.Usable)) Console.Error.WriteLine($"{name}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
+                !v.Usable))
+                Console.Error.WriteLine($"{name}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
             foreach (VersionDocument v in versions.Where(v => v.NoSignal is not null))
                 Console.Error.WriteLine($"{name}@{v.Version.Version}: {v.NoSignal}");
             ShowEvaluations(evaluations);
@@ -71,7 +76,11 @@ internal static class RegistryCommands
             if (history.Count == 0) return ExitCodes.Done;
             Terminal.WarnOf(history.Select(p => p.Disagrees));
             Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
-            foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null)) periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom), p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
+            foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null))
+            {
+                periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom),
+                    p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
+            }
             Terminal.Out.Write(periods);
             return ExitCodes.Done;
         });
@@ -83,7 +92,10 @@ internal static class RegistryCommands
         if (evaluations.Count == 0) return;
         Table table = RunTables.New("evaluated", "version", "run", "held-out", "benchmark", "gates");
         foreach (ModelEvaluation e in evaluations)
-            table.AddRow(Format.Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score), e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" });
+        {
+            table.AddRow(Format.Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score),
+                e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" });
+        }
         Terminal.Out.Write(table);
     }
 
@@ -93,7 +105,13 @@ internal static class RegistryCommands
         Table table = RunTables.New("raised", "version", "alert", "webhook");
         foreach (Alert a in alerts)
         {
-            string told = a.Webhook is null ? "none" : a.DeliveredAt is { } at ? $"told {Format.Time(at)}" : a.NextAttemptAt is null ? $"given up after {a.Attempts}: {a.LastError}" : $"attempt {a.Attempts + 1}{(a.LastError is null ? "" : $": {a.LastError}")}";
+            string told = a.Webhook is null
+                ? "none"
+                : a.DeliveredAt is { } at
+                    ? $"told {Format.Time(at)}"
+                    : a.NextAttemptAt is null
+                        ? $"given up after {a.Attempts}: {a.LastError}"
+                        : $"attempt {a.Attempts + 1}{(a.LastError is null ? "" : $": {a.LastError}")}";
             table.AddRow(Format.Time(a.RaisedAt), $"{a.Version}", Markup.Escape(a.Text), Markup.Escape(told));
         }
         Terminal.Out.Write(table);
@@ -108,20 +126,35 @@ internal static class RegistryCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("promote", "Runs the gates of a version's spec and, if all hold, lets an alias mean it; exit code 1 if they refuse.") { version, alias, force, reason, workspace, server, json };
+        Command command = new("promote",
+            "Runs the gates of a version's spec and, if all hold, lets an alias mean it; exit code 1 if they refuse.")
+        {
+            version,
+            alias,
+            force,
+            reason,
+            workspace,
+            server,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             (string name, int number) = Version(parsed.GetRequiredValue(version));
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Promotion promotion = await client.Promote(name, number, parsed.GetRequiredValue(alias), parsed.GetValue(force), parsed.GetValue(reason), cancel);
+            Promotion promotion =
+                await client.Promote(name, number, parsed.GetRequiredValue(alias), parsed.GetValue(force), parsed.GetValue(reason), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(promotion);
             else
             {
-                foreach (GateVerdict v in promotion.Verdicts) Terminal.Out.MarkupLine($"{(v.Holds ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(v.Detail)}");
+                foreach (GateVerdict v in promotion.Verdicts)
+                    Terminal.Out.MarkupLine($"{(v.Holds ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(v.Detail)}");
                 Console.Error.WriteLine(promotion.Promoted
-                    ? $"{name}@{promotion.Alias} is version {promotion.Version} now{(promotion.Forced ? ", though a gate did not hold" : promotion.Verdicts.Count == 0 ? "; neither its spec (promotion: …) nor a policy of the model has gates" : "")}"
+                    ? $"{name}@{promotion.Alias} is version {promotion.Version} "
+                        + $"now{(promotion.Forced ? ", though a gate did not hold" : promotion.Verdicts.Count == 0 ? "; neither its spec "
+                        + "(promotion: …) nor a policy of the model has gates" : "")}"
                     : promotion.Waiting is { } asked ? $"asked for by {string.Join(", ", asked)}; more people must ask for it (approvals)"
-                    : $"armoflow: refused: {promotion.Verdicts.Count(v => !v.Holds)} of {promotion.Verdicts.Count} gates do not hold. Promote another version, or --force --reason TEXT.");
+                    : $"armoflow: refused: {promotion.Verdicts.Count(v => !v.Holds)} of {promotion.Verdicts.Count} gates do not hold. "
+                        + "Promote another version, or --force --reason TEXT.");
             }
             return promotion.Promoted ? ExitCodes.Done : ExitCodes.Failed;
         });
@@ -138,7 +171,8 @@ internal static class RegistryCommands
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
         Command command = new("rollback",
-            "Lets an alias mean again what it meant before; each time one step further back, and never to a version that it was rolled back from.")
+            "Lets an alias mean again what it meant before; each time one step further back, and never to a version that it was rolled "
+                + "back from.")
         {
             model, alias, to, reason, workspace, server, json,
         };
@@ -157,12 +191,14 @@ internal static class RegistryCommands
     public static Command Backbone()
     {
         Argument<string> model = new("model") { Description = "NAME (its champion, else its newest version) or NAME@VERSION." };
-        Argument<string> path = new("path") { Description = "The folder that its backbone lies in now; of a server's model, as the workers see it." };
+        Argument<string> path =
+            new("path") { Description = "The folder that its backbone lies in now; of a server's model, as the workers see it." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
         Command command = new("backbone",
-            "Says where a model's backbone lies now, for all versions that were trained on it; its files are hashed before that is believed.")
+            "Says where a model's backbone lies now, for all versions that were trained on it; its files are hashed before that is "
+                + "believed.")
         {
             model, path, workspace, server, json,
         };
@@ -197,20 +233,38 @@ internal static class RegistryCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("at", "Says which version an alias meant at a time, by whose decision and on what evidence.") { time, alias, model, known, workspace, server, json };
+        Command command = new("at", "Says which version an alias meant at a time, by whose decision and on what evidence.")
+        {
+            time,
+            alias,
+            model,
+            known,
+            workspace,
+            server,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             List<AliasPeriod> periods = [];
             foreach (string name in parsed.GetValue(model) is { } one ? [one] : (await client.List(cancel)).Select(m => m.Model))
-                if (await client.At(name, parsed.GetRequiredValue(alias), parsed.GetValue(time), parsed.GetValue(known), cancel) is { } period) periods.Add(period);
+            {
+                AliasPeriod? period = await client.At(
+                    name, parsed.GetRequiredValue(alias), parsed.GetValue(time), parsed.GetValue(known), cancel);
+                if (period is not null) periods.Add(period);
+            }
             Terminal.WarnOf(periods.Select(p => p.Disagrees));
             if (parsed.GetValue(json)) Terminal.PrintJson(periods);
             else if (periods.Count == 0) Console.Error.WriteLine($"no model had the alias '{parsed.GetValue(alias)}' then");
             else
             {
                 Table table = RunTables.New("model", "version", "from", "until", "by", "reason", "evidence");
-                foreach (AliasPeriod p in periods) table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Format.Time(p.ValidFrom), p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""), Markup.Escape(p.Evidence));
+                foreach (AliasPeriod p in periods)
+                {
+                    table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Format.Time(p.ValidFrom),
+                        p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""),
+                        Markup.Escape(p.Evidence));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -230,7 +284,8 @@ internal static class RegistryCommands
         {
             (string name, int number) = Version(parsed.GetRequiredValue(version));
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Terminal.PrintJson(await client.Describe(name, number, parsed.GetValue(notes), parsed.GetValue(tags) is { Length: > 0 } given ? given : null, cancel));
+            Terminal.PrintJson(await client.Describe(name, number, parsed.GetValue(notes),
+                parsed.GetValue(tags) is { Length: > 0 } given ? given : null, cancel));
             return ExitCodes.Done;
         });
         return command;
@@ -238,12 +293,14 @@ internal static class RegistryCommands
 
     private static Argument<string> Model() => new("model") { Description = "The model's name: that of its runs' spec." };
 
-    private static Option<string> Alias() => new("--alias") { Description = "The alias.", DefaultValueFactory = _ => ModelRegistry.Champion };
+    private static Option<string> Alias() =>
+        new("--alias") { Description = "The alias.", DefaultValueFactory = _ => ModelRegistry.Champion };
 
     private static Option<string?> Reason() => new("--reason") { Description = "Why; the audit trail keeps it." };
 
-    private static (string Name, int Version) Version(string text) => text.Split('@') is [{ Length: > 0 } name, var number] && int.TryParse(number.TrimStart('v'), out int version) ? (name, version)
-        : throw new UsageException($"'{text}': expected NAME@VERSION, such as real-mini@3. See: armoflow models list.");
+    private static (string Name, int Version) Version(string text) =>
+        text.Split('@') is [{ Length: > 0 } name, var number] && int.TryParse(number.TrimStart('v'), out int version) ? (name, version)
+            : throw new UsageException($"'{text}': expected NAME@VERSION, such as real-mini@3. See: armoflow models list.");
 
     private static string Percent(double? share) => share?.ToString("p1", CultureInfo.InvariantCulture) ?? "–";
 }

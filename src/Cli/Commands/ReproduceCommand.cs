@@ -15,7 +15,12 @@ namespace ArmoFlow.Cli.Commands;
 /// <param name="FirstDifference">The first step whose artifacts differ, or that failed; null if none.</param>
 /// <param name="Artifacts">Of that step: name, hash then, hash now.</param>
 /// <param name="Error">Why it failed, if it did.</param>
-internal sealed record Reproduction(Guid RunId, bool Identical, string? FirstDifference, IReadOnlyList<ReproducedArtifact> Artifacts, string? Error);
+internal sealed record Reproduction(
+    Guid RunId,
+    bool Identical,
+    string? FirstDifference,
+    IReadOnlyList<ReproducedArtifact> Artifacts,
+    string? Error);
 
 internal sealed record ReproducedArtifact(string Name, string Then, string? Now);
 
@@ -26,7 +31,14 @@ internal static class ReproduceCommand
         Argument<Guid> id = Options.Run();
         Option<string> workspace = Options.Workspace();
         Option<bool> json = Options.Json();
-        Command command = new("reproduce", "Does a run again, with nothing reused, and says whether each artifact has the same bytes, or which step is the first to differ (exit code 1).") { id, workspace, json };
+        Command command = new("reproduce",
+            "Does a run again, with nothing reused, and says whether each artifact has the same bytes, or which step is the first to "
+                + "differ (exit code 1).")
+        {
+            id,
+            workspace,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             string folder = parsed.GetRequiredValue(workspace);
@@ -34,7 +46,10 @@ internal static class ReproduceCommand
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
             if (run.Status != "Completed") throw new UsageException($"run {run.RunId} is {run.Status}; expected a completed one.");
             // 'auto' settled on a dtype then; another measurement could settle on another.
-            RunSpec spec = await client.FindSpec(run.RunId, cancel) is { } given && run.Metrics["features"]?["dtype"]?.GetValue<string>() is { } dtype ? given with { Backbone = given.Backbone with { Dtype = dtype } } : await client.FindSpec(run.RunId, cancel);
+            RunSpec spec =
+                await client.FindSpec(run.RunId, cancel) is { } given && run.Metrics["features"]?["dtype"]?.GetValue<string>() is { } dtype
+                    ? given with { Backbone = given.Backbone with { Dtype = dtype } }
+                    : await client.FindSpec(run.RunId, cancel);
             spec = await client.WithoutForgotten(spec, cancel); // what has been forgotten since is not read again
             string again = Path.Combine(Path.GetFullPath(folder), $"reproduce-{Guid.NewGuid():N}");
             try
@@ -42,13 +57,16 @@ internal static class ReproduceCommand
                 await CopyDatasets(folder, again, spec, cancel);
                 Reproduction found = Compare(run, await RunCommands.Embedded(spec, again, cancel));
                 if (!found.Identical
-                    && (spec.Forgotten ?? spec.ForgottenFiles) is not null) Console.Error.WriteLine("left out, where the run read it: what was forgotten since. See: armoflow forget list.");
+                    && (spec.Forgotten ?? spec.ForgottenFiles) is not null)
+                    Console.Error.WriteLine("left out, where the run read it: what was forgotten since. See: armoflow forget list.");
                 if (parsed.GetValue(json)) Terminal.PrintJson(found);
                 else if (found.Identical) Console.Out.WriteLine($"identical: {run.Artifacts.Count} artifacts have the same bytes");
                 else
                 {
-                    Console.Out.WriteLine($"{found.FirstDifference} is the first step that differs{(found.Error is { } error ? $": {error}" : "")}");
-                    foreach (ReproducedArtifact a in found.Artifacts) Console.Out.WriteLine($"  {a.Name}: then {a.Then}, now {a.Now ?? "not there"}");
+                    Console.Out.WriteLine(
+                        $"{found.FirstDifference} is the first step that differs{(found.Error is { } error ? $": {error}" : "")}");
+                    foreach (ReproducedArtifact a in found.Artifacts)
+                        Console.Out.WriteLine($"  {a.Name}: then {a.Then}, now {a.Now ?? "not there"}");
                 }
                 return found.Identical ? ExitCodes.Done : ExitCodes.Failed;
             }
@@ -61,7 +79,9 @@ internal static class ReproduceCommand
     {
         foreach (string step in StepNames.All)
         {
-            ReproducedArtifact[] differing = [.. then.Artifacts.Where(a => ArtifactNames.MadeBy(a.Key) == step && now.Artifacts.GetValueOrDefault(a.Key)?.Sha256 != a.Value.Sha256).Select(a => new ReproducedArtifact(a.Key, a.Value.Sha256, now.Artifacts.GetValueOrDefault(a.Key)?.Sha256))];
+            ReproducedArtifact[] differing = [.. then.Artifacts.Where(a => ArtifactNames.MadeBy(a.Key) == step
+                && now.Artifacts.GetValueOrDefault(a.Key)?.Sha256 != a.Value.Sha256)
+                .Select(a => new ReproducedArtifact(a.Key, a.Value.Sha256, now.Artifacts.GetValueOrDefault(a.Key)?.Sha256))];
             if (differing.Length > 0) return new Reproduction(then.RunId, false, step, differing, now.Error);
         }
         return new Reproduction(then.RunId, true, null, [], null);
@@ -70,7 +90,11 @@ internal static class ReproduceCommand
     /// <summary>Data sets that the run read, with the same versions: their files in the order in which they came.</summary>
     private static async Task CopyDatasets(string from, string to, RunSpec spec, CancellationToken cancel)
     {
-        DatasetReference[] read = [.. DatasetReference.FilesOf(spec).Select(DatasetReference.TryParse).OfType<DatasetReference>().GroupBy(r => r.Name).Select(g => g.MaxBy(r => r.Version)!)];
+        DatasetReference[] read = [.. DatasetReference.FilesOf(spec)
+            .Select(DatasetReference.TryParse)
+            .OfType<DatasetReference>()
+            .GroupBy(r => r.Name)
+            .Select(g => g.MaxBy(r => r.Version)!)];
         if (read.Length == 0) return;
         await EmbeddedHost.Make(to, cancel);
         await using ServiceProvider source = EmbeddedHost.OpenBooks(from), target = EmbeddedHost.OpenBooks(to);

@@ -24,7 +24,11 @@ internal static class RunCommands
         Argument<string> spec = new("spec") { Description = "The run's spec (YAML), or its folder." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
-        Option<bool> gates = new("--fail-below-gates") { Description = "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known." };
+        Option<bool> gates = new("--fail-below-gates")
+        {
+            Description =
+            "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known."
+        };
         Option<bool> json = Options.Json();
         Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec,
             workspace, server, gates, json };
@@ -56,7 +60,8 @@ internal static class RunCommands
             try { await Task.Delay(JudgementPause, limit.Token); }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
             {
-                throw new ServerAwayException($"run {run} is completed, and nobody has held it against its gates within {JudgementWait.TotalMinutes:0} minutes. See the orchestrator's log, and: armoflow runs show {run}.");
+                throw new ServerAwayException($"run {run} is completed, and nobody has held it against its gates within "
+                    + $"{JudgementWait.TotalMinutes:0} minutes. See the orchestrator's log, and: armoflow runs show {run}.");
             }
         }
     }
@@ -64,7 +69,10 @@ internal static class RunCommands
     private static int ReportGates(RunGates gates)
     {
         if (gates.Verdicts.Count == 0 && gates.Holds == true)
-            throw new UsageException("--fail-below-gates: there are no gates. Add 'promotion' to the spec, or set a policy of the model: armoflow models policy set.");
+        {
+            throw new UsageException("--fail-below-gates: there are no gates. Add 'promotion' to the spec, or set a policy of the model: "
+                + "armoflow models policy set.");
+        }
         foreach (GateVerdict v in gates.Verdicts) Console.Error.WriteLine($"{(v.Holds ? "✓" : "✗")} {v.Detail}");
         if (gates.Holds == true) return ExitCodes.Done;
         Console.Error.WriteLine($"armoflow: {gates.Verdicts.Count(v => !v.Holds)} of {gates.Verdicts.Count} gates do not hold.");
@@ -112,13 +120,15 @@ internal static class RunCommands
         if (await registry.MadeBy(run, cancel) is not { AwaitsAlias: { } alias } version) return;
         await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
         if (await registry.Current(version.Model, alias, cancel) is { } now
-            && now.Version == version.Version) Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
+            && now.Version == version.Version)
+            Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
         await ShowAlert(services, version.Model, run, cancel);
     }
 
     private static async Task ShowAlert(IServiceProvider services, string model, Guid run, CancellationToken cancel)
     {
-        if ((await services.GetRequiredService<AlertBooks>().Alerts(model, 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert) Console.Error.WriteLine($"alert: {alert.Text}");
+        if ((await services.GetRequiredService<AlertBooks>().Alerts(model, 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert)
+            Console.Error.WriteLine($"alert: {alert.Text}");
         services.GetRequiredService<AlertSignal>().Raise();
     }
 
@@ -153,16 +163,33 @@ internal static class RunCommands
 
     public static Command Runs() => new("runs", "Lists, shows, watches, stops, goes on with and compares runs.")
     {
-        List(), Show(), Watch(), Control("cancel", "Cancels a run; its work stops within a second."), Control("pause", "Pauses a run, to go on later."),
-        Control("resume", "Goes on with a paused or interrupted run."), Control("retry", "Goes on with a failed or cancelled run from the step that failed."), Compare(), ReproduceCommand.Reproduce(), LogCommands.Logs(), FaultCommands.Faults(), FaultCommands.Workers(),
+        List(),
+        Show(),
+        Watch(),
+        Control("cancel", "Cancels a run; its work stops within a second."),
+        Control("pause", "Pauses a run, to go on later."),
+        Control("resume", "Goes on with a paused or interrupted run."),
+        Control("retry", "Goes on with a failed or cancelled run from the step that failed."),
+        Compare(),
+        ReproduceCommand.Reproduce(),
+        LogCommands.Logs(),
+        FaultCommands.Faults(),
+        FaultCommands.Workers(),
     };
 
     private static Command List()
     {
         Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server(), status = new("--status") { Description = "Only runs in this state." }, name = new("--name") { Description = "Only runs of this name." };
-        Option<string?> tag = new("--tag") { Description = "Only runs with this tag." }, q = new("--query", "-q") { Description = "Only runs whose name, id or error holds this text." };
-        Option<string?> where = new("--where") { Description = "Such as: tag = 'nightly' AND submitted > '2026-11-01' AND NOT status IN ('Failed'). Fields: ended, error, heldout, id, name, score, spec, status, submitted, tag, trigger." };
+        Option<string?> server = Options.Server(), status = new("--status") { Description = "Only runs in this state." },
+            name = new("--name") { Description = "Only runs of this name." };
+        Option<string?> tag = new("--tag") { Description = "Only runs with this tag." },
+            q = new("--query", "-q") { Description = "Only runs whose name, id or error holds this text." };
+        Option<string?> where = new("--where")
+        {
+            Description =
+            "Such as: tag = 'nightly' AND submitted > '2026-11-01' AND NOT status IN ('Failed'). Fields: ended, error, heldout, id, "
+                + "name, score, spec, status, submitted, tag, trigger."
+        };
         Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
         Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 20 };
         Option<bool> json = Options.Json();
@@ -171,7 +198,16 @@ internal static class RunCommands
         {
             RunQueries.RequireStatus(parsed.GetValue(status));
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            RunPage page = await client.List(new RunFilter { Status = parsed.GetValue(status), Name = parsed.GetValue(name), Tag = parsed.GetValue(tag), Q = parsed.GetValue(q), Where = parsed.GetValue(where), Cursor = parsed.GetValue(cursor), Limit = parsed.GetValue(limit) }, cancel);
+            RunPage page = await client.List(new RunFilter
+            {
+                Status = parsed.GetValue(status),
+                Name = parsed.GetValue(name),
+                Tag = parsed.GetValue(tag),
+                Q = parsed.GetValue(q),
+                Where = parsed.GetValue(where),
+                Cursor = parsed.GetValue(cursor),
+                Limit = parsed.GetValue(limit)
+            }, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(page);
             else
             {
@@ -208,7 +244,9 @@ internal static class RunCommands
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        const string Description = "Follows a run that another process works on, until it ends; exit code 1 where it failed, was cancelled, or no process works on it.";
+        const string Description =
+            "Follows a run that another process works on, until it ends; exit code 1 where it failed, was cancelled, or no process works "
+                + "on it.";
         Command command = new("watch", Description) { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
@@ -252,14 +290,19 @@ internal static class RunCommands
         Argument<Guid> first = Options.Run("first"), second = Options.Run("second");
         Option<string> workspace = Options.Workspace();
         Option<bool> json = Options.Json();
-        Command command = new("compare", "Compares two runs: what differs in their specs and in their figures.") { first, second, workspace, json };
+        Command command =
+            new("compare", "Compares two runs: what differs in their specs and in their figures.") { first, second, workspace, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using WorkspaceClient client = new(parsed.GetRequiredValue(workspace));
             Guid a = parsed.GetRequiredValue(first), b = parsed.GetRequiredValue(second);
-            (SortedDictionary<string, string> specA, SortedDictionary<string, string> specB) = (Flat(JsonSerializer.SerializeToNode(await client.FindSpec(a, cancel), Terminal.Json)), Flat(JsonSerializer.SerializeToNode(await client.FindSpec(b, cancel), Terminal.Json)));
-            (SortedDictionary<string, string> figuresA, SortedDictionary<string, string> figuresB) = (Flat((await client.Find(a, cancel)).Metrics), Flat((await client.Find(b, cancel)).Metrics));
-            IReadOnlyList<Difference> spec = Differences(specA, specB), figures = [.. Differences(figuresA, figuresB).Where(d => !d.Key.Contains("lossCurve", StringComparison.Ordinal))];
+            (SortedDictionary<string, string> specA, SortedDictionary<string, string> specB) =
+                (Flat(JsonSerializer.SerializeToNode(await client.FindSpec(a, cancel), Terminal.Json)),
+                    Flat(JsonSerializer.SerializeToNode(await client.FindSpec(b, cancel), Terminal.Json)));
+            (SortedDictionary<string, string> figuresA, SortedDictionary<string, string> figuresB) =
+                (Flat((await client.Find(a, cancel)).Metrics), Flat((await client.Find(b, cancel)).Metrics));
+            IReadOnlyList<Difference> spec = Differences(specA, specB),
+                figures = [.. Differences(figuresA, figuresB).Where(d => !d.Key.Contains("lossCurve", StringComparison.Ordinal))];
             if (parsed.GetValue(json)) Terminal.PrintJson(new { first = a, second = b, spec, metrics = figures });
             else RunTables.Compare(spec, figures);
             return ExitCodes.Done;
@@ -268,7 +311,10 @@ internal static class RunCommands
     }
 
     private static IReadOnlyList<Difference> Differences(SortedDictionary<string, string> a, SortedDictionary<string, string> b) =>
-        [.. a.Keys.Union(b.Keys).Order(StringComparer.Ordinal).Select(k => new Difference(k, a.GetValueOrDefault(k), b.GetValueOrDefault(k))).Where(d => d.First != d.Second)];
+        [.. a.Keys.Union(b.Keys)
+            .Order(StringComparer.Ordinal)
+            .Select(k => new Difference(k, a.GetValueOrDefault(k), b.GetValueOrDefault(k)))
+            .Where(d => d.First != d.Second)];
 
     private static SortedDictionary<string, string> Flat(JsonNode? node)
     {
@@ -282,7 +328,12 @@ internal static class RunCommands
                 foreach ((string key, JsonNode? value) in fields) Walk(value, path.Length == 0 ? key : $"{path}.{key}");
             else if (at is JsonArray items && items.Any(i => i is JsonObject))
                 for (int i = 0; i < items.Count; i++) Walk(items[i], $"{path}[{(items[i]?["name"] ?? i).ToString()}]");
-            else flat[path] = at is JsonValue value && value.TryGetValue(out double number) ? number.ToString("g6", CultureInfo.InvariantCulture) : at?.ToJsonString() ?? "null";
+            else
+            {
+                flat[path] = at is JsonValue value && value.TryGetValue(out double number)
+                    ? number.ToString("g6", CultureInfo.InvariantCulture)
+                    : at?.ToJsonString() ?? "null";
+            }
         }
     }
 }

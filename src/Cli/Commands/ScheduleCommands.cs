@@ -13,11 +13,12 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>Specs that are run by the clock, by whatever server works on the books.</summary>
 internal static class ScheduleCommands
 {
-    public static Command Schedules() => new("schedules", "Runs specs by the clock; a server (serve or orchestrator) must run for them to fire.")
-    {
-        List(), Add(), Change("remove", "Removes a schedule; its history stays."), Change("pause", "Pauses a schedule."),
-        Change("resume", "Goes on with a schedule from now; what was due in between is not made up for."), RunNow(), History(),
-    };
+    public static Command Schedules() =>
+        new("schedules", "Runs specs by the clock; a server (serve or orchestrator) must run for them to fire.")
+        {
+            List(), Add(), Change("remove", "Removes a schedule; its history stays."), Change("pause", "Pauses a schedule."),
+            Change("resume", "Goes on with a schedule from now; what was due in between is not made up for."), RunNow(), History(),
+        };
 
     private static Command List()
     {
@@ -27,14 +28,20 @@ internal static class ScheduleCommands
         Command command = new("list", "Lists schedules, with their next five firings.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            IReadOnlyList<ScheduleDocument> schedules = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), service => service.List(cancel), client => client.Get<IReadOnlyList<ScheduleDocument>>("api/v1/schedules", cancel));
+            IReadOnlyList<ScheduleDocument> schedules = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                service => service.List(cancel), client => client.Get<IReadOnlyList<ScheduleDocument>>("api/v1/schedules", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(schedules);
-            else if (schedules.Count == 0) Console.Error.WriteLine("no schedule yet; add one with: armoflow schedules add NAME SPEC.yaml --cron '30 2 * * *'");
+            else if (schedules.Count == 0)
+                Console.Error.WriteLine("no schedule yet; add one with: armoflow schedules add NAME SPEC.yaml --cron '30 2 * * *'");
             else
             {
                 Table table = RunTables.New("schedule", "cron", "time zone", "spec", "missed", "overlap", "next");
                 foreach (ScheduleDocument s in schedules)
-                    table.AddRow(Markup.Escape(s.Name), Markup.Escape(s.Cron), Markup.Escape(s.TimeZone), Markup.Escape(s.Spec), s.Misfire.ToString(), s.Overlap.ToString(), s.PausedAt is { } paused ? $"paused since {Format.Time(paused)}" : string.Join('\n', s.Next.Select(Format.Time)));
+                {
+                    table.AddRow(Markup.Escape(s.Name), Markup.Escape(s.Cron), Markup.Escape(s.TimeZone), Markup.Escape(s.Spec),
+                        s.Misfire.ToString(), s.Overlap.ToString(),
+                        s.PausedAt is { } paused ? $"paused since {Format.Time(paused)}" : string.Join('\n', s.Next.Select(Format.Time)));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -45,15 +52,37 @@ internal static class ScheduleCommands
     private static Command Add()
     {
         Argument<string> name = Name(), spec = new("spec") { Description = "The spec's path." };
-        Option<string> cron = new("--cron") { Description = "Minute, hour, day, month, weekday, such as '30 2 * * 1-5'; six fields begin with seconds.", Required = true };
+        Option<string> cron = new("--cron")
+        {
+            Description = "Minute, hour, day, month, weekday, such as '30 2 * * 1-5'; six fields begin with seconds.",
+            Required = true
+        };
         Option<string> zone = new("--time-zone") { Description = "IANA name, such as Europe/Zurich.", DefaultValueFactory = _ => "UTC" };
-        Option<Misfire> misfire = new("--missed") { Description = "Periods that pass while no server runs: Once (one run for all of them) or Skip." };
-        Option<Overlap> overlap = new("--overlap") { Description = "While the run before is in progress: Skip, Queue (one waits) or Cancel (the one before)." };
-        Option<double> jitter = new("--jitter") { Description = "Each firing waits for a part of these seconds, decided by its name and time.", CustomParser = Options.Number };
+        Option<Misfire> misfire =
+            new("--missed") { Description = "Periods that pass while no server runs: Once (one run for all of them) or Skip." };
+        Option<Overlap> overlap =
+            new("--overlap") { Description = "While the run before is in progress: Skip, Queue (one waits) or Cancel (the one before)." };
+        Option<double> jitter = new("--jitter")
+        {
+            Description = "Each firing waits for a part of these seconds, decided by its name and time.",
+            CustomParser = Options.Number
+        };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new("add", "Adds a schedule, or puts it in place of the one of its name; the spec is kept as it is now.") { name, spec, cron, zone, misfire, overlap, jitter, workspace, server, json };
+        Command command = new("add", "Adds a schedule, or puts it in place of the one of its name; the spec is kept as it is now.")
+        {
+            name,
+            spec,
+            cron,
+            zone,
+            misfire,
+            overlap,
+            jitter,
+            workspace,
+            server,
+            json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             string path = parsed.GetRequiredValue(spec);
@@ -68,8 +97,19 @@ internal static class ScheduleCommands
                 Overlap = parsed.GetValue(overlap),
                 JitterSeconds = parsed.GetValue(jitter),
             };
-            Schedule schedule = new() { Name = request.Name, Cron = request.Cron, TimeZone = request.TimeZone, Spec = read, Misfire = request.Misfire, Overlap = request.Overlap, JitterSeconds = request.JitterSeconds };
-            ScheduleDocument added = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), service => service.Put(schedule, cancel), client => client.Send<ScheduleDocument>(HttpMethod.Post, "api/v1/schedules", request, cancel, read.Folder));
+            Schedule schedule = new()
+            {
+                Name = request.Name,
+                Cron = request.Cron,
+                TimeZone = request.TimeZone,
+                Spec = read,
+                Misfire = request.Misfire,
+                Overlap = request.Overlap,
+                JitterSeconds = request.JitterSeconds
+            };
+            ScheduleDocument added = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                service => service.Put(schedule, cancel),
+                client => client.Send<ScheduleDocument>(HttpMethod.Post, "api/v1/schedules", request, cancel, read.Folder));
             if (parsed.GetValue(json)) Terminal.PrintJson(added);
             else Console.Error.WriteLine($"{added.Name}: next {string.Join(", ", added.Next.Select(Format.Time))}");
             return ExitCodes.Done;
@@ -85,7 +125,7 @@ internal static class ScheduleCommands
         Command command = new(action, description) { name, workspace, server };
         command.SetAction(async (parsed, cancel) =>
         {
-            string which = parsed.GetRequiredValue(name), path = $"api/v1/schedules/{Uri.EscapeDataString(which)}";
+            string which = parsed.GetRequiredValue(name), path = ApiAddress.Of($"api/v1/schedules/{which}");
             await Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async service =>
             {
                 if (action == "remove") await service.Remove(which, cancel);
@@ -93,7 +133,8 @@ internal static class ScheduleCommands
                 return null;
             }, async client =>
             {
-                await client.Do(action == "remove" ? HttpMethod.Delete : HttpMethod.Post, action == "remove" ? path : $"{path}/{action}", cancel);
+                await client.Do(action == "remove" ? HttpMethod.Delete : HttpMethod.Post, action == "remove" ? path : $"{path}/{action}",
+                    cancel);
                 return null;
             });
             return ExitCodes.Done;
@@ -114,14 +155,16 @@ internal static class ScheduleCommands
             if (parsed.GetValue(server) is { } url)
             {
                 await using ServerClient client = new(url);
-                Firing asked = await client.Send<Firing>(HttpMethod.Post, $"api/v1/schedules/{Uri.EscapeDataString(which)}/run-now", new { }, cancel);
+                Firing asked =
+                    await client.Send<Firing>(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{which}/run-now"), new { }, cancel);
                 Terminal.PrintJson(asked);
                 return ExitCodes.Done;
             }
             await using EmbeddedHost host = await EmbeddedHost.Start(parsed.GetRequiredValue(workspace), cancel);
             Firing firing = await host.Services.GetRequiredService<ScheduleRunner>().RunNow(which, cancel);
             if (firing.RunId is not { } run) throw new UsageException($"schedule {which}: {firing.Outcome} ({firing.Detail}).");
-            return RunCommands.Report(await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(run, cancel)), parsed.GetValue(json));
+            return RunCommands.Report(await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(run, cancel)),
+                parsed.GetValue(json));
         });
         return command;
     }
@@ -137,13 +180,21 @@ internal static class ScheduleCommands
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name);
-            IReadOnlyList<Firing> firings = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), service => service.History(which, parsed.GetValue(limit), cancel), client => client.Get<IReadOnlyList<Firing>>($"api/v1/schedules/{Uri.EscapeDataString(which)}/history?limit={parsed.GetValue(limit)}", cancel));
+            IReadOnlyList<Firing> firings = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                service => service.History(which, parsed.GetValue(limit), cancel),
+                client =>
+                    client.Get<IReadOnlyList<Firing>>(ApiAddress.Of($"api/v1/schedules/{which}/history", ("limit", parsed.GetValue(limit))),
+                        cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(firings);
             else if (firings.Count == 0) Console.Error.WriteLine($"schedule {which} has not fired");
             else
             {
                 Table table = RunTables.New("due", "fired", "outcome", "run", "detail");
-                foreach (Firing f in firings) table.AddRow(Format.Time(f.DueAt), Format.Time(f.FiredAt), f.Outcome, f.RunId?.ToString() ?? "", Markup.Escape(f.Detail ?? ""));
+                foreach (Firing f in firings)
+                {
+                    table.AddRow(Format.Time(f.DueAt), Format.Time(f.FiredAt), f.Outcome, f.RunId?.ToString() ?? "",
+                        Markup.Escape(f.Detail ?? ""));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;
@@ -153,5 +204,7 @@ internal static class ScheduleCommands
 
     private static Argument<string> Name() => new("name") { Description = "The schedule's name." };
 
-    private static Task<T> Ask<T>(string? server, string workspace, Func<ScheduleService, Task<T>> here, Func<ServerClient, Task<T>> there) => Books.Ask(server, workspace, books => here(books.GetRequiredService<ScheduleService>()), there);
+    private static Task<T> Ask<T>(string? server, string workspace, Func<ScheduleService, Task<T>> here,
+        Func<ServerClient, Task<T>> there) =>
+            Books.Ask(server, workspace, books => here(books.GetRequiredService<ScheduleService>()), there);
 }

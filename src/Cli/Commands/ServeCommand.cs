@@ -24,7 +24,11 @@ internal static class ServeCommand
         command.SetAction(async (parsed, cancel) =>
         {
             using Workspace folder = new(parsed.GetRequiredValue(workspace));
-            if (!folder.TryLock()) throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first, or use another --workspace.");
+            if (!folder.TryLock())
+            {
+                throw new UsageException(
+                    $"workspace {folder.Folder} is in use by another process. Stop it first, or use another --workspace.");
+            }
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             EmbeddedHost.Configure(builder.Services, builder.Logging, folder);
@@ -37,10 +41,13 @@ internal static class ServeCommand
             Caller.Current = Caller.System;
             await app.StartAsync(cancel);
             RunService service = app.Services.GetRequiredService<RunService>();
-            foreach (Guid id in await app.Services.GetRequiredService<RunQueries>().Interrupted(cancel)) await service.Control(id, "resume", cancel);
+            foreach (Guid id in await app.Services.GetRequiredService<RunQueries>().Interrupted(cancel))
+                await service.Control(id, "resume", cancel);
             Console.Error.WriteLine($"serving {folder.Folder} on {string.Join(", ", app.Urls)}; API: {app.Urls.First()}/openapi/v1.json");
             try { await Task.Delay(Timeout.Infinite, cancel); }
-            catch (OperationCanceledException) when (cancel.IsCancellationRequested) { Console.Error.WriteLine("stopping; runs in progress go on at the next start"); }
+            catch (OperationCanceledException)
+                when (cancel.IsCancellationRequested)
+            { Console.Error.WriteLine("stopping; runs in progress go on at the next start"); }
             await app.StopAsync(CancellationToken.None);
             return ExitCodes.Done;
         });

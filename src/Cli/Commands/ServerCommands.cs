@@ -19,21 +19,25 @@ internal static class ServerCommands
 {
     public static Command Orchestrator()
     {
-        Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(), artifacts = ServerSettings.ArtifactsOption();
-        Option<string> urls = new("--urls") { Description = "Where the HTTP API listens.", DefaultValueFactory = _ => "http://localhost:5080" };
+        Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(),
+            artifacts = ServerSettings.ArtifactsOption();
+        Option<string> urls =
+            new("--urls") { Description = "Where the HTTP API listens.", DefaultValueFactory = _ => "http://localhost:5080" };
         Option<int> wait = ServerSettings.WaitOption();
         Option<bool> requireKeys = ServerHost.RequireKeysOption();
         Command command = new("orchestrator", "The run saga and the HTTP API, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts,
             urls, requireKeys, wait };
         command.SetAction(async (parsed, cancel) =>
         {
-            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
+            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres),
+                ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
             WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls), parsed.GetValue(requireKeys));
             builder.Services.AddOrchestrator().AddHostedService(_ => new QueueDepths(ServerHost.Address(settings.RabbitMq)))
-                .AddHostedService(s => new ErrorQueues(ServerHost.Address(settings.RabbitMq), s.GetRequiredService<FaultKeeper>(), s.GetRequiredService<ILogger<ErrorQueues>>()))
+                .AddHostedService(s => new ErrorQueues(ServerHost.Address(settings.RabbitMq), s.GetRequiredService<FaultKeeper>(),
+                    s.GetRequiredService<ILogger<ErrorQueues>>()))
                 .AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             await ServerHost.RequireServers(app.Services, settings, cancel);
@@ -51,19 +55,31 @@ internal static class ServerCommands
 
     public static Command Worker()
     {
-        Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(), artifacts = ServerSettings.ArtifactsOption();
-        Option<string[]> steps = new("--steps") { Description = $"Only these steps, separated by commas: {string.Join(", ", WorkersRegistration.Roles)}.", AllowMultipleArgumentsPerToken = true };
+        Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(),
+            artifacts = ServerSettings.ArtifactsOption();
+        Option<string[]> steps = new("--steps")
+        {
+            Description = $"Only these steps, separated by commas: {string.Join(", ", WorkersRegistration.Roles)}.",
+            AllowMultipleArgumentsPerToken = true
+        };
         Option<int> wait = ServerSettings.WaitOption();
         Command command = new("worker", "Works on steps, on RabbitMQ and Postgres.") { rabbit, postgres, artifacts, steps, wait };
         command.SetAction(async (parsed, cancel) =>
         {
-            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres), ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
-            string[] wanted = [.. (parsed.GetValue(steps) ?? []).SelectMany(s => s.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
+            ServerSettings settings = new(ServerSettings.Require(parsed, rabbit), ServerSettings.Require(parsed, postgres),
+                ServerSettings.Require(parsed, artifacts), TimeSpan.FromSeconds(parsed.GetValue(wait)));
+            string[] wanted = [.. (parsed.GetValue(steps) ?? []).SelectMany(s => s.Split(',',
+                StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
             foreach (string step in wanted)
-                if (!WorkersRegistration.Roles.Contains(step)) throw new UsageException($"--steps {step}: not a step. There are: {string.Join(", ", WorkersRegistration.Roles)}.");
+            {
+                if (!WorkersRegistration.Roles.Contains(step))
+                    throw new UsageException($"--steps {step}: not a step. There are: {string.Join(", ", WorkersRegistration.Roles)}.");
+            }
             HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
-            builder.Services.AddTelemetry("worker", isScraped: false).AddWorkers(wanted.Length > 0 ? wanted : null); // before the bus: it leaves when the bus has stopped, and its work with it
-            ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddStepConsumers(wanted.Length > 0 ? wanted : null));
+            // before the bus: it leaves when the bus has stopped, and its work with it
+            builder.Services.AddTelemetry("worker", isScraped: false).AddWorkers(wanted.Length > 0 ? wanted : null);
+            ServerHost.Configure(builder.Services, builder.Logging, settings,
+                bus => bus.AddStepConsumers(wanted.Length > 0 ? wanted : null));
             using IHost host = builder.Build();
             await ServerHost.RequireServers(host.Services, settings, cancel);
             Caller.Current = Caller.System;

@@ -13,7 +13,12 @@ internal static class SpecCommands
     {
         Argument<string> path = new("spec") { Description = "The spec (YAML), or its folder." };
         Option<bool> json = Options.Json();
-        Command command = new("validate", "Checks a spec's keys and values, that its files and its backbone are there and fit together, and its formats are known.") { path, json };
+        Command command = new("validate",
+            "Checks a spec's keys and values, that its files and its backbone are there and fit together, and its formats are known.")
+        {
+            path,
+            json
+        };
         command.SetAction(parsed =>
         {
             RunSpec spec = SpecReader.Load(parsed.GetRequiredValue(path));
@@ -31,7 +36,11 @@ internal static class SpecCommands
             }
             if (spec.Benchmark is { } benchmark) Try(mistakes, "benchmark", () => files += Files(spec, benchmark.Files));
             if (spec.Backbone != BackboneSpec.OfModel)
-                Try(mistakes, "backbone", () => BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.AllowsSpecials));
+            {
+                Try(mistakes, "backbone",
+                    () =>
+                        BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.AllowsSpecials));
+            }
             if (mistakes.Count > 0) throw new UsageException(string.Join(Environment.NewLine, mistakes));
             if (parsed.GetValue(json)) Terminal.PrintJson(spec);
             else Console.Out.WriteLine(Summary(spec, files));
@@ -43,7 +52,8 @@ internal static class SpecCommands
     private static string Summary(RunSpec spec, int files)
     {
         int objectives = spec.Objectives.Count > 0 ? spec.Objectives.Count : RatedFormats.PaperObjectives.Count;
-        return $"{spec.Name}: {spec.Ratings.Count} rated and {spec.Preferences.Count} preference sources, {files} files, {objectives} objectives: the spec is sound.";
+        return $"{spec.Name}: {spec.Ratings.Count} rated and {spec.Preferences.Count} preference sources, {files} files, {objectives} "
+            + "objectives: the spec is sound.";
     }
 
     /// <summary>Notes a mistake and goes on to the next part.</summary>
@@ -54,5 +64,6 @@ internal static class SpecCommands
     }
 
     /// <summary>Data sets are in the books of whoever runs the spec, and are looked up there.</summary>
-    private static int Files(RunSpec spec, IReadOnlyList<string> files) => FilePatterns.Resolve(spec.Folder, files.Where(f => DatasetReference.TryParse(f) is null)).Count;
+    private static int Files(RunSpec spec, IReadOnlyList<string> files) =>
+        FilePatterns.Resolve(spec.Folder, files.Where(f => DatasetReference.TryParse(f) is null)).Count;
 }

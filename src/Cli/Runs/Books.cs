@@ -9,7 +9,8 @@ internal static class Books
     /// <param name="workspace">The workspace's folder.</param>
     /// <param name="here">Asks the books.</param>
     /// <param name="there">Asks the server.</param>
-    public static async Task<T> Ask<T>(string? server, string workspace, Func<ServiceProvider, Task<T>> here, Func<ServerClient, Task<T>> there)
+    public static async Task<T> Ask<T>(string? server, string workspace, Func<ServiceProvider, Task<T>> here,
+        Func<ServerClient, Task<T>> there)
     {
         if (server is not null)
         {
@@ -21,7 +22,8 @@ internal static class Books
     }
 
     /// <summary>As <see cref="Ask"/>, but a workspace that is not there is made.</summary>
-    public static async Task<T> Change<T>(string? server, string workspace, Func<ServiceProvider, Task<T>> here, Func<ServerClient, Task<T>> there, CancellationToken cancel)
+    public static async Task<T> Change<T>(string? server, string workspace, Func<ServiceProvider, Task<T>> here,
+        Func<ServerClient, Task<T>> there, CancellationToken cancel)
     {
         if (server is null) await EmbeddedHost.Make(workspace, cancel);
         return await Ask(server, workspace, here, there);

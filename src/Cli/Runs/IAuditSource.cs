@@ -19,7 +19,8 @@ internal interface IAuditSource : IAsyncDisposable
 
         private AuditBooks Audit => _books.GetRequiredService<AuditBooks>();
 
-        public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) => Audit.Query(where, cursor, limit, cancel);
+        public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) =>
+            Audit.Query(where, cursor, limit, cancel);
         public Task<AuditVerdict> Verify(IProgress<AuditProgress> progress, CancellationToken cancel) => Audit.Verify(cancel, progress);
         public Task<SignedHead> Head(CancellationToken cancel) => Audit.Head(cancel);
         public Task<bool> Holds(SignedHead head, CancellationToken cancel) => Audit.Holds(head, cancel);
@@ -31,7 +32,8 @@ internal interface IAuditSource : IAsyncDisposable
         private readonly ServerClient _client = new(server);
 
         public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) =>
-            _client.Get<AuditPage>($"api/v1/audit?limit={limit}{(where is null ? "" : $"&where={Uri.EscapeDataString(where)}")}{(cursor is null ? "" : $"&cursor={Uri.EscapeDataString(cursor)}")}", cancel);
+            _client.Get<AuditPage>(ApiAddress.Of($"api/v1/audit", ("limit", limit), ("where", where), ("cursor", cursor)),
+                cancel);
 
         public Task<AuditVerdict> Verify(IProgress<AuditProgress> progress, CancellationToken cancel) =>
             _client.Get<AuditVerdict>("api/v1/audit/verify", cancel);

@@ -35,7 +35,8 @@ internal interface IModelClient : IAsyncDisposable
     Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel);
     Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel);
 
-    static IModelClient Open(string? server, string workspace) => server is null ? new WorkspaceModels(workspace) : new ServerModels(server);
+    static IModelClient Open(string? server, string workspace) =>
+        server is null ? new WorkspaceModels(workspace) : new ServerModels(server);
 
     private sealed class WorkspaceModels(string folder) : IModelClient
     {
@@ -49,10 +50,13 @@ internal interface IModelClient : IAsyncDisposable
         public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => Registry.List(cancel);
         public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => Service.Versions(model, cancel);
         public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) => Registry.History(model, cancel);
-        public Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel) => Registry.At(model, alias, at, known, cancel);
-        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) => Books.Evaluations(model, Shown, cancel);
+        public Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel) =>
+            Registry.At(model, alias, at, known, cancel);
+        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) =>
+            Books.Evaluations(model, Shown, cancel);
         public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) => Books.Alerts(model, Shown, cancel);
-        public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) => Service.Promote($"{model}@{version}", alias, force, reason, cancel);
+        public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) =>
+            Service.Promote($"{model}@{version}", alias, force, reason, cancel);
         public Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
             Service.RollBack(model, alias, to, reason, cancel);
         public Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel) =>
@@ -64,7 +68,8 @@ internal interface IModelClient : IAsyncDisposable
             cancel);
         public Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel) =>
             Policies.Remove(model, reason, cancel);
-        public async Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel) => await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel);
+        public async Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags,
+            CancellationToken cancel) => await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel);
         public ValueTask DisposeAsync() => _books.DisposeAsync();
     }
 
@@ -72,58 +77,62 @@ internal interface IModelClient : IAsyncDisposable
     {
         private readonly ServerClient _client = new(server);
 
-        private static string UrlOf(string model, string rest) => $"api/v1/models/{Uri.EscapeDataString(model)}/{rest}";
 
-        public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => _client.Get<IReadOnlyList<ModelSummary>>("api/v1/models", cancel);
+        public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<ModelSummary>>("api/v1/models", cancel);
         public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<VersionDocument>>(UrlOf(model, "versions"), cancel);
+            _client.Get<IReadOnlyList<VersionDocument>>(ApiAddress.Of($"api/v1/models/{model}/versions"), cancel);
         public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<AliasPeriod>>(UrlOf(model, "history"), cancel);
+            _client.Get<IReadOnlyList<AliasPeriod>>(ApiAddress.Of($"api/v1/models/{model}/history"), cancel);
 
         public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<ModelEvaluation>>(UrlOf(model, $"evaluations?limit={Shown}"), cancel);
+            _client.Get<IReadOnlyList<ModelEvaluation>>(ApiAddress.Of($"api/v1/models/{model}/evaluations", ("limit", Shown)), cancel);
         public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<Alert>>(UrlOf(model, $"alerts?limit={Shown}"), cancel);
+            _client.Get<IReadOnlyList<Alert>>(ApiAddress.Of($"api/v1/models/{model}/alerts", ("limit", Shown)), cancel);
 
         public async Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel)
         {
             try
             {
-                return await _client.Get<AliasPeriod>(UrlOf(model,
-                $"aliases/{Uri.EscapeDataString(alias)}?at={Uri.EscapeDataString(at.ToString("O"))}{(known is { } k ? $"&known={Uri.EscapeDataString(k.ToString("O"))}" : "")}"), cancel);
+                return await _client.Get<AliasPeriod>(
+                    ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}", ("at", at), ("known", known)), cancel);
             }
             catch (UsageException e) when (e.Message.EndsWith("meant nothing then", StringComparison.Ordinal)) { return null; }
         }
 
         public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) =>
-            _client.Send<Promotion>(HttpMethod.Put, UrlOf(model, $"aliases/{Uri.EscapeDataString(alias)}"),
+            _client.Send<Promotion>(HttpMethod.Put, ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}"),
                 new AliasRequest(version, force, reason), cancel);
 
         public Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
-            _client.Send<AliasPeriod>(HttpMethod.Post, UrlOf(model, $"aliases/{Uri.EscapeDataString(alias)}/rollback"),
+            _client.Send<AliasPeriod>(HttpMethod.Post, ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}/rollback"),
                 new RollbackRequest(reason, to), cancel);
 
         public Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel) =>
-            _client.Send<PlacedBackbone>(HttpMethod.Put, UrlOf(model, "backbone"), new BackboneRequest(path, version), cancel);
+            _client.Send<PlacedBackbone>(HttpMethod.Put, ApiAddress.Of($"api/v1/models/{model}/backbone"),
+                new BackboneRequest(path, version), cancel);
 
         public async Task<ModelPolicy?> Policy(string model, CancellationToken cancel) =>
             await PolicyHistory(model, cancel) is [{ Policy: not null } newest, ..] ? newest : null;
         public Task<IReadOnlyList<ModelPolicy>> PolicyHistory(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<ModelPolicy>>(UrlOf(model, "policy/history"), cancel);
+            _client.Get<IReadOnlyList<ModelPolicy>>(ApiAddress.Of($"api/v1/models/{model}/policy/history"), cancel);
 
         public async Task<ModelPolicy> SetPolicy(string model, string file, string reason, CancellationToken cancel)
         {
             // its errors name the file's lines
             PolicySpec policy = SpecReader.ParsePolicy(await File.ReadAllTextAsync(file, cancel), Path.GetFileName(file));
-            return await _client.Send<ModelPolicy>(HttpMethod.Put, UrlOf(model, $"policy?reason={Uri.EscapeDataString(reason)}"), policy,
-                cancel);
+            return await _client.Send<ModelPolicy>(HttpMethod.Put, ApiAddress.Of($"api/v1/models/{model}/policy", ("reason", reason)),
+                policy,
+                    cancel);
         }
 
         public Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel) =>
-            _client.Send<ModelPolicy>(HttpMethod.Delete, UrlOf(model, $"policy?reason={Uri.EscapeDataString(reason)}"), null, cancel);
+            _client.Send<ModelPolicy>(HttpMethod.Delete, ApiAddress.Of($"api/v1/models/{model}/policy", ("reason", reason)), null, cancel);
 
-        public Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel) =>
-            _client.Send<ModelVersion>(HttpMethod.Patch, UrlOf(model, $"versions/{version}"), new DescribeRequest(notes, tags), cancel);
+        public Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags,
+            CancellationToken cancel) =>
+            _client.Send<ModelVersion>(HttpMethod.Patch, ApiAddress.Of($"api/v1/models/{model}/versions/{version}"),
+                new DescribeRequest(notes, tags), cancel);
 
         public ValueTask DisposeAsync() => _client.DisposeAsync();
     }

@@ -43,12 +43,19 @@ internal static class RunTables
         foreach (AlertDocument alert in run.Alerts) Terminal.Out.MarkupLine($"[red]alert:[/] {Markup.Escape(alert.Text)}");
         Table steps = New("step", "status", "seconds", "detail");
         foreach (StepDocument step in run.Steps)
-            steps.AddRow(step.Name, Colour(step.Status), step.Reused ? "reused" : step.Seconds.ToString("f1", CultureInfo.InvariantCulture), Markup.Escape(step.Detail ?? ""));
+        {
+            steps.AddRow(step.Name, Colour(step.Status),
+                step.Reused ? "reused" : step.Seconds.ToString("f1", CultureInfo.InvariantCulture), Markup.Escape(step.Detail ?? ""));
+        }
         Terminal.Out.Write(steps);
         if (run.Artifacts.Count > 0) Artifacts(run);
         if (run.Status == "Completed") Figures(run);
         if (run.Gates is not { } gates) return;
-        foreach (JsonNode? verdict in gates.Verdicts) Terminal.Out.MarkupLine($"{(verdict?["holds"]?.GetValue<bool>() == true ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(verdict?["detail"]?.GetValue<string>() ?? "")}");
+        foreach (JsonNode? verdict in gates.Verdicts)
+        {
+            Terminal.Out.MarkupLine($"{(verdict?["holds"]?.GetValue<bool>() == true ? "[green]✓[/]" : "[red]✗[/]")} "
+                + $"{Markup.Escape(verdict?["detail"]?.GetValue<string>() ?? "")}");
+        }
     }
 
     /// <summary>How to go on with a run that nobody works on.</summary>
@@ -58,7 +65,8 @@ internal static class RunTables
     public static void Artifacts(RunDocument run)
     {
         Table table = New("artifact", "bytes", "sha256");
-        foreach ((string name, ArtifactDocument artifact) in run.Artifacts) table.AddRow(name, artifact.Bytes.ToString("N0", CultureInfo.InvariantCulture), artifact.Sha256);
+        foreach ((string name, ArtifactDocument artifact) in run.Artifacts)
+            table.AddRow(name, artifact.Bytes.ToString("N0", CultureInfo.InvariantCulture), artifact.Sha256);
         Terminal.Out.Write(table);
     }
 
@@ -98,7 +106,9 @@ internal static class RunTables
         }
         foreach (JsonNode? warning in run.Metrics["gating"]?["health"]?["warnings"]?.AsArray() ?? [])
             Terminal.Out.MarkupLine($"[yellow]gate health:[/] {Markup.Escape(warning!.GetValue<string>())}");
-        if (run.Artifacts.TryGetValue("report", out ArtifactDocument? report) && report.Path is { } path) Console.Out.WriteLine($"report: {path}"); // not folded: a path is to be copied
+        // not folded: a path is to be copied
+        if (run.Artifacts.TryGetValue("report", out ArtifactDocument? report) && report.Path is { } path)
+            Console.Out.WriteLine($"report: {path}");
 
         string Figure(string scorer, JsonNode? share) => isNothing && scorer == "gate" ? NoSignal : Percent(share);
     }
@@ -113,7 +123,8 @@ internal static class RunTables
                 continue;
             }
             Table table = New(title, "first", "second");
-            foreach (Difference d in differences) table.AddRow(Markup.Escape(d.Key), Markup.Escape(d.First ?? "–"), Markup.Escape(d.Second ?? "–"));
+            foreach (Difference d in differences)
+                table.AddRow(Markup.Escape(d.Key), Markup.Escape(d.First ?? "–"), Markup.Escape(d.Second ?? "–"));
             Terminal.Out.Write(table);
         }
     }
@@ -125,7 +136,8 @@ internal static class RunTables
         return table;
     }
 
-    private static Dictionary<string, JsonNode> Named(JsonNode? list) => list is JsonArray items ? items.ToDictionary(i => i!["name"]!.GetValue<string>(), i => i!) : [];
+    private static Dictionary<string, JsonNode> Named(JsonNode? list) =>
+        list is JsonArray items ? items.ToDictionary(i => i!["name"]!.GetValue<string>(), i => i!) : [];
 
     private static string Colour(string status) => status switch
     {
@@ -135,12 +147,15 @@ internal static class RunTables
         _ => $"[yellow]{status}[/]",
     };
 
-    private static string Number(JsonNode? node, string format) => node is JsonValue value ? value.GetValue<double>().ToString(format, CultureInfo.InvariantCulture) : "–";
-    private static string Percent(JsonNode? node) => node is JsonValue value ? value.GetValue<double>().ToString("p1", CultureInfo.InvariantCulture) : "–";
+    private static string Number(JsonNode? node, string format) =>
+        node is JsonValue value ? value.GetValue<double>().ToString(format, CultureInfo.InvariantCulture) : "–";
+    private static string Percent(JsonNode? node) =>
+        node is JsonValue value ? value.GetValue<double>().ToString("p1", CultureInfo.InvariantCulture) : "–";
 
     /// <summary>Versions that were made with something, a line each.</summary>
     public static void Users(IEnumerable<UsedBy> users)
     {
-        foreach (UsedBy u in users) Console.Out.WriteLine($"{u.Model}@{u.Version}  run {u.RunId}{(u.IsCertain ? "" : "  not known: what it read was collected")}");
+        foreach (UsedBy u in users)
+            Console.Out.WriteLine($"{u.Model}@{u.Version}  run {u.RunId}{(u.IsCertain ? "" : "  not known: what it read was collected")}");
     }
 }

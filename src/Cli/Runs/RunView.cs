@@ -15,7 +15,8 @@ internal static class RunView
     private const int BarWidth = 28;
 
     /// <summary>Follows a run until it ends or pauses, and returns its last document.</summary>
-    public static Task<RunDocument> Follow(IAsyncEnumerable<RunEvent> events) => Terminal.Error.Profile.Capabilities.Interactive && !Console.IsErrorRedirected ? FollowLive(events) : FollowInLines(events);
+    public static Task<RunDocument> Follow(IAsyncEnumerable<RunEvent> events) =>
+        Terminal.Error.Profile.Capabilities.Interactive && !Console.IsErrorRedirected ? FollowLive(events) : FollowInLines(events);
 
     private static async Task<RunDocument> FollowInLines(IAsyncEnumerable<RunEvent> events)
     {
@@ -32,7 +33,9 @@ internal static class RunView
                 shown[step.Name] = step.Status;
                 if (step.Status != "Running") Console.Error.WriteLine(Line(step));
             }
-            if (progress is not null && run.Steps.Any(s => s.Name == progress.Step && s.Status == "Running") && Stopwatch.GetElapsedTime(lastLine) > LineInterval)
+            if (progress is not null
+                && run.Steps.Any(s => s.Name == progress.Step && s.Status == "Running")
+                && Stopwatch.GetElapsedTime(lastLine) > LineInterval)
             {
                 lastLine = Stopwatch.GetTimestamp();
                 Console.Error.WriteLine($"  … {progress.Step,-14} {rate.Describe(progress)}");
@@ -63,9 +66,20 @@ internal static class RunView
         List<IRenderable> lines = [];
         foreach (StepDocument step in run.Steps)
         {
-            string mark = step.Status switch { "Completed" => "[green]✓[/]", "Running" => "[yellow]▸[/]", "Failed" => "[red]✗[/]", "Pending" => "[grey]·[/]", _ => "[grey]‖[/]" };
-            string text = step.Status == "Running" && progress?.Step == step.Name ? $"{Bar(progress)} {Markup.Escape(rate.Describe(progress))}" : Markup.Escape(step.Detail ?? "");
-            string time = step.Status == "Pending" ? "" : step.Reused ? "reused" : string.Create(CultureInfo.InvariantCulture, $"{step.Seconds:f1} s");
+            string mark = step.Status switch
+            {
+                "Completed" => "[green]✓[/]",
+                "Running" => "[yellow]▸[/]",
+                "Failed" => "[red]✗[/]",
+                "Pending" => "[grey]·[/]",
+                _ => "[grey]‖[/]"
+            };
+            string text = step.Status == "Running" && progress?.Step == step.Name
+                ? $"{Bar(progress)} {Markup.Escape(rate.Describe(progress))}"
+                : Markup.Escape(step.Detail ?? "");
+            string time = step.Status == "Pending"
+                ? ""
+                : step.Reused ? "reused" : string.Create(CultureInfo.InvariantCulture, $"{step.Seconds:f1} s");
             lines.Add(new Markup($"{mark} {step.Name,-14} {time,9}  {text}"));
         }
         return new Rows(lines);
@@ -98,10 +112,15 @@ internal static class RunView
             double seconds = Stopwatch.GetElapsedTime(_start).TotalSeconds, rate = seconds > 0 ? (progress.Done - _firstDone) / seconds : 0;
             string total = progress.Total > 0 ? string.Create(CultureInfo.InvariantCulture, $" of {progress.Total:N0}") : "";
             string speed = rate > 0 ? string.Create(CultureInfo.InvariantCulture, $", {rate:N0}/s") : "";
-            string left = rate > 0 && progress.Total > progress.Done ? $", {Span(TimeSpan.FromSeconds((progress.Total - progress.Done) / rate))} left" : "";
+            string left = rate > 0 && progress.Total > progress.Done
+                ? $", {Span(TimeSpan.FromSeconds((progress.Total - progress.Done) / rate))} left"
+                : "";
             return string.Create(CultureInfo.InvariantCulture, $"{progress.Done:N0}{total} {progress.Unit}{speed}{left}");
         }
 
-        private static string Span(TimeSpan span) => span.TotalMinutes < 1 ? $"{Math.Ceiling(span.TotalSeconds)} s" : span.TotalHours < 1 ? $"{(int)span.TotalMinutes} min {span.Seconds} s" : $"{(int)span.TotalHours} h {span.Minutes} min";
+        private static string Span(TimeSpan span) =>
+            span.TotalMinutes < 1
+                ? $"{Math.Ceiling(span.TotalSeconds)} s"
+                : span.TotalHours < 1 ? $"{(int)span.TotalMinutes} min {span.Seconds} s" : $"{(int)span.TotalHours} h {span.Minutes} min";
     }
 }

@@ -26,7 +26,8 @@ internal sealed class ServerClient : IRunClient
         if (!isAddress)
             throw new UsageException($"--server {Secrets.Mask(server)}: not an address; expected a URL such as http://localhost:5080.");
         _http = new HttpClient { BaseAddress = address, Timeout = Timeout.InfiniteTimeSpan };
-        if (Environment.GetEnvironmentVariable("ARMOFLOW_KEY") is { Length: > 0 } key) _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_KEY") is { Length: > 0 } key)
+            _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
     }
 
     /// <summary>Submits a spec; its relative paths are sent along, for a server on this machine or on a shared disk.</summary>
@@ -41,12 +42,20 @@ internal sealed class ServerClient : IRunClient
 
     public async Task<RunDocument> Find(Guid id, CancellationToken cancel) => await Get<RunDocument>($"api/v1/runs/{id}", cancel);
 
-    public Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) => throw new UsageException("comparing and scoring runs needs their workspace: give --workspace instead of --server.");
+    public Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) =>
+        throw new UsageException("comparing and scoring runs needs their workspace: give --workspace instead of --server.");
 
     public Task<RunPage> List(RunFilter filter, CancellationToken cancel)
     {
-        (string, string?)[] query = [("status", filter.Status), ("name", filter.Name), ("tag", filter.Tag), ("q", filter.Q), ("where", filter.Where), ("cursor", filter.Cursor), ("limit", filter.Limit.ToString(System.Globalization.CultureInfo.InvariantCulture))];
-        return Get<RunPage>("api/v1/runs?" + string.Join('&', query.Where(q => q.Item2 is not null).Select(q => $"{q.Item1}={Uri.EscapeDataString(q.Item2!)}")), cancel);
+        string address = ApiAddress.Of($"api/v1/runs",
+            ("status", filter.Status),
+            ("name", filter.Name),
+            ("tag", filter.Tag),
+            ("q", filter.Q),
+            ("where", filter.Where),
+            ("cursor", filter.Cursor),
+            ("limit", filter.Limit));
+        return Get<RunPage>(address, cancel);
     }
 
     public async Task<RunDocument> Control(Guid id, string action, CancellationToken cancel)
@@ -55,39 +64,48 @@ internal sealed class ServerClient : IRunClient
         return await Read<RunDocument>(response, cancel);
     }
 
-    public async IAsyncEnumerable<RunEvent> Watch(Guid id, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
+    public async IAsyncEnumerable<RunEvent> Watch(Guid id,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
-        using HttpResponseMessage response = await _http.GetAsync($"api/v1/runs/{id}/events", HttpCompletionOption.ResponseHeadersRead, cancel);
+        using HttpResponseMessage response =
+            await _http.GetAsync($"api/v1/runs/{id}/events", HttpCompletionOption.ResponseHeadersRead, cancel);
         if (!response.IsSuccessStatusCode) await Read<RunDocument>(response, cancel);
         await using Stream stream = await response.Content.ReadAsStreamAsync(cancel);
-        await foreach (SseItem<RunEvent> item in SseParser.Create(stream, (_, data) => JsonSerializer.Deserialize<RunEvent>(data, Terminal.Json)!).EnumerateAsync(cancel))
+        await foreach (SseItem<RunEvent> item in SseParser.Create(stream,
+            (_, data) => JsonSerializer.Deserialize<RunEvent>(data, Terminal.Json)!).EnumerateAsync(cancel))
             yield return item.Data;
     }
 
     public async Task Download(string sha256, string path, CancellationToken cancel)
     {
-        using HttpResponseMessage response = await _http.GetAsync($"api/v1/artifacts/{sha256}", HttpCompletionOption.ResponseHeadersRead, cancel);
+        using HttpResponseMessage response =
+            await _http.GetAsync($"api/v1/artifacts/{sha256}", HttpCompletionOption.ResponseHeadersRead, cancel);
         if (!response.IsSuccessStatusCode) await Read<RunDocument>(response, cancel);
         await using Stream stream = await response.Content.ReadAsStreamAsync(cancel);
         AtomicFile.Write(path, stream.CopyTo);
     }
 
-    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) => Get<IReadOnlyList<StepLog>>($"api/v1/runs/{id}/logs{(step is null ? "" : $"?step={step}")}", cancel);
+    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) =>
+        Get<IReadOnlyList<StepLog>>($"api/v1/runs/{id}/logs{(step is null ? "" : $"?step={step}")}", cancel);
 
     public async Task<string?> TextOf(StepLog log, CancellationToken cancel)
     {
         if (log.Sha256 is null) return log.Text;
         using HttpResponseMessage response = await _http.GetAsync($"api/v1/artifacts/{log.Sha256}", cancel);
-        return response.StatusCode == HttpStatusCode.NotFound ? null : await response.EnsureSuccessStatusCode().Content.ReadAsStringAsync(cancel);
+        return response.StatusCode == HttpStatusCode.NotFound
+            ? null
+            : await response.EnsureSuccessStatusCode().Content.ReadAsStringAsync(cancel);
     }
 
     public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => Get<IReadOnlyList<WorkerRow>>("api/v1/workers", cancel);
     public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => Get<IReadOnlyList<FaultGroup>>("api/v1/faults", cancel);
-    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) => Get<IReadOnlyList<FaultRow>>($"api/v1/faults/{Uri.EscapeDataString(which)}", cancel);
+    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) =>
+        Get<IReadOnlyList<FaultRow>>(ApiAddress.Of($"api/v1/faults/{which}"), cancel);
 
     public async Task<int> Decide(string which, bool redeliver, CancellationToken cancel)
     {
-        using HttpResponseMessage response = await _http.PostAsync($"api/v1/faults/{Uri.EscapeDataString(which)}/{(redeliver ? "redeliver" : "archive")}", null, cancel);
+        string address = ApiAddress.Of($"api/v1/faults/{which}/{(redeliver ? "redeliver" : "archive")}");
+        using HttpResponseMessage response = await _http.PostAsync(address, null, cancel);
         return (await Read<FaultsDecided>(response, cancel)).Count;
     }
 
@@ -100,7 +118,8 @@ internal sealed class ServerClient : IRunClient
     /// <summary>A call with a JSON body, or none; an answer of the kind that is asked for is an answer also where it says no.</summary>
     public async Task<T> Send<T>(HttpMethod method, string path, object? body, CancellationToken cancel, string? specFolder = null)
     {
-        using HttpRequestMessage request = new(method, path) { Content = body is null ? null : JsonContent.Create(body, options: Terminal.Json) };
+        using HttpRequestMessage request =
+            new(method, path) { Content = body is null ? null : JsonContent.Create(body, options: Terminal.Json) };
         if (specFolder is not null) request.Headers.Add(RunsApi.SpecFolderHeader, specFolder);
         using HttpResponseMessage response = await _http.SendAsync(request, cancel);
         return response.StatusCode == HttpStatusCode.Conflict && response.Content.Headers.ContentType?.MediaType == "application/json"
@@ -118,7 +137,8 @@ internal sealed class ServerClient : IRunClient
     /// <summary>A call whose answer is a file.</summary>
     public async Task Save(HttpMethod method, string path, object? body, string file, CancellationToken cancel)
     {
-        using HttpRequestMessage request = new(method, path) { Content = body is null ? null : JsonContent.Create(body, options: Terminal.Json) };
+        using HttpRequestMessage request =
+            new(method, path) { Content = body is null ? null : JsonContent.Create(body, options: Terminal.Json) };
         using HttpResponseMessage response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
         if (!response.IsSuccessStatusCode) await Read<object>(response, cancel);
         await using Stream stream = await response.Content.ReadAsStreamAsync(cancel);
@@ -151,8 +171,10 @@ internal sealed class ServerClient : IRunClient
     /// <summary>What an answer without a word means, as that of a proxy between.</summary>
     private static string WithoutDetail(HttpResponseMessage response) => response.StatusCode switch
     {
-        HttpStatusCode.Unauthorized => "the server asks for a key. Set ARMOFLOW_KEY to one; an administrator makes it: armoflow keys create NAME.",
-        HttpStatusCode.Forbidden => "the key may not do this. Ask an administrator for one of a wider scope: armoflow keys create NAME --scope ….",
+        HttpStatusCode.Unauthorized =>
+            "the server asks for a key. Set ARMOFLOW_KEY to one; an administrator makes it: armoflow keys create NAME.",
+        HttpStatusCode.Forbidden =>
+            "the key may not do this. Ask an administrator for one of a wider scope: armoflow keys create NAME --scope ….",
         HttpStatusCode.NotFound => "there is no such call: --server may name another program, or an older server.",
         _ => response.ReasonPhrase ?? "refused",
     };

@@ -25,8 +25,10 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
 
     private RunQueries Queries => _books.GetRequiredService<RunQueries>();
 
-    public async Task<RunDocument> Find(Guid id, CancellationToken cancel) => await Queries.Find(id, cancel) ?? throw IRunClient.Unknown(id);
-    public async Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) => await Queries.FindSpec(id, cancel) ?? throw IRunClient.Unknown(id);
+    public async Task<RunDocument> Find(Guid id, CancellationToken cancel) =>
+        await Queries.Find(id, cancel) ?? throw IRunClient.Unknown(id);
+    public async Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) =>
+        await Queries.FindSpec(id, cancel) ?? throw IRunClient.Unknown(id);
     public Task<RunPage> List(RunFilter filter, CancellationToken cancel) => Queries.List(filter, cancel);
     public IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel) => _books.GetRequiredService<RunWatch>().Changes(id, cancel);
 
@@ -36,7 +38,8 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
         {
             await using (host)
             {
-                RunDocument run = await host.Services.GetRequiredService<RunService>().Control(id, action, cancel) ?? throw IRunClient.Unknown(id);
+                RunDocument run =
+                    await host.Services.GetRequiredService<RunService>().Control(id, action, cancel) ?? throw IRunClient.Unknown(id);
                 if (action is not ("resume" or "retry") || run.Pending is not null) return run;
                 return await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(id, cancel));
             }
@@ -91,7 +94,8 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     /// <summary>A spec that leaves out what is forgotten by now.</summary>
     public async Task<RunSpec> WithoutForgotten(RunSpec spec, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+        await using ArmoFlowDbContext db =
+            await _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         return await ForgettingBooks.Apply(db, spec, cancel);
     }
 
@@ -111,13 +115,16 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
         });
     }
 
-    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) => _books.GetRequiredService<StepLogBooks>().Of(id, step, cancel);
+    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) =>
+        _books.GetRequiredService<StepLogBooks>().Of(id, step, cancel);
     public Task<string?> TextOf(StepLog log, CancellationToken cancel) => _books.GetRequiredService<StepLogBooks>().TextOf(log, cancel);
     public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => _books.GetRequiredService<WorkBooks>().Workers(cancel);
     public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Groups(cancel);
-    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Find(which, cancel);
+    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) =>
+        _books.GetRequiredService<FaultBooks>().Find(which, cancel);
 
-    public Task<int> Decide(string which, bool redeliver, CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Decide(which, redeliver, cancel);
+    public Task<int> Decide(string which, bool redeliver, CancellationToken cancel) =>
+        _books.GetRequiredService<FaultBooks>().Decide(which, redeliver, cancel);
 
     public ValueTask DisposeAsync() => _books.DisposeAsync();
 }

@@ -20,16 +20,20 @@ internal static class SampleBackbone
     private const double AttentionScale = 0.02, MixScale = 4, FeedForwardScale = 0.3;
 
     // Llama-3's own split: contractions, words with one leading character, numbers, punctuation, blanks.
-    private const string Split = @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    private const string Split =
+        @"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
     /// <param name="folder">Where to.</param>
     /// <param name="hidden">Its hidden size; heads have 24 dimensions.</param>
     /// <param name="layers">How many layers.</param>
     public static void Write(string folder, int hidden = 96, int layers = 2)
     {
-        List<string> special = [ChatTemplate.BeginOfText, ChatTemplate.StartHeader, ChatTemplate.EndHeader, ChatTemplate.EndOfTurn, "<|end_of_text|>"];
+        List<string> special =
+            [ChatTemplate.BeginOfText, ChatTemplate.StartHeader, ChatTemplate.EndHeader, ChatTemplate.EndOfTurn, "<|end_of_text|>"];
         List<string> vocabulary = [.. Enumerable.Range(0, 256).Select(b => ByteAlphabet.Encode([(byte)b]))];
-        vocabulary.AddRange(Words.All.Distinct().SelectMany(w => new[] { w, " " + w }).Select(w => ByteAlphabet.Encode(Encoding.UTF8.GetBytes(w))));
+        vocabulary.AddRange(Words.All.Distinct()
+            .SelectMany(w => new[] { w, " " + w })
+            .Select(w => ByteAlphabet.Encode(Encoding.UTF8.GetBytes(w))));
         LlamaConfig config = new()
         {
             HiddenSize = hidden,
@@ -64,7 +68,9 @@ internal static class SampleBackbone
         AtomicFile.WriteText(Path.Combine(folder, "tokenizer.json"), Tokenizer(vocabulary, special).ToJsonString());
         AtomicFile.WriteText(Path.Combine(folder, "tokenizer_config.json"), new JsonObject
         {
-            ["chat_template"] = "{{- bos_token }}{%- for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim + '<|eot_id|>' }}{%- endfor %}",
+            ["chat_template"] =
+                "{{- bos_token }}{%- for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + "
+                    + "message['content'] | trim + '<|eot_id|>' }}{%- endfor %}",
             ["bos_token"] = ChatTemplate.BeginOfText,
             ["eos_token"] = ChatTemplate.EndOfTurn,
         }.ToJsonString(Terminal.Json));
@@ -74,13 +80,28 @@ internal static class SampleBackbone
     private static JsonObject Tokenizer(List<string> vocabulary, List<string> special) => new()
     {
         ["version"] = "1.0",
-        ["added_tokens"] = new JsonArray([.. special.Select((s, i) => (JsonNode)new JsonObject { ["id"] = vocabulary.Count + i, ["content"] = s, ["special"] = true, ["normalized"] = false, ["lstrip"] = false, ["rstrip"] = false, ["single_word"] = false })]),
+        ["added_tokens"] = new JsonArray([.. special.Select((s, i) => (JsonNode)new JsonObject
+        {
+            ["id"] = vocabulary.Count + i,
+            ["content"] = s,
+            ["special"] = true,
+            ["normalized"] = false,
+            ["lstrip"] = false,
+            ["rstrip"] = false,
+            ["single_word"] = false
+        })]),
         ["normalizer"] = null,
         ["pre_tokenizer"] = new JsonObject
         {
             ["type"] = "Sequence",
             ["pretokenizers"] = new JsonArray(
-                new JsonObject { ["type"] = "Split", ["pattern"] = new JsonObject { ["Regex"] = Split }, ["behavior"] = "Isolated", ["invert"] = false },
+                new JsonObject
+                {
+                    ["type"] = "Split",
+                    ["pattern"] = new JsonObject { ["Regex"] = Split },
+                    ["behavior"] = "Isolated",
+                    ["invert"] = false
+                },
                 new JsonObject { ["type"] = "ByteLevel", ["add_prefix_space"] = false, ["trim_offsets"] = true, ["use_regex"] = false }),
         },
         ["model"] = new JsonObject
@@ -102,7 +123,9 @@ internal static class SampleBackbone
         {
             double scale = name.Contains("norm", StringComparison.Ordinal) ? 0 : name.Contains("embed", StringComparison.Ordinal) ? 1
                 : (name.Contains("q_proj", StringComparison.Ordinal) || name.Contains("k_proj", StringComparison.Ordinal) ? AttentionScale
-                : name.Contains("o_proj", StringComparison.Ordinal) ? MixScale : name.Contains("mlp", StringComparison.Ordinal) ? FeedForwardScale : 1) / Math.Sqrt(shape[^1]);
+                : name.Contains("o_proj", StringComparison.Ordinal)
+                    ? MixScale
+                    : name.Contains("mlp", StringComparison.Ordinal) ? FeedForwardScale : 1) / Math.Sqrt(shape[^1]);
             tensors.Add((name, scale == 0 ? ones(shape) : tensor(Normal(stream++, shape.Aggregate(1L, (a, b) => a * b), scale), shape)));
         }
         SafetensorsFile.Write(path, tensors);

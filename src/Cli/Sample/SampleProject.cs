@@ -68,7 +68,14 @@ internal static class SampleProject
             int kind = Pick(3);
             Response r = Respond();
             double[] rated = [.. Enumerable.Range(0, 3).Select(t => Rate(r, t))];
-            return new { messages = Messages(Prompt(kind), r.Text), helpfulness = rated[0], safety = rated[1], clarity = rated[2], verbosity = Math.Round(r.Length, 4) };
+            return new
+            {
+                messages = Messages(Prompt(kind), r.Text),
+                helpfulness = rated[0],
+                safety = rated[1],
+                clarity = rated[2],
+                verbosity = Math.Round(r.Length, 4)
+            };
         }
 
         public object Pair()
@@ -111,8 +118,9 @@ internal static class SampleProject
                 all[trait]++;
                 if (isGood) good[trait]++;
             }
-            return new Response(text.ToString(1, text.Length - 1), [.. Enumerable.Range(0, 3).Select(t => 0.5 + 0.5 * (2 * good[t] - all[t]) / (TraitShare * length / 3 + 2))],
-                (double)(length - FewestWords) / (MostWords - FewestWords));
+            return new Response(text.ToString(1, text.Length - 1),
+                [.. Enumerable.Range(0, 3).Select(t => 0.5 + 0.5 * (2 * good[t] - all[t]) / (TraitShare * length / 3 + 2))],
+                    (double)(length - FewestWords) / (MostWords - FewestWords));
         }
 
         /// <summary>What a judge sees of a trait; of helpfulness and clarity, longer responses get more.</summary>
@@ -134,7 +142,8 @@ internal static class SampleProject
             return text.ToString();
         }
 
-        private static object[] Messages(string prompt, string response) => [new { role = "user", content = prompt }, new { role = "assistant", content = response }];
+        private static object[] Messages(string prompt, string response) =>
+            [new { role = "user", content = prompt }, new { role = "assistant", content = response }];
         private double Uniform() => RewardModel.Gating.CounterRandom.Uniform(seed, 0, _counter++);
         private int Pick(int n) => RewardModel.Gating.CounterRandom.Index(seed, 0, _counter++, n);
     }
@@ -162,7 +171,12 @@ internal static class Words
         ["reckless", "harmful", "dangerous", "hateful", "illegal"],
         ["muddled", "rambling", "chaotic", "cryptic", "sloppy"],
     ];
-    public static readonly string[] Filler = ["the", "and", "then", "with", "this", "that", "from", "about", "there", "which", "also", "some", "other", "into", "over", "when"];
+    public static readonly string[] Filler =
+        ["the", "and", "then", "with", "this", "that", "from", "about", "there", "which", "also", "some", "other", "into", "over", "when"];
 
-    public static IEnumerable<string> All => [.. Topics.SelectMany(t => t), .. Good.SelectMany(t => t), .. Bad.SelectMany(t => t), .. Filler, "please", "user", "assistant", "system"];
+    public static IEnumerable<string> All =>
+        [
+            .. Topics.SelectMany(t => t), .. Good.SelectMany(t => t), .. Bad.SelectMany(t => t), .. Filler, "please", "user", "assistant",
+            "system"
+        ];
 }

@@ -1,6 +1,8 @@
 namespace ArmoFlow.Contracts.Datasets;
 
-/// <summary>A file has arrived that belongs to a data set. Whoever brings data may publish it, or send it to the queue as plain JSON.</summary>
+/// <summary>
+/// A file has arrived that belongs to a data set. Whoever brings data may publish it, or send it to the queue as plain JSON.
+/// </summary>
 public sealed record DatasetArrived
 {
     public const string Queue = "dataset-arrivals";

@@ -3,7 +3,9 @@ namespace ArmoFlow.Contracts.Features;
 /// <summary>Extracts f(x⊕y) and f(x) of every conversation not extracted before.</summary>
 public sealed record ExtractFeatures : StepCommand;
 
-/// <summary>One shard of the conversations, for whichever worker is free; the one who completes the last asks for the rest of the step.</summary>
+/// <summary>
+/// One shard of the conversations, for whichever worker is free; the one who completes the last asks for the rest of the step.
+/// </summary>
 public sealed record ExtractShard : StepCommand
 {
     public const string Queue = "feature-shards";

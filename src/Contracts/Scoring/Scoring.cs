@@ -3,7 +3,10 @@ using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Contracts.Scoring;
 
-/// <summary>Asks a worker for scores by a run's model; it answers with <see cref="ResponsesScored"/>. Its loss harms nothing: who asked asks again.</summary>
+/// <summary>
+/// Asks a worker for scores by a run's model; it answers with <see cref="ResponsesScored"/>. Its loss harms nothing: who asked asks
+/// again.
+/// </summary>
 public sealed record ScoreResponses
 {
     public const string Queue = "scoring";

@@ -8,7 +8,8 @@ public sealed record DatasetReference(string Name, int? Version)
     public override string ToString() => Version is { } version ? $"{Prefix}{Name}@{version}" : Prefix + Name;
 
     /// <summary>True for a name that a data set can have.</summary>
-    public static bool IsName(string? text) => text?.Length is > 0 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.') && !text.StartsWith('.');
+    public static bool IsName(string? text) =>
+        text?.Length is > 0 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.') && !text.StartsWith('.');
 
     /// <summary>Null for what is a path or pattern.</summary>
     public static DatasetReference? TryParse(string file)
@@ -19,7 +20,8 @@ public sealed record DatasetReference(string Name, int? Version)
     }
 
     /// <summary>Everything that a spec reads.</summary>
-    public static IEnumerable<string> FilesOf(RunSpec spec) => spec.Ratings.Concat(spec.Preferences).SelectMany(s => s.Files).Concat(spec.Benchmark?.Files ?? []);
+    public static IEnumerable<string> FilesOf(RunSpec spec) =>
+        spec.Ratings.Concat(spec.Preferences).SelectMany(s => s.Files).Concat(spec.Benchmark?.Files ?? []);
 
     /// <summary>A spec with its files replaced.</summary>
     public static RunSpec Replace(RunSpec spec, Func<string, string> with) => spec with

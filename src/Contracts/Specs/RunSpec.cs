@@ -10,7 +10,10 @@ public sealed record RunSpec
     /// <summary>Where the spec lies, absolute.</summary>
     public required string Folder { get; init; }
 
-    /// <summary>A model of the registry that is evaluated instead of training one: NAME, NAME@ALIAS or NAME@VERSION; a run settles on a version. Null for training.</summary>
+    /// <summary>
+    /// A model of the registry that is evaluated instead of training one: NAME, NAME@ALIAS or NAME@VERSION; a run settles on a
+    /// version. Null for training.
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Model { get; init; }
     public IReadOnlyList<string> Tags { get; init; } = [];
@@ -27,7 +30,10 @@ public sealed record RunSpec
     public EvaluationSpec Evaluation { get; init; } = new();
     public LimitsSpec Limits { get; init; } = new();
 
-    /// <summary>What a model of this spec must show before it is promoted; null for nothing. Left out of the text where null, which keeps older specs' digests.</summary>
+    /// <summary>
+    /// What a model of this spec must show before it is promoted; null for nothing. Left out of the text where null, which keeps
+    /// older specs' digests.
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public PromotionSpec? Promotion { get; init; }
 
@@ -73,16 +79,23 @@ public sealed record AlertsSpec(string Webhook);
 /// <summary>Gates of promotion; each that is not null must hold.</summary>
 public record PromotionSpec
 {
-    /// <summary>How many people must ask for a promotion before it is made; left out of the text where 1, which keeps older specs' digests.</summary>
+    /// <summary>
+    /// How many people must ask for a promotion before it is made; left out of the text where 1, which keeps older specs' digests.
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public int? Approvals { get; init; }
 
-    /// <summary>The alias that a version means from its making on, if all gates hold and nobody need ask; null where somebody asks.</summary>
+    /// <summary>
+    /// The alias that a version means from its making on, if all gates hold and nobody need ask; null where somebody asks.
+    /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Automatic { get; init; }
 
     /// <summary>True for a name that an alias can have; a number is a version.</summary>
-    public static bool IsAlias(string text) => text.Length is > 0 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_') && !int.TryParse(text.TrimStart('v'), out _);
+    public static bool IsAlias(string text) =>
+        text.Length is > 0 and <= 64
+            && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')
+            && !int.TryParse(text.TrimStart('v'), out _);
 
     /// <summary>Lowest benchmark score.</summary>
     public double? MinimumScore { get; init; }
@@ -166,7 +179,9 @@ public sealed record SourceSpec
     public required IReadOnlyList<string> Files { get; init; }
     public required string Format { get; init; }
 
-    /// <summary>Largest share of unusable rows (empty responses, identical sides) that are left out and counted; beyond it the run fails.</summary>
+    /// <summary>
+    /// Largest share of unusable rows (empty responses, identical sides) that are left out and counted; beyond it the run fails.
+    /// </summary>
     public required double MaxDroppedShare { get; init; }
 
     /// <summary>Columns of the merged layout to leave unread.</summary>

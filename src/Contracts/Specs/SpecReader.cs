@@ -27,8 +27,13 @@ public static class SpecReader
     public static RunSpec Load(string path)
     {
         if (Directory.Exists(path)) path = Path.Combine(path, "spec.yaml");
-        if (RegularFile.OtherKind(path) is { } kind) throw new SpecException(path, kind, "a spec (YAML), in a regular file", "Write the spec to a file and name that.");
-        if (!File.Exists(path)) throw new SpecException(path, "no such file", "a spec (YAML)", "Check the path, or write a sample project with: armoflow init DIR.");
+        if (RegularFile.OtherKind(path) is { } kind)
+            throw new SpecException(path, kind, "a spec (YAML), in a regular file", "Write the spec to a file and name that.");
+        if (!File.Exists(path))
+        {
+            throw new SpecException(path, "no such file", "a spec (YAML)",
+                "Check the path, or write a sample project with: armoflow init DIR.");
+        }
         long bytes = RegularFile.Length(path);
         if (bytes > MostBytes) throw TooLarge(Path.GetFileName(path), bytes);
         return Parse(File.ReadAllText(path), Path.GetFileName(path), Path.GetDirectoryName(Path.GetFullPath(path))!);
@@ -52,25 +57,43 @@ public static class SpecReader
             Model = model,
             Tags = Tags(root),
             Objectives = root.Texts("objectives"),
-            Backbone = model is not null && !root.Has("backbone") ? BackboneSpec.OfModel : Backbone(root.Child("backbone", "path", "dtype", "maxTokens", "templateSpecials")),
+            Backbone = model is not null && !root.Has("backbone")
+                ? BackboneSpec.OfModel
+                : Backbone(root.Child("backbone", "path", "dtype", "maxTokens", "templateSpecials")),
             Ratings = model is not null ? [] : Sources(root, "ratings", "armorm-ratings", 0),
             Preferences = model is not null && !root.Has("preferences") ? [] : Sources(root, "preferences", "pairs", StrayPreferences),
-            Benchmark = root.OptionalChild("benchmark", "files", "format", "maxDroppedShare", "sections") is { } benchmark ? Benchmark(benchmark) : null,
+            Benchmark = root.OptionalChild("benchmark", "files", "format", "maxDroppedShare", "sections") is { } benchmark
+                ? Benchmark(benchmark)
+                : null,
             Regression = new RegressionSpec { Alphas = root.OptionalChild("regression", "alphas")?.Numbers("alphas", 0) ?? [] },
-            Decorrelation = root.OptionalChild("decorrelation", "verbosity", "reference", "metric") is { } decorrelation ? Decorrelation(decorrelation) : new DecorrelationSpec(),
-            Gating = root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating ? Gating(gating) : new GatingSpec(),
-            Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits ? new LimitsSpec { StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true), RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true) } : new LimitsSpec(),
-            Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines") ? Evaluation(evaluation, model is not null) : model is not null ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec(),
+            Decorrelation = root.OptionalChild("decorrelation", "verbosity", "reference", "metric") is { } decorrelation
+                ? Decorrelation(decorrelation)
+                : new DecorrelationSpec(),
+            Gating =
+                root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating
+                    ? Gating(gating)
+                    : new GatingSpec(),
+            Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits
+                ? new LimitsSpec
+                {
+                    StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true),
+                    RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true)
+                }
+                : new LimitsSpec(),
+            Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines")
+                ? Evaluation(evaluation, model is not null)
+                : model is not null ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec(),
             Promotion = root.OptionalChild("promotion", PromotionKeys) is { } promotion ? Promotion(promotion, model is not null) : null,
             Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
-            Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain ? new RetrainSpec
-            {
-                NewRows = retrain.Has("newRows") ? retrain.Integer("newRows", 0, 1, int.MaxValue) : null,
-                NewShare = retrain.Has("newShare") ? retrain.Number("newShare", 0, 0, 1e6, openMin: true) : null,
-                AtMostEveryHours = retrain.Number("atMostEveryHours", 0, 0, 1e5),
-                Cron = retrain.OptionalText("cron"),
-                DebounceSeconds = retrain.Number("debounceSeconds", 60, 0, 1e6),
-            } : null,
+            Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain
+                ? new RetrainSpec
+                {
+                    NewRows = retrain.Has("newRows") ? retrain.Integer("newRows", 0, 1, int.MaxValue) : null,
+                    NewShare = retrain.Has("newShare") ? retrain.Number("newShare", 0, 0, 1e6, openMin: true) : null,
+                    AtMostEveryHours = retrain.Number("atMostEveryHours", 0, 0, 1e5),
+                    Cron = retrain.OptionalText("cron"),
+                    DebounceSeconds = retrain.Number("debounceSeconds", 60, 0, 1e6),
+                } : null,
         };
         Check(spec, root);
         long stored = JsonSerializer.SerializeToUtf8Bytes(spec).LongLength;
@@ -111,7 +134,8 @@ public static class SpecReader
 
     private const string ManyFiles = "Name many files by a pattern (files: [data/*.jsonl]) or as a data set (files: [dataset:NAME]).";
 
-    private static SpecException TooLarge(string file, long bytes) => new(file, $"a spec of {bytes:N0} bytes", $"at most {MostBytes:N0}", ManyFiles);
+    private static SpecException TooLarge(string file, long bytes) =>
+        new(file, $"a spec of {bytes:N0} bytes", $"at most {MostBytes:N0}", ManyFiles);
 
     /// <summary>Counts what the text stands for, aliases written out.</summary>
     private static bool Fits(YamlNode node, int levels, ref int left, ref int characters)
@@ -159,10 +183,14 @@ public static class SpecReader
         }
         catch (ArgumentException) // the library's, where a document ends within a value
         {
-            throw new SpecException(file, "not YAML (a document ends within a value)", "the keys of a spec", "Correct the syntax, and look for '---' and '...'.");
+            throw new SpecException(file, "not YAML (a document ends within a value)", "the keys of a spec",
+                "Correct the syntax, and look for '---' and '...'.");
         }
         if (stream.Documents.Count > 1)
-            throw new SpecException($"{file} line {stream.Documents[1].RootNode.Start.Line}", "a second document ('---')", "one", "Put it in a file of its own.");
+        {
+            throw new SpecException($"{file} line {stream.Documents[1].RootNode.Start.Line}", "a second document ('---')", "one",
+                "Put it in a file of its own.");
+        }
         if (stream.Documents.Count == 0) throw new SpecException(file, "an empty file", "a spec", "See: armoflow init DIR.");
         int left = MostNodes, characters = MostStoredBytes; // a text that is named once may be used many times, and is stored each time
         if (!Fits(stream.Documents[0].RootNode, MostLevels, ref left, ref characters))
@@ -175,7 +203,8 @@ public static class SpecReader
     }
 
     /// <summary>Identity of a spec: equal for the same spec at the same place.</summary>
-    public static string Digest(RunSpec spec) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(spec))));
+    public static string Digest(RunSpec spec) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(spec))));
 
     /// <summary>A run's name is its model's: it stands in addresses and in NAME@ALIAS.</summary>
     private static string Name(SpecNode node, string key)
@@ -221,10 +250,14 @@ public static class SpecReader
             Format = node.OptionalText("format") ?? format,
             MaxDroppedShare = node.Number("maxDroppedShare", maxDropped, 0, 1),
             Ignore = node.Texts("ignore"),
-            Columns = node.OptionalChild("columns") is { } columns ? [.. columns.Keys.Select(o => Column(columns.Child(o, "column", "min", "max"), o))] : [],
+            Columns = node.OptionalChild("columns") is { } columns
+                ? [.. columns.Keys.Select(o => Column(columns.Child(o, "column", "min", "max"), o))]
+                : [],
         })];
-        if (sources.Count == 0) throw root.Wrong(key, $"no source under '{key}'", "at least one", $"Add {key}: [{{ name: …, files: […], format: {format} }}].");
-        if (sources.GroupBy(s => s.Name).FirstOrDefault(g => g.Count() > 1) is { } twice) throw root.Wrong(key, $"two sources named '{twice.Key}'", "names of their own", "Rename one.");
+        if (sources.Count == 0)
+            throw root.Wrong(key, $"no source under '{key}'", "at least one", $"Add {key}: [{{ name: …, files: […], format: {format} }}].");
+        if (sources.GroupBy(s => s.Name).FirstOrDefault(g => g.Count() > 1) is { } twice)
+            throw root.Wrong(key, $"two sources named '{twice.Key}'", "names of their own", "Rename one.");
         return sources;
     }
 
@@ -233,15 +266,23 @@ public static class SpecReader
         IReadOnlyList<string> files = node.Texts("files");
         if (files.Count == 0) throw node.Wrong("files", "no 'files'", "a list of paths or patterns", "Add files: [ … ].");
         foreach (string file in files)
-            if (DatasetReference.TryParse(file) is { } reference && (reference.ToString() != file || !DatasetReference.IsName(reference.Name)))
-                throw node.Wrong("files", $"'{file}'", "dataset:NAME, or dataset:NAME@VERSION with a version's number", "Correct it, or leave the version out for the newest.");
+        {
+            if (DatasetReference.TryParse(file) is { } reference
+                && (reference.ToString() != file || !DatasetReference.IsName(reference.Name)))
+            {
+                throw node.Wrong("files", $"'{file}'", "dataset:NAME, or dataset:NAME@VERSION with a version's number",
+                    "Correct it, or leave the version out for the newest.");
+            }
+        }
         return files;
     }
 
     private static ColumnSpec Column(SpecNode node, string objective)
     {
         double min = node.Number("min", 0, double.MinValue, double.MaxValue), max = node.Number("max", 1, double.MinValue, double.MaxValue);
-        return max > min ? new ColumnSpec(objective, node.OptionalText("column") ?? objective, min, max) : throw node.Wrong("max", $"max {max} under min {min}", "max above min", "Correct the range.");
+        return max > min
+            ? new ColumnSpec(objective, node.OptionalText("column") ?? objective, min, max)
+            : throw node.Wrong("max", $"max {max} under min {min}", "max above min", "Correct the range.");
     }
 
     private static BenchmarkSpec Benchmark(SpecNode node) => new()
@@ -271,7 +312,11 @@ public static class SpecReader
             LearningRate = node.Number("learningRate", defaults.LearningRate, 0, 10, openMin: true),
             Beta = node.Number("beta", defaults.Beta, 0, double.MaxValue, openMin: true),
             Temperature = node.Number("temperature", defaults.Temperature, 0, double.MaxValue, openMin: true),
-            Hidden = node.Has("hidden") ? [.. hidden.Select(h => h == Math.Floor(h) ? (int)h : throw node.Wrong("hidden", $"a width of {h}", "whole numbers", "Correct the value."))] : defaults.Hidden,
+            Hidden = node.Has("hidden")
+                ? [.. hidden.Select(h => h == Math.Floor(h)
+                    ? (int)h
+                    : throw node.Wrong("hidden", $"a width of {h}", "whole numbers", "Correct the value."))]
+                : defaults.Hidden,
             Seed = node.Long("seed", defaults.Seed),
         };
     }
@@ -280,19 +325,40 @@ public static class SpecReader
     private static void CheckEvaluation(SpecNode root)
     {
         foreach (string key in new[] { "objectives", "ratings", "regression", "decorrelation", "gating", "retrain" })
-            if (root.Has(key)) throw root.Wrong(key, $"'{key}' beside 'model'", "data to evaluate the model on: benchmark, preferences", $"Remove '{key}', which the model brings; or remove 'model' to train one.");
-        if (!root.Has("benchmark") && !root.Has("preferences")) throw root.Wrong("model", "neither 'benchmark' nor 'preferences' beside 'model'", "data to evaluate the model on", "Add benchmark: { files: [ … ] }.");
+        {
+            if (root.Has(key))
+            {
+                throw root.Wrong(key, $"'{key}' beside 'model'", "data to evaluate the model on: benchmark, preferences",
+                    $"Remove '{key}', which the model brings; or remove 'model' to train one.");
+            }
+        }
+        if (!root.Has("benchmark") && !root.Has("preferences"))
+        {
+            throw root.Wrong("model", "neither 'benchmark' nor 'preferences' beside 'model'", "data to evaluate the model on",
+                "Add benchmark: { files: [ … ] }.");
+        }
     }
 
-    private static AlertsSpec Alerts(SpecNode node) => Uri.TryCreate(node.Text("webhook"), UriKind.Absolute, out Uri? address) && address.Scheme is "http" or "https"
-        ? new AlertsSpec(node.Text("webhook"))
-        : throw node.Wrong("webhook", "a text that is no address", "an address such as https://host/path", "Correct the address.");
+    private static AlertsSpec Alerts(SpecNode node) =>
+        Uri.TryCreate(node.Text("webhook"), UriKind.Absolute, out Uri? address) && address.Scheme is "http" or "https"
+            ? new AlertsSpec(node.Text("webhook"))
+            : throw node.Wrong("webhook", "a text that is no address", "an address such as https://host/path", "Correct the address.");
 
     private static EvaluationSpec Evaluation(SpecNode node, bool isOfStoredModel)
     {
-        if (isOfStoredModel && node.Texts("baselines").Contains("bradley-terry")) throw node.Wrong("baselines", "baseline 'bradley-terry' beside 'model'", "mean, or none", "Remove it: that head is trained with the model, not when one is evaluated.");
+        if (isOfStoredModel && node.Texts("baselines").Contains("bradley-terry"))
+        {
+            throw node.Wrong("baselines", "baseline 'bradley-terry' beside 'model'", "mean, or none",
+                "Remove it: that head is trained with the model, not when one is evaluated.");
+        }
         foreach (string name in node.Texts("baselines"))
-            if (name is not ("bradley-terry" or "mean")) throw node.Wrong("baselines", $"baseline '{name}'", "bradley-terry or mean", DidYouMean.Suggest(name, ["bradley-terry", "mean"]));
+        {
+            if (name is not ("bradley-terry" or "mean"))
+            {
+                throw node.Wrong("baselines", $"baseline '{name}'", "bradley-terry or mean",
+                    DidYouMean.Suggest(name, ["bradley-terry", "mean"]));
+            }
+        }
         return new EvaluationSpec { Baselines = node.Texts("baselines") };
     }
 
@@ -304,15 +370,28 @@ public static class SpecReader
         MinimumHeldOut = Share(node, "minimumHeldOut"),
         SectionLoss = Share(node, "sectionLoss"),
         VerbosityCorrelation = Share(node, "verbosityCorrelation"),
-        Objectives = node.OptionalChild("objectives") is { } floors ? floors.Keys.ToDictionary(o => o, o => floors.Number(o, 0, double.MinValue, 1)) : [],
+        Objectives = node.OptionalChild("objectives") is { } floors
+            ? floors.Keys.ToDictionary(o => o, o => floors.Number(o, 0, double.MinValue, 1))
+            : [],
     };
 
     private static string Automatic(SpecNode node, bool isOfStoredModel)
     {
         string alias = node.Text("automatic");
-        if (isOfStoredModel) throw node.Wrong("automatic", "'automatic' beside 'model'", "gates alone", "Remove it: an evaluation makes no version that could be promoted.");
-        if (node.Has("approvals")) throw node.Wrong("automatic", "'automatic' beside 'approvals'", "one of them", "Remove 'approvals' for promotions that nobody asks for, or 'automatic' for those that people ask for.");
-        return PromotionSpec.IsAlias(alias) ? alias : throw node.Wrong("automatic", $"'{alias}'", "an alias such as champion: letters, digits, '-' and '_', and no version number", "Correct the name.");
+        if (isOfStoredModel)
+        {
+            throw node.Wrong("automatic", "'automatic' beside 'model'", "gates alone",
+                "Remove it: an evaluation makes no version that could be promoted.");
+        }
+        if (node.Has("approvals"))
+        {
+            throw node.Wrong("automatic", "'automatic' beside 'approvals'", "one of them",
+                "Remove 'approvals' for promotions that nobody asks for, or 'automatic' for those that people ask for.");
+        }
+        return PromotionSpec.IsAlias(alias)
+            ? alias
+            : throw node.Wrong("automatic", $"'{alias}'", "an alias such as champion: letters, digits, '-' and '_', and no version number",
+                "Correct the name.");
     }
 
     private static double? Share(SpecNode node, string key) => node.Has(key) ? node.Number(key, 0, 0, 1) : null;
@@ -324,17 +403,31 @@ public static class SpecReader
             if (StoredText.WrongAsLabel(objective, StoredText.LongestName) is { } expected)
                 throw root.Wrong("objectives", $"objective '{StoredText.Excerpt(objective)}'", expected, "Correct the name.");
         }
-        if (spec.Objectives.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1) is { } twice) throw root.Wrong("objectives", $"objective '{twice.Key}' twice", "each once", "Remove one.");
+        if (spec.Objectives.GroupBy(o => o).FirstOrDefault(g => g.Count() > 1) is { } twice)
+            throw root.Wrong("objectives", $"objective '{twice.Key}' twice", "each once", "Remove one.");
         if (spec.Objectives.Count == 0) return;
         if (!spec.Objectives.Contains(spec.Decorrelation.Verbosity))
-            throw root.Wrong(root.Has("decorrelation") ? "decorrelation" : "objectives", $"verbosity objective '{spec.Decorrelation.Verbosity}' is not among 'objectives'", "one of the objectives", DidYouMean.Suggest(spec.Decorrelation.Verbosity, spec.Objectives));
+        {
+            throw root.Wrong(root.Has("decorrelation") ? "decorrelation" : "objectives",
+                $"verbosity objective '{spec.Decorrelation.Verbosity}' is not among 'objectives'", "one of the objectives",
+                DidYouMean.Suggest(spec.Decorrelation.Verbosity, spec.Objectives));
+        }
         foreach (ColumnSpec column in spec.Ratings.SelectMany(r => r.Columns))
             if (!spec.Objectives.Contains(column.Objective))
-                throw root.Wrong("ratings", $"objective '{column.Objective}' is not in this spec", "one of the objectives", DidYouMean.Suggest(column.Objective, spec.Objectives));
+            {
+                throw root.Wrong("ratings", $"objective '{column.Objective}' is not in this spec", "one of the objectives",
+                    DidYouMean.Suggest(column.Objective, spec.Objectives));
+            }
         foreach (string objective in spec.Promotion?.Objectives.Keys ?? Enumerable.Empty<string>())
             if (!spec.Objectives.Contains(objective))
-                throw root.Wrong("promotion", $"objective '{objective}' is not in this spec", "one of the objectives", DidYouMean.Suggest(objective, spec.Objectives));
+            {
+                throw root.Wrong("promotion", $"objective '{objective}' is not in this spec", "one of the objectives",
+                    DidYouMean.Suggest(objective, spec.Objectives));
+            }
         if (spec.Decorrelation.Reference is { } reference && !spec.Preferences.Any(p => p.Name == reference))
-            throw root.Wrong("decorrelation", $"reference '{reference}'", "the name of a preference source", DidYouMean.Suggest(reference, spec.Preferences.Select(p => p.Name)));
+        {
+            throw root.Wrong("decorrelation", $"reference '{reference}'", "the name of a preference source",
+                DidYouMean.Suggest(reference, spec.Preferences.Select(p => p.Name)));
+        }
     }
 }

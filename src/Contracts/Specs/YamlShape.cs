@@ -31,7 +31,8 @@ internal sealed class YamlShape(string file, int mostLevels)
             Parser parser = new(new Scanner(new StringReader(yaml)));
             while (parser.MoveNext()) Read(parser.Current!);
         }
-        catch (Exception e) when (e is YamlException or InvalidOperationException or ArgumentException) { } // said as it is loaded, with the place
+        // said as it is loaded, with the place
+        catch (Exception e) when (e is YamlException or InvalidOperationException or ArgumentException) { }
     }
 
     private void Read(ParsingEvent read)

@@ -67,7 +67,8 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         }
         if (!isOpen && key!.Scope < required)
         {
-            await Refuse(context, StatusCodes.Status403Forbidden, "The key's scope does not allow this.", $"the key is of scope {key.Scope}; expected {required}.");
+            await Refuse(context, StatusCodes.Status403Forbidden, "The key's scope does not allow this.",
+                $"the key is of scope {key.Scope}; expected {required}.");
             return;
         }
         string request = client is null || IPAddress.IsLoopback(client) ? context.TraceIdentifier
@@ -109,7 +110,8 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         string behind = policy.IsLoopbackOnly && !policy.AlwaysAsksForKeys
             ? " It came through a proxy, or from another site: without a key this server answers this machine's users alone." : "";
         return Refuse(context, StatusCodes.Status401Unauthorized, "No usable key.",
-            $"expected 'Authorization: Bearer KEY' with a key that is neither expired nor revoked; make one with: armoflow keys create.{behind}");
+            "expected 'Authorization: Bearer KEY' with a key that is neither expired nor revoked; make one with: armoflow keys "
+                + $"create.{behind}");
     }
 
     private static Task RefuseForNow(HttpContext context, string detail)
@@ -125,7 +127,10 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         client is { AddressFamily: AddressFamily.InterNetworkV6 } ? Convert.ToHexStringLower(client.GetAddressBytes()[..NetworkBytes])
         : $"{client}";
 
-    /// <summary>The key of 'Bearer KEY', or of 'Basic' with the key as the password, for clients that know only addresses such as http://key:KEY@host/.</summary>
+    /// <summary>
+    /// The key of 'Bearer KEY', or of 'Basic' with the key as the password, for clients that know only addresses such as
+    /// http://key:KEY@host/.
+    /// </summary>
     private static string? KeyOf(string header)
     {
         if (header.StartsWith(Bearer, StringComparison.OrdinalIgnoreCase)) return header[Bearer.Length..].Trim();

@@ -28,7 +28,11 @@ public sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks)
             if (IPNetwork.TryParse(part, out IPNetwork network)) networks.Add(network);
             else if (IPAddress.TryParse(part, out IPAddress? address)) networks.Add(new IPNetwork(address,
                 address.GetAddressBytes().Length * 8));
-            else throw new SettingException($"{Variable}: '{part}' is not an address; expected addresses and networks such as 10.0.0.7, 10.0.0.0/8.");
+            else
+            {
+                throw new SettingException(
+                    $"{Variable}: '{part}' is not an address; expected addresses and networks such as 10.0.0.7, 10.0.0.0/8.");
+            }
         }
         return new TrustedProxies(networks);
     }

@@ -137,7 +137,8 @@ public sealed class AlertDelivery(AlertBooks books, AlertSignal signal, WebhookO
         var message = new { alert.Kind, alert.Id, alert.Model, alert.Version, alert.RunId, alert.RaisedAt, alert.Text };
         string body = JsonSerializer.Serialize(message, JsonSerializerOptions.Web);
         string at = time.GetUtcNow().ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
-        HttpRequestMessage request = new(HttpMethod.Post, alert.Webhook) { Content = new StringContent(body, Encoding.UTF8, "application/json") };
+        HttpRequestMessage request =
+            new(HttpMethod.Post, alert.Webhook) { Content = new StringContent(body, Encoding.UTF8, "application/json") };
         request.Headers.Add("X-ArmoFlow-Delivery", alert.Id.ToString(CultureInfo.InvariantCulture));
         request.Headers.Add("X-ArmoFlow-Timestamp", at);
         if (options.Secret is { } secret) request.Headers.Add("X-ArmoFlow-Signature", Sign(secret, at, body));

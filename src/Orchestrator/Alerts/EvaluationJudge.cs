@@ -9,8 +9,15 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Alerts;
 
-/// <summary>Holds what evaluations of stored models found against the gates: those of the evaluation's spec, else those of the model's.</summary>
-public sealed class EvaluationJudge(IDbContextFactory<ArmoFlowDbContext> contexts, ModelService models, AlertBooks books, TimeProvider time, ILogger<EvaluationJudge> log)
+/// <summary>
+/// Holds what evaluations of stored models found against the gates: those of the evaluation's spec, else those of the model's.
+/// </summary>
+public sealed class EvaluationJudge(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    ModelService models,
+    AlertBooks books,
+    TimeProvider time,
+    ILogger<EvaluationJudge> log)
 {
     public async Task JudgePending(CancellationToken cancel)
     {
@@ -33,8 +40,11 @@ public sealed class EvaluationJudge(IDbContextFactory<ArmoFlowDbContext> context
         IReadOnlyList<GateVerdict> verdicts = run.Error is null ? await models.JudgeEvaluation(run, cancel) : [];
         RunDocument document = run.ToDocument(_ => null, time.GetUtcNow());
         (evaluation.Score, evaluation.HeldOutAccuracy) = (PromotionGates.Score(document), PromotionGates.HeldOut(document));
-        (evaluation.Holds, evaluation.Verdicts) = (run.Error is null && verdicts.All(v => v.Holds), JsonSerializer.Serialize(verdicts, JsonSerializerOptions.Web));
-        string text = run.Error is { } error ? $"{run.Spec.Model} could not be evaluated: {error}" : $"{run.Spec.Model} is below its gates: {string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail))}";
+        (evaluation.Holds, evaluation.Verdicts) =
+            (run.Error is null && verdicts.All(v => v.Holds), JsonSerializer.Serialize(verdicts, JsonSerializerOptions.Web));
+        string text = run.Error is { } error
+            ? $"{run.Spec.Model} could not be evaluated: {error}"
+            : $"{run.Spec.Model} is below its gates: {string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail))}";
         if (evaluation.Holds == false) log.LogWarning("alert: {Text} (run {Run})", text, id);
         await books.Judge(evaluation, run.Spec.Alerts?.Webhook, text, cancel);
     }

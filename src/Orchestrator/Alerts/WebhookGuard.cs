@@ -5,7 +5,8 @@ namespace ArmoFlow.Orchestrator.Alerts;
 
 /// <summary>
 /// Keeps webhooks from addresses that only this machine or its network reaches: loopback, link-local (where clouds keep their
-/// machines' credentials), unspecified and multicast. The address that is connected to is the one that was looked at, so a name that changes
+/// machines' credentials), unspecified and multicast. The address that is connected to is the one that was looked at, so a name
+/// that changes
 /// in between is of no use; redirects are not followed. ARMOFLOW_WEBHOOKS_LOCAL=1 allows loopback and link-local.
 /// </summary>
 public static class WebhookGuard
@@ -25,8 +26,13 @@ public static class WebhookGuard
         ResponseDrainTimeout = TimeSpan.FromSeconds(1),
         ConnectCallback = async (context, cancel) =>
         {
-            IPAddress[] addresses = [.. (await Dns.GetHostAddressesAsync(context.DnsEndPoint.Host, cancel)).Where(a => allowsLocal || IsPublic(a))];
-            if (addresses.Length == 0) throw new HttpRequestException($"{context.DnsEndPoint.Host} is a loopback or link-local address, which webhooks may not reach (ARMOFLOW_WEBHOOKS_LOCAL=1 allows it)");
+            IPAddress[] addresses =
+                [.. (await Dns.GetHostAddressesAsync(context.DnsEndPoint.Host, cancel)).Where(a => allowsLocal || IsPublic(a))];
+            if (addresses.Length == 0)
+            {
+                throw new HttpRequestException($"{context.DnsEndPoint.Host} is a loopback or link-local address, which webhooks may not "
+                    + "reach (ARMOFLOW_WEBHOOKS_LOCAL=1 allows it)");
+            }
             Socket socket = new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
             try
             {
@@ -47,7 +53,12 @@ public static class WebhookGuard
     public static bool IsPublic(IPAddress address)
     {
         if (address.IsIPv4MappedToIPv6) address = address.MapToIPv4();
-        if (IPAddress.IsLoopback(address) || address.Equals(IPAddress.IPv6Any) || address.IsIPv6LinkLocal || address.IsIPv6Multicast || address.IsIPv6SiteLocal) return false;
+        if (IPAddress.IsLoopback(address)
+            || address.Equals(IPAddress.IPv6Any)
+            || address.IsIPv6LinkLocal
+            || address.IsIPv6Multicast
+            || address.IsIPv6SiteLocal)
+            return false;
         if (address.AddressFamily != AddressFamily.InterNetwork) return true;
         byte[] bytes = address.GetAddressBytes();
         return !(bytes[0] == 0 || (bytes[0] == 169 && bytes[1] == 254) || bytes[0] >= 224);

@@ -38,20 +38,50 @@ internal static class DatasetsApi
         RouteGroupBuilder datasets = app.MapGroup("/api/v1/datasets").WithTags("datasets").Requires(Scope.Viewer);
         datasets.MapGet("", (DatasetBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Named data sets.");
         datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
-        datasets.MapGet("{name}/files", (string name, DatasetBooks books, CancellationToken cancel, int? version = null) => books.Files(name, version, cancel)).WithSummary("A data set's files, oldest first, as of a version.");
-        datasets.MapPost("{name}/files", Add).Requires(Scope.Operator).WithMetadata(new RequestSizeLimitAttribute(LargestFile)).WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
-        datasets.MapDelete("{name}/files/{file}", (string name, string file, string reason, DatasetBooks books, CancellationToken cancel) => books.Withdraw(name, file, reason, cancel)).Requires(Scope.Operator).WithSummary("Makes a version without a file, named by its sha256, or by its name where one file alone has it; earlier versions keep it.");
+        datasets.MapGet("{name}/files",
+            (string name, DatasetBooks books, CancellationToken cancel, int? version = null) => books.Files(name, version, cancel))
+            .WithSummary("A data set's files, oldest first, as of a version.");
+        datasets.MapPost("{name}/files", Add)
+            .Requires(Scope.Operator)
+            .WithMetadata(new RequestSizeLimitAttribute(LargestFile))
+            .WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
+        datasets.MapDelete("{name}/files/{file}",
+            (string name, string file, string reason, DatasetBooks books, CancellationToken cancel) =>
+                books.Withdraw(name, file, reason, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Makes a version without a file, named by its sha256, or by its name where one file alone has it; earlier "
+                + "versions keep it.");
 
-        datasets.MapGet("watches", (DatasetWatcher watcher, CancellationToken cancel) => watcher.List(cancel)).WithSummary("Folders and prefixes of buckets whose files are added as they arrive.");
-        datasets.MapPost("{name}/watches", (string name, WatchRequest request, DatasetWatcher watcher, CancellationToken cancel) => watcher.Watch(name, request.Address ?? "", cancel)).Requires(Scope.Operator).WithSummary("Watches a folder (an absolute path on the server) or s3://bucket/prefix for a data set.");
-        datasets.MapDelete("{name}/watches", (string name, string address, DatasetWatcher watcher, CancellationToken cancel) => watcher.Unwatch(name, address, cancel)).Requires(Scope.Operator).WithSummary("Watches a place no more.");
+        datasets.MapGet("watches", (DatasetWatcher watcher, CancellationToken cancel) => watcher.List(cancel))
+            .WithSummary("Folders and prefixes of buckets whose files are added as they arrive.");
+        datasets.MapPost("{name}/watches",
+            (string name, WatchRequest request, DatasetWatcher watcher, CancellationToken cancel) =>
+                watcher.Watch(name, request.Address ?? "", cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Watches a folder (an absolute path on the server) or s3://bucket/prefix for a data set.");
+        datasets.MapDelete("{name}/watches",
+            (string name, string address, DatasetWatcher watcher, CancellationToken cancel) => watcher.Unwatch(name, address, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Watches a place no more.");
 
         RouteGroupBuilder policies = app.MapGroup("/api/v1/policies").WithTags("datasets").Requires(Scope.Viewer);
         policies.MapGet("", (PolicyService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Retrain policies.");
-        policies.MapPost("", (PolicyRequest request, HttpRequest http, PolicyService service, CancellationToken cancel) => service.Put(request.Name, DataRoots.Require(SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http))), cancel)).Requires(Scope.Operator).WithSummary("Adds a policy, or puts it in place of the one of its name.");
-        policies.MapPost("{name}/pause", (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, true, cancel)).Requires(Scope.Operator).WithSummary("Pauses a policy.");
-        policies.MapPost("{name}/resume", (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, false, cancel)).Requires(Scope.Operator).WithSummary("Goes on with a policy; what has arrived in between counts.");
-        policies.MapDelete("{name}", (string name, PolicyService service, CancellationToken cancel) => service.Remove(name, cancel)).Requires(Scope.Operator).WithSummary("Removes a policy.");
+        policies.MapPost("",
+            (PolicyRequest request, HttpRequest http, PolicyService service, CancellationToken cancel) => service.Put(request.Name,
+                DataRoots.Require(SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http))), cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Adds a policy, or puts it in place of the one of its name.");
+        policies.MapPost("{name}/pause",
+            (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, true, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Pauses a policy.");
+        policies.MapPost("{name}/resume",
+            (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, false, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Goes on with a policy; what has arrived in between counts.");
+        policies.MapDelete("{name}", (string name, PolicyService service, CancellationToken cancel) => service.Remove(name, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Removes a policy.");
     }
 
     private static async Task<DatasetDocument> Create(DatasetRequest request, DatasetBooks books, CancellationToken cancel)
@@ -60,5 +90,6 @@ internal static class DatasetsApi
         return (await books.List(cancel)).Single(d => d.Name == request.Name);
     }
 
-    private static Task<DatasetAddition> Add(string name, string fileName, HttpRequest request, DatasetBooks books, CancellationToken cancel) => books.Add(name, fileName, request.Body, cancel);
+    private static Task<DatasetAddition> Add(string name, string fileName, HttpRequest request, DatasetBooks books,
+        CancellationToken cancel) => books.Add(name, fileName, request.Body, cancel);
 }

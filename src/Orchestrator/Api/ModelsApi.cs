@@ -48,31 +48,57 @@ internal static class ModelsApi
     public static void MapModelsApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder models = app.MapGroup("/api/v1/models").WithTags("models").Requires(Scope.Viewer);
-        models.MapGet("", (ModelRegistry registry, CancellationToken cancel) => registry.List(cancel)).WithSummary("Names of models, with what their aliases mean now.");
-        models.MapGet("{name}/versions", (string name, ModelService service, CancellationToken cancel) => service.Versions(name, cancel)).WithSummary("A model's versions, newest first.");
-        models.MapGet("{name}/history", (string name, ModelRegistry registry, CancellationToken cancel) => registry.History(name, cancel)).WithSummary("All that was ever known of a model's aliases, newest first.");
-        models.MapGet("{name}/evaluations", (string name, AlertBooks books, CancellationToken cancel, int limit = 100) => books.Evaluations(name, Math.Clamp(limit, 1, 1000), cancel)).WithSummary("What runs that evaluated its versions found, newest first, with the gates' verdicts.");
-        models.MapGet("{name}/alerts", (string name, AlertBooks books, CancellationToken cancel, int limit = 100) => books.Alerts(name, Math.Clamp(limit, 1, 1000), cancel)).WithSummary("Evaluations that fell below their gates, newest first, and whether the webhook has been told.");
-        models.MapGet("{name}/aliases/{alias}", At).WithSummary("What an alias means, or meant at a time (at), as it was known at another (known).");
-        models.MapPut("{name}/aliases/{alias}", Promote).Requires(Scope.Operator).WithSummary("Runs the version's gates and, if all hold or it is forced with a reason, lets the alias mean it; 202 while it waits for other people to ask too.");
+        models.MapGet("", (ModelRegistry registry, CancellationToken cancel) => registry.List(cancel))
+            .WithSummary("Names of models, with what their aliases mean now.");
+        models.MapGet("{name}/versions", (string name, ModelService service, CancellationToken cancel) => service.Versions(name, cancel))
+            .WithSummary("A model's versions, newest first.");
+        models.MapGet("{name}/history", (string name, ModelRegistry registry, CancellationToken cancel) => registry.History(name, cancel))
+            .WithSummary("All that was ever known of a model's aliases, newest first.");
+        models.MapGet("{name}/evaluations",
+            (string name, AlertBooks books, CancellationToken cancel, int limit = 100) =>
+                books.Evaluations(name, Math.Clamp(limit, 1, 1000), cancel))
+            .WithSummary("What runs that evaluated its versions found, newest first, with the gates' verdicts.");
+        models.MapGet("{name}/alerts",
+            (string name, AlertBooks books, CancellationToken cancel, int limit = 100) =>
+                books.Alerts(name, Math.Clamp(limit, 1, 1000), cancel))
+            .WithSummary("Evaluations that fell below their gates, newest first, and whether the webhook has been told.");
+        models.MapGet("{name}/aliases/{alias}", At)
+            .WithSummary("What an alias means, or meant at a time (at), as it was known at another (known).");
+        models.MapPut("{name}/aliases/{alias}", Promote)
+            .Requires(Scope.Operator)
+            .WithSummary("Runs the version's gates and, if all hold or it is forced with a reason, lets the alias mean it; 202 while it "
+                + "waits for other people to ask too.");
         models.MapPost("{name}/aliases/{alias}/rollback",
-            RollBack).Requires(Scope.Operator).WithSummary("Lets an alias mean again what it meant before, one step further back each time, or a version further back.");
+            RollBack)
+            .Requires(Scope.Operator)
+            .WithSummary("Lets an alias mean again what it meant before, one step further back each time, or a version further back.");
         models.MapGet("{name}/policy", Policy).WithSummary("What the model asks of each of its versions, whatever their specs say.");
         models.MapGet("{name}/policy/history", (string name, PolicyBooks policies, CancellationToken cancel) =>
             policies.History(name, cancel)).WithSummary("All that the model's policy ever was, newest first.");
         models.MapPut("{name}/policy", SetPolicy).Requires(Scope.Admin).Accepts<PolicySpec>("application/yaml",
-            "application/json").WithSummary("Sets the model's policy: the keys of a spec's 'promotion' and 'promoters', as YAML or JSON, for a reason.");
+            "application/json")
+            .WithSummary("Sets the model's policy: the keys of a spec's 'promotion' and 'promoters', as YAML or JSON, for a reason.");
         models.MapDelete("{name}/policy", (string name, PolicyBooks policies, CancellationToken cancel, string? reason = null) =>
             policies.Remove(name, reason,
-            cancel)).Requires(Scope.Admin).WithSummary("Removes the model's policy, for a reason: specs alone say what is asked of it from now on.");
+            cancel))
+            .Requires(Scope.Admin)
+            .WithSummary("Removes the model's policy, for a reason: specs alone say what is asked of it from now on.");
         models.MapPut("{name}/backbone",
-            PlaceBackbone).Requires(Scope.Operator).WithSummary("Says where the model's backbone lies now; its files are hashed before that is believed.");
-        models.MapPost("evidence", Evidence).WithSummary("One archive (zip) with what is known of a version, and of a score of it if one is asked about.");
-        models.MapPatch("{name}/versions/{version:int}", async (string name, int version, DescribeRequest request, ModelRegistry registry, CancellationToken cancel) => await registry.Describe(await registry.Resolve($"{name}@{version}", cancel), request.Notes, request.Tags, cancel)).Requires(Scope.Operator).WithSummary("Sets a version's notes and tags.");
+            PlaceBackbone)
+            .Requires(Scope.Operator)
+            .WithSummary("Says where the model's backbone lies now; its files are hashed before that is believed.");
+        models.MapPost("evidence", Evidence)
+            .WithSummary("One archive (zip) with what is known of a version, and of a score of it if one is asked about.");
+        models.MapPatch("{name}/versions/{version:int}",
+            async (string name, int version, DescribeRequest request, ModelRegistry registry, CancellationToken cancel) =>
+                await registry.Describe(await registry.Resolve($"{name}@{version}", cancel), request.Notes, request.Tags, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Sets a version's notes and tags.");
     }
 
     private static async Task<Results<Ok<AliasPeriod>, ProblemHttpResult>> At(
-        string name, string alias, ModelRegistry registry, TimeProvider time, CancellationToken cancel, DateTimeOffset? at = null, DateTimeOffset? known = null)
+        string name, string alias, ModelRegistry registry, TimeProvider time, CancellationToken cancel, DateTimeOffset? at = null,
+        DateTimeOffset? known = null)
     {
         bool isNow = at is null && known is null;
         AliasPeriod? period = isNow ? await registry.Current(name, alias, cancel)
@@ -101,21 +127,35 @@ internal static class ModelsApi
         CancellationToken cancel) =>
         service.PlaceBackbone(request.Version is { } version ? $"{name}@{version}" : name, request.Path ?? "", cancel);
 
-    private static async Task<FileStreamHttpResult> Evidence(EvidenceRequest request, HttpContext context, ModelRegistry registry, EvidencePack pack, ScoreService scores, CancellationToken cancel)
+    private static async Task<FileStreamHttpResult> Evidence(EvidenceRequest request, HttpContext context, ModelRegistry registry,
+        EvidencePack pack, ScoreService scores, CancellationToken cancel)
     {
         ModelVersion version = await registry.Resolve(request.Model ?? "", cancel);
         object? score = null;
         if (request is { Prompt: { } prompt, Response: { } response })
-            score = new { model = $"{version.Model}@{version.Version}", prompt, response, explanation = (await scores.Score(null, version.RunId, [new ScoreItem([new ChatTurn("user", prompt), new ChatTurn("assistant", response)])], [], cancel)).Scores[0] };
+        {
+            score = new
+            {
+                model = $"{version.Model}@{version.Version}",
+                prompt,
+                response,
+                explanation = (await scores.Score(null, version.RunId,
+                    [new ScoreItem([new ChatTurn("user", prompt), new ChatTurn("assistant", response)])], [], cancel)).Scores[0]
+            };
+        }
         FileStream file = TemporaryFile.For(context);
         await pack.Pack(version, score, file, cancel);
         file.Position = 0;
         return TypedResults.File(file, "application/zip", $"{version.Model}-{version.Version}-evidence.zip");
     }
 
-    private static async Task<Results<Ok<Promotion>, JsonHttpResult<Promotion>>> Promote(string name, string alias, AliasRequest request, ModelService service, CancellationToken cancel)
+    private static async Task<Results<Ok<Promotion>, JsonHttpResult<Promotion>>> Promote(string name, string alias, AliasRequest request,
+        ModelService service, CancellationToken cancel)
     {
         Promotion promotion = await service.Promote($"{name}@{request.Version}", alias, request.Force, request.Reason, cancel);
-        return promotion.Promoted ? TypedResults.Ok(promotion) : TypedResults.Json(promotion, statusCode: promotion.Waiting is null ? StatusCodes.Status409Conflict : StatusCodes.Status202Accepted);
+        return promotion.Promoted
+            ? TypedResults.Ok(promotion)
+            : TypedResults.Json(promotion,
+                statusCode: promotion.Waiting is null ? StatusCodes.Status409Conflict : StatusCodes.Status202Accepted);
     }
 }

@@ -27,19 +27,24 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
         SpecException => Problem(StatusCodes.Status400BadRequest, "The spec is not usable.", exception.Message),
         RefusedException { Refusal: Refusal.Unusable } => Problem(StatusCodes.Status400BadRequest, "Not usable.", exception.Message),
         RefusedException { Refusal: Refusal.Missing } => Problem(StatusCodes.Status404NotFound, "Not found.", exception.Message),
-        RefusedException { Refusal: Refusal.Conflict } => Problem(StatusCodes.Status409Conflict, "Not possible as things are.", exception.Message),
+        RefusedException { Refusal: Refusal.Conflict } =>
+            Problem(StatusCodes.Status409Conflict, "Not possible as things are.", exception.Message),
         RefusedException { Refusal: Refusal.Forbidden } =>
             Problem(StatusCodes.Status403Forbidden, "Not yours to decide.", exception.Message),
-        RefusedException { Refusal: Refusal.Unavailable } => Problem(StatusCodes.Status503ServiceUnavailable, "Nobody is there to do it.", exception.Message),
+        RefusedException { Refusal: Refusal.Unavailable } =>
+            Problem(StatusCodes.Status503ServiceUnavailable, "Nobody is there to do it.", exception.Message),
         RequestFaultException or RequestTimeoutException => Problem(StatusCodes.Status503ServiceUnavailable, "The workers could not do it.",
-            $"{(exception as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time"}. See the workers' output, and: armoflow runs workers."),
+            $"{(exception as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time"}. See "
+                + "the workers' output, and: armoflow runs workers."),
         _ when DiskFull.Is(exception) => Problem(StatusCodes.Status507InsufficientStorage, "No space left.",
             $"no space left on the server's disk; nothing was entered. {DiskFull.Remedy}"),
         BadHttpRequestException bad => Problem(bad.StatusCode, "The request cannot be read.", UnreadableRequest.Explain(bad)),
         _ when BooksFault.IsTransient(exception) => Problem(StatusCodes.Status503ServiceUnavailable, "A server is away.",
-            "The books cannot be written just now: the database restarts, or its standby takes over. Ask again after the seconds that Retry-After names."),
+            "The books cannot be written just now: the database restarts, or its standby takes over. Ask again after the seconds that "
+                + "Retry-After names."),
         _ => null,
     };
 
-    private static ProblemDetails Problem(int status, string title, string detail) => new() { Status = status, Title = title, Detail = detail };
+    private static ProblemDetails Problem(int status, string title, string detail) =>
+        new() { Status = status, Title = title, Detail = detail };
 }

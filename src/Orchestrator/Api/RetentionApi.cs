@@ -26,8 +26,10 @@ public abstract record RulesRequest
     public int KeepLast { get; init; } = 5;
 
     /// <exception cref="RetentionException">The figures are none.</exception>
-    public RetentionRules ToRules() => OlderThanDays is >= 0 and <= 36500 && KeepLast >= 0 ? new RetentionRules(TimeSpan.FromDays(OlderThanDays), KeepLast)
-        : throw new RetentionException($"older than {OlderThanDays} days, keep last {KeepLast}: expected days from 0 to 36500, and a count of at least 0.");
+    public RetentionRules ToRules() =>
+        OlderThanDays is >= 0 and <= 36500 && KeepLast >= 0 ? new RetentionRules(TimeSpan.FromDays(OlderThanDays), KeepLast)
+            : throw new RetentionException(
+                $"older than {OlderThanDays} days, keep last {KeepLast}: expected days from 0 to 36500, and a count of at least 0.");
 }
 
 public sealed record CollectRequest : RulesRequest
@@ -70,24 +72,43 @@ internal static class RetentionApi
     public static void MapRetentionApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder retention = app.MapGroup("/api/v1").WithTags("retention").Requires(Scope.Admin);
-        retention.MapPost("gc", (CollectRequest request, Collector collector, CancellationToken cancel) => collector.Collect(request.ToRules(), request.DryRun, cancel)).WithSummary("Removes artifacts that nothing kept refers to; by default it only says what would go, and why.");
-        retention.MapGet("gc/policy", (RetentionPolicyService service, CancellationToken cancel) => service.Get(cancel)).WithSummary("When servers collect, by which rules, and what became of the last collection.");
-        retention.MapPut("gc/policy", (RetentionPolicyRequest request, RetentionPolicyService service, CancellationToken cancel) => service.Put(request.ToRules(), request.Cron ?? "", request.TimeZone ?? "", cancel)).WithSummary("Has servers collect by the clock.");
-        retention.MapDelete("gc/policy", (RetentionPolicyService service, CancellationToken cancel) => service.Remove(cancel)).WithSummary("Collects by the clock no more.");
+        retention.MapPost("gc",
+            (CollectRequest request, Collector collector, CancellationToken cancel) =>
+                collector.Collect(request.ToRules(), request.DryRun, cancel))
+            .WithSummary("Removes artifacts that nothing kept refers to; by default it only says what would go, and why.");
+        retention.MapGet("gc/policy", (RetentionPolicyService service, CancellationToken cancel) => service.Get(cancel))
+            .WithSummary("When servers collect, by which rules, and what became of the last collection.");
+        retention.MapPut("gc/policy",
+            (RetentionPolicyRequest request, RetentionPolicyService service, CancellationToken cancel) =>
+                service.Put(request.ToRules(), request.Cron ?? "", request.TimeZone ?? "", cancel))
+            .WithSummary("Has servers collect by the clock.");
+        retention.MapDelete("gc/policy", (RetentionPolicyService service, CancellationToken cancel) => service.Remove(cancel))
+            .WithSummary("Collects by the clock no more.");
         retention.MapGet("holds", (HoldBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Legal holds.");
-        retention.MapPost("holds", (HoldRequest request, HoldBooks books, CancellationToken cancel) => books.Hold(request.Subject ?? "", request.Reason ?? "", cancel)).WithSummary("Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.");
-        retention.MapDelete("holds", (string subject, HoldBooks books, CancellationToken cancel) => books.Release(subject, cancel)).WithSummary("Ends a legal hold.");
+        retention.MapPost("holds",
+            (HoldRequest request, HoldBooks books, CancellationToken cancel) =>
+                books.Hold(request.Subject ?? "", request.Reason ?? "", cancel))
+            .WithSummary("Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.");
+        retention.MapDelete("holds", (string subject, HoldBooks books, CancellationToken cancel) => books.Release(subject, cancel))
+            .WithSummary("Ends a legal hold.");
         retention.MapGet("exclusions", (ForgettingBooks books, CancellationToken cancel, bool lifted = false) =>
-            books.List(cancel, lifted)).WithSummary("Conversations, sources and files that no run reads any more; with those that were lifted, if they are asked for.");
+            books.List(cancel, lifted))
+            .WithSummary(
+                "Conversations, sources and files that no run reads any more; with those that were lifted, if they are asked for.");
         retention.MapPost("exclusions/plan", (ForgetTarget target, Redaction redaction, CancellationToken cancel) =>
             redaction.Plan(target.Kind ?? "", target.Value
-            ?? "", cancel)).WithSummary("What forgetting something would rewrite and remove, what would stay and why, and what stands against it; nothing is done.");
+            ?? "", cancel))
+            .WithSummary("What forgetting something would rewrite and remove, what would stay and why, and what stands against it; "
+                + "nothing is done.");
         retention.MapPost("exclusions", (ForgetRequest request, ForgetService service, CancellationToken cancel) =>
             service.Forget(request.Kind ?? "", request.Value ?? "", request.Reason
             ?? "", request.Retrain,
-            cancel)).WithSummary("Forgets a conversation, a source or a file: takes it out of what is kept, lists every version that was made with it and, if asked, has their models made anew.");
+            cancel))
+            .WithSummary("Forgets a conversation, a source or a file: takes it out of what is kept, lists every version that was made "
+                + "with it and, if asked, has their models made anew.");
         retention.MapPost("exclusions/undo", (ForgetRequest request, ForgettingBooks books, CancellationToken cancel) =>
             books.Lift(request.Kind ?? "", request.Value ?? "", request.Reason
-            ?? "", cancel)).WithSummary("Lets runs read again what was forgotten, where it still is; text that was removed does not come back.");
+            ?? "", cancel))
+            .WithSummary("Lets runs read again what was forgotten, where it still is; text that was removed does not come back.");
     }
 }

@@ -41,11 +41,14 @@ public static class RunsApi
             (json.SerializerOptions.TypeInfoResolver ?? new DefaultJsonTypeInfoResolver()).WithAddedModifier(RefuseUnknownFields))
         .AddOpenApi(document => document.AddOperationTransformer((operation, context, _) =>
         {
-            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RequiredScope>().LastOrDefault()?.Scope is { } scope) operation.Description = $"Needs a key of scope {scope}.";
+            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RequiredScope>().LastOrDefault()?.Scope is { } scope)
+                operation.Description = $"Needs a key of scope {scope}.";
             return Task.CompletedTask;
         }));
 
-    /// <summary>A misspelt field would be as though it had not been sent. What says otherwise of itself takes what others send besides.</summary>
+    /// <summary>
+    /// A misspelt field would be as though it had not been sent. What says otherwise of itself takes what others send besides.
+    /// </summary>
     private static void RefuseUnknownFields(JsonTypeInfo type)
     {
         if (type.Type.Assembly != typeof(RunsApi).Assembly || type.Kind != JsonTypeInfoKind.Object) return;
@@ -60,30 +63,63 @@ public static class RunsApi
         app.UseAccess();
         app.MapOpenApi().Requires(Scope.Viewer);
         RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs").Requires(Scope.Viewer);
-        runs.MapPost("", Submit).Requires(Scope.Operator).WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header X-Spec-Folder. The same Idempotency-Key twice is one run.");
+        runs.MapPost("", Submit)
+            .Requires(Scope.Operator)
+            .WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header "
+                + "X-Spec-Folder. The same Idempotency-Key twice is one run.");
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");
         runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
         runs.MapGet("{id:guid}/gates",
-            Gates).WithSummary("What the gates say of the version that a run made, or of what an evaluation found: those of its spec and of the model's policy. 'isJudged' is false while that is still to be found out.");
-        runs.MapGet("{id:guid}/events", Events).WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
-        runs.MapGet("{id:guid}/logs", (Guid id, StepLogBooks logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel)).WithSummary("What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
+            Gates)
+            .WithSummary("What the gates say of the version that a run made, or of what an evaluation found: those of its spec and of "
+                + "the model's policy. 'isJudged' is false while that is still to be found out.");
+        runs.MapGet("{id:guid}/events", Events)
+            .WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
+        runs.MapGet("{id:guid}/logs",
+            (Guid id, StepLogBooks logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel))
+            .WithSummary(
+                "What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
             runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) =>
                 Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary(SummaryOf(action));
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("An artifact's bytes.");
-        app.MapGet("/api/v1/lineage/{sha256}", Trace).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first; only those of a run, if one is named.");
-        app.MapGet("/api/v1/lineage/conversations/{id}", (string id, ForgettingBooks books, CancellationToken cancel) => books.Users(Exclusion.Conversation, id, cancel)).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("The versions of models that were made with a conversation.");
-        app.MapGet("/api/v1/workers", (WorkBooks work, CancellationToken cancel) => work.Workers(cancel)).Requires(Scope.Viewer).WithTags("workers").WithSummary("The workers that show signs of life.");
+        app.MapGet("/api/v1/lineage/{sha256}", Trace)
+            .Requires(Scope.Viewer)
+            .WithTags("artifacts")
+            .WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first; only "
+                + "those of a run, if one is named.");
+        app.MapGet("/api/v1/lineage/conversations/{id}",
+            (string id, ForgettingBooks books, CancellationToken cancel) => books.Users(Exclusion.Conversation, id, cancel))
+            .Requires(Scope.Viewer)
+            .WithTags("artifacts")
+            .WithSummary("The versions of models that were made with a conversation.");
+        app.MapGet("/api/v1/workers", (WorkBooks work, CancellationToken cancel) => work.Workers(cancel))
+            .Requires(Scope.Viewer)
+            .WithTags("workers")
+            .WithSummary("The workers that show signs of life.");
         RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults").Requires(Scope.Viewer);
-        faults.MapGet("", (FaultBooks books, CancellationToken cancel) => books.Groups(cancel)).WithSummary("Messages that were set aside, alike ones grouped.");
-        faults.MapGet("{which}", (string which, FaultBooks books, CancellationToken cancel) => books.Find(which, cancel)).WithSummary("The faults of a group, or one by its number.");
+        faults.MapGet("", (FaultBooks books, CancellationToken cancel) => books.Groups(cancel))
+            .WithSummary("Messages that were set aside, alike ones grouped.");
+        faults.MapGet("{which}", (string which, FaultBooks books, CancellationToken cancel) => books.Find(which, cancel))
+            .WithSummary("The faults of a group, or one by its number.");
         foreach (string action in new[] { "redeliver", "archive" })
-            faults.MapPost($"{{which}}/{action}", (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) => Decide(which, action, books, signal, cancel)).Requires(Scope.Operator).WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
+        {
+            faults.MapPost($"{{which}}/{action}",
+                (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) =>
+                    Decide(which, action, books, signal, cancel))
+                .Requires(Scope.Operator)
+                .WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
+        }
         app.MapModelsApi();
         app.MapSchedulesApi();
         app.MapDatasetsApi();
         app.MapRetentionApi();
-        if (app.Services.GetService<JobStorage>() is { } storage) app.MapHangfireDashboard("/hangfire", new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules", IsReadOnlyFunc = _ => true }, storage).Requires(Scope.Viewer);
+        if (app.Services.GetService<JobStorage>() is { } storage)
+        {
+            app.MapHangfireDashboard("/hangfire",
+                new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules", IsReadOnlyFunc = _ => true }, storage)
+                .Requires(Scope.Viewer);
+        }
         app.MapScoreApi();
         app.MapAuditApi();
         if (app.Services.GetService<MeterProvider>() is not null) app.MapPrometheusScrapingEndpoint("/metrics").Requires(Scope.Viewer);
@@ -92,9 +128,13 @@ public static class RunsApi
     }
 
     /// <summary>What a spec's paths are relative to.</summary>
-    public static string SpecFolder(HttpRequest request) => request.Headers.TryGetValue(SpecFolderHeader, out Microsoft.Extensions.Primitives.StringValues given) ? given.ToString() : Directory.GetCurrentDirectory();
+    public static string SpecFolder(HttpRequest request) =>
+        request.Headers.TryGetValue(SpecFolderHeader, out Microsoft.Extensions.Primitives.StringValues given)
+            ? given.ToString()
+            : Directory.GetCurrentDirectory();
 
-    private static async Task<Results<Accepted<RunAccepted>, ProblemHttpResult>> Submit(HttpRequest request, RunService service, CancellationToken cancel)
+    private static async Task<Results<Accepted<RunAccepted>, ProblemHttpResult>> Submit(HttpRequest request, RunService service,
+        CancellationToken cancel)
     {
         using StreamReader reader = new(request.Body);
         string text = await reader.ReadToEndAsync(cancel);
@@ -102,12 +142,15 @@ public static class RunsApi
         RunSpec spec = DataRoots.Require(SpecReader.Parse(text, "spec", folder));
         try
         {
-            Guid id = request.Headers.TryGetValue(IdempotencyKeyHeader, out Microsoft.Extensions.Primitives.StringValues key) ? await service.Submit(spec, key.ToString(), cancel) : await service.Submit(spec, cancel);
+            Guid id = request.Headers.TryGetValue(IdempotencyKeyHeader, out Microsoft.Extensions.Primitives.StringValues key)
+                ? await service.Submit(spec, key.ToString(), cancel)
+                : await service.Submit(spec, cancel);
             return TypedResults.Accepted($"/api/v1/runs/{id}", new RunAccepted(id));
         }
         catch (RefusedException e) when (e.Refusal == Refusal.Missing)
         {
-            return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest); // what it names is missing, not what the address names
+            // what it names is missing, not what the address names
+            return TypedResults.Problem(e.Message, title: "The spec is not usable.", statusCode: StatusCodes.Status400BadRequest);
         }
     }
 
@@ -118,8 +161,21 @@ public static class RunsApi
         return $"{what} 202 with 'pending' where it was asked for and has not come about in half a minute.";
     }
 
-    private static Task<RunPage> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null, string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null, string? cursor = null, int limit = 50) =>
-        service.List(new RunFilter { Status = status, Name = name, Tag = tag, From = from, To = to, Q = q, Where = where, Cursor = cursor, Limit = limit }, cancel);
+    private static Task<RunPage> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null,
+        string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null,
+        string? cursor = null, int limit = 50) =>
+        service.List(new RunFilter
+        {
+            Status = status,
+            Name = name,
+            Tag = tag,
+            From = from,
+            To = to,
+            Q = q,
+            Where = where,
+            Cursor = cursor,
+            Limit = limit
+        }, cancel);
 
     private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
@@ -135,13 +191,18 @@ public static class RunsApi
     private static async Task<Results<Ok<RunGates>, ProblemHttpResult>> Gates(Guid id, RunVerdicts verdicts, CancellationToken cancel) =>
         await verdicts.Of(id, cancel) is { } gates ? TypedResults.Ok(gates) : Unknown(id);
 
-    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service, RunWatch watch, CancellationToken cancel) =>
+    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service,
+        RunWatch watch, CancellationToken cancel) =>
         await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(watch.Changes(id, cancel), "run");
 
     private static async Task<Results<PhysicalFileHttpResult,
         ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, TombstoneBooks tombstones, CancellationToken cancel)
     {
-        if (!Lineage.IsDigest(sha256)) return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+        if (!Lineage.IsDigest(sha256))
+        {
+            return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.",
+                statusCode: StatusCodes.Status404NotFound);
+        }
         try { return TypedResults.PhysicalFile(await artifacts.Open(sha256, cancel), "application/octet-stream"); }
         catch (ArtifactLostException e)
         {
@@ -150,14 +211,21 @@ public static class RunsApi
         }
     }
 
-    private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage, CancellationToken cancel, string direction = "up", Guid? run = null)
+    private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage,
+        CancellationToken cancel, string direction = "up", Guid? run = null)
     {
-        if (!Lineage.IsDigest(sha256)) return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+        if (!Lineage.IsDigest(sha256))
+        {
+            return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.",
+                statusCode: StatusCodes.Status404NotFound);
+        }
         return direction is "up" or "down" ? TypedResults.Ok(await lineage.Trace(sha256, direction == "up", run, cancel))
-            : TypedResults.Problem($"direction '{direction}'; expected up or down", title: "Bad request.", statusCode: StatusCodes.Status400BadRequest);
+            : TypedResults.Problem($"direction '{direction}'; expected up or down", title: "Bad request.",
+                statusCode: StatusCodes.Status400BadRequest);
     }
 
-    private static async Task<FaultsDecided> Decide(string which, string action, FaultBooks faults, OutboxSignal signal, CancellationToken cancel)
+    private static async Task<FaultsDecided> Decide(string which, string action, FaultBooks faults, OutboxSignal signal,
+        CancellationToken cancel)
     {
         int count = await faults.Decide(which, action == "redeliver", cancel);
         signal.Raise();
@@ -181,5 +249,6 @@ public static class RunsApi
         return Results.Json(found, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
     }
 
-    private static ProblemHttpResult Unknown(Guid id) => TypedResults.Problem($"no run {id}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
+    private static ProblemHttpResult Unknown(Guid id) =>
+        TypedResults.Problem($"no run {id}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
 }

@@ -33,13 +33,28 @@ internal static class SchedulesApi
     public static void MapSchedulesApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder schedules = app.MapGroup("/api/v1/schedules").WithTags("schedules").Requires(Scope.Viewer);
-        schedules.MapGet("", (ScheduleService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Schedules, with their next five firings.");
-        schedules.MapGet("{name}/history", (string name, ScheduleService service, CancellationToken cancel, int limit = 100) => service.History(name, limit, cancel)).WithSummary("A schedule's firings, newest first.");
-        schedules.MapPost("", (ScheduleRequest request, HttpRequest http, ScheduleService service, CancellationToken cancel) => service.Put(Read(request, RunsApi.SpecFolder(http)), cancel)).Requires(Scope.Operator).WithSummary("Adds a schedule, or puts it in place of the one of its name.");
-        schedules.MapDelete("{name}", (string name, ScheduleService service, CancellationToken cancel) => service.Remove(name, cancel)).Requires(Scope.Operator).WithSummary("Removes a schedule; its history stays.");
-        schedules.MapPost("{name}/pause", (string name, ScheduleService service, CancellationToken cancel) => service.Pause(name, cancel)).Requires(Scope.Operator).WithSummary("Pauses a schedule.");
-        schedules.MapPost("{name}/resume", (string name, ScheduleService service, CancellationToken cancel) => service.Resume(name, cancel)).Requires(Scope.Operator).WithSummary("Goes on with a schedule from now; what was due in between is not made up for.");
-        schedules.MapPost("{name}/run-now", (string name, ScheduleRunner runner, CancellationToken cancel) => runner.RunNow(name, cancel)).Requires(Scope.Operator).WithSummary("Runs a schedule's spec now.");
+        schedules.MapGet("", (ScheduleService service, CancellationToken cancel) => service.List(cancel))
+            .WithSummary("Schedules, with their next five firings.");
+        schedules.MapGet("{name}/history",
+            (string name, ScheduleService service, CancellationToken cancel, int limit = 100) => service.History(name, limit, cancel))
+            .WithSummary("A schedule's firings, newest first.");
+        schedules.MapPost("",
+            (ScheduleRequest request, HttpRequest http, ScheduleService service, CancellationToken cancel) =>
+                service.Put(Read(request, RunsApi.SpecFolder(http)), cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Adds a schedule, or puts it in place of the one of its name.");
+        schedules.MapDelete("{name}", (string name, ScheduleService service, CancellationToken cancel) => service.Remove(name, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Removes a schedule; its history stays.");
+        schedules.MapPost("{name}/pause", (string name, ScheduleService service, CancellationToken cancel) => service.Pause(name, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Pauses a schedule.");
+        schedules.MapPost("{name}/resume", (string name, ScheduleService service, CancellationToken cancel) => service.Resume(name, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Goes on with a schedule from now; what was due in between is not made up for.");
+        schedules.MapPost("{name}/run-now", (string name, ScheduleRunner runner, CancellationToken cancel) => runner.RunNow(name, cancel))
+            .Requires(Scope.Operator)
+            .WithSummary("Runs a schedule's spec now.");
     }
 
     private static Schedule Read(ScheduleRequest r, string folder) => new()

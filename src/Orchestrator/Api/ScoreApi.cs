@@ -87,17 +87,28 @@ internal static class ScoreApi
 
     public static void MapScoreApi(this IEndpointRouteBuilder app)
     {
-        app.MapPost("/api/v1/score", Score).Requires(Scope.Viewer).WithTags("scoring").WithSummary("Scores responses, one or many, or pairs of them, each with its explanation.");
-        app.MapPost("/get_reward", Reward).Requires(Scope.Viewer).WithTags("scoring").WithSummary("The reward endpoint of OpenRLHF's --remote_rm_url; the model stands in the query: ?model=NAME@ALIAS.");
+        app.MapPost("/api/v1/score", Score)
+            .Requires(Scope.Viewer)
+            .WithTags("scoring")
+            .WithSummary("Scores responses, one or many, or pairs of them, each with its explanation.");
+        app.MapPost("/get_reward", Reward)
+            .Requires(Scope.Viewer)
+            .WithTags("scoring")
+            .WithSummary("The reward endpoint of OpenRLHF's --remote_rm_url; the model stands in the query: ?model=NAME@ALIAS.");
     }
 
     private static async Task<ScoreAnswer> Score(ScoreRequest request, ScoreService service, CancellationToken cancel)
     {
         RequireLists(request);
-        List<ScoreItem> items = [.. request.Items.Select((item, i) => Item(item, $"items[{i}]")), .. request.Pairs.SelectMany((pair, i) => Sides(pair, $"pairs[{i}]"))];
+        List<ScoreItem> items =
+        [
+            .. request.Items.Select((item, i) => Item(item, $"items[{i}]")),
+            .. request.Pairs.SelectMany((pair, i) => Sides(pair, $"pairs[{i}]"))
+        ];
         if (request.Response is not null) items.Insert(0, Item(new ScoreInput(null, request.Prompt, request.Response), "the request"));
         int single = items.Count - (2 * request.Pairs.Count);
-        (ScoringModel model, ScoredResponse[] scores) = await service.Score(request.Model, request.Run, Bounded(items), request.Steer, cancel);
+        (ScoringModel model, ScoredResponse[] scores) =
+            await service.Score(request.Model, request.Run, Bounded(items), request.Steer, cancel);
         RequireAll(scores);
         ScoreOutput[] outputs = [.. scores.Select(s => new ScoreOutput(s.Score!.Value, request.Explain ? s.Objectives : null))];
         PairOutput[] pairs = [.. Enumerable.Range(0, request.Pairs.Count).Select(i => Pair(single + (2 * i)))];
@@ -112,7 +123,8 @@ internal static class ScoreApi
     {
         Require("query", request.Query);
         // OpenRLHF shares its queries among its servers, and sends an empty list to one that none is left for.
-        if (request.Query.Count == 0) return new RewardAnswer { Rewards = [], Scores = [], ExtraLogs = new Dictionary<string, IReadOnlyList<double>>() };
+        if (request.Query.Count == 0)
+            return new RewardAnswer { Rewards = [], Scores = [], ExtraLogs = new Dictionary<string, IReadOnlyList<double>>() };
         ScoreItem[] items = [.. request.Query.Select(q => new ScoreItem(null, q))];
         (_, ScoredResponse[] scores) = await service.Score(model, run, Bounded(items), [], cancel);
         if (unscored is null) RequireAll(scores, "Or have such items rewarded with a number of yours: ?unscored=-10.");
@@ -158,11 +170,13 @@ internal static class ScoreApi
         return new ScoreItem(messages);
     }
 
-    private static ScoreItem[] Sides(PairInput pair, string place) => pair is { Prompt: { } prompt, Chosen: { } chosen, Rejected: { } rejected }
-        ? [Item(prompt, chosen), Item(prompt, rejected)]
-        : throw new ScoreRequestException($"{place}: expected prompt, chosen and rejected, as text.");
+    private static ScoreItem[] Sides(PairInput pair, string place) =>
+        pair is { Prompt: { } prompt, Chosen: { } chosen, Rejected: { } rejected }
+            ? [Item(prompt, chosen), Item(prompt, rejected)]
+            : throw new ScoreRequestException($"{place}: expected prompt, chosen and rejected, as text.");
 
-    private static ScoreItem Item(string prompt, string response) => new([new ChatTurn("user", prompt), new ChatTurn("assistant", response)]);
+    private static ScoreItem Item(string prompt, string response) =>
+        new([new ChatTurn("user", prompt), new ChatTurn("assistant", response)]);
 
     private static IReadOnlyList<ScoreItem> Bounded(IReadOnlyList<ScoreItem> items)
     {
@@ -170,7 +184,10 @@ internal static class ScoreApi
         for (int i = 0; i < items.Count; i++)
         {
             if (items[i].Characters > MostCharacters)
-                throw new ScoreRequestException($"item {i + 1}: {items[i].Characters} characters; expected at most {MostCharacters}. Shorten it.");
+            {
+                throw new ScoreRequestException(
+                    $"item {i + 1}: {items[i].Characters} characters; expected at most {MostCharacters}. Shorten it.");
+            }
         }
         return items;
     }

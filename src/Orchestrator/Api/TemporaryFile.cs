@@ -7,7 +7,8 @@ internal static class TemporaryFile
 {
     public static FileStream For(HttpContext context)
     {
-        FileStream file = new(Path.GetTempFileName(), FileMode.Open, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.DeleteOnClose);
+        FileStream file =
+            new(Path.GetTempFileName(), FileMode.Open, FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.DeleteOnClose);
         context.Response.RegisterForDispose(file);
         return file;
     }

@@ -13,12 +13,19 @@ internal static partial class UnreadableRequest
     {
         if (fault.InnerException is JsonException json) return OfBody(json);
         if (Parameter().Match(fault.Message) is { Success: true } bound)
-            return $"{bound.Groups["name"].Value}: '{Shorten(bound.Groups["value"].Value)}'; expected {ValueForms.Of(bound.Groups["type"].Value)}. Correct it.";
+        {
+            return $"{bound.Groups["name"].Value}: '{Shorten(bound.Groups["value"].Value)}'; expected "
+                + $"{ValueForms.Of(bound.Groups["type"].Value)}. Correct it.";
+        }
         if (Absent().Match(fault.Message) is { Success: true } absent)
-            return $"{absent.Groups["name"].Value}: it is missing; expected {ValueForms.Of(absent.Groups["type"].Value)} in the address. Add it.";
+        {
+            return $"{absent.Groups["name"].Value}: it is missing; expected {ValueForms.Of(absent.Groups["type"].Value)} in the address. "
+                + "Add it.";
+        }
         if (fault.StatusCode == StatusCodes.Status415UnsupportedMediaType)
             return "the body is not declared as JSON. Send it with the header 'Content-Type: application/json'.";
-        if (fault.Message.Contains("no body was provided", StringComparison.Ordinal)) return "the body is empty; expected a JSON object. Send one.";
+        if (fault.Message.Contains("no body was provided", StringComparison.Ordinal))
+            return "the body is empty; expected a JSON object. Send one.";
         return fault.Message;
     }
 
@@ -28,8 +35,10 @@ internal static partial class UnreadableRequest
         string place = fault is { Path: { Length: > 1 } path } ? $"the body at {Shorten(path)}" : "the body";
         if (Unknown().Match(message) is { Success: true } unknown)
             return $"{place}: unknown field '{Shorten(unknown.Groups["name"].Value)}'. {Suggest(unknown)}";
-        if (Missing().Match(message) is { Success: true } missing) return $"{place}: missing: {missing.Groups["names"].Value.Trim('.')}. Add it.";
-        if (NotOf().Match(message) is { Success: true } other) return $"{place}: expected {ValueForms.Of(TypeAt(fault.Path, other.Groups["type"].Value))}. Correct it.";
+        if (Missing().Match(message) is { Success: true } missing)
+            return $"{place}: missing: {missing.Groups["names"].Value.Trim('.')}. Add it.";
+        if (NotOf().Match(message) is { Success: true } other)
+            return $"{place}: expected {ValueForms.Of(TypeAt(fault.Path, other.Groups["type"].Value))}. Correct it.";
         string at = fault.LineNumber is { } line ? $" at line {line + 1}, byte {fault.BytePositionInLine + 1}" : "";
         return $"the body{at} is not JSON: {Shorten(message)}";
     }
@@ -38,7 +47,8 @@ internal static partial class UnreadableRequest
     private static string TypeAt(string? path, string type)
     {
         string field = path?.Split('.')[^1] ?? "";
-        PropertyInfo? property = ValueForms.Find(type)?.GetProperty(field, BindingFlags.IgnoreCase | BindingFlags.Public | BindingFlags.Instance);
+        PropertyInfo? property =
+            ValueForms.Find(type)?.GetProperty(field, BindingFlags.IgnoreCase | BindingFlags.Public | BindingFlags.Instance);
         return property?.PropertyType.FullName ?? type;
     }
 
@@ -50,16 +60,19 @@ internal static partial class UnreadableRequest
 
     private static string Shorten(string text) => Shown.Cut(text, Shown.MostFound);
 
-    [GeneratedRegex("""^Failed to bind parameter "(?<type>\S+) (?<name>\w+)" from "(?<value>.*)"\.$""", RegexOptions.NonBacktracking | RegexOptions.Singleline)]
+    [GeneratedRegex("""^Failed to bind parameter "(?<type>\S+) (?<name>\w+)" from "(?<value>.*)"\.$""",
+        RegexOptions.NonBacktracking | RegexOptions.Singleline)]
     private static partial Regex Parameter();
 
     [GeneratedRegex("""^Required parameter "(?<type>\S+) (?<name>\w+)" was not provided""", RegexOptions.NonBacktracking)]
     private static partial Regex Absent();
 
-    [GeneratedRegex(@"^The JSON property '(?<name>.*)' could not be mapped to any \.NET member contained in type '(?<type>[^']+)'", RegexOptions.NonBacktracking | RegexOptions.Singleline)]
+    [GeneratedRegex(@"^The JSON property '(?<name>.*)' could not be mapped to any \.NET member contained in type '(?<type>[^']+)'",
+        RegexOptions.NonBacktracking | RegexOptions.Singleline)]
     private static partial Regex Unknown();
 
-    [GeneratedRegex(@"^JSON deserialization for type '[^']+' was missing required properties including: (?<names>.+)$", RegexOptions.NonBacktracking)]
+    [GeneratedRegex(@"^JSON deserialization for type '[^']+' was missing required properties including: (?<names>.+)$",
+        RegexOptions.NonBacktracking)]
     private static partial Regex Missing();
 
     [GeneratedRegex(@"^The JSON value could not be converted to (?<type>.+?)\.$", RegexOptions.NonBacktracking)]

@@ -28,7 +28,8 @@ public static partial class ValueForms
     }
 
     /// <summary>A type of this program by its full name; null where there is none.</summary>
-    internal static Type? Find(string type) => AppDomain.CurrentDomain.GetAssemblies().Select(a => a.GetType(type)).OfType<Type>().FirstOrDefault();
+    internal static Type? Find(string type) =>
+        AppDomain.CurrentDomain.GetAssemblies().Select(a => a.GetType(type)).OfType<Type>().FirstOrDefault();
 
     [GeneratedRegex(@"^(?:System\.)?Nullable(?:`1\[\[?|<)([^,\]>]+)", RegexOptions.NonBacktracking)]
     private static partial Regex NullableType();

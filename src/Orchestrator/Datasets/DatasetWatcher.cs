@@ -26,7 +26,11 @@ public sealed record WatchDocument(string Dataset, string Address, string Create
 /// Adds files to data sets as they arrive in watched folders and prefixes of buckets. Several orchestrators may look at once and
 /// again after a crash: the same bytes twice are one.
 /// </summary>
-public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time, ILogger<DatasetWatcher> log)
+public sealed class DatasetWatcher(
+    DatasetBooks datasets,
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    TimeProvider time,
+    ILogger<DatasetWatcher> log)
 {
     private readonly ConcurrentDictionary<(string Address, string Name), string> _fromAhead = [];
     private const int LongestAddress = 500; // it is part of an index
@@ -35,8 +39,12 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     public async Task<IReadOnlyList<WatchDocument>> List(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        ILookup<(string, string), string> refused = (await db.WatchedFiles.AsNoTracking().Where(f => f.Error != null).OrderBy(f => f.Name).ToListAsync(cancel)).ToLookup(f => (f.Dataset, f.Address), f => f.Error!);
-        return [.. (await Places(cancel)).Select(w => new WatchDocument(w.Dataset, w.Address, w.CreatedBy, w.Error, [.. refused[(w.Dataset, w.Address)]]))];
+        ILookup<(string, string), string> refused = (await db.WatchedFiles.AsNoTracking()
+            .Where(f => f.Error != null)
+            .OrderBy(f => f.Name)
+            .ToListAsync(cancel)).ToLookup(f => (f.Dataset, f.Address), f => f.Error!);
+        return [.. (await Places(cancel)).Select(w => new WatchDocument(w.Dataset, w.Address, w.CreatedBy, w.Error,
+            [.. refused[(w.Dataset, w.Address)]]))];
     }
 
     private async Task<List<WatchedPlace>> Places(CancellationToken cancel)
@@ -49,16 +57,24 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     /// <exception cref="DatasetException">The address is none.</exception>
     public async Task<WatchDocument> Watch(string dataset, string address, CancellationToken cancel)
     {
-        if (!S3Bucket.IsAddress(address) && !Path.IsPathFullyQualified(address)) throw new DatasetException($"'{address}': expected an absolute path of a folder, or s3://bucket/prefix.");
+        if (!S3Bucket.IsAddress(address) && !Path.IsPathFullyQualified(address))
+            throw new DatasetException($"'{address}': expected an absolute path of a folder, or s3://bucket/prefix.");
         RequireRoot(address);
-        if (!S3Bucket.IsAddress(address) && !Directory.Exists(address)) throw new DatasetException($"'{address}': no such folder where the server runs. Make it first.");
+        if (!S3Bucket.IsAddress(address) && !Directory.Exists(address))
+            throw new DatasetException($"'{address}': no such folder where the server runs. Make it first.");
         if (address.Length > LongestAddress)
             throw new DatasetException($"the address has {address.Length} characters: expected at most {LongestAddress}.");
         await datasets.Create(dataset, cancel);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (!await db.WatchedPlaces.AnyAsync(w => w.Dataset == dataset && w.Address == address, cancel))
         {
-            db.WatchedPlaces.Add(new WatchedPlace { Dataset = dataset, Address = address, CreatedBy = Caller.Current.Name, CreatedAt = time.GetUtcNow() });
+            db.WatchedPlaces.Add(new WatchedPlace
+            {
+                Dataset = dataset,
+                Address = address,
+                CreatedBy = Caller.Current.Name,
+                CreatedAt = time.GetUtcNow()
+            });
             db.Note("dataset.watched", $"dataset/{dataset}", after: new { address });
             await db.SaveChangesAsync(cancel);
         }
@@ -69,7 +85,9 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     public async Task Unwatch(string dataset, string address, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        WatchedPlace place = await db.WatchedPlaces.SingleOrDefaultAsync(w => w.Dataset == dataset && w.Address == address, cancel) ?? throw new DatasetException($"no watch of '{address}' for data set '{dataset}'. See: armoflow datasets watches.", Refusal.Missing);
+        WatchedPlace place = await db.WatchedPlaces.SingleOrDefaultAsync(w => w.Dataset == dataset && w.Address == address, cancel)
+            ?? throw new DatasetException($"no watch of '{address}' for data set '{dataset}'. See: armoflow datasets watches.",
+                Refusal.Missing);
         db.Remove(place);
         db.WatchedFiles.RemoveRange(db.WatchedFiles.Where(f => f.Dataset == dataset && f.Address == address));
         db.Note("dataset.unwatched", $"dataset/{dataset}", before: new { address });
@@ -87,11 +105,17 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
                 using IDataPlace source = Open(place.Address);
                 await Take(place, source, cancel);
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or AmazonServiceException or AmazonClientException or HttpRequestException) { error = e.Message; }
+            catch (Exception e)
+                when (e is IOException or UnauthorizedAccessException or AmazonServiceException or AmazonClientException
+                    or HttpRequestException)
+            {
+                error = e.Message;
+            }
             if (error == place.Error) continue;
             if (error is not null) log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-            await db.WatchedPlaces.Where(w => w.Dataset == place.Dataset && w.Address == place.Address).ExecuteUpdateAsync(set => set.SetProperty(w => w.Error, error), cancel);
+            await db.WatchedPlaces.Where(w => w.Dataset == place.Dataset && w.Address == place.Address)
+                .ExecuteUpdateAsync(set => set.SetProperty(w => w.Error, error), cancel);
         }
     }
 
@@ -100,18 +124,28 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
     public async Task<DatasetAddition> Take(string dataset, string address, CancellationToken cancel)
     {
         int slash = address.LastIndexOf('/');
-        if (slash < 0 || slash == address.Length - 1) throw new DatasetException($"'{address}': expected the path of a file, or s3://bucket/name.");
+        if (slash < 0 || slash == address.Length - 1)
+            throw new DatasetException($"'{address}': expected the path of a file, or s3://bucket/name.");
         RequireRoot(address);
         using IDataPlace place = Open(address[..Math.Max(slash, 1)]);
-        try { return await place.Read(address[(slash + 1)..], content => datasets.Add(dataset, address[(slash + 1)..], content, cancel), cancel); }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException) { throw new DatasetException($"'{address}': no such file where the orchestrators run."); }
+        try
+        {
+            return await place.Read(address[(slash + 1)..], content => datasets.Add(dataset, address[(slash + 1)..], content, cancel),
+                cancel);
+        }
+        catch (Exception e)
+            when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new DatasetException($"'{address}': no such file where the orchestrators run.");
+        }
     }
 
     /// <summary>Adds what is new.</summary>
     private async Task Take(WatchedPlace place, IDataPlace source, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Dictionary<string, string> seen = await db.WatchedFiles.Where(f => f.Dataset == place.Dataset && f.Address == place.Address).ToDictionaryAsync(f => f.Name, f => f.Mark, cancel);
+        Dictionary<string, string> seen = await db.WatchedFiles.Where(f => f.Dataset == place.Dataset && f.Address == place.Address)
+            .ToDictionaryAsync(f => f.Name, f => f.Mark, cancel);
         DateTimeOffset now = time.GetUtcNow();
         foreach ((string name, string mark, DateTimeOffset written) in await source.List(cancel))
         {
@@ -124,7 +158,11 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
                 log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
             }
             // Another orchestrator may have come to it at the same moment.
-            await db.Database.ExecuteSqlAsync($"insert into watched_files (dataset, address, name, mark, error) values ({place.Dataset}, {place.Address}, {name}, {mark}, {error}) on conflict (dataset, address, name) do update set mark = excluded.mark, error = excluded.error", cancel);
+            await db.Database.ExecuteSqlAsync($"""
+                insert into watched_files (dataset, address, name, mark, error)
+                values ({place.Dataset}, {place.Address}, {name}, {mark}, {error})
+                on conflict (dataset, address, name) do update set mark = excluded.mark, error = excluded.error
+                """, cancel);
         }
     }
 
@@ -145,7 +183,8 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
         if (!S3Bucket.IsAddress(address) && !DataRoots.Allow(address)) throw new DatasetException(DataRoots.Outside(address).Message);
     }
 
-    private static IDataPlace Open(string address) => S3Bucket.IsAddress(address) ? new BucketPlace(new S3Bucket(address)) : new FolderPlace(address);
+    private static IDataPlace Open(string address) =>
+        S3Bucket.IsAddress(address) ? new BucketPlace(new S3Bucket(address)) : new FolderPlace(address);
 
     private interface IDataPlace : IDisposable
     {
@@ -207,15 +246,20 @@ public sealed class DatasetWatcher(DatasetBooks datasets, IDbContextFactory<Armo
 /// <summary>A file has arrived, somebody says.</summary>
 public sealed class DatasetArrivedConsumer(DatasetWatcher watcher) : IConsumer<DatasetArrived>
 {
-    public async Task Consume(ConsumeContext<DatasetArrived> context) => await watcher.Take(context.Message.Dataset, context.Message.Address, context.CancellationToken);
+    public async Task Consume(ConsumeContext<DatasetArrived> context) =>
+        await watcher.Take(context.Message.Dataset, context.Message.Address, context.CancellationToken);
 }
 
-/// <summary>The same bytes twice are one: it needs no inbox, which a message from elsewhere, without an id, could not enter. Plain JSON will do.</summary>
+/// <summary>
+/// The same bytes twice are one: it needs no inbox, which a message from elsewhere, without an id, could not enter. Plain JSON will
+/// do.
+/// </summary>
 public sealed class DatasetArrivedDefinition : ConsumerDefinition<DatasetArrivedConsumer>
 {
     public DatasetArrivedDefinition() => EndpointName = DatasetArrived.Queue;
 
-    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<DatasetArrivedConsumer> consumerConfigurator, IRegistrationContext context)
+    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator,
+        IConsumerConfigurator<DatasetArrivedConsumer> consumerConfigurator, IRegistrationContext context)
     {
         endpointConfigurator.UseRawJsonDeserializer(RawSerializerOptions.AnyMessageType);
         endpointConfigurator.UseMessageRetry(r =>

@@ -18,18 +18,25 @@ namespace ArmoFlow.Orchestrator.Datasets;
 /// Runs the specs of policies whose data sets have grown enough. It may look at any time and on several orchestrators: a policy's
 /// turn and its run are one transaction, what arrives while its run is in progress is one later run's.
 /// </summary>
-public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, OutboxSignal signal, TimeProvider time, ILogger<PolicyRunner> log)
+public sealed class PolicyRunner(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    RunService runs,
+    OutboxSignal signal,
+    TimeProvider time,
+    ILogger<PolicyRunner> log)
 {
     private static readonly TimeSpan LongestPeriod = TimeSpan.FromDays(366);
 
     public async Task Look(CancellationToken cancel)
     {
         List<RetrainPolicy> policies;
-        await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel)) policies = await db.RetrainPolicies.AsNoTracking().Where(p => p.PausedAt == null).ToListAsync(cancel);
+        await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
+            policies = await db.RetrainPolicies.AsNoTracking().Where(p => p.PausedAt == null).ToListAsync(cancel);
         foreach (RetrainPolicy policy in policies)
         {
             try { await Look(policy, cancel); }
-            catch (RefusedException e) { log.LogWarning("policy {Policy}: {Message}", policy.Name, e.Message); } // the others have their turn all the same
+            // the others have their turn all the same
+            catch (RefusedException e) { log.LogWarning("policy {Policy}: {Message}", policy.Name, e.Message); }
         }
     }
 
@@ -40,9 +47,12 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         bool isAhead = policy.LastRunAt is { } entered && Plausible.IsAhead(entered, now);
         if (!isAhead && policy.LastRunAt is { } last && now - last < TimeSpan.FromHours(when.AtMostEveryHours)) return;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (policy.LastRunId is { } run && await db.Runs.AnyAsync(r => r.CorrelationId == run && !RunState.Ended.Contains(r.CurrentState), cancel)) return;
+        if (policy.LastRunId is { } run
+            && await db.Runs.AnyAsync(r => r.CorrelationId == run && !RunState.Ended.Contains(r.CurrentState), cancel))
+            return;
         string[] names = [.. policy.Versions.Keys];
-        List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel), added = [.. files.Where(f => f.WithdrawnIn is null && f.Version > policy.Versions[f.Dataset])];
+        List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel),
+            added = [.. files.Where(f => f.WithdrawnIn is null && f.Version > policy.Versions[f.Dataset])];
         // What a clock that was ahead has entered lies there for long enough.
         DateTimeOffset ArrivedAt(DatasetFile file) => Plausible.IsAhead(file.AddedAt, now) ? DateTimeOffset.UnixEpoch : file.AddedAt;
         if (when.Cron is { } cron && added.Count > 0)
@@ -54,29 +64,41 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
         }
         if (added.Count == 0 || now - added.Max(ArrivedAt) < TimeSpan.FromSeconds(when.DebounceSeconds)) return;
         bool isCounted = added.All(f => f.Rows is not null);
-        long rows = added.Sum(f => f.Rows ?? 0), before = files.Where(f => f.WithdrawnIn is null && f.Version <= policy.Versions[f.Dataset]).Sum(f => f.Rows ?? 0);
-        bool isEnough = !isCounted || (when.NewRows is null && when.NewShare is null) || rows >= when.NewRows || (when.NewShare is { } share && rows >= share * before);
+        long rows = added.Sum(f => f.Rows ?? 0),
+            before = files.Where(f => f.WithdrawnIn is null && f.Version <= policy.Versions[f.Dataset]).Sum(f => f.Rows ?? 0);
+        bool isEnough = !isCounted
+            || (when.NewRows is null && when.NewShare is null)
+            || rows >= when.NewRows
+            || (when.NewShare is { } share && rows >= share * before);
         if (!isEnough) return;
         string brought = isCounted ? $"{rows.ToString("N0", CultureInfo.InvariantCulture)} new rows" : $"{added.Count} new files";
         if (isAhead)
         {
-            log.LogWarning("policy {Policy}: its last run is entered for {LastRunAt:O}, which has not come: the clock was ahead. It is not counted",
+            log.LogWarning("policy {Policy}: its last run is entered for {LastRunAt:O}, which has not come: the clock was ahead. It is "
+                + "not counted",
                 policy.Name, policy.LastRunAt);
         }
         await Run(db, policy, files, added, brought, now, cancel);
     }
 
-    private async Task Run(ArmoFlowDbContext db, RetrainPolicy policy, List<DatasetFile> files, List<DatasetFile> added, string brought, DateTimeOffset now, CancellationToken cancel)
+    private async Task Run(ArmoFlowDbContext db, RetrainPolicy policy, List<DatasetFile> files, List<DatasetFile> added, string brought,
+        DateTimeOffset now, CancellationToken cancel)
     {
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        if (await db.RetrainPolicies.Where(p => p.Name == policy.Name && p.Turn == policy.Turn && p.PausedAt == null).ExecuteUpdateAsync(set => set.SetProperty(p => p.Turn, policy.Turn + 1), cancel) == 0) return; // another orchestrator's turn
+        // another orchestrator's turn
+        if (await db.RetrainPolicies.Where(p => p.Name == policy.Name && p.Turn == policy.Turn && p.PausedAt == null)
+            .ExecuteUpdateAsync(set => set.SetProperty(p => p.Turn, policy.Turn + 1), cancel) == 0)
+            return;
         RetrainPolicy row = await db.RetrainPolicies.SingleAsync(p => p.Name == policy.Name, cancel);
         string from = string.Join(", ", added.GroupBy(f => f.Dataset).Select(g => $"{g.Key}@{g.Max(f => f.Version)}"));
         // Settled here, so that what arrives from now on is not taken for read.
-        row.Versions = policy.Versions.ToDictionary(v => v.Key, v => Settled(v.Value, [.. files.Where(f => f.Dataset == v.Key)], [.. added.Where(f => f.Dataset == v.Key)]));
-        RunSpec settled = DatasetReference.Replace(policy.Spec, f => DatasetReference.TryParse(f) is { Version: null } r ? (r with { Version = row.Versions[r.Name] }).ToString() : f);
+        row.Versions = policy.Versions.ToDictionary(v => v.Key,
+            v => Settled(v.Value, [.. files.Where(f => f.Dataset == v.Key)], [.. added.Where(f => f.Dataset == v.Key)]));
+        RunSpec settled = DatasetReference.Replace(policy.Spec,
+            f => DatasetReference.TryParse(f) is { Version: null } r ? (r with { Version = row.Versions[r.Name] }).ToString() : f);
         (row.LastRunAt, row.LastRunId) = (now, await runs.Submit(db, settled, $"policy {policy.Name}: {brought} in {from}", cancel));
-        db.Note("policy.fired", $"policy/{policy.Name}", new { versions = policy.Versions }, new { versions = row.Versions, run = row.LastRunId, brought });
+        db.Note("policy.fired", $"policy/{policy.Name}", new { versions = policy.Versions },
+            new { versions = row.Versions, run = row.LastRunId, brought });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise();
@@ -85,7 +107,11 @@ public sealed class PolicyRunner(IDbContextFactory<ArmoFlowDbContext> contexts, 
     /// <summary>The newest version that brings nothing which is to wait: what was withdrawn up to there is left out.</summary>
     private static int Settled(int before, List<DatasetFile> files, List<DatasetFile> added)
     {
-        int waits = files.Where(f => f.WithdrawnIn is null && f.Version > before).Except(added).Select(f => f.Version).DefaultIfEmpty(int.MaxValue).Min();
+        int waits = files.Where(f => f.WithdrawnIn is null && f.Version > before)
+            .Except(added)
+            .Select(f => f.Version)
+            .DefaultIfEmpty(int.MaxValue)
+            .Min();
         return added.Select(f => f.Version).Concat(files.Select(f => f.WithdrawnIn ?? 0)).Where(v => v < waits).Append(before).Max();
     }
 }
@@ -107,7 +133,11 @@ public sealed class PolicyEngine(DatasetWatcher watcher, PolicyRunner runner, IL
                     await watcher.Look(stoppingToken);
                     await runner.Look(stoppingToken);
                 }
-                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("data sets and policies: {Message}; trying again", e.Message); }
+                catch (Exception e)
+                    when (e is not OperationCanceledException)
+                {
+                    log.LogWarning("data sets and policies: {Message}; trying again", e.Message);
+                }
             }
         }
         catch (OperationCanceledException) { }

@@ -8,7 +8,15 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Orchestrator.Datasets;
 
 /// <summary>A policy as lists show it.</summary>
-public sealed record PolicyDocument(string Name, string Spec, RetrainSpec When, IReadOnlyDictionary<string, int> Versions, DateTimeOffset? PausedAt, string CreatedBy, Guid? LastRunId, DateTimeOffset? LastRunAt);
+public sealed record PolicyDocument(
+    string Name,
+    string Spec,
+    RetrainSpec When,
+    IReadOnlyDictionary<string, int> Versions,
+    DateTimeOffset? PausedAt,
+    string CreatedBy,
+    Guid? LastRunId,
+    DateTimeOffset? LastRunAt);
 
 /// <summary>Adds, removes and pauses retrain policies; needs no bus.</summary>
 public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
@@ -23,10 +31,20 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <exception cref="DatasetException">The spec reads no data set, or one that is not there.</exception>
     public async Task<PolicyDocument> Put(string name, RunSpec spec, CancellationToken cancel)
     {
-        if (!DatasetReference.IsName(name)) throw new DatasetException($"policy '{name}': expected a name of letters, digits, '-', '_' and '.'.");
+        if (!DatasetReference.IsName(name))
+            throw new DatasetException($"policy '{name}': expected a name of letters, digits, '-', '_' and '.'.");
         if (spec.Retrain?.Cron is { } cron) _ = new ScheduleTimes(cron, "UTC"); // refused here, not at its first time
-        string[] read = [.. DatasetReference.FilesOf(spec).Select(DatasetReference.TryParse).OfType<DatasetReference>().Where(r => r.Version is null).Select(r => r.Name).Distinct()];
-        if (read.Length == 0) throw new DatasetException($"policy '{name}': the spec reads no data set, so nothing would ever set it off. Name one among its files: dataset:NAME.");
+        string[] read = [.. DatasetReference.FilesOf(spec)
+            .Select(DatasetReference.TryParse)
+            .OfType<DatasetReference>()
+            .Where(r => r.Version is null)
+            .Select(r => r.Name)
+            .Distinct()];
+        if (read.Length == 0)
+        {
+            throw new DatasetException(
+                $"policy '{name}': the spec reads no data set, so nothing would ever set it off. Name one among its files: dataset:NAME.");
+        }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<string, int> versions = [];
         foreach (string dataset in read)
@@ -63,9 +81,11 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
     }
 
     private static async Task<RetrainPolicy> Find(ArmoFlowDbContext db, string name, CancellationToken cancel) =>
-        await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel) ?? throw new DatasetException($"no policy '{name}'. See: armoflow policies list.", Refusal.Missing);
+        await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel)
+            ?? throw new DatasetException($"no policy '{name}'. See: armoflow policies list.", Refusal.Missing);
 
-    private static PolicyDocument Document(RetrainPolicy p) => new(p.Name, p.Spec.Name, p.Spec.Retrain ?? new RetrainSpec(), p.Versions, p.PausedAt, p.CreatedBy, p.LastRunId, p.LastRunAt);
+    private static PolicyDocument Document(RetrainPolicy p) =>
+        new(p.Name, p.Spec.Name, p.Spec.Retrain ?? new RetrainSpec(), p.Versions, p.PausedAt, p.CreatedBy, p.LastRunId, p.LastRunAt);
 
     private static object Told(RetrainPolicy p) => new { spec = SpecReader.Digest(p.Spec), when = p.Spec.Retrain, p.Versions };
 }

@@ -15,7 +15,14 @@ using ArmoFlow.Persistence.Work;
 namespace ArmoFlow.Orchestrator.Models;
 
 /// <summary>One archive with everything that is known of a model, for somebody who has neither server nor database.</summary>
-public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertBooks alerts, Lineage lineage, ArtifactStore artifacts, StepLogBooks logs, AuditBooks audit)
+public sealed class EvidencePack(
+    ModelRegistry registry,
+    RunQueries runs,
+    AlertBooks alerts,
+    Lineage lineage,
+    ArtifactStore artifacts,
+    StepLogBooks logs,
+    AuditBooks audit)
 {
     private static readonly JsonSerializerOptions Format = new(JsonSerializerDefaults.Web) { WriteIndented = true };
 
@@ -26,17 +33,31 @@ public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertB
     /// <param name="cancel">Gives up.</param>
     public async Task Pack(ModelVersion version, object? score, Stream target, CancellationToken cancel)
     {
-        RunDocument run = await runs.Find(version.RunId, cancel) ?? throw new RegistryException($"version {version.Version} of {version.Model}: its run {version.RunId} is not in the books.");
+        RunDocument run = await runs.Find(version.RunId, cancel)
+            ?? throw new RegistryException($"version {version.Version} of {version.Model}: its run {version.RunId} is not in the books.");
         using ZipArchive archive = new(target, ZipArchiveMode.Create, leaveOpen: true);
         SortedDictionary<string, string> sums = new(StringComparer.Ordinal);
         await AddText("README.md", Instructions(version, run));
-        await AddJson("model.json", new { version, aliases = (await registry.History(version.Model, cancel)).Where(p => p.Version == version.Version) });
-        await AddJson("evaluations.json", new { evaluations = (await alerts.Evaluations(version.Model, int.MaxValue, cancel)).Where(e => e.Version == version.Version), alerts = (await alerts.Alerts(version.Model, int.MaxValue, cancel)).Where(a => a.Version == version.Version) });
+        await AddJson("model.json",
+            new { version, aliases = (await registry.History(version.Model, cancel)).Where(p => p.Version == version.Version) });
+        await AddJson("evaluations.json",
+            new
+            {
+                evaluations = (await alerts.Evaluations(version.Model, int.MaxValue, cancel)).Where(e => e.Version == version.Version),
+                alerts = (await alerts.Alerts(version.Model, int.MaxValue, cancel)).Where(a => a.Version == version.Version)
+            });
         await AddJson("run.json", run);
         await AddJson("spec.json", await runs.FindSpec(version.RunId, cancel));
         if (score is not null) await AddJson("score.json", score);
-        if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation)) await AddJson("lineage.json", await lineage.Trace(evaluation.Sha256, up: true, version.RunId, cancel));
-        foreach (string name in new[] { ArtifactNames.Report, ArtifactNames.Evaluation, ArtifactNames.BenchmarkOutcomes, ArtifactNames.IngestionReport })
+        if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation))
+            await AddJson("lineage.json", await lineage.Trace(evaluation.Sha256, up: true, version.RunId, cancel));
+        foreach (string name in new[]
+        {
+            ArtifactNames.Report,
+            ArtifactNames.Evaluation,
+            ArtifactNames.BenchmarkOutcomes,
+            ArtifactNames.IngestionReport
+        })
             if (run.Artifacts.TryGetValue(name, out ArtifactDocument? artifact))
                 await Add($"artifacts/{name}.{(name == ArtifactNames.Report ? "md" : "json")}", async entry =>
                 {
@@ -45,7 +66,8 @@ public sealed class EvidencePack(ModelRegistry registry, RunQueries runs, AlertB
                 });
         await Add("logs.txt", async entry =>
         {
-            foreach (StepLog log in await logs.Of(version.RunId, null, cancel)) await entry.WriteAsync(Encoding.UTF8.GetBytes(await logs.TextOf(log, cancel) + "\n"), cancel);
+            foreach (StepLog log in await logs.Of(version.RunId, null, cancel))
+                await entry.WriteAsync(Encoding.UTF8.GetBytes(await logs.TextOf(log, cancel) + "\n"), cancel);
         });
         SignedHead? head = null;
         HashSet<string> steps = [.. (await runs.StepKeys(version.RunId, cancel)).Select(RowValues.TextOf)];

@@ -21,7 +21,14 @@ namespace ArmoFlow.Orchestrator.Models;
 /// <param name="Forced">True if it does although a gate did not hold.</param>
 /// <param name="Verdicts">Of each gate of the model's policy and of the version's own spec, the stricter of both.</param>
 /// <param name="Waiting">Who has asked for it, while it waits for others to ask too (approvals).</param>
-public sealed record Promotion(string Model, string Alias, int Version, bool Promoted, bool Forced, IReadOnlyList<GateVerdict> Verdicts, IReadOnlyList<string>? Waiting = null);
+public sealed record Promotion(
+    string Model,
+    string Alias,
+    int Version,
+    bool Promoted,
+    bool Forced,
+    IReadOnlyList<GateVerdict> Verdicts,
+    IReadOnlyList<string>? Waiting = null);
 
 /// <summary>A version with the figures that promotions look at.</summary>
 /// <param name="Version">The version.</param>
@@ -131,7 +138,9 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     {
         IReadOnlyList<ModelVersion> versions = await registry.Versions(model, cancel);
         if (versions.Count == 0) throw new RegistryException($"no model '{model}'. See: armoflow models list.", Refusal.Missing);
-        ILookup<int, string> aliases = (await registry.History(model, cancel)).Where(p => p.KnownUntil is null && p.ValidUntil is null).ToLookup(p => p.Version, p => p.Alias);
+        ILookup<int, string> aliases = (await registry.History(model, cancel))
+            .Where(p => p.KnownUntil is null && p.ValidUntil is null)
+            .ToLookup(p => p.Version, p => p.Alias);
         List<VersionDocument> documents = [];
         foreach (ModelVersion version in versions)
         {
@@ -148,7 +157,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     public async Task RequireUsable(ModelVersion version, CancellationToken cancel)
     {
         IReadOnlyList<string> missing = await Missing(version, await runs.Find(version.RunId, cancel), isThorough: true, cancel);
-        if (missing.Count > 0) throw new RegistryException($"{version.Model}@{version.Version} cannot be scored with: {string.Join("; ", missing)}.");
+        if (missing.Count > 0)
+            throw new RegistryException($"{version.Model}@{version.Version} cannot be scored with: {string.Join("; ", missing)}.");
     }
 
     /// <summary>Enters where a version's backbone lies now.</summary>
@@ -163,7 +173,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         ModelVersion version = await registry.Resolve(reference, cancel);
         RunDocument? run = await runs.Find(version.RunId, cancel);
         string digest = await BackboneOf(run, cancel)
-            ?? throw new RegistryException($"{version.Model}@{version.Version}: its features' report, which names its backbone, is gone. Run its spec again, with the backbone's new path.");
+            ?? throw new RegistryException($"{version.Model}@{version.Version}: its features' report, which names its backbone, is gone. "
+                + "Run its spec again, with the backbone's new path.");
         return new PlacedBackbone(version.Model, digest,
             await backbones.Place($"{version.Model}@{version.Version}", digest, folder, cancel));
     }
@@ -172,7 +183,9 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     {
         if (policy is null || policy.Promoters.Count == 0 || policy.Promoters.Contains(Caller.Current.Person)) return;
         if (isForced && Caller.Current.Scope == Scope.Admin) return;
-        throw new RegistryException($"{Caller.Current.Person} may not promote versions of '{model}'; its policy names {string.Join(", ", policy.Promoters)}. Ask one of them. See: armoflow models policy show {model}.", Refusal.Forbidden);
+        throw new RegistryException($"{Caller.Current.Person} may not promote versions of '{model}'; its policy names "
+            + $"{string.Join(", ", policy.Promoters)}. Ask one of them. See: armoflow models policy show {model}.",
+            Refusal.Forbidden);
     }
 
     /// <summary>
@@ -184,7 +197,9 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         IReadOnlyList<GateVerdict> verdicts = await Judge(candidate, alias, policy, cancel);
         GateVerdict[] refusing = [.. verdicts.Where(v => v is { Holds: false, Gate: not PromotionGates.Signal })];
         if (refusing.Length == 0) return;
-        throw new RegistryException($"the policy of '{candidate.Model}' refuses {candidate.Model}@{candidate.Version}: {string.Join("; ", refusing.Select(v => v.Detail))}. Only a key of scope Admin forces past a policy.", Refusal.Forbidden);
+        throw new RegistryException($"the policy of '{candidate.Model}' refuses {candidate.Model}@{candidate.Version}: "
+            + $"{string.Join("; ", refusing.Select(v => v.Detail))}. Only a key of scope Admin forces past a policy.",
+            Refusal.Forbidden);
     }
 
     private async Task<PromotionSpec?> Gates(ModelVersion version, CancellationToken cancel) =>
@@ -201,7 +216,10 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         AliasPeriod? now = await registry.At(candidate.Model, alias, time.GetUtcNow(), null, cancel);
         ModelVersion? champion = now is null || now.Version == candidate.Version ? null
             : (await registry.Versions(candidate.Model, cancel)).Single(v => v.Version == now.Version);
-        return [.. signal, .. PromotionGates.Judge(gates, await Open(candidate, cancel), champion is null ? null : await Open(champion, cancel))];
+        return [
+            .. signal,
+            .. PromotionGates.Judge(gates, await Open(candidate, cancel), champion is null ? null : await Open(champion, cancel))
+        ];
     }
 
     /// <summary>What scoring with a version would look for in vain.</summary>
@@ -246,7 +264,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
         string recorded = Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path));
         if (BackboneBooks.IsThere(recorded) || await BackboneOf(run, cancel) is not { } digest) return null;
         return BackboneBooks.IsThere(await backbones.Locate(recorded, digest, cancel)) ? null
-            : $"its backbone is no longer in {recorded}. Say where it lies now: armoflow models backbone {version.Model}@{version.Version} PATH";
+            : $"its backbone is no longer in {recorded}. Say where it lies now: armoflow models backbone "
+                + $"{version.Model}@{version.Version} PATH";
     }
 
     /// <summary>The digest of the backbone that a run's features came from; null where the report that says so is gone.</summary>
@@ -263,7 +282,9 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     }
 
     private async Task<JudgedRun> Open(ModelVersion version, CancellationToken cancel) =>
-        await Open(await runs.Find(version.RunId, cancel) ?? throw new RegistryException($"version {version.Version} of {version.Model}: its run {version.RunId} is not in the books."), cancel);
+        await Open(await runs.Find(version.RunId, cancel)
+            ?? throw new RegistryException($"version {version.Version} of {version.Model}: its run {version.RunId} is not in the books."),
+            cancel);
 
     private async Task<JudgedRun> Open(RunDocument run, CancellationToken cancel)
     {

@@ -29,15 +29,21 @@ public static class PromotionGates
     {
         List<GateVerdict> verdicts = [];
         JsonNode? gate = Gate(candidate.Run);
-        if (gates.MinimumScore is { } score) verdicts.Add(AtLeast("minimumScore", Figure(gate?["benchmark"]?["score"]), score, "benchmark score"));
-        if (gates.MinimumHeldOut is { } heldOut) verdicts.Add(AtLeast("minimumHeldOut", Figure(gate?["heldOutAccuracy"]), heldOut, "held-out accuracy"));
+        if (gates.MinimumScore is { } score)
+            verdicts.Add(AtLeast("minimumScore", Figure(gate?["benchmark"]?["score"]), score, "benchmark score"));
+        if (gates.MinimumHeldOut is { } heldOut)
+            verdicts.Add(AtLeast("minimumHeldOut", Figure(gate?["heldOutAccuracy"]), heldOut, "held-out accuracy"));
         if (gates.VerbosityCorrelation is { } correlation)
         {
             double? found = Figure(candidate.Run.Metrics["gating"]?["health"]?["verbosityCorrelation"]) is { } r ? Math.Abs(r) : null;
-            verdicts.Add(new GateVerdict("verbosityCorrelation", found <= correlation, found, correlation, $"|correlation of the final score with verbosity| {Text(found)}, at most {Text(correlation)}"));
+            verdicts.Add(new GateVerdict("verbosityCorrelation", found <= correlation, found, correlation,
+                $"|correlation of the final score with verbosity| {Text(found)}, at most {Text(correlation)}"));
         }
         foreach ((string objective, double floor) in gates.Objectives)
-            verdicts.Add(AtLeast($"objectives.{objective}", Figure(Objective(candidate.Run, objective)?["validationR2"]), floor, $"held-out R² of {objective}"));
+        {
+            verdicts.Add(AtLeast($"objectives.{objective}", Figure(Objective(candidate.Run, objective)?["validationR2"]), floor,
+                $"held-out R² of {objective}"));
+        }
         if (gates.SectionLoss is { } loss && champion is not null) verdicts.AddRange(Sections(loss, candidate, champion));
         return verdicts;
     }
@@ -55,7 +61,8 @@ public static class PromotionGates
     /// <summary>A run's accuracy on held-out pairs, if it has one.</summary>
     public static double? HeldOut(RunDocument? run) => run is null ? null : Figure(Gate(run)?["heldOutAccuracy"]);
 
-    private static GateVerdict AtLeast(string name, double? found, double bound, string what) => new(name, found >= bound, found, bound, $"{what} {Text(found)}, at least {Text(bound)}");
+    private static GateVerdict AtLeast(string name, double? found, double bound, string what) =>
+        new(name, found >= bound, found, bound, $"{what} {Text(found)}, at least {Text(bound)}");
 
     private static IEnumerable<GateVerdict> Sections(double allowed, JudgedRun candidate, JudgedRun champion)
     {
@@ -64,8 +71,10 @@ public static class PromotionGates
         {
             double? now = Figure(Gate(candidate.Run)?["benchmark"]?["sections"]?[section]), before = Figure(value), loss = before - now;
             string interval = Interval(section, candidate, champion) is { } half && loss is { } middle
-                ? $", 95 % interval of the paired difference {Text(middle - half)} to {Text(middle + half)}" : "; not on the same benchmark pairs, so without an interval";
-            yield return new GateVerdict($"sectionLoss.{section}", loss <= allowed, loss, allowed, $"{section} {Text(now)} after {Text(before)}: a loss of {Text(loss)}, at most {Text(allowed)}{interval}");
+                ? $", 95 % interval of the paired difference {Text(middle - half)} to {Text(middle + half)}"
+                    : "; not on the same benchmark pairs, so without an interval";
+            yield return new GateVerdict($"sectionLoss.{section}", loss <= allowed, loss, allowed,
+                $"{section} {Text(now)} after {Text(before)}: a loss of {Text(loss)}, at most {Text(allowed)}{interval}");
         }
     }
 
@@ -75,11 +84,19 @@ public static class PromotionGates
     /// </summary>
     private static double? Interval(string section, JudgedRun candidate, JudgedRun champion)
     {
-        if (candidate.Outcomes is null || champion.Outcomes is null || Manifest(candidate.Run) != Manifest(champion.Run) || Weights(champion.Run, section) is not { } weights) return null;
+        if (candidate.Outcomes is null
+            || champion.Outcomes is null
+            || Manifest(candidate.Run) != Manifest(champion.Run)
+            || Weights(champion.Run, section) is not { } weights)
+            return null;
         double variance = 0, total = 0;
         foreach ((string subset, double weight) in weights)
         {
-            if (!champion.Outcomes.TryGetValue(subset, out string? before) || !candidate.Outcomes.TryGetValue(subset, out string? now) || before.Length != now.Length || now.Length < 2) continue;
+            if (!champion.Outcomes.TryGetValue(subset, out string? before)
+                || !candidate.Outcomes.TryGetValue(subset, out string? now)
+                || before.Length != now.Length
+                || now.Length < 2)
+                continue;
             double[] differences = [.. before.Zip(now, (b, n) => (double)(b - n))];
             double mean = differences.Average();
             variance += weight * weight * differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1) / differences.Length;
@@ -88,13 +105,16 @@ public static class PromotionGates
         return total > 0 ? Z95 * Math.Sqrt(variance) / total : null;
     }
 
-    private static string? Manifest(RunDocument run) => run.Metrics["evaluation"]?["manifest"] is { } m ? $"{m["benchmarkDigest"]} {m["benchmarkPairs"]} {m["leftOut"]}" : null;
+    private static string? Manifest(RunDocument run) =>
+        run.Metrics["evaluation"]?["manifest"] is { } m ? $"{m["benchmarkDigest"]} {m["benchmarkPairs"]} {m["leftOut"]}" : null;
 
-    private static Dictionary<string, double>? Weights(RunDocument run, string section) => Gate(run)?["benchmark"]?["subsetWeights"]?[section].Deserialize<Dictionary<string, double>>();
+    private static Dictionary<string, double>? Weights(RunDocument run, string section) =>
+        Gate(run)?["benchmark"]?["subsetWeights"]?[section].Deserialize<Dictionary<string, double>>();
 
     private static JsonNode? Gate(RunDocument run) => run.Metrics["evaluation"]?["scorers"]?["gate"];
 
-    private static JsonNode? Objective(RunDocument run, string name) => run.Metrics["regression"]?["objectives"]?.AsArray().FirstOrDefault(o => o?["name"]?.GetValue<string>() == name);
+    private static JsonNode? Objective(RunDocument run, string name) =>
+        run.Metrics["regression"]?["objectives"]?.AsArray().FirstOrDefault(o => o?["name"]?.GetValue<string>() == name);
 
     private static double? Figure(JsonNode? node) => node is JsonValue value && value.TryGetValue(out double number) ? number : null;
 

@@ -9,8 +9,15 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Retention;
 
-/// <summary>Collects when the retention policy's time has come; of several orchestrators one does. A time that passed while none ran is made up for once.</summary>
-public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contexts, Collector collector, TimeProvider time, ILogger<CollectionEngine> log) : BackgroundService
+/// <summary>
+/// Collects when the retention policy's time has come; of several orchestrators one does. A time that passed while none ran is made
+/// up for once.
+/// </summary>
+public sealed class CollectionEngine(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    Collector collector,
+    TimeProvider time,
+    ILogger<CollectionEngine> log) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
 
@@ -22,7 +29,9 @@ public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contex
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
                 try { await Look(stoppingToken); }
-                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("retention: {Message}; trying again", e.Message); }
+                catch (Exception e)
+                    when (e is not OperationCanceledException)
+                { log.LogWarning("retention: {Message}; trying again", e.Message); }
             }
         }
         catch (OperationCanceledException) { }
@@ -45,12 +54,17 @@ public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contex
         if (new ScheduleTimes(policy.Cron, policy.TimeZone).Newest(since, now).Due is null) return;
         if (isAhead)
         {
-            log.LogWarning("retention: the last collection is entered for {LastAt:O}, which has not come: the clock was ahead. It is not counted",
+            log.LogWarning("retention: the last collection is entered for {LastAt:O}, which has not come: the clock was ahead. It is not "
+                + "counted",
                 policy.LastAt);
         }
-        if (await db.RetentionPolicies.Where(p => p.LastAt == policy.LastAt).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastAt, now).SetProperty(p => p.LastOutcome, "in progress"), cancel) == 0) return; // another orchestrator's turn
+        // another orchestrator's turn
+        if (await db.RetentionPolicies.Where(p => p.LastAt == policy.LastAt)
+            .ExecuteUpdateAsync(set => set.SetProperty(p => p.LastAt, now).SetProperty(p => p.LastOutcome, "in progress"), cancel) == 0)
+            return;
         string outcome = await Collect(new RetentionRules(TimeSpan.FromDays(policy.OlderThanDays), policy.KeepLast), cancel);
-        await db.RetentionPolicies.Where(p => p.LastAt == now).ExecuteUpdateAsync(set => set.SetProperty(p => p.LastOutcome, outcome), cancel);
+        await db.RetentionPolicies.Where(p => p.LastAt == now)
+            .ExecuteUpdateAsync(set => set.SetProperty(p => p.LastOutcome, outcome), cancel);
     }
 
     /// <summary>A policy that was set while the clock was ahead holds from now on.</summary>
@@ -69,7 +83,8 @@ public sealed class CollectionEngine(IDbContextFactory<ArmoFlowDbContext> contex
         try
         {
             Collection collection = await collector.Collect(rules, dryRun: false, cancel);
-            return string.Create(CultureInfo.InvariantCulture, $"{collection.Artifacts.Count:N0} artifacts of {collection.Bytes:N0} bytes removed");
+            return string.Create(CultureInfo.InvariantCulture,
+                $"{collection.Artifacts.Count:N0} artifacts of {collection.Bytes:N0} bytes removed");
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {

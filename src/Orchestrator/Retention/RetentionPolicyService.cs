@@ -7,7 +7,15 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Orchestrator.Retention;
 
 /// <summary>The retention policy with its next times.</summary>
-public sealed record RetentionPolicyDocument(double OlderThanDays, int KeepLast, string Cron, string TimeZone, string SetBy, DateTimeOffset? LastAt, string? LastOutcome, IReadOnlyList<DateTimeOffset> Next);
+public sealed record RetentionPolicyDocument(
+    double OlderThanDays,
+    int KeepLast,
+    string Cron,
+    string TimeZone,
+    string SetBy,
+    DateTimeOffset? LastAt,
+    string? LastOutcome,
+    IReadOnlyList<DateTimeOffset> Next);
 
 /// <summary>Sets, shows and removes the policy by which servers collect; needs no bus.</summary>
 public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
@@ -26,12 +34,14 @@ public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> 
     public async Task<RetentionPolicyDocument> Put(RetentionRules rules, string cron, string timeZone, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
-        if (new ScheduleTimes(cron, timeZone).After(now, 1).Count == 0) throw new ScheduleException($"cron '{cron}' is never due. Correct it.");
+        if (new ScheduleTimes(cron, timeZone).After(now, 1).Count == 0)
+            throw new ScheduleException($"cron '{cron}' is never due. Correct it.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RetentionPolicy? row = await db.RetentionPolicies.SingleOrDefaultAsync(cancel);
         object? before = row is null ? null : Told(row);
         if (row is null) db.RetentionPolicies.Add(row = new RetentionPolicy());
-        (row.OlderThanDays, row.KeepLast, row.Cron, row.TimeZone, row.SetBy, row.ActiveSince) = (rules.OlderThan.TotalDays, rules.KeepLast, cron, timeZone, Caller.Current.Name, now);
+        (row.OlderThanDays, row.KeepLast, row.Cron, row.TimeZone, row.SetBy, row.ActiveSince) =
+            (rules.OlderThan.TotalDays, rules.KeepLast, cron, timeZone, Caller.Current.Name, now);
         db.Note("gc.scheduled", "artifacts", before, Told(row));
         await db.SaveChangesAsync(cancel);
         return Document(row);
@@ -47,10 +57,14 @@ public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> 
         await db.SaveChangesAsync(cancel);
     }
 
-    private static async Task<RetentionPolicy> Find(ArmoFlowDbContext db, CancellationToken cancel) => await db.RetentionPolicies.SingleOrDefaultAsync(cancel)
-        ?? throw new RetentionException("no collection is scheduled. Schedule it with: armoflow gc schedule --cron '0 3 * * 0'.", Refusal.Missing);
+    private static async Task<RetentionPolicy> Find(ArmoFlowDbContext db, CancellationToken cancel) =>
+        await db.RetentionPolicies.SingleOrDefaultAsync(cancel)
+            ?? throw new RetentionException("no collection is scheduled. Schedule it with: armoflow gc schedule --cron '0 3 * * 0'.",
+                Refusal.Missing);
 
-    private RetentionPolicyDocument Document(RetentionPolicy p) => new(p.OlderThanDays, p.KeepLast, p.Cron, p.TimeZone, p.SetBy, p.LastAt, p.LastOutcome, new ScheduleTimes(p.Cron, p.TimeZone).After(time.GetUtcNow(), Preview));
+    private RetentionPolicyDocument Document(RetentionPolicy p) =>
+        new(p.OlderThanDays, p.KeepLast, p.Cron, p.TimeZone, p.SetBy, p.LastAt, p.LastOutcome,
+            new ScheduleTimes(p.Cron, p.TimeZone).After(time.GetUtcNow(), Preview));
 
     private static object Told(RetentionPolicy p) => new { p.OlderThanDays, p.KeepLast, p.Cron, p.TimeZone };
 }

@@ -7,7 +7,10 @@ using Microsoft.Extensions.Logging;
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>Carries out what other processes ask of this one through the books of a shared workspace.</summary>
-public sealed class ControlPump(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, ILogger<ControlPump> log) : BackgroundService
+public sealed class ControlPump(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    RunService runs,
+    ILogger<ControlPump> log) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(300);
 

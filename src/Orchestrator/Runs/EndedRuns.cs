@@ -5,7 +5,10 @@ using MassTransit;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
-/// <summary>A run has ended: what waited for it may begin, and an evaluation, or a version that a rule may promote, is held against its gates.</summary>
+/// <summary>
+/// A run has ended: what waited for it may begin, and an evaluation, or a version that a rule may promote, is held against its
+/// gates.
+/// </summary>
 public sealed class EndedRunsConsumer(ScheduleRunner schedules, JudgeSignal judging) : IConsumer<RunEnded>
 {
     public async Task Consume(ConsumeContext<RunEnded> context)

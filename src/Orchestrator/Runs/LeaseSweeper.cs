@@ -27,7 +27,13 @@ public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow, TimeSpan Unheld)
 /// and no message carries, whatever the cause, is asked for again too. It compares counts that it saw at its own times, so that no
 /// two machines' clocks need agree; several orchestrators may watch the same leases.
 /// </summary>
-public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, BusOutbox outbox, StepLogBooks logs, LeaseLimits limits, TimeProvider time, ILogger<LeaseSweeper> log) : BackgroundService
+public sealed class LeaseSweeper(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    BusOutbox outbox,
+    StepLogBooks logs,
+    LeaseLimits limits,
+    TimeProvider time,
+    ILogger<LeaseSweeper> log) : BackgroundService
 {
     private const int MostUnheld = 1000;
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(8), SendTime = TimeSpan.FromSeconds(15);
@@ -47,7 +53,9 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
                 try { await Sweep(stoppingToken); }
-                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("leases: {Message}; trying again", e.Message); }
+                catch (Exception e)
+                    when (e is not OperationCanceledException)
+                { log.LogWarning("leases: {Message}; trying again", e.Message); }
             }
         }
         catch (OperationCanceledException) { }
@@ -63,9 +71,12 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         foreach (WorkLease lease in leases)
         {
             Sighting seen = _leases[(lease.RunId, lease.Step, lease.Slot, lease.Worker)];
-            string holder = workers.Find(w => w.Id == lease.Worker) is { } worker ? $"worker {worker.ProcessId} on {worker.Machine}" : "a worker";
-            if (Stopwatch.GetElapsedTime(seen.Since) > limits.Lost) await Take(lease, $"{holder} was lost: no sign of life for {limits.Lost.TotalSeconds:f0} s");
-            else if (lease.Slot > 0 && Stopwatch.GetElapsedTime(seen.First) > limits.Slow) await Take(lease, $"{holder} held it for more than {limits.Slow.TotalMinutes:f0} minutes");
+            string holder =
+                workers.Find(w => w.Id == lease.Worker) is { } worker ? $"worker {worker.ProcessId} on {worker.Machine}" : "a worker";
+            if (Stopwatch.GetElapsedTime(seen.Since) > limits.Lost)
+                await Take(lease, $"{holder} was lost: no sign of life for {limits.Lost.TotalSeconds:f0} s");
+            else if (lease.Slot > 0 && Stopwatch.GetElapsedTime(seen.First) > limits.Slow)
+                await Take(lease, $"{holder} held it for more than {limits.Slow.TotalMinutes:f0} minutes");
         }
         foreach (WorkerRow gone in workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) > limits.Lost))
             _looksForOrphans |= await db.Workers.Where(w => w.Id == gone.Id && w.Beats == gone.Beats).ExecuteDeleteAsync(cancel) > 0;
@@ -73,13 +84,21 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await AskForUnheld(db, leases, [.. workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) <= limits.Lost)], cancel);
         DateTimeOffset now = time.GetUtcNow();
         await BringBackDeadlines(db, now, cancel);
-        foreach (var late in await db.Runs.Where(r => r.DeadlineAt < now).Select(r => new { r.CorrelationId, r.Attempt }).Take(100).ToListAsync(cancel))
+        foreach (var late in await db.Runs.Where(r => r.DeadlineAt < now)
+            .Select(r => new { r.CorrelationId, r.Attempt })
+            .Take(100)
+            .ToListAsync(cancel))
             await Tell(new RunTimedOut(late.CorrelationId, late.Attempt), cancel);
 
         async Task Take(WorkLease lease, string reason)
         {
             // One of several orchestrators takes it; a renewal that came meanwhile saves it.
-            if (await db.WorkLeases.Where(l => l.RunId == lease.RunId && l.Step == lease.Step && l.Slot == lease.Slot && l.Worker == lease.Worker && l.Renewals == lease.Renewals).ExecuteDeleteAsync(cancel) == 0) return;
+            if (await db.WorkLeases.Where(l => l.RunId == lease.RunId
+                && l.Step == lease.Step
+                && l.Slot == lease.Slot
+                && l.Worker == lease.Worker
+                && l.Renewals == lease.Renewals).ExecuteDeleteAsync(cancel) == 0)
+                return;
             Instruments.Losses.Add(1, Instruments.Tag("step", lease.Step));
             log.LogWarning("run {Run}, {Step}: {Reason}", lease.RunId, lease.Step, reason);
             await Tell(new WorkLost { RunId = lease.RunId, Attempt = lease.Attempt, Reason = reason }, cancel);
@@ -95,21 +114,29 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         string[] idle = [.. StepNames.All.Where(step => workers.Exists(w => w.IsIdleFor(step)))];
         DateTime overdue = time.GetUtcNow().UtcDateTime - SendTime;
         bool isBrokerHeard = !await db.OutboxMessages.AnyAsync(m => m.SentTime < overdue, cancel);
-        IReadOnlyList<(Guid Run, int Attempt, string State)> waiting = idle.Length > 0 && isBrokerHeard ? await Unheld(db, leases, idle, cancel) : [];
+        IReadOnlyList<(Guid Run, int Attempt, string State)> waiting =
+            idle.Length > 0 && isBrokerHeard ? await Unheld(db, leases, idle, cancel) : [];
         Look(_unheld, waiting.ToDictionary(w => (w.Run, w.Attempt), _ => 0L));
-        foreach ((Guid run, int attempt, string state) in waiting.Where(w => Stopwatch.GetElapsedTime(_unheld[(w.Run, w.Attempt)].First) > limits.Unheld))
+        foreach ((Guid run, int attempt, string state) in waiting.Where(
+            w => Stopwatch.GetElapsedTime(_unheld[(w.Run, w.Attempt)].First) > limits.Unheld))
         {
             _unheld.Remove((run, attempt));
             log.LogWarning("run {Run}: nobody works on it and no message asks for its step; asking again", run);
             if (state == RunState.Submitted) await Tell(new SubmitRun { RunId = run }, cancel);
-            else await Tell(new WorkLost { RunId = run, Attempt = attempt, Reason = "nobody held the step, and no message asked for it" }, cancel);
+            else
+            {
+                await Tell(new WorkLost { RunId = run, Attempt = attempt, Reason = "nobody held the step, and no message asked for it" },
+                    cancel);
+            }
         }
     }
 
     /// <summary>Runs that wait for a step which an idle worker serves, and that nobody works on, for them or for another run.</summary>
-    private static async Task<IReadOnlyList<(Guid Run, int Attempt, string State)>> Unheld(ArmoFlowDbContext db, List<WorkLease> leases, string[] idle, CancellationToken cancel)
+    private static async Task<IReadOnlyList<(Guid Run, int Attempt, string State)>> Unheld(ArmoFlowDbContext db, List<WorkLease> leases,
+        string[] idle, CancellationToken cancel)
     {
-        string[] states = [.. idle.Select(RunState.StateOf), .. idle.Contains(StepNames.Ingestion) ? [RunState.Submitted] : Array.Empty<string>()];
+        string[] states =
+            [.. idle.Select(RunState.StateOf), .. idle.Contains(StepNames.Ingestion) ? [RunState.Submitted] : Array.Empty<string>()];
         Guid[] held = [.. leases.Select(l => l.RunId).Distinct()];
         IQueryable<Guid> waitForOthers =
             from waiting in db.StepClaims
@@ -153,6 +180,10 @@ public sealed class LeaseSweeper(IDbContextFactory<ArmoFlowDbContext> contexts, 
         foreach (TKey gone in sightings.Keys.Where(k => !now.ContainsKey(k)).ToList()) sightings.Remove(gone);
         long at = Stopwatch.GetTimestamp();
         foreach ((TKey key, long count) in now)
-            sightings[key] = !sightings.TryGetValue(key, out Sighting seen) ? new Sighting(count, at, at) : seen.Count == count ? seen : seen with { Count = count, Since = at };
+        {
+            sightings[key] = !sightings.TryGetValue(key, out Sighting seen)
+                ? new Sighting(count, at, at)
+                : seen.Count == count ? seen : seen with { Count = count, Since = at };
+        }
     }
 }

@@ -20,7 +20,8 @@ public sealed class OpenLineageConsumer(OpenLineageClient client, IDbContextFact
         RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == context.Message.RunId, context.CancellationToken);
         string?[] keys = [.. run.Steps.Select(s => s.Key)];
         HashSet<string> made = [.. run.Artifacts.Values.Select(a => a.Sha256)];
-        List<StepArtifact> read = await db.StepArtifacts.AsNoTracking().Where(a => !a.IsOutput && keys.Contains(a.Key)).ToListAsync(context.CancellationToken);
+        List<StepArtifact> read =
+            await db.StepArtifacts.AsNoTracking().Where(a => !a.IsOutput && keys.Contains(a.Key)).ToListAsync(context.CancellationToken);
         var sources = read.Where(a => !made.Contains(a.Sha256)).DistinctBy(a => a.Sha256).Select(a => (a.Name, a.Sha256));
         object Event(string type, DateTimeOffset at) => new
         {
@@ -34,7 +35,8 @@ public sealed class OpenLineageConsumer(OpenLineageClient client, IDbContextFact
             outputs = type == "START" ? [] : run.Artifacts.Select(a => Dataset($"{run.Name}/{a.Key}", a.Value.Sha256)),
         };
         await client.Send(Event("START", run.SubmittedAt), context.CancellationToken);
-        await client.Send(Event(run.CurrentState switch { "Completed" => "COMPLETE", "Cancelled" => "ABORT", _ => "FAIL" }, run.EndedAt ?? run.SubmittedAt), context.CancellationToken);
+        await client.Send(Event(run.CurrentState switch { "Completed" => "COMPLETE", "Cancelled" => "ABORT", _ => "FAIL" },
+            run.EndedAt ?? run.SubmittedAt), context.CancellationToken);
     }
 
     /// <summary>A version facet carries the hash: the same name with other bytes is another version.</summary>
@@ -42,7 +44,15 @@ public sealed class OpenLineageConsumer(OpenLineageClient client, IDbContextFact
     {
         @namespace = "armoflow",
         name,
-        facets = new { version = new { _producer = OpenLineageClient.Producer, _schemaURL = "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json", datasetVersion = sha256 } },
+        facets = new
+        {
+            version = new
+            {
+                _producer = OpenLineageClient.Producer,
+                _schemaURL = "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json",
+                datasetVersion = sha256
+            }
+        },
     };
 }
 
@@ -50,8 +60,10 @@ public sealed class OpenLineageDefinition : ConsumerDefinition<OpenLineageConsum
 {
     public OpenLineageDefinition() => EndpointName = "openlineage";
 
-    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator, IConsumerConfigurator<OpenLineageConsumer> consumerConfigurator, IRegistrationContext context) =>
-        endpointConfigurator.UseMessageRetry(r => r.Exponential(8, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(2), TimeSpan.FromSeconds(2)));
+    protected override void ConfigureConsumer(IReceiveEndpointConfigurator endpointConfigurator,
+        IConsumerConfigurator<OpenLineageConsumer> consumerConfigurator, IRegistrationContext context) =>
+        endpointConfigurator.UseMessageRetry(r => r.Exponential(8, TimeSpan.FromSeconds(1), TimeSpan.FromMinutes(2),
+            TimeSpan.FromSeconds(2)));
 }
 
 /// <summary>Posts events; the address is the operator's, not a request's.</summary>
@@ -65,7 +77,9 @@ public sealed class OpenLineageClient(Uri address) : IDisposable
     /// <summary>Where events go; null for nowhere.</summary>
     /// <exception cref="SettingException">The address is none.</exception>
     public static Uri? Configured => Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } text ? null
-        : Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https" ? url : throw new SettingException($"{Variable}: '{text}'; expected an address such as http://host:5000.");
+        : Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https"
+            ? url
+            : throw new SettingException($"{Variable}: '{text}'; expected an address such as http://host:5000.");
 
     /// <summary>Posts an event. Of the answer the status is all that is read, so that neither its length nor its pace matters.</summary>
     /// <exception cref="HttpRequestException">The server refuses it, is away, or does not answer in time.</exception>

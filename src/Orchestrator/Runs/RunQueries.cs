@@ -28,7 +28,9 @@ public sealed record RunFilter
     /// <summary>Text to find in the name, the error or the id.</summary>
     public string? Q { get; init; }
 
-    /// <summary>Of the filter language; its fields are ended, error, heldout, id, name, score, spec, status, submitted, tag and trigger.</summary>
+    /// <summary>
+    /// Of the filter language; its fields are ended, error, heldout, id, name, score, spec, status, submitted, tag and trigger.
+    /// </summary>
     public string? Where { get; init; }
 
     /// <summary>Where the page before ended.</summary>
@@ -43,9 +45,14 @@ public sealed record RunPage(IReadOnlyList<RunDocument> Runs, string? Cursor);
 /// <param name="artifacts">The store.</param>
 /// <param name="progress">How far steps are.</param>
 /// <param name="time">The clock.</param>
-/// <param name="workspace">Given to who looks at a workspace from outside: its runs in progress are interrupted when nobody holds it.</param>
+/// <param name="workspace">Given to who looks at a workspace from outside: its runs in progress are interrupted when nobody holds
+/// it.</param>
 public sealed class RunQueries(
-    IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ProgressBoard progress, TimeProvider time, Workspace? workspace = null)
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+        ArtifactStore artifacts,
+        ProgressBoard progress,
+        TimeProvider time,
+        Workspace? workspace = null)
 {
     private const int LargestPage = 500;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -55,7 +62,10 @@ public sealed class RunQueries(
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         string digest = SpecReader.Digest(await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel));
-        RunState? run = await db.Runs.AsNoTracking().Where(r => r.SpecDigest == digest && !RunState.Ended.Contains(r.CurrentState)).OrderByDescending(r => r.SubmittedAt).FirstOrDefaultAsync(cancel);
+        RunState? run = await db.Runs.AsNoTracking()
+            .Where(r => r.SpecDigest == digest && !RunState.Ended.Contains(r.CurrentState))
+            .OrderByDescending(r => r.SubmittedAt)
+            .FirstOrDefaultAsync(cancel);
         return run?.CorrelationId;
     }
 
@@ -63,7 +73,11 @@ public sealed class RunQueries(
     public async Task<IReadOnlyList<Guid>> Interrupted(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Runs.AsNoTracking().Where(r => !RunState.Ended.Contains(r.CurrentState) && r.CurrentState != "Paused" && r.CurrentState != "Initial").OrderBy(r => r.SubmittedAt).Select(r => r.CorrelationId).ToListAsync(cancel);
+        return await db.Runs.AsNoTracking()
+            .Where(r => !RunState.Ended.Contains(r.CurrentState) && r.CurrentState != "Paused" && r.CurrentState != "Initial")
+            .OrderBy(r => r.SubmittedAt)
+            .Select(r => r.CorrelationId)
+            .ToListAsync(cancel);
     }
 
     public async Task<RunDocument?> Find(Guid id, CancellationToken cancel)
@@ -107,7 +121,8 @@ public sealed class RunQueries(
     /// <summary>What a run's document may say of it.</summary>
     private static readonly string[] Statuses =
     [
-        "Submitted", "Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating", "Paused",
+        "Submitted", "Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating",
+        "Paused",
         RunDocument.Interrupted, .. RunState.Ended,
     ];
 
@@ -143,13 +158,22 @@ public sealed class RunQueries(
         if (filter.Q is { } q)
         {
             string text = $"%{q.ToLowerInvariant().Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
-            runs = runs.Where(r => EF.Functions.Like(r.Name.ToLower(), text, @"\") || EF.Functions.Like(r.Error!.ToLower(), text, @"\") || EF.Functions.Like(r.CorrelationId.ToString().ToLower(), text, @"\"));
+            runs = runs.Where(r => EF.Functions.Like(r.Name.ToLower(), text, @"\")
+                || EF.Functions.Like(r.Error!.ToLower(), text, @"\")
+                || EF.Functions.Like(r.CorrelationId.ToString().ToLower(), text, @"\"));
         }
         if (filter.Where is { } where) runs = runs.Where(Language(db).Parse(where));
-        if (PageEnd.Parse(filter.Cursor) is { } end) runs = runs.Where(r => r.SubmittedAt <= end.At && (r.SubmittedAt < end.At || r.CorrelationId.CompareTo(end.Id) < 0)); // the first part is the index's
+        // the first part is the index's
+        if (PageEnd.Parse(filter.Cursor) is { } end)
+            runs = runs.Where(r => r.SubmittedAt <= end.At && (r.SubmittedAt < end.At || r.CorrelationId.CompareTo(end.Id) < 0));
         int limit = Math.Clamp(filter.Limit, 1, LargestPage);
         List<RunState> page = filter.Tag is not null
-            ? await tags.Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r }).OrderByDescending(x => x.SubmittedAt).ThenByDescending(x => x.Run.CorrelationId).Select(x => x.Run).Take(limit).ToListAsync(cancel)
+            ? await tags.Join(runs, t => t.RunId, r => r.CorrelationId, (t, r) => new { t.SubmittedAt, Run = r })
+                .OrderByDescending(x => x.SubmittedAt)
+                .ThenByDescending(x => x.Run.CorrelationId)
+                .Select(x => x.Run)
+                .Take(limit)
+                .ToListAsync(cancel)
             : await runs.OrderByDescending(r => r.SubmittedAt).ThenByDescending(r => r.CorrelationId).Take(limit).ToListAsync(cancel);
         return new RunPage(await Documents(db, page, cancel), page.Count == limit
             ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
@@ -181,7 +205,8 @@ public sealed class RunQueries(
         ["heldout"] = (Expression<Func<RunState, double?>>)(r => r.HeldOutAccuracy),
         ["ended"] = (Expression<Func<RunState, DateTimeOffset?>>)(r => r.EndedAt),
         ["status"] = (Expression<Func<RunState, string, bool>>)((r, value) => r.CurrentState == (value == "Submitted" ? "Initial" : value)),
-        ["tag"] = (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),
+        ["tag"] =
+            (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),
     });
 
     private bool IsInterrupted(RunState run) =>
@@ -206,14 +231,18 @@ public sealed class RunQueries(
     /// <summary>What a step in progress waits for, where no worker holds it: status follows leases, not hopes.</summary>
     private async Task TellWhoWorks(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
     {
-        if (run.Steps.Find(s => s.Status == "Running") is not { } step || time.GetUtcNow() - step.StartedAt < Patience || await db.WorkLeases.AnyAsync(l => l.RunId == run.CorrelationId, cancel)) return;
+        if (run.Steps.Find(s => s.Status == "Running") is not { } step
+            || time.GetUtcNow() - step.StartedAt < Patience
+            || await db.WorkLeases.AnyAsync(l => l.RunId == run.CorrelationId, cancel))
+            return;
         if (await StepClaims.WaitsFor(db, run.CorrelationId, cancel) is { } other)
         {
             step.Detail = $"waits for run {other}, which does the same work";
             return;
         }
-        string served = (await db.Workers.AsNoTracking().ToListAsync(cancel)).Any(w => w.Serves(step.Name)) ? "waits for a worker to be free"
-            : $"waits: no worker serves '{step.Name}'. Start one with: armoflow worker --steps {step.Name}";
+        string served =
+            (await db.Workers.AsNoTracking().ToListAsync(cancel)).Any(w => w.Serves(step.Name)) ? "waits for a worker to be free"
+                : $"waits: no worker serves '{step.Name}'. Start one with: armoflow worker --steps {step.Name}";
         if (step.Losses > 0) step.Status = "Lost";
         step.Detail = step.Losses > 0 ? $"{step.Detail}; {served}" : served;
     }
@@ -233,10 +262,12 @@ public sealed class RunQueries(
             long at = 0;
             Guid guid = default;
             bool isOne = parts.Length == 2
-                && long.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out at) && at <= DateTimeOffset.MaxValue.UtcTicks
+                && long.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out at)
+                && at <= DateTimeOffset.MaxValue.UtcTicks
                 && Guid.TryParse(parts[1], out guid);
             return isOne ? new PageEnd(new DateTimeOffset(at, TimeSpan.Zero), guid)
-                : throw new FilterException($"cursor '{StoredText.Excerpt(text)}': expected one that a page ended with. Leave it out for the newest runs.");
+                : throw new FilterException(
+                    $"cursor '{StoredText.Excerpt(text)}': expected one that a page ended with. Leave it out for the newest runs.");
         }
     }
 }

@@ -15,7 +15,13 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>What the command line and the HTTP API do with runs.</summary>
-public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries queries, ModelRegistry registry, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class RunService(
+    BusOutbox outbox,
+    OutboxSignal signal,
+    RunQueries queries,
+    ModelRegistry registry,
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    TimeProvider time)
 {
     /// <summary>How long a caller waits for the saga's answer.</summary>
     public static readonly TimeSpan AnswerWait = TimeSpan.FromSeconds(30);
@@ -38,7 +44,8 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         for (bool isAgain = false; ; isAgain = true)
         {
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-            if (await db.SubmissionKeys.AsNoTracking().SingleOrDefaultAsync(s => s.Key == own, cancel) is { } known) return known.SpecDigest == digest ? known.RunId : throw new SubmissionKeyException(key, known.RunId);
+            if (await db.SubmissionKeys.AsNoTracking().SingleOrDefaultAsync(s => s.Key == own, cancel) is { } known)
+                return known.SpecDigest == digest ? known.RunId : throw new SubmissionKeyException(key, known.RunId);
             await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
             try
             {
@@ -72,12 +79,16 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         if (spec.Model is null) run.Open(spec, time.GetUtcNow());
         else spec = await OpenEvaluation(db, run, spec, cancel);
         db.Runs.Add(run);
-        db.RunTags.AddRange(run.Tags.Distinct().Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
+        db.RunTags.AddRange(run.Tags.Distinct()
+            .Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
         await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId }, cancel);
         return run.CorrelationId;
     }
 
-    /// <summary>Opens a run that evaluates a stored model: with the model's objectives and parts, and its backbone unless the spec names one.</summary>
+    /// <summary>
+    /// Opens a run that evaluates a stored model: with the model's objectives and parts, and its backbone unless the spec names
+    /// one.
+    /// </summary>
     private async Task<RunSpec> OpenEvaluation(ArmoFlowDbContext db, RunState run, RunSpec spec, CancellationToken cancel)
     {
         ModelVersion version = await registry.Resolve(spec.Model!, cancel);
@@ -87,12 +98,16 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         {
             Model = $"{version.Model}@{version.Version}",
             Objectives = madeBy.Spec.Objectives,
-            Benchmark = spec.Benchmark is { Sections: null } benchmark ? benchmark with { Sections = madeBy.Spec.Benchmark?.Sections } : spec.Benchmark, // or its figures would not compare
+            // or its figures would not compare
+            Benchmark = spec.Benchmark is { Sections: null } benchmark
+                ? benchmark with { Sections = madeBy.Spec.Benchmark?.Sections }
+                : spec.Benchmark,
             Decorrelation = madeBy.Spec.Decorrelation with { Reference = null },
             Backbone = spec.Backbone != BackboneSpec.OfModel ? spec.Backbone : trainedOn with
             {
                 Path = Path.GetFullPath(Path.Combine(madeBy.Spec.Folder, trainedOn.Path)),
-                Dtype = madeBy.Metrics[StepNames.Features]?["dtype"]?.GetValue<string>() ?? trainedOn.Dtype, // figures of another type would not compare
+                // figures of another type would not compare
+                Dtype = madeBy.Metrics[StepNames.Features]?["dtype"]?.GetValue<string>() ?? trainedOn.Dtype,
             },
         };
         run.Open(spec, time.GetUtcNow());
@@ -147,7 +162,9 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
         if (SpecReader.Digest(spec) == SpecReader.Digest(await ForgettingBooks.Apply(db, spec, cancel))) return;
         Exclusion newest = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null)
             .OrderByDescending(e => e.At).FirstAsync(cancel);
-        throw new RetentionException($"run {run.RunId} was submitted before {newest}, and might read it. Submit its spec again: armoflow run SPEC.", Refusal.Conflict);
+        throw new RetentionException($"run {run.RunId} was submitted before {newest}, and might read it. Submit its spec again: armoflow "
+            + "run SPEC.",
+            Refusal.Conflict);
     }
 
     private async Task Ask(Guid id, string action, string status, CancellationToken cancel)
@@ -188,7 +205,8 @@ public sealed class RunService(BusOutbox outbox, OutboxSignal signal, RunQueries
 public sealed class SubmissionKeyException : RefusedException
 {
     public SubmissionKeyException(string key, Guid run)
-        : base($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.", Refusal.Conflict)
+        : base($"key '{key}' was given for another spec before, which became run {run}. Give each submission a key of its own.",
+            Refusal.Conflict)
     {
     }
 
@@ -200,4 +218,7 @@ public sealed class SubmissionKeyException : RefusedException
 
 /// <summary>A run cannot be changed so in its state.</summary>
 public sealed class RunConflictException(RunDocument run, string action)
-    : RefusedException($"run {run.RunId}: it is {run.Status}; expected {(action == "retry" ? "Failed or Cancelled" : "a run in progress")} to {action} it. {(run.HasEnded && action != "retry" ? "Start it anew with: armoflow run." : "See: armoflow runs show.")}", Refusal.Conflict);
+    : RefusedException($"run {run.RunId}: it is {run.Status}; expected "
+        + $"{(action == "retry" ? "Failed or Cancelled" : "a run in progress")} to {action} it. "
+        + $"{(run.HasEnded && action != "retry" ? "Start it anew with: armoflow run." : "See: armoflow runs show.")}",
+        Refusal.Conflict);

@@ -28,7 +28,8 @@ public sealed class RunWatch(RunQueries queries) : IDisposable
             if (run is null || IsOver(run)) run = await queries.Find(id, cancel); // another's look may be from before it went on
             if (run is null) yield break;
             RunEvent change = new(run, queries.Progress(id));
-            string now = JsonSerializer.Serialize(change with { Run = run with { Steps = [.. run.Steps.Select(s => s with { Seconds = 0 })] } });
+            string now =
+                JsonSerializer.Serialize(change with { Run = run with { Steps = [.. run.Steps.Select(s => s with { Seconds = 0 })] } });
             if (now != last) yield return change;
             last = now;
             if (IsOver(run)) yield break;

@@ -140,11 +140,16 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
             When(WorkLost, context => context.Message.Attempt == context.Saga.Attempt)
                 .IfElse(context => context.Saga.MayLoseMore,
                     again => again.RecordLoss(context => context.Message.Reason).GoOn(this, time),
-                    enough => enough.Fail(context => $"{context.Message.Reason}; given up after {RunState.MostLosses} losses", time).EndIn(Failed, time)),
+                    enough => enough.Fail(context => $"{context.Message.Reason}; given up after {RunState.MostLosses} losses", time)
+                        .EndIn(Failed, time)),
             When(ArtifactLost, context => context.Message.Attempt == context.Saga.Attempt)
                 .IfElse(context => context.Saga.MayRemake(context.Message.MadeBy),
-                    again => again.RecordLoss(context => context.Message.Error).GoBackTo(context => context.Message.MadeBy).GoOn(this, time),
-                    enough => enough.Fail(context => context.Saga.MayLoseMore ? $"{context.Message.Error}. It belongs to {context.Saga.Spec.Model}: run that model's spec again, which makes it anew" : $"{context.Message.Error}; made anew {RunState.MostLosses} times in vain", time).EndIn(Failed, time)),
+                    again =>
+                        again.RecordLoss(context => context.Message.Error).GoBackTo(context => context.Message.MadeBy).GoOn(this, time),
+                    enough => enough.Fail(context => context.Saga.MayLoseMore
+                        ? $"{context.Message.Error}. It belongs to {context.Saga.Spec.Model}: run that model's spec again, which makes "
+                            + "it anew"
+                        : $"{context.Message.Error}; made anew {RunState.MostLosses} times in vain", time).EndIn(Failed, time)),
             When(TimedOut, context => context.Message.Attempt == context.Saga.Attempt)
                 .Fail(context => context.Saga.TimeoutMessage(time.GetUtcNow()), time)
                 .TellWorkers()
@@ -180,5 +185,6 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     /// <summary>The state in which a run waits for a step.</summary>
     public State StateOf(string step) => GetState(RunState.StateOf(step));
 
-    private static bool IsCurrent<T>(BehaviorContext<RunState, T> context) where T : StepCompleted => context.Message.Attempt == context.Saga.Attempt;
+    private static bool IsCurrent<T>(BehaviorContext<RunState, T> context)
+        where T : StepCompleted => context.Message.Attempt == context.Saga.Attempt;
 }

@@ -21,7 +21,8 @@ namespace ArmoFlow.Orchestrator.Sagas;
 internal static class RunSagaActivities
 {
     /// <summary>The submission has entered the run already; a message that came without one enters it here.</summary>
-    public static EventActivityBinder<RunState, SubmitRun> OpenBooks(this EventActivityBinder<RunState, SubmitRun> binder, TimeProvider time) => binder.Then(context =>
+    public static EventActivityBinder<RunState, SubmitRun> OpenBooks(this EventActivityBinder<RunState, SubmitRun> binder,
+        TimeProvider time) => binder.Then(context =>
     {
         if (!context.Saga.IsEntered) context.Saga.Open(context.Message.Spec!, time.GetUtcNow());
     });
@@ -56,18 +57,21 @@ internal static class RunSagaActivities
     /// <summary>That the run made a version which a rule is to be held against.</summary>
     private sealed record RuleToHold;
 
-    public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder, TimeProvider time) => binder
+    public static EventActivityBinder<RunState, StepFailed> RecordFailure(this EventActivityBinder<RunState, StepFailed> binder,
+        TimeProvider time) => binder
         .Then(context => context.Saga.BadInput = context.Message.BadInput)
         .Fail(context => context.Message.Error, time);
 
-    public static EventActivityBinder<RunState, T> Fail<T>(this EventActivityBinder<RunState, T> binder, Func<BehaviorContext<RunState, T>, string> error, TimeProvider time)
+    public static EventActivityBinder<RunState, T> Fail<T>(this EventActivityBinder<RunState, T> binder,
+        Func<BehaviorContext<RunState, T>, string> error, TimeProvider time)
         where T : class => binder.Then(context =>
     {
         context.Saga.Error = StoredText.Bound(error(context));
         End(context.Saga, "Failed", time);
     });
 
-    public static EventActivityBinder<RunState, T> RecordLoss<T>(this EventActivityBinder<RunState, T> binder, Func<BehaviorContext<RunState, T>, string> reason)
+    public static EventActivityBinder<RunState, T> RecordLoss<T>(this EventActivityBinder<RunState, T> binder,
+        Func<BehaviorContext<RunState, T>, string> reason)
         where T : class => binder.Then(context =>
     {
         RunStep step = Current(context.Saga)!;
@@ -76,7 +80,8 @@ internal static class RunSagaActivities
     });
 
     /// <summary>Counts a step and all after it as not done.</summary>
-    public static EventActivityBinder<RunState, T> GoBackTo<T>(this EventActivityBinder<RunState, T> binder, Func<BehaviorContext<RunState, T>, string> step)
+    public static EventActivityBinder<RunState, T> GoBackTo<T>(this EventActivityBinder<RunState, T> binder,
+        Func<BehaviorContext<RunState, T>, string> step)
         where T : class => binder.Then(context =>
     {
         foreach (RunStep undone in context.Saga.Steps.SkipWhile(s => s.Name != step(context)))
@@ -91,7 +96,8 @@ internal static class RunSagaActivities
         where T : class => binder.ThenAsync(Release);
 
     /// <summary>Ends the step in progress and tells the workers; what it has finished stays in the books.</summary>
-    public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status, TimeProvider time)
+    public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status,
+        TimeProvider time)
         where T : class => binder.Then(context => End(context.Saga, status, time)).TellWorkers();
 
     /// <summary>Closes the books, goes to a state in which the run is at its end, and tells who listens.</summary>
@@ -103,7 +109,8 @@ internal static class RunSagaActivities
         .ThenAsync(async context =>
         {
             Instruments.Runs.Add(1, Instruments.Tag("status", context.Saga.CurrentState));
-            if (context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction)) await AlertBooks.Open(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
+            if (context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction))
+                await AlertBooks.Open(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
         })
         .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation,
             context.HasPayloadType(typeof(RuleToHold))));
@@ -155,11 +162,16 @@ internal static class RunSagaActivities
         Dictionary<string, ArtifactRef> inputs = new(run.Artifacts);
         return step switch
         {
-            StepNames.Ingestion => new IngestData { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Features => new ExtractFeatures { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Regression => new FitRegression { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Decorrelation => new FitDecorrelation { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Gating => new TrainGating { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Ingestion =>
+                new IngestData { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Features =>
+                new ExtractFeatures { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Regression =>
+                new FitRegression { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Decorrelation =>
+                new FitDecorrelation { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
+            StepNames.Gating =>
+                new TrainGating { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
             _ => new EvaluateModel { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
         };
     }
@@ -170,6 +182,8 @@ public sealed class RunSagaDefinition : SagaDefinition<RunState>
 {
     public RunSagaDefinition() => EndpointName = "runs";
 
-    protected override void ConfigureSaga(IReceiveEndpointConfigurator endpointConfigurator, ISagaConfigurator<RunState> sagaConfigurator, IRegistrationContext context) =>
-        endpointConfigurator.UseMessageRetry(r => r.Exponential(6, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(5), TimeSpan.FromMilliseconds(200)));
+    protected override void ConfigureSaga(IReceiveEndpointConfigurator endpointConfigurator, ISagaConfigurator<RunState> sagaConfigurator,
+        IRegistrationContext context) =>
+        endpointConfigurator.UseMessageRetry(r => r.Exponential(6, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(5),
+            TimeSpan.FromMilliseconds(200)));
 }

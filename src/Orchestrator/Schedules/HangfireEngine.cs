@@ -15,7 +15,11 @@ namespace ArmoFlow.Orchestrator.Schedules;
 /// The clock of the schedules: a recurring Hangfire job for each, in storage that all orchestrators share. The books' own table
 /// says which there are; what Hangfire fires late, twice or never is put right by <see cref="ScheduleRunner"/>, which fires a period once.
 /// </summary>
-public sealed class HangfireEngine(IDbContextFactory<ArmoFlowDbContext> contexts, ScheduleRunner runner, IServiceProvider services, ILogger<HangfireEngine> log) : BackgroundService
+public sealed class HangfireEngine(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    ScheduleRunner runner,
+    IServiceProvider services,
+    ILogger<HangfireEngine> log) : BackgroundService
 {
     private static readonly TimeSpan Look = TimeSpan.FromSeconds(30), Polling = TimeSpan.FromSeconds(2);
     private const int Workers = 2;
@@ -35,7 +39,9 @@ public sealed class HangfireEngine(IDbContextFactory<ArmoFlowDbContext> contexts
                     if (await Follow(stoppingToken)) server ??= Begin();
                     foreach (string name in _known.Keys) await runner.Fire(name, stoppingToken); // what Hangfire has let go by
                 }
-                catch (Exception e) when (e is not OperationCanceledException) { log.LogWarning("schedules: {Message}; trying again", e.Message); }
+                catch (Exception e)
+                    when (e is not OperationCanceledException)
+                { log.LogWarning("schedules: {Message}; trying again", e.Message); }
             }
             while (await timer.WaitForNextTickAsync(stoppingToken));
         }
@@ -50,7 +56,12 @@ public sealed class HangfireEngine(IDbContextFactory<ArmoFlowDbContext> contexts
         List<Schedule> schedules = await db.Schedules.AsNoTracking().Where(s => s.PausedAt == null).ToListAsync(cancel);
         foreach (Schedule schedule in schedules.Where(s => _known.GetValueOrDefault(s.Name) != s.UpdatedAt))
         {
-            Jobs.AddOrUpdate<ScheduleRunner>(schedule.Name, runner => runner.Fire(schedule.Name, CancellationToken.None), Often(schedule), new RecurringJobOptions { TimeZone = TimeZoneInfo.FindSystemTimeZoneById(schedule.TimeZone), MisfireHandling = MisfireHandlingMode.Relaxed });
+            Jobs.AddOrUpdate<ScheduleRunner>(schedule.Name, runner => runner.Fire(schedule.Name, CancellationToken.None), Often(schedule),
+                new RecurringJobOptions
+                {
+                    TimeZone = TimeZoneInfo.FindSystemTimeZoneById(schedule.TimeZone),
+                    MisfireHandling = MisfireHandlingMode.Relaxed
+                });
             Jobs.Trigger(schedule.Name); // what was missed meanwhile, if anything
             _known[schedule.Name] = schedule.UpdatedAt;
         }
@@ -67,7 +78,14 @@ public sealed class HangfireEngine(IDbContextFactory<ArmoFlowDbContext> contexts
 
     private IRecurringJobManager Jobs => services.GetRequiredService<IRecurringJobManager>();
 
-    private BackgroundJobServer Begin() => new(new BackgroundJobServerOptions { WorkerCount = Workers, SchedulePollingInterval = Polling, Activator = new Activate(services) }, services.GetRequiredService<JobStorage>());
+    private BackgroundJobServer Begin() =>
+        new(new BackgroundJobServerOptions
+        {
+            WorkerCount =
+            Workers,
+            SchedulePollingInterval = Polling,
+            Activator = new Activate(services)
+        }, services.GetRequiredService<JobStorage>());
 
     private sealed class Activate(IServiceProvider services) : JobActivator
     {
@@ -77,12 +95,25 @@ public sealed class HangfireEngine(IDbContextFactory<ArmoFlowDbContext> contexts
 
 public static class SchedulesRegistration
 {
-    /// <summary>After so long what a killed orchestrator held, its lock on all schedules or a firing in hand, is another's. Hangfire's own limits are ten and thirty minutes, in which nothing would fire.</summary>
+    /// <summary>
+    /// After so long what a killed orchestrator held, its lock on all schedules or a firing in hand, is another's. Hangfire's own
+    /// limits are ten and thirty minutes, in which nothing would fire.
+    /// </summary>
     private static readonly TimeSpan Dead = TimeSpan.FromSeconds(20);
 
     /// <summary>The schedules' clock: in memory for the embedded default, else in Postgres, where all orchestrators share it.</summary>
     public static IServiceCollection AddSchedules(this IServiceCollection services, string? postgres) => services
-        .AddSingleton<JobStorage>(_ => postgres is null ? new InMemoryStorage() : new PostgreSqlStorage(new NpgsqlConnectionFactory(postgres, new PostgreSqlStorageOptions()), new PostgreSqlStorageOptions { SchemaName = "hangfire", QueuePollInterval = TimeSpan.FromSeconds(5), EnableLongPolling = true, DistributedLockTimeout = Dead, InvisibilityTimeout = Dead }))
+        .AddSingleton<JobStorage>(_ => postgres is null
+            ? new InMemoryStorage()
+            : new PostgreSqlStorage(new NpgsqlConnectionFactory(postgres, new PostgreSqlStorageOptions()),
+                new PostgreSqlStorageOptions
+                {
+                    SchemaName = "hangfire",
+                    QueuePollInterval = TimeSpan.FromSeconds(5),
+                    EnableLongPolling = true,
+                    DistributedLockTimeout = Dead,
+                    InvisibilityTimeout = Dead
+                }))
         .AddSingleton<IRecurringJobManager>(s => new RecurringJobManager(s.GetRequiredService<JobStorage>()))
         .AddHangfire(_ => { }) // what its dashboard needs; the storage is the one above
         .AddHostedService<HangfireEngine>();

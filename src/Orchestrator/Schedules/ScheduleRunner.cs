@@ -17,7 +17,12 @@ namespace ArmoFlow.Orchestrator.Schedules;
 /// Fires what is due. It may be called at any time, by several orchestrators at once and again after a crash: a firing's row and
 /// its run are one transaction, and a period has one row.
 /// </summary>
-public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts, RunService runs, BusOutbox outbox, OutboxSignal signal, TimeProvider time)
+public sealed class ScheduleRunner(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    RunService runs,
+    BusOutbox outbox,
+    OutboxSignal signal,
+    TimeProvider time)
 {
     private static readonly TimeSpan OnTime = TimeSpan.FromMinutes(1); // later than that, the period was missed
 
@@ -39,7 +44,8 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
         string? summary = count > 1 ? $"one firing for {count} periods" : null;
         if (ahead is { } wrong)
         {
-            string warning = $"a firing for {wrong.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z, which has not come, is not counted: the clock was ahead";
+            string warning =
+                $"a firing for {wrong.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z, which has not come, is not counted: the clock was ahead";
             summary = summary is null ? warning : $"{summary}; {warning}";
         }
         await Enter(db, schedule, due, isByHand: false, isMissed, summary, cancel);
@@ -60,47 +66,70 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
     public async Task<Firing> RunNow(string name, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Schedule schedule = await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
-        for (DateTimeOffset at = time.GetUtcNow(); ; at = at.AddMilliseconds(1)) // a moment of its own: whole seconds are the periods', others' are taken
-            if (at.Millisecond != 0 && await Enter(db, schedule, at, isByHand: true, isMissed: false, $"asked for by {Caller.Current.Name}", cancel) is { } firing) return firing;
+        Schedule schedule = await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel)
+            ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
+        // a moment of its own: whole seconds are the periods', others' are taken
+        for (DateTimeOffset at = time.GetUtcNow(); ; at = at.AddMilliseconds(1))
+        {
+            if (at.Millisecond != 0
+                && await Enter(db, schedule, at, isByHand: true, isMissed: false, $"asked for by {Caller.Current.Name}", cancel)
+                    is { } firing)
+                return firing;
+        }
     }
 
     /// <summary>What waited for a run that has ended.</summary>
     public async Task Release(Guid ended, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (await db.Firings.AsNoTracking().Where(f => f.RunId == ended).Select(f => f.Schedule).FirstOrDefaultAsync(cancel) is { } name) await ReleaseWaiting(db, name, cancel);
+        if (await db.Firings.AsNoTracking().Where(f => f.RunId == ended).Select(f => f.Schedule).FirstOrDefaultAsync(cancel) is { } name)
+            await ReleaseWaiting(db, name, cancel);
     }
 
     private async Task ReleaseWaiting(ArmoFlowDbContext db, string name, CancellationToken cancel)
     {
-        if (!await db.Firings.AnyAsync(f => f.Schedule == name && f.Outcome == Firing.Queued, cancel) || await InProgress(db, name).AnyAsync(cancel)) return;
+        if (!await db.Firings.AnyAsync(f => f.Schedule == name && f.Outcome == Firing.Queued, cancel)
+            || await InProgress(db, name).AnyAsync(cancel))
+            return;
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        Firing? waiting = await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
+        Firing? waiting =
+            await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
         // Claimed by a condition on the row: of two that see the same end, one goes on.
         if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == Firing.Queued)
             .ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, f => f.Outcome), cancel) == 0) return;
-        if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule) await Submit(db, schedule, waiting, cancel);
+        if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule)
+            await Submit(db, schedule, waiting, cancel);
         else (waiting.Outcome, waiting.Detail) = (Firing.Skipped, "the schedule was removed while it waited");
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise();
     }
 
-    private async Task<Firing?> Enter(ArmoFlowDbContext db, Schedule schedule, DateTimeOffset due, bool isByHand, bool isMissed, string? detail, CancellationToken cancel)
+    private async Task<Firing?> Enter(ArmoFlowDbContext db, Schedule schedule, DateTimeOffset due, bool isByHand, bool isMissed,
+        string? detail, CancellationToken cancel)
     {
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         DateTimeOffset at = new(due.UtcTicks - (due.UtcTicks % TimeSpan.TicksPerMillisecond), TimeSpan.Zero);
-        int entered = await db.Database.ExecuteSqlAsync($"insert into firings (schedule, due_at, fired_at, outcome, is_by_hand) values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, '', {isByHand}) on conflict (schedule, due_at) do nothing", cancel);
+        int entered = await db.Database.ExecuteSqlAsync($"""
+            insert into firings (schedule, due_at, fired_at, outcome, is_by_hand)
+            values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, '', {isByHand})
+            on conflict (schedule, due_at) do nothing
+            """, cancel);
         if (entered == 0) return null; // somebody else was first
         Firing firing = await db.Firings.SingleAsync(f => f.Schedule == schedule.Name && f.DueAt == at, cancel);
         db.IsNew(firing);
         firing.Detail = detail;
         List<Guid> inProgress = await InProgress(db, schedule.Name).ToListAsync(cancel);
         if (isMissed) firing.Outcome = Firing.Missed;
-        else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Skip) (firing.Outcome, firing.Detail) = (Firing.Skipped, $"run {inProgress[0]} is in progress");
+        else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Skip)
+            (firing.Outcome, firing.Detail) = (Firing.Skipped, $"run {inProgress[0]} is in progress");
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Queue)
-            (firing.Outcome, firing.Detail) = await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == Firing.Queued, cancel) ? (Firing.Skipped, "another firing waits already") : (Firing.Queued, $"waits for run {inProgress[0]}");
+        {
+            (firing.Outcome, firing.Detail) =
+                await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == Firing.Queued, cancel)
+                    ? (Firing.Skipped, "another firing waits already")
+                    : (Firing.Queued, $"waits for run {inProgress[0]}");
+        }
         else
         {
             await Submit(db, schedule, firing, cancel);
@@ -110,7 +139,8 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
                 await outbox.Save(db, new CancelRun(run), cancel);
             }
         }
-        db.Note("schedule.fired", $"schedule/{schedule.Name}", after: new { due, outcome = firing.Outcome, run = firing.RunId, detail = firing.Detail });
+        db.Note("schedule.fired", $"schedule/{schedule.Name}",
+            after: new { due, outcome = firing.Outcome, run = firing.RunId, detail = firing.Detail });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise(); // what is sent is there to be seen only now
@@ -118,20 +148,28 @@ public sealed class ScheduleRunner(IDbContextFactory<ArmoFlowDbContext> contexts
     }
 
     private static IQueryable<Guid> InProgress(ArmoFlowDbContext db, string schedule) =>
-        db.Firings.Where(f => f.Schedule == schedule && f.RunId != null).Join(db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState)), f => f.RunId, r => r.CorrelationId, (f, r) => r.CorrelationId);
+        db.Firings.Where(f => f.Schedule == schedule && f.RunId != null).Join(db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState)),
+            f => f.RunId, r => r.CorrelationId, (f, r) => r.CorrelationId);
 
     /// <summary>Submits the spec, or enters why that cannot be, such as a model or data set that is no longer there.</summary>
     private async Task Submit(ArmoFlowDbContext db, Schedule schedule, Firing firing, CancellationToken cancel)
     {
-        try { (firing.Outcome, firing.RunId) = (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, firing.DueAt), cancel)); }
+        try
+        {
+            (firing.Outcome, firing.RunId) =
+                (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, firing.DueAt), cancel));
+        }
         catch (RefusedException e) { (firing.Outcome, firing.Detail) = (Firing.Skipped, e.Message); }
     }
 
-    private static object Column(ArmoFlowDbContext db, DateTimeOffset at) => db.Database.IsNpgsql() ? at : at.UtcDateTime.ToString("O", CultureInfo.InvariantCulture);
+    private static object Column(ArmoFlowDbContext db, DateTimeOffset at) =>
+        db.Database.IsNpgsql() ? at : at.UtcDateTime.ToString("O", CultureInfo.InvariantCulture);
 
-    private static string Trigger(Schedule schedule, DateTimeOffset due) => $"schedule {schedule.Name}, due {due.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture)}";
+    private static string Trigger(Schedule schedule, DateTimeOffset due) =>
+        $"schedule {schedule.Name}, due {due.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture)}";
 
     /// <summary>The same on every orchestrator.</summary>
     private static TimeSpan Jitter(Schedule schedule, DateTimeOffset due) => schedule.JitterSeconds <= 0 ? TimeSpan.Zero
-        : TimeSpan.FromSeconds(schedule.JitterSeconds * BitConverter.ToUInt32(SHA256.HashData(Encoding.UTF8.GetBytes($"{schedule.Name} {due.UtcTicks}"))) / uint.MaxValue);
+        : TimeSpan.FromSeconds(schedule.JitterSeconds
+            * BitConverter.ToUInt32(SHA256.HashData(Encoding.UTF8.GetBytes($"{schedule.Name} {due.UtcTicks}"))) / uint.MaxValue);
 }

@@ -7,7 +7,17 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Orchestrator.Schedules;
 
 /// <summary>A schedule with its next firings; none while it is paused.</summary>
-public sealed record ScheduleDocument(string Name, string Cron, string TimeZone, string Spec, Misfire Misfire, Overlap Overlap, double JitterSeconds, DateTimeOffset? PausedAt, string CreatedBy, IReadOnlyList<DateTimeOffset> Next);
+public sealed record ScheduleDocument(
+    string Name,
+    string Cron,
+    string TimeZone,
+    string Spec,
+    Misfire Misfire,
+    Overlap Overlap,
+    double JitterSeconds,
+    DateTimeOffset? PausedAt,
+    string CreatedBy,
+    IReadOnlyList<DateTimeOffset> Next);
 
 /// <summary>Adds, removes, pauses and shows schedules; needs no bus.</summary>
 public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
@@ -25,10 +35,13 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
     /// <exception cref="ScheduleException">It cannot be so.</exception>
     public async Task<ScheduleDocument> Put(Schedule schedule, CancellationToken cancel)
     {
-        if (schedule.Name.Length is 0 or > 64 || !schedule.Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.')) throw new ScheduleException($"schedule '{schedule.Name}': expected a name of letters, digits, '-', '_' and '.'.");
-        if (schedule.JitterSeconds is < 0 or > MostJitter || !double.IsFinite(schedule.JitterSeconds)) throw new ScheduleException($"jitter of {schedule.JitterSeconds} s: expected 0 to {MostJitter}.");
+        if (schedule.Name.Length is 0 or > 64 || !schedule.Name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.'))
+            throw new ScheduleException($"schedule '{schedule.Name}': expected a name of letters, digits, '-', '_' and '.'.");
+        if (schedule.JitterSeconds is < 0 or > MostJitter || !double.IsFinite(schedule.JitterSeconds))
+            throw new ScheduleException($"jitter of {schedule.JitterSeconds} s: expected 0 to {MostJitter}.");
         DateTimeOffset now = time.GetUtcNow();
-        if (new ScheduleTimes(schedule.Cron, schedule.TimeZone).After(now, 1).Count == 0) throw new ScheduleException($"cron '{schedule.Cron}' is never due. Correct it.");
+        if (new ScheduleTimes(schedule.Cron, schedule.TimeZone).After(now, 1).Count == 0)
+            throw new ScheduleException($"cron '{schedule.Cron}' is never due. Correct it.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Schedule? before = await db.Schedules.SingleOrDefaultAsync(s => s.Name == schedule.Name, cancel);
         (schedule.ActiveSince, schedule.UpdatedAt, schedule.CreatedBy) = (now, now, Caller.Current.Name);
@@ -40,11 +53,13 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
     }
 
     /// <exception cref="ScheduleException">There is no such schedule.</exception>
-    public Task<ScheduleDocument> Pause(string name, CancellationToken cancel) => Change(name, "schedule.paused", s => s.PausedAt ??= time.GetUtcNow(), cancel);
+    public Task<ScheduleDocument> Pause(string name, CancellationToken cancel) =>
+        Change(name, "schedule.paused", s => s.PausedAt ??= time.GetUtcNow(), cancel);
 
     /// <summary>Goes on from now: what was due in between is not made up for.</summary>
     /// <exception cref="ScheduleException">There is no such schedule.</exception>
-    public Task<ScheduleDocument> Resume(string name, CancellationToken cancel) => Change(name, "schedule.resumed", s => (s.PausedAt, s.ActiveSince) = (null, time.GetUtcNow()), cancel);
+    public Task<ScheduleDocument> Resume(string name, CancellationToken cancel) =>
+        Change(name, "schedule.resumed", s => (s.PausedAt, s.ActiveSince) = (null, time.GetUtcNow()), cancel);
 
     /// <exception cref="ScheduleException">There is no such schedule.</exception>
     public async Task Remove(string name, CancellationToken cancel)
@@ -60,7 +75,11 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
     public async Task<IReadOnlyList<Firing>> History(string name, int limit, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Firings.AsNoTracking().Where(f => f.Schedule == name).OrderByDescending(f => f.DueAt).Take(Math.Clamp(limit, 1, LargestHistory)).ToListAsync(cancel);
+        return await db.Firings.AsNoTracking()
+            .Where(f => f.Schedule == name)
+            .OrderByDescending(f => f.DueAt)
+            .Take(Math.Clamp(limit, 1, LargestHistory))
+            .ToListAsync(cancel);
     }
 
     private async Task<ScheduleDocument> Change(string name, string action, Action<Schedule> change, CancellationToken cancel)
@@ -76,10 +95,22 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
     }
 
     private static async Task<Schedule> Find(ArmoFlowDbContext db, string name, CancellationToken cancel) =>
-        await db.Schedules.SingleOrDefaultAsync(s => s.Name == name, cancel) ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
+        await db.Schedules.SingleOrDefaultAsync(s => s.Name == name, cancel)
+            ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
 
-    private ScheduleDocument Document(Schedule s) => new(s.Name, s.Cron, s.TimeZone, s.Spec.Name, s.Misfire, s.Overlap, s.JitterSeconds, s.PausedAt, s.CreatedBy,
-        s.PausedAt is null ? new ScheduleTimes(s.Cron, s.TimeZone).After(time.GetUtcNow(), Preview) : []);
+    private ScheduleDocument Document(Schedule s) =>
+        new(s.Name, s.Cron, s.TimeZone, s.Spec.Name, s.Misfire, s.Overlap, s.JitterSeconds, s.PausedAt, s.CreatedBy,
+            s.PausedAt is null ? new ScheduleTimes(s.Cron, s.TimeZone).After(time.GetUtcNow(), Preview) : []);
 
-    private static object Told(Schedule s) => new { s.Cron, s.TimeZone, spec = SpecReader.Digest(s.Spec), misfire = s.Misfire.ToString(), overlap = s.Overlap.ToString(), s.JitterSeconds, s.PausedAt };
+    private static object Told(Schedule s) =>
+        new
+        {
+            s.Cron,
+            s.TimeZone,
+            spec = SpecReader.Digest(s.Spec),
+            misfire = s.Misfire.ToString(),
+            overlap = s.Overlap.ToString(),
+            s.JitterSeconds,
+            s.PausedAt
+        };
 }

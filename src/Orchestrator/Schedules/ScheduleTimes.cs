@@ -5,7 +5,8 @@ namespace ArmoFlow.Orchestrator.Schedules;
 
 /// <summary>
 /// When a cron expression is due in a time zone. Where clocks go forward, a time that is left out fires at the first moment after
-/// the gap; where they go back, a time that comes twice fires the first time (expressions of intervals, such as every half hour, both times).
+/// the gap; where they go back, a time that comes twice fires the first time (expressions of intervals, such as every half hour,
+/// both times).
 /// </summary>
 public sealed class ScheduleTimes
 {
@@ -16,18 +17,32 @@ public sealed class ScheduleTimes
     /// <exception cref="ScheduleException">The expression or the zone is none.</exception>
     public ScheduleTimes(string cron, string zone)
     {
-        if (cron.Length > LongestCron) throw new ScheduleException($"the cron expression has {cron.Length} characters; expected at most {LongestCron}.");
-        try { _cron = CronExpression.Parse(cron, cron.Split(' ', StringSplitOptions.RemoveEmptyEntries).Length == 6 ? CronFormat.IncludeSeconds : CronFormat.Standard); }
-        catch (CronFormatException e) { throw new ScheduleException($"cron '{cron}': {e.Message} Expected five fields (minute, hour, day, month, weekday), such as '30 2 * * 1-5'."); }
+        if (cron.Length > LongestCron)
+            throw new ScheduleException($"the cron expression has {cron.Length} characters; expected at most {LongestCron}.");
+        try
+        {
+            _cron = CronExpression.Parse(cron,
+                cron.Split(' ', StringSplitOptions.RemoveEmptyEntries).Length == 6 ? CronFormat.IncludeSeconds : CronFormat.Standard);
+        }
+        catch (CronFormatException e)
+        {
+            throw new ScheduleException(
+                $"cron '{cron}': {e.Message} Expected five fields (minute, hour, day, month, weekday), such as '30 2 * * 1-5'.");
+        }
         try { _zone = TimeZoneInfo.FindSystemTimeZoneById(zone); }
-        catch (Exception e) when (e is TimeZoneNotFoundException or InvalidTimeZoneException) { throw new ScheduleException($"time zone '{zone}': not known here; expected an IANA name such as Europe/Zurich."); }
+        catch (Exception e)
+            when (e is TimeZoneNotFoundException or InvalidTimeZoneException)
+        {
+            throw new ScheduleException($"time zone '{zone}': not known here; expected an IANA name such as Europe/Zurich.");
+        }
     }
 
     /// <summary>The next times after one.</summary>
     public IReadOnlyList<DateTimeOffset> After(DateTimeOffset from, int count)
     {
         List<DateTimeOffset> times = [];
-        for (DateTimeOffset? at = from; times.Count < count && (at = _cron.GetNextOccurrence(at.Value, _zone)) is { } next;) times.Add(next.ToUniversalTime());
+        for (DateTimeOffset? at = from; times.Count < count && (at = _cron.GetNextOccurrence(at.Value, _zone)) is { } next;)
+            times.Add(next.ToUniversalTime());
         return times;
     }
 
@@ -36,7 +51,8 @@ public sealed class ScheduleTimes
     {
         DateTimeOffset? due = null;
         int count = 0;
-        for (DateTimeOffset? next = _cron.GetNextOccurrence(after, _zone); next <= now; next = _cron.GetNextOccurrence(next.Value, _zone)) (due, count) = (next.Value.ToUniversalTime(), count + 1);
+        for (DateTimeOffset? next = _cron.GetNextOccurrence(after, _zone); next <= now; next = _cron.GetNextOccurrence(next.Value, _zone))
+            (due, count) = (next.Value.ToUniversalTime(), count + 1);
         return (due, count);
     }
 }

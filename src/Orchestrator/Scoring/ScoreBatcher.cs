@@ -27,7 +27,8 @@ public sealed class ScoreBatcher(IBus bus)
     /// <param name="cancel">Gives up waiting; what was sent is scored all the same.</param>
     public async Task<ScoredResponse[]> Score(string key, ScoreResponses batch, IReadOnlyList<ScoreItem> items, CancellationToken cancel)
     {
-        TaskCompletionSource<ScoredResponse>[] answers = [.. items.Select(_ => new TaskCompletionSource<ScoredResponse>(TaskCreationOptions.RunContinuationsAsynchronously))];
+        TaskCompletionSource<ScoredResponse>[] answers =
+            [.. items.Select(_ => new TaskCompletionSource<ScoredResponse>(TaskCreationOptions.RunContinuationsAsynchronously))];
         lock (_lanes)
         {
             if (!_lanes.TryGetValue(key, out Lane? lane)) _lanes[key] = lane = new Lane();
@@ -42,7 +43,8 @@ public sealed class ScoreBatcher(IBus bus)
         while (lane.UnderWay < UnderWay && lane.Waiting.Count > 0)
         {
             List<(ScoreItem Item, TaskCompletionSource<ScoredResponse> Answer)> taken = [];
-            for (long characters = 0; taken.Count < LargestBatch && lane.Waiting.TryPeek(out (ScoreItem Item, TaskCompletionSource<ScoredResponse>) next);)
+            for (long characters =
+                0; taken.Count < LargestBatch && lane.Waiting.TryPeek(out (ScoreItem Item, TaskCompletionSource<ScoredResponse>) next);)
             {
                 characters += next.Item.Characters;
                 if (taken.Count > 0 && characters > MostCharacters) break;
@@ -53,13 +55,17 @@ public sealed class ScoreBatcher(IBus bus)
         }
     }
 
-    private async Task Send(string key, Lane lane, ScoreResponses batch, List<(ScoreItem Item, TaskCompletionSource<ScoredResponse> Answer)> taken)
+    private async Task Send(string key, Lane lane, ScoreResponses batch,
+        List<(ScoreItem Item, TaskCompletionSource<ScoredResponse> Answer)> taken)
     {
         try
         {
-            IRequestClient<ScoreResponses> workers = bus.CreateRequestClient<ScoreResponses>(new Uri($"queue:{ScoreResponses.Queue}"), Timeout);
-            Response<ResponsesScored> response = await workers.GetResponse<ResponsesScored>(batch with { Items = [.. taken.Select(t => t.Item)] });
-            foreach (((_, TaskCompletionSource<ScoredResponse> answer), ScoredResponse score) in taken.Zip(response.Message.Scores)) answer.TrySetResult(score);
+            IRequestClient<ScoreResponses> workers =
+                bus.CreateRequestClient<ScoreResponses>(new Uri($"queue:{ScoreResponses.Queue}"), Timeout);
+            Response<ResponsesScored> response =
+                await workers.GetResponse<ResponsesScored>(batch with { Items = [.. taken.Select(t => t.Item)] });
+            foreach (((_, TaskCompletionSource<ScoredResponse> answer), ScoredResponse score) in taken.Zip(response.Message.Scores))
+                answer.TrySetResult(score);
         }
         catch (Exception e)
         {

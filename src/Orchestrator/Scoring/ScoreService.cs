@@ -17,7 +17,12 @@ namespace ArmoFlow.Orchestrator.Scoring;
 public sealed record ScoringModel(string Model, int? Version, Guid RunId, string? NoSignal = null);
 
 /// <summary>Scores by registered models and by runs, on whichever worker is free.</summary>
-public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, WorkBooks work, IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class ScoreService(
+    ScoreBatcher batcher,
+    ModelRegistry registry,
+    WorkBooks work,
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    TimeProvider time)
 {
     private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(1); // so soon is a swapped alias in use
     private readonly ConcurrentDictionary<string, (ScoringModel Model, DateTimeOffset Until)> _references = new();
@@ -34,7 +39,8 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="RegistryException">There is no such model or run, or it is not completed.</exception>
     /// <exception cref="NobodyScoresException">No worker serves scoring.</exception>
-    public async Task<(ScoringModel Model, ScoredResponse[] Scores)> Score(string? reference, Guid? run, IReadOnlyList<ScoreItem> items, IReadOnlyList<string> steer, CancellationToken cancel)
+    public async Task<(ScoringModel Model, ScoredResponse[] Scores)> Score(string? reference, Guid? run, IReadOnlyList<ScoreItem> items,
+        IReadOnlyList<string> steer, CancellationToken cancel)
     {
         ScoringModel model = run is { } id ? new ScoringModel((await Open(id, cancel)).Request.Spec.Name, null, id)
             : await Resolve(reference ?? throw new RegistryException("expected a model, NAME[@ALIAS], or a run."), cancel);
@@ -48,7 +54,8 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
     private async Task<ScoringModel> Resolve(string reference, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
-        if (_references.TryGetValue(reference, out (ScoringModel Model, DateTimeOffset Until) known) && known.Until > now) return known.Model;
+        if (_references.TryGetValue(reference, out (ScoringModel Model, DateTimeOffset Until) known) && known.Until > now)
+            return known.Model;
         ModelVersion version = await registry.Resolve(reference, cancel);
         ScoringModel model = new(version.Model, version.Version, version.RunId);
         if (_references.Count >= MostRemembered) _references.Clear();
@@ -60,7 +67,8 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
     {
         if (_runs.TryGetValue(id, out OpenedRun? known)) return known;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
+        RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel)
+            ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
         if (run.CurrentState != "Completed") throw new RegistryException($"run {id} is {run.CurrentState}; expected a completed one.");
         if (_runs.Count >= MostRemembered) _runs.Clear();
         ScoreResponses request = new() { Spec = run.Spec with { Forgotten = null }, Artifacts = run.Artifacts, Items = [] };
@@ -81,4 +89,5 @@ public sealed class ScoreService(ScoreBatcher batcher, ModelRegistry registry, W
 }
 
 /// <summary>No worker serves scoring.</summary>
-public sealed class NobodyScoresException() : RefusedException("no worker serves scoring. Start one with: armoflow worker --steps scoring.", Refusal.Unavailable);
+public sealed class NobodyScoresException() : RefusedException("no worker serves scoring. Start one with: armoflow worker --steps scoring.",
+    Refusal.Unavailable);

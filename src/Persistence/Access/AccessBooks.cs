@@ -70,7 +70,8 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         DateTimeOffset now = time.GetUtcNow();
         AccessKey? key = (await Known(cancel)).GetValueOrDefault(id);
         // Compared in constant time, and compared at all where there is no such key.
-        bool fits = CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(HashOf(secret)), Encoding.ASCII.GetBytes(key?.Hash ?? HashOf("")));
+        bool fits = CryptographicOperations.FixedTimeEquals(Encoding.ASCII.GetBytes(HashOf(secret)),
+            Encoding.ASCII.GetBytes(key?.Hash ?? HashOf("")));
         if (key is null || !fits || !key.IsUsable(now)) return null;
         if (key.LastUsedAt is not { } used || now - used >= UseGrain || Plausible.IsAhead(used, now)) await NoteUse(key, now, cancel);
         return key;

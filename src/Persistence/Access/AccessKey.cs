@@ -21,7 +21,9 @@ public sealed class AccessKey
     public string Name { get; set; } = "";
     public Scope Scope { get; set; }
 
-    /// <summary>Lower-case hex sha256 of the secret, which is 256 random bits: there is nothing to guess, and no need to hash slowly.</summary>
+    /// <summary>
+    /// Lower-case hex sha256 of the secret, which is 256 random bits: there is nothing to guess, and no need to hash slowly.
+    /// </summary>
     public string Hash { get; set; } = "";
     public DateTimeOffset CreatedAt { get; set; }
     public string CreatedBy { get; set; } = "";

@@ -18,7 +18,10 @@ public sealed class ModelEvaluation
     public string? Error { get; set; }
 }
 
-/// <summary>That a stored model fell below its gates, or a new version was refused by the rule of its spec, and whether who is to know has been told.</summary>
+/// <summary>
+/// That a stored model fell below its gates, or a new version was refused by the rule of its spec, and whether who is to know has
+/// been told.
+/// </summary>
 public sealed class Alert
 {
     public const string BelowGate = "evaluation-below-gate", PromotionRefused = "promotion-refused";

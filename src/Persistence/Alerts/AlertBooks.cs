@@ -10,7 +10,8 @@ namespace ArmoFlow.Persistence.Alerts;
 /// <summary>Evaluations of stored models, the alerts that they raise, and the alerts' way to who is to know.</summary>
 public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
-    private static readonly TimeSpan Claim = TimeSpan.FromMinutes(1), FirstPause = TimeSpan.FromSeconds(5), LongestPause = TimeSpan.FromHours(1);
+    private static readonly TimeSpan Claim = TimeSpan.FromMinutes(1), FirstPause = TimeSpan.FromSeconds(5),
+        LongestPause = TimeSpan.FromHours(1);
 
     /// <summary>How long an alert is tried to be delivered.</summary>
     public static readonly TimeSpan Patience = TimeSpan.FromDays(3);
@@ -18,13 +19,25 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     /// <summary>How often, at most: a little more than the pauses leave room for.</summary>
     public const int MostAttempts = 100;
 
-    /// <summary>Enters that a run which evaluates a stored model has ended, in the transaction that ends it; what it found is judged afterwards.</summary>
+    /// <summary>
+    /// Enters that a run which evaluates a stored model has ended, in the transaction that ends it; what it found is judged
+    /// afterwards.
+    /// </summary>
     public static async Task Open(ArmoFlowDbContext db, RunState run, DateTimeOffset now, CancellationToken cancel)
     {
         if (run.CurrentState == "Cancelled") return;
         string[] model = run.Spec.Model!.Split('@');
-        ModelEvaluation? evaluation = await db.ModelEvaluations.SingleOrDefaultAsync(e => e.RunId == run.CorrelationId, cancel); // of a run that had failed before
-        if (evaluation is null) db.ModelEvaluations.Add(evaluation = new ModelEvaluation { RunId = run.CorrelationId, Model = model[0], Version = int.Parse(model[1], CultureInfo.InvariantCulture) });
+        // of a run that had failed before
+        ModelEvaluation? evaluation = await db.ModelEvaluations.SingleOrDefaultAsync(e => e.RunId == run.CorrelationId, cancel);
+        if (evaluation is null)
+        {
+            db.ModelEvaluations.Add(evaluation = new ModelEvaluation
+            {
+                RunId = run.CorrelationId,
+                Model = model[0],
+                Version = int.Parse(model[1], CultureInfo.InvariantCulture)
+            });
+        }
         (evaluation.At, evaluation.Holds, evaluation.Error) = (now, null, run.Error);
     }
 
@@ -47,7 +60,8 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         ModelEvaluation row = await open.SingleAsync(cancel);
         (row.Holds, row.Verdicts, row.Score, row.HeldOutAccuracy) = (judged.Holds, judged.Verdicts, judged.Score, judged.HeldOutAccuracy);
         string subject = $"model/{judged.Model}";
-        db.Note("model.evaluated", subject, after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
+        db.Note("model.evaluated", subject,
+            after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
         if (judged.Holds == false)
         {
             Alert alert = new() { RunId = judged.RunId, Model = judged.Model, Version = judged.Version, Text = text, Webhook = webhook };
@@ -61,10 +75,16 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     public async Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, int limit, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.ModelEvaluations.AsNoTracking().Where(e => e.Model == model).OrderByDescending(e => e.At).Take(limit).ToListAsync(cancel);
+        return await db.ModelEvaluations.AsNoTracking()
+            .Where(e => e.Model == model)
+            .OrderByDescending(e => e.At)
+            .Take(limit)
+            .ToListAsync(cancel);
     }
 
-    /// <summary>A model's alerts, newest first, for showing: of a webhook scheme and host alone, since the rest is what lets one post there.</summary>
+    /// <summary>
+    /// A model's alerts, newest first, for showing: of a webhook scheme and host alone, since the rest is what lets one post there.
+    /// </summary>
     public async Task<IReadOnlyList<Alert>> Alerts(string model, int limit, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
@@ -132,7 +152,11 @@ public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         TimeSpan pause = FirstPause * Math.Pow(2, Math.Min(alert.Attempts - 1, 10));
         if (error is null) (alert.DeliveredAt, alert.NextAttemptAt) = (now, null);
         else alert.NextAttemptAt = isGivenUp ? null : now + (pause < LongestPause ? pause : LongestPause);
-        if (alert.NextAttemptAt is null) db.Note(error is null ? "alert.delivered" : "alert.given-up", $"model/{alert.Model}", after: new { run = alert.RunId, attempts = alert.Attempts, error });
+        if (alert.NextAttemptAt is null)
+        {
+            db.Note(error is null ? "alert.delivered" : "alert.given-up", $"model/{alert.Model}",
+                after: new { run = alert.RunId, attempts = alert.Attempts, error });
+        }
         await db.SaveChangesAsync(cancel);
     }
 }

@@ -13,7 +13,11 @@ namespace ArmoFlow.Persistence.Artifacts;
 /// renamed: no reader sees half of one. What is opened is what was put: its hash is checked. A copy that is found damaged is moved
 /// aside and kept; nothing but <see cref="Delete"/> removes an artifact from where everybody finds it.
 /// </summary>
-public sealed class ArtifactStore(string folder, IBucket? bucket = null, long cacheBytes = long.MaxValue, ILogger<ArtifactStore>? logger = null)
+public sealed class ArtifactStore(
+    string folder,
+    IBucket? bucket = null,
+    long cacheBytes = long.MaxValue,
+    ILogger<ArtifactStore>? logger = null)
 {
     /// <summary>Where a process id means something: containers may share a machine's name, and have ids of their own.</summary>
     private static readonly string PidNamespace = NamePidNamespace();
@@ -168,7 +172,8 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
     public string NewFile() =>
         Path.Combine(Directory.CreateDirectory(Path.Combine(Folder, "incoming")).FullName, $"{Environment.ProcessId}-{Guid.NewGuid():N}");
 
-    public Task<ArtifactRef> PutText(string text, CancellationToken cancel = default) => Put(path => File.WriteAllTextAsync(path, text, cancel), cancel);
+    public Task<ArtifactRef> PutText(string text, CancellationToken cancel = default) =>
+        Put(path => File.WriteAllTextAsync(path, text, cancel), cancel);
 
     /// <summary>Removes what killed processes left half-written; what a living one writes, here or on another machine, stays.</summary>
     public void RemoveLeftovers()
@@ -282,7 +287,8 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
             string beside = NewIncoming();
             try
             {
-                if (!await bucket!.Get(ObjectName(sha256), beside, cancel)) throw new ArtifactLostException(sha256, $"missing from {bucket.Address}");
+                if (!await bucket!.Get(ObjectName(sha256), beside, cancel))
+                    throw new ArtifactLostException(sha256, $"missing from {bucket.Address}");
                 found = await Hash(beside, cancel);
                 if (found == sha256)
                 {
@@ -296,16 +302,20 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
                 Directory.CreateDirectory(Quarantine);
                 kept = Path.Combine(Quarantine, $"{sha256}.{Guid.NewGuid():N}");
                 File.Move(beside, kept);
-                _log.LogWarning("artifact {Sha256}: fetched from {Address} with bytes that hash to {Found}; kept at {Kept}", sha256, bucket.Address, found, kept);
+                _log.LogWarning("artifact {Sha256}: fetched from {Address} with bytes that hash to {Found}; kept at {Kept}", sha256,
+                    bucket.Address, found, kept);
             }
             finally { File.Delete(beside); }
         }
         _damaged[sha256] = 0;
         string where = LocationOf(sha256);
-        throw new ArtifactLostException(sha256, $"its bytes have changed at {where}: fetched {Fetches} times, they hash to {found}; what came is kept at {kept}");
+        throw new ArtifactLostException(sha256,
+            $"its bytes have changed at {where}: fetched {Fetches} times, they hash to {found}; what came is kept at {kept}");
     }
 
-    /// <summary>Sends an artifact to the bucket unless a whole and sound copy is there: what is there is fetched and hashed first.</summary>
+    /// <summary>
+    /// Sends an artifact to the bucket unless a whole and sound copy is there: what is there is fetched and hashed first.
+    /// </summary>
     private async Task Upload(string sha256, long bytes, string file, CancellationToken cancel)
     {
         if (await bucket!.SizeOf(ObjectName(sha256), cancel) == bytes && await IsSoundInBucket(sha256, cancel)) return;
@@ -333,7 +343,9 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
             }
             _cached = 0;
             List<(FileInfo File, long Bytes, DateTime Opened)> files = [];
-            foreach (FileInfo file in new DirectoryInfo(Folder).EnumerateFiles("*", SearchOption.AllDirectories).Where(f => f.Name.Length == NameLength))
+            foreach (FileInfo file in new DirectoryInfo(Folder)
+                .EnumerateFiles("*", SearchOption.AllDirectories)
+                .Where(f => f.Name.Length == NameLength))
             {
                 try { files.Add((file, file.Length, file.LastAccessTimeUtc)); }
                 catch (FileNotFoundException) { } // dropped by another process
@@ -365,7 +377,9 @@ public sealed class ArtifactStore(string folder, IBucket? bucket = null, long ca
         {
             try { File.SetLastAccessTimeUtc(path, DateTime.UtcNow); }
             catch (FileNotFoundException) { return false; }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException) { _log.LogDebug("{Path}: {Message}", path, e.Message); }
+            catch (Exception e)
+                when (e is IOException or UnauthorizedAccessException)
+            { _log.LogDebug("{Path}: {Message}", path, e.Message); }
             return File.Exists(path);
         }
     }

@@ -47,7 +47,8 @@ internal static class ParquetRows
         return leftOut;
     }
 
-    private static Field Written(DataField field) => IsNumber(field) ? new DataField<double?>(field.Name) : new DataField<string>(field.Name, false);
+    private static Field Written(DataField field) =>
+        IsNumber(field) ? new DataField<double?>(field.Name) : new DataField<string>(field.Name, false);
 
     private static bool IsNumber(DataField field) => field.ClrType == typeof(double);
 

@@ -25,9 +25,11 @@ public sealed class S3Bucket : IBucket, IDisposable
         AmazonS3Config config = new() { Timeout = TimeSpan.FromMinutes(5), MaxErrorRetry = 4 };
         if (Environment.GetEnvironmentVariable("AWS_ENDPOINT_URL") is { Length: > 0 } endpoint)
         {
-            (config.ServiceURL, config.ForcePathStyle, config.AuthenticationRegion) = (endpoint, true, Environment.GetEnvironmentVariable("AWS_REGION") ?? DefaultRegion);
+            (config.ServiceURL, config.ForcePathStyle, config.AuthenticationRegion) =
+                (endpoint, true, Environment.GetEnvironmentVariable("AWS_REGION") ?? DefaultRegion);
             // Other servers may take a checksum behind the body for a part of it.
-            (config.RequestChecksumCalculation, config.ResponseChecksumValidation) = (RequestChecksumCalculation.WHEN_REQUIRED, ResponseChecksumValidation.WHEN_REQUIRED);
+            (config.RequestChecksumCalculation, config.ResponseChecksumValidation) =
+                (RequestChecksumCalculation.WHEN_REQUIRED, ResponseChecksumValidation.WHEN_REQUIRED);
         }
         _client = new AmazonS3Client(config);
     }
@@ -53,7 +55,14 @@ public sealed class S3Bucket : IBucket, IDisposable
         }
         byte[] sha256;
         await using (FileStream stream = File.OpenRead(path)) sha256 = await SHA256.HashDataAsync(stream, cancel);
-        await _client.PutObjectAsync(new PutObjectRequest { BucketName = _bucket, Key = _prefix + name, FilePath = path, ChecksumSHA256 = Convert.ToBase64String(sha256), UseChunkEncoding = false }, cancel);
+        await _client.PutObjectAsync(new PutObjectRequest
+        {
+            BucketName = _bucket,
+            Key = _prefix + name,
+            FilePath = path,
+            ChecksumSHA256 = Convert.ToBase64String(sha256),
+            UseChunkEncoding = false
+        }, cancel);
     }
 
     /// <summary>By hand: the library's transfer utility always sends signed chunks, which not every server takes apart.</summary>
@@ -66,10 +75,26 @@ public sealed class S3Bucket : IBucket, IDisposable
             long length = new FileInfo(path).Length;
             for (long at = 0; at < length; at += PartBytes)
             {
-                UploadPartRequest request = new() { BucketName = _bucket, Key = key, UploadId = upload, PartNumber = parts.Count + 1, FilePath = path, FilePosition = at, PartSize = Math.Min(PartBytes, length - at), UseChunkEncoding = false };
+                UploadPartRequest request = new()
+                {
+                    BucketName = _bucket,
+                    Key = key,
+                    UploadId = upload,
+                    PartNumber = parts.Count + 1,
+                    FilePath = path,
+                    FilePosition = at,
+                    PartSize = Math.Min(PartBytes, length - at),
+                    UseChunkEncoding = false
+                };
                 parts.Add(new PartETag(parts.Count + 1, (await _client.UploadPartAsync(request, cancel)).ETag));
             }
-            await _client.CompleteMultipartUploadAsync(new CompleteMultipartUploadRequest { BucketName = _bucket, Key = key, UploadId = upload, PartETags = parts }, cancel);
+            await _client.CompleteMultipartUploadAsync(new CompleteMultipartUploadRequest
+            {
+                BucketName = _bucket,
+                Key = key,
+                UploadId = upload,
+                PartETags = parts
+            }, cancel);
         }
         catch
         {
@@ -91,7 +116,8 @@ public sealed class S3Bucket : IBucket, IDisposable
 
     public Task Delete(string name, CancellationToken cancel) => _client.DeleteObjectAsync(_bucket, _prefix + name, cancel);
 
-    public async Task<IReadOnlyList<string>> List(string prefix, CancellationToken cancel) => [.. (await ListMarked(prefix, cancel)).Select(o => o.Name)];
+    public async Task<IReadOnlyList<string>> List(string prefix, CancellationToken cancel) =>
+        [.. (await ListMarked(prefix, cancel)).Select(o => o.Name)];
 
     /// <summary>Names with the tags that change with an object's content.</summary>
     public async Task<IReadOnlyList<(string Name, string Mark)>> ListMarked(string prefix, CancellationToken cancel)
@@ -121,7 +147,8 @@ public sealed class S3Bucket : IBucket, IDisposable
         catch (Exception e) when (e is AmazonServiceException or AmazonClientException or HttpRequestException)
         {
             string said = (e.InnerException as AmazonS3Exception ?? e).Message.TrimEnd('.');
-            return $"{Address}: {said}; expected a bucket that can be written. Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL and that the bucket exists.";
+            return $"{Address}: {said}; expected a bucket that can be written. Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+                + "AWS_ENDPOINT_URL and that the bucket exists.";
         }
         finally
         {

@@ -37,7 +37,8 @@ public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket
     }
 
     /// <summary>Makes a file of the key's folder known to other workers.</summary>
-    public Task Keep(StepKey key, string name, CancellationToken cancel) => bucket is null ? Task.CompletedTask : bucket.Put(ObjectName(key, name), Path.Combine(FolderOf(key), name), cancel);
+    public Task Keep(StepKey key, string name, CancellationToken cancel) =>
+        bucket is null ? Task.CompletedTask : bucket.Put(ObjectName(key, name), Path.Combine(FolderOf(key), name), cancel);
 
     /// <summary>The latest of a file that some worker kept; null if none did.</summary>
     public async Task<string?> Recall(StepKey key, string name, CancellationToken cancel)

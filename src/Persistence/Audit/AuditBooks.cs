@@ -22,7 +22,12 @@ public sealed record SignedHead(long Sequence, string Hash, DateTimeOffset At)
     /// <summary>ECDSA with SHA-256 over "sequence hash time", base 64.</summary>
     public string? Signature { get; init; }
 
-    public SignedHead Sign(ECDsa key) => this with { PublicKey = key.ExportSubjectPublicKeyInfoPem(), Signature = Convert.ToBase64String(key.SignData(Signed(), HashAlgorithmName.SHA256)) };
+    public SignedHead Sign(ECDsa key) =>
+        this with
+        {
+            PublicKey = key.ExportSubjectPublicKeyInfoPem(),
+            Signature = Convert.ToBase64String(key.SignData(Signed(), HashAlgorithmName.SHA256))
+        };
 
     /// <summary>True if it was signed by the holder of the key.</summary>
     public bool IsSignedBy(string publicKey)
@@ -63,7 +68,8 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         if (where is not null) events = events.Where(Language.Parse(where));
         if (cursor is not null)
         {
-            if (!long.TryParse(cursor, out long before)) throw new FilterException($"cursor '{cursor}': expected one that a page ended with.");
+            if (!long.TryParse(cursor, out long before))
+                throw new FilterException($"cursor '{cursor}': expected one that a page ended with.");
             events = events.Where(e => e.Sequence < before);
         }
         int most = Math.Clamp(limit, 1, LargestPage);
@@ -144,18 +150,21 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
 
     /// <summary>The events of an export, which needs no server and no database.</summary>
     /// <exception cref="JsonException">A line is no event.</exception>
-    public static IAsyncEnumerable<AuditEvent> ReadExport(string path) => AuditParquet.IsParquet(path) ? AuditParquet.Read(path) : ReadLines(path);
+    public static IAsyncEnumerable<AuditEvent> ReadExport(string path) =>
+        AuditParquet.IsParquet(path) ? AuditParquet.Read(path) : ReadLines(path);
 
     private static async IAsyncEnumerable<AuditEvent> ReadLines(string path)
     {
         await foreach (string line in File.ReadLinesAsync(path))
         {
             if (AuditRows.IsRow(line)) continue; // rows may follow in the same file
-            yield return JsonSerializer.Deserialize<AuditEvent>(line, JsonSerializerOptions.Web) ?? throw new JsonException("a line is null");
+            yield return JsonSerializer.Deserialize<AuditEvent>(line, JsonSerializerOptions.Web)
+                ?? throw new JsonException("a line is null");
         }
     }
 
-    private static IAsyncEnumerable<AuditEvent> All(ArmoFlowDbContext db) => db.AuditEvents.AsNoTracking().OrderBy(e => e.Sequence).AsAsyncEnumerable();
+    private static IAsyncEnumerable<AuditEvent> All(ArmoFlowDbContext db) =>
+        db.AuditEvents.AsNoTracking().OrderBy(e => e.Sequence).AsAsyncEnumerable();
 
     private static async IAsyncEnumerable<RowValues> AllRows(ArmoFlowDbContext db, [EnumeratorCancellation] CancellationToken cancel)
     {
@@ -168,6 +177,8 @@ public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     {
         if (db.Database.IsNpgsql()) return await db.Database.BeginTransactionAsync(System.Data.IsolationLevel.RepeatableRead, cancel);
         await db.Database.OpenConnectionAsync(cancel);
-        return (await db.Database.UseTransactionAsync(((SqliteConnection)db.Database.GetDbConnection()).BeginTransaction(deferred: true), cancel))!; // it reads alone, and holds up no writer
+        // it reads alone, and holds up no writer
+        return (await db.Database.UseTransactionAsync(((SqliteConnection)db.Database.GetDbConnection()).BeginTransaction(deferred: true),
+            cancel))!;
     }
 }

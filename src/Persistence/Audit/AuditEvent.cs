@@ -35,9 +35,13 @@ public sealed class AuditEvent
     /// Lower-case hex sha256 of a JSON array of all other members, in this order; times in UTC with seven decimals. An event
     /// without rows has no element for them, as no event had before there were any.
     /// </summary>
-    public string ComputeHash() => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"[\"{Sequence}\",{Told()},\"{PreviousHash}\"]"))));
+    public string ComputeHash() =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture,
+            $"[\"{Sequence}\",{Told()},\"{PreviousHash}\"]"))));
 
-    /// <summary>The part of what is hashed that is known before its place in the trail is: all but the first and last elements of the array.</summary>
+    /// <summary>
+    /// The part of what is hashed that is known before its place in the trail is: all but the first and last elements of the array.
+    /// </summary>
     internal string Told()
     {
         string at = At.UtcDateTime.ToString("O", CultureInfo.InvariantCulture);

@@ -6,7 +6,9 @@ using Parquet.Serialization.Attributes;
 
 namespace ArmoFlow.Persistence.Audit;
 
-/// <summary>Events as a Parquet table, for those who ask it with SQL; times are text in UTC with seven decimals, as the hashes have them.</summary>
+/// <summary>
+/// Events as a Parquet table, for those who ask it with SQL; times are text in UTC with seven decimals, as the hashes have them.
+/// </summary>
 public static class AuditParquet
 {
     private const int RowsPerGroup = 50_000;
@@ -15,7 +17,8 @@ public static class AuditParquet
 
     /// <summary>Writes events, a row group in memory at a time.</summary>
     public static async Task Write(Stream target, IAsyncEnumerable<AuditEvent> events, CancellationToken cancel) =>
-        await ParquetSerializer.SerializeAsync(events.ToBlockingEnumerable(cancel).Select(Row.Of), target, new ParquetOptions { RowGroupSize = RowsPerGroup }, cancellationToken: cancel);
+        await ParquetSerializer.SerializeAsync(events.ToBlockingEnumerable(cancel).Select(Row.Of), target,
+            new ParquetOptions { RowGroupSize = RowsPerGroup }, cancellationToken: cancel);
 
     public static async IAsyncEnumerable<AuditEvent> Read(string path)
     {

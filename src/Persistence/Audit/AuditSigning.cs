@@ -13,7 +13,12 @@ public static class AuditSigning
         if (Environment.GetEnvironmentVariable(KeyVariable) is not { Length: > 0 } path) return head;
         using ECDsa key = ECDsa.Create();
         try { key.ImportFromPem(File.ReadAllText(path)); }
-        catch (Exception e) when (e is ArgumentException or IOException) { throw new SettingException($"{KeyVariable}: {path} holds no private key; expected PEM such as 'openssl ecparam -name prime256v1 -genkey -noout' writes."); }
+        catch (Exception e)
+            when (e is ArgumentException or IOException)
+        {
+            throw new SettingException($"{KeyVariable}: {path} holds no private key; expected PEM such as 'openssl ecparam -name "
+                + "prime256v1 -genkey -noout' writes.");
+        }
         return head.Sign(key);
     }
 }

@@ -48,7 +48,10 @@ public static class AuditTrail
     /// <summary>Takes the events out of what is to be saved, with those that tell of changed states of runs.</summary>
     internal static IReadOnlyList<AuditEvent> Take(ArmoFlowDbContext db)
     {
-        foreach (EntityEntry<RunState> run in db.ChangeTracker.Entries<RunState>().Where(r => r.State is EntityState.Modified or EntityState.Added).ToList()) NoteState(db, run);
+        foreach (EntityEntry<RunState> run in db.ChangeTracker.Entries<RunState>()
+            .Where(r => r.State is EntityState.Modified or EntityState.Added)
+            .ToList())
+            NoteState(db, run);
         List<EntityEntry<AuditEvent>> noted = [.. db.ChangeTracker.Entries<AuditEvent>().Where(e => e.State == EntityState.Added)];
         foreach (EntityEntry<AuditEvent> e in noted) e.State = EntityState.Detached;
         return [.. noted.Select(e => e.Entity).OrderByDescending(e => e.Sequence)]; // numbered downwards until bound
@@ -59,11 +62,13 @@ public static class AuditTrail
         string subject = $"run/{run.Entity.CorrelationId}";
         if (run.State == EntityState.Added)
         {
-            db.Note("run.submitted", subject, after: new { name = run.Entity.Name, spec = run.Entity.SpecDigest, tags = run.Entity.Tags, trigger = run.Entity.Trigger });
+            db.Note("run.submitted", subject,
+                after: new { name = run.Entity.Name, spec = run.Entity.SpecDigest, tags = run.Entity.Tags, trigger = run.Entity.Trigger });
             return;
         }
         string before = (string)run.OriginalValues[nameof(RunState.CurrentState)]!;
-        if (before != run.Entity.CurrentState) db.Note("run.state", subject, new { state = before }, new { state = run.Entity.CurrentState, error = run.Entity.Error });
+        if (before != run.Entity.CurrentState)
+            db.Note("run.state", subject, new { state = before }, new { state = run.Entity.CurrentState, error = run.Entity.Error });
     }
 
     /// <summary>Binds events to the trail's head, whose row stays locked until the transaction ends: the last lock that it takes.</summary>
@@ -78,7 +83,10 @@ public static class AuditTrail
             long[] addresses = AddressesOf(e);
             await db.Database.ExecuteSqlAsync($"""
                 with head as (select id, sequence + 1 as sequence, hash as previous_hash from audit_heads for update),
-                bound as (select *, encode(sha256(convert_to('["' || sequence || '",' || {e.Told()}::text || ',"' || previous_hash || '"]', 'UTF8')), 'hex') as hash from head),
+                bound as (
+                    select *, encode(sha256(convert_to(
+                        '["' || sequence || '",' || {e.Told()}::text || ',"' || previous_hash || '"]', 'UTF8')), 'hex') as hash
+                    from head),
                 written as (
                     insert into audit_events (sequence, at, actor, action, subject, before, after, request_id, rows, previous_hash, hash)
                     select sequence, {e.At}, {e.Actor}::text, {e.Action}::text, {e.Subject}::text, {e.Before}::text, {e.After}::text,

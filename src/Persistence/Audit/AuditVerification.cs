@@ -89,10 +89,11 @@ public static class AuditVerification
             "the head that was kept is not the beginning of any trail");
         await foreach (AuditEvent e in events.WithCancellation(cancel))
         {
-            string? what = e.Sequence != sequence + 1 ? e.Sequence <= sequence ? $"event {e.Sequence} is there twice or out of place" : $"event {sequence + 1} is missing"
-                : e.PreviousHash != hash ? "it does not follow the event before it"
-                : e.ComputeHash() != e.Hash ? "its content was altered"
-                : null;
+            string? what = e.Sequence != sequence + 1
+                ? e.Sequence <= sequence ? $"event {e.Sequence} is there twice or out of place" : $"event {sequence + 1} is missing"
+                    : e.PreviousHash != hash ? "it does not follow the event before it"
+                    : e.ComputeHash() != e.Hash ? "its content was altered"
+                    : null;
             if (what is not null) return Broken(Math.Min(e.Sequence, sequence + 1), what);
             if (Array.Find(kept, k => k.Sequence == e.Sequence && k.Hash != e.Hash) is { } other) return Broken(e.Sequence,
                 $"it is not the event that the head kept at {other.At.UtcDateTime:u} names: the trail was written anew");

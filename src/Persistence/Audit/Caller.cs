@@ -21,13 +21,15 @@ public sealed record Caller(string Name, string? RequestId = null)
     /// The user whose process this is. In a container a user may have a number and no name: the number and the machine tell two of them
     /// apart, where an empty name would make one approver of them.
     /// </summary>
-    public static Caller OfProcess() => new(Environment.UserName is { Length: > 0 } name ? name : $"uid {UserId()}@{Environment.MachineName}");
+    public static Caller OfProcess() =>
+        new(Environment.UserName is { Length: > 0 } name ? name : $"uid {UserId()}@{Environment.MachineName}");
 
     private static string UserId()
     {
         const string Status = "/proc/self/status";
         // "Uid: real effective saved file-system"
-        string? line = File.Exists(Status) ? File.ReadLines(Status).FirstOrDefault(l => l.StartsWith("Uid:", StringComparison.Ordinal)) : null;
+        string? line =
+            File.Exists(Status) ? File.ReadLines(Status).FirstOrDefault(l => l.StartsWith("Uid:", StringComparison.Ordinal)) : null;
         return line?.Split('\t', StringSplitOptions.RemoveEmptyEntries) is [_, _, { } effective, ..] ? effective : "unknown";
     }
 

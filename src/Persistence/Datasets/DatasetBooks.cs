@@ -9,7 +9,14 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace ArmoFlow.Persistence.Datasets;
 
 /// <summary>A data set as lists show it.</summary>
-public sealed record DatasetDocument(string Name, int Version, int Files, long Bytes, long? Rows, DateTimeOffset CreatedAt, DateTimeOffset? LastAddedAt);
+public sealed record DatasetDocument(
+    string Name,
+    int Version,
+    int Files,
+    long Bytes,
+    long? Rows,
+    DateTimeOffset CreatedAt,
+    DateTimeOffset? LastAddedAt);
 
 /// <summary>What became of a file that was to be added.</summary>
 public sealed record DatasetAddition(string Dataset, int Version, string FileName, string Sha256, long Bytes, long? Rows, bool IsNew);
@@ -23,7 +30,9 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         ILookup<string, DatasetFile> files = (await db.DatasetFiles.AsNoTracking().ToListAsync(cancel)).ToLookup(f => f.Dataset);
-        return [.. (await db.Datasets.AsNoTracking().OrderBy(d => d.Name).ToListAsync(cancel)).Select(d => Document(d, [.. files[d.Name]]))];
+        return [.. (await db.Datasets.AsNoTracking()
+            .OrderBy(d => d.Name)
+            .ToListAsync(cancel)).Select(d => Document(d, [.. files[d.Name]]))];
     }
 
     /// <summary>The files of a version, oldest first; of the newest if none is given.</summary>
@@ -34,13 +43,19 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         int newest = await Newest(db, name, cancel);
         int which = version ?? newest;
         if (which > newest) throw new DatasetException($"data set '{name}' has no version {version}; its newest is {newest}.");
-        return await db.DatasetFiles.AsNoTracking().Where(f => f.Dataset == name && f.Version <= which && (f.WithdrawnIn == null || f.WithdrawnIn > which)).OrderBy(f => f.Version).ThenBy(f => f.FileName).ThenBy(f => f.Sha256).ToListAsync(cancel);
+        return await db.DatasetFiles.AsNoTracking()
+            .Where(f => f.Dataset == name && f.Version <= which && (f.WithdrawnIn == null || f.WithdrawnIn > which))
+            .OrderBy(f => f.Version)
+            .ThenBy(f => f.FileName)
+            .ThenBy(f => f.Sha256)
+            .ToListAsync(cancel);
     }
 
     /// <summary>Makes an empty data set; one that is there stays as it is.</summary>
     public async Task Create(string name, CancellationToken cancel)
     {
-        if (!DatasetReference.IsName(name)) throw new DatasetException($"data set '{name}': expected a name of letters, digits, '-', '_' and '.'.");
+        if (!DatasetReference.IsName(name))
+            throw new DatasetException($"data set '{name}': expected a name of letters, digits, '-', '_' and '.'.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Datasets.AnyAsync(d => d.Name == name, cancel)) return;
         db.Datasets.Add(new Dataset { Name = name, CreatedAt = time.GetUtcNow(), CreatedBy = Caller.Current.Name });
@@ -58,13 +73,15 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     /// <exception cref="DatasetException">It is no regular file, or not there.</exception>
     public static FileStream Open(string path)
     {
-        if (RegularFile.OtherKind(path) is { } kind) throw new DatasetException($"'{path}': {kind}; expected a regular file. Write the data to a file and add that.");
+        if (RegularFile.OtherKind(path) is { } kind)
+            throw new DatasetException($"'{path}': {kind}; expected a regular file. Write the data to a file and add that.");
         if (!File.Exists(path)) throw new DatasetException($"'{path}': no such file. Check the path.");
         return File.OpenRead(path);
     }
 
     /// <summary>True for the name of a file of a kind that can be read.</summary>
-    public static bool CanRead(string file) => Kinds.Contains(Path.GetExtension(file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file).ToLowerInvariant());
+    public static bool CanRead(string file) =>
+        Kinds.Contains(Path.GetExtension(file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file).ToLowerInvariant());
 
     /// <summary>Takes a file's bytes into the store and enters it as a new version; a file that is there already changes nothing.</summary>
     /// <param name="name">The data set; made if it is not there.</param>
@@ -75,7 +92,8 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     public async Task<DatasetAddition> Add(string name, string fileName, Stream content, CancellationToken cancel)
     {
         string file = Path.GetFileName(fileName.Replace('\\', '/'));
-        if (!CanRead(file) || file.Length > 200) throw new DatasetException($"file '{file}': expected .json, .jsonl, .json.gz, .jsonl.gz or .parquet.");
+        if (!CanRead(file) || file.Length > 200)
+            throw new DatasetException($"file '{file}': expected .json, .jsonl, .json.gz, .jsonl.gz or .parquet.");
         await Create(name, cancel);
         long rows = 0;
         ArtifactRef artifact = await artifacts.Put(async path =>
@@ -93,13 +111,29 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
             await artifacts.Delete(artifact.Sha256, cancel);
             throw new DatasetException($"file '{file}': {forgotten}, whatever it is called now. See: armoflow forget list.");
         }
-        if (await db.DatasetFiles.AsNoTracking().SingleOrDefaultAsync(f => f.Dataset == name && f.Sha256 == artifact.Sha256, cancel) is { } known)
+        if (await db.DatasetFiles.AsNoTracking()
+            .SingleOrDefaultAsync(f => f.Dataset == name && f.Sha256 == artifact.Sha256, cancel) is { } known)
         {
-            if (known.WithdrawnIn is { } since) throw new DatasetException($"file '{file}': its bytes were withdrawn from '{name}' in version {since}. See why: armoflow audit query --where \"subject = 'dataset/{name}'\". To add it all the same, change it: a blank line at its end is enough.");
+            if (known.WithdrawnIn is { } since)
+            {
+                throw new DatasetException($"file '{file}': its bytes were withdrawn from '{name}' in version {since}. See why: armoflow "
+                    + $"audit query --where \"subject = 'dataset/{name}'\". To add it all the same, change it: a blank line at its end "
+                    + "is enough.");
+            }
             return new DatasetAddition(name, known.Version, known.FileName, known.Sha256, known.Bytes, known.Rows, IsNew: false);
         }
         int version = await Newest(db, name, cancel) + 1;
-        db.DatasetFiles.Add(new DatasetFile { Dataset = name, Sha256 = artifact.Sha256, Version = version, FileName = file, Bytes = artifact.Bytes, Rows = rows, AddedAt = time.GetUtcNow(), AddedBy = Caller.Current.Name });
+        db.DatasetFiles.Add(new DatasetFile
+        {
+            Dataset = name,
+            Sha256 = artifact.Sha256,
+            Version = version,
+            FileName = file,
+            Bytes = artifact.Bytes,
+            Rows = rows,
+            AddedAt = time.GetUtcNow(),
+            AddedBy = Caller.Current.Name
+        });
         db.Note("dataset.added", $"dataset/{name}", after: new { version, file, artifact.Sha256, artifact.Bytes, rows });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
@@ -119,10 +153,22 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, name, cancel);
         int newest = await Newest(db, name, cancel);
-        List<DatasetFile> found = await db.DatasetFiles.Where(f => f.Dataset == name && f.WithdrawnIn == null && (f.Sha256 == file || f.FileName == file)).ToListAsync(cancel);
-        if (found.Count != 1) throw new DatasetException(found.Count == 0 ? $"data set '{name}' has no file '{file}'. See: armoflow datasets show {name}." : $"data set '{name}' has {found.Count} files '{file}'. Give the sha256 of one: {string.Join(", ", found.Select(f => f.Sha256))}.", found.Count == 0 ? Refusal.Missing : Refusal.Unusable);
+        List<DatasetFile> found = await db.DatasetFiles.Where(f => f.Dataset == name
+            && f.WithdrawnIn == null
+            && (f.Sha256 == file || f.FileName == file)).ToListAsync(cancel);
+        if (found.Count != 1)
+        {
+            throw new DatasetException(found.Count == 0
+                ? $"data set '{name}' has no file '{file}'. See: armoflow datasets show {name}."
+                : $"data set '{name}' has {found.Count} files '{file}'. Give the sha256 of one: "
+                    + $"{string.Join(", ", found.Select(f => f.Sha256))}.",
+                found.Count == 0
+                        ? Refusal.Missing
+                        : Refusal.Unusable);
+        }
         found[0].WithdrawnIn = newest + 1;
-        db.Note("dataset.withdrawn", $"dataset/{name}", new { version = newest }, new { version = newest + 1, file = found[0].FileName, found[0].Sha256, reason });
+        db.Note("dataset.withdrawn", $"dataset/{name}", new { version = newest },
+            new { version = newest + 1, file = found[0].FileName, found[0].Sha256, reason });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         return found[0];
@@ -136,8 +182,9 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     private static DatasetDocument Document(Dataset set, IReadOnlyList<DatasetFile> all)
     {
         DatasetFile[] files = [.. all.Where(f => f.WithdrawnIn is null)];
-        return new DatasetDocument(set.Name, all.Select(f => f.WithdrawnIn ?? f.Version).DefaultIfEmpty().Max(), files.Length, files.Sum(f => f.Bytes), files.All(f => f.Rows is not null) ? files.Sum(f => f.Rows) : null,
-            set.CreatedAt, all.Count > 0 ? all.Max(f => f.AddedAt) : null);
+        return new DatasetDocument(set.Name, all.Select(f => f.WithdrawnIn ?? f.Version).DefaultIfEmpty().Max(), files.Length,
+            files.Sum(f => f.Bytes), files.All(f => f.Rows is not null) ? files.Sum(f => f.Rows) : null,
+                set.CreatedAt, all.Count > 0 ? all.Max(f => f.AddedAt) : null);
     }
 
     /// <summary>A spec whose data sets are settled on the versions that are newest now, so that the run can be made again.</summary>
@@ -149,8 +196,20 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
             if (DatasetReference.TryParse(file) is { } reference)
             {
                 int newest = await Newest(db, reference.Name, cancel), which = reference.Version ?? newest;
-                if (which <= newest && newest > 0 && !await db.DatasetFiles.AnyAsync(f => f.Dataset == reference.Name && f.Version <= which && (f.WithdrawnIn == null || f.WithdrawnIn > which), cancel)) throw new DatasetException($"'{file}': all files of version {which} of the data set were withdrawn. Add files with: armoflow datasets add {reference.Name} FILE.");
-                if (newest == 0 || reference.Version > newest) throw new DatasetException($"'{file}': the data set has {(newest == 0 ? "no file yet" : $"{newest} versions")}. Add files with: armoflow datasets add {reference.Name} FILE.");
+                if (which <= newest
+                    && newest > 0
+                    && !await db.DatasetFiles.AnyAsync(f => f.Dataset == reference.Name
+                        && f.Version <= which
+                        && (f.WithdrawnIn == null || f.WithdrawnIn > which), cancel))
+                {
+                    throw new DatasetException($"'{file}': all files of version {which} of the data set were withdrawn. Add files with: "
+                        + $"armoflow datasets add {reference.Name} FILE.");
+                }
+                if (newest == 0 || reference.Version > newest)
+                {
+                    throw new DatasetException($"'{file}': the data set has {(newest == 0 ? "no file yet" : $"{newest} versions")}. Add "
+                        + $"files with: armoflow datasets add {reference.Name} FILE.");
+                }
                 pinned[file] = (reference with { Version = reference.Version ?? newest }).ToString();
             }
         return pinned.Count == 0 ? spec : DatasetReference.Replace(spec, f => pinned.GetValueOrDefault(f, f));
@@ -160,7 +219,8 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     /// <exception cref="DatasetException">There is no such data set.</exception>
     public static async Task<int> Newest(ArmoFlowDbContext db, string name, CancellationToken cancel)
     {
-        if (!await db.Datasets.AnyAsync(d => d.Name == name, cancel)) throw new DatasetException($"no data set '{name}'. See: armoflow datasets list.", Refusal.Missing);
+        if (!await db.Datasets.AnyAsync(d => d.Name == name, cancel))
+            throw new DatasetException($"no data set '{name}'. See: armoflow datasets list.", Refusal.Missing);
         return await db.DatasetFiles.Where(f => f.Dataset == name).MaxAsync(f => f.WithdrawnIn ?? (int?)f.Version, cancel) ?? 0;
     }
 }

@@ -29,7 +29,9 @@ internal static class RowCount
             await using Stream text = Open(path, isZipped);
             return isArray ? await Items(text, name, cancel) : await Lines(text, name, cancel);
         }
-        catch (Exception e) when (e is InvalidDataException or EndOfStreamException or JsonException || (e is IOException && name.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase)))
+        catch (Exception e)
+            when (e is InvalidDataException or EndOfStreamException or JsonException
+                || (e is IOException && name.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase)))
         {
             string kind = e is JsonException ? "JSON array" : isZipped ? "gzip" : "Parquet table";
             throw new DatasetException($"file '{name}': its {kind} is damaged ({e.Message.Split('\n')[0].TrimEnd('.')}). Fetch it again.");
@@ -54,10 +56,15 @@ internal static class RowCount
     private static async Task<long> Items(Stream text, string name, CancellationToken cancel)
     {
         long rows = 0;
-        await foreach (JsonElement item in JsonSerializer.DeserializeAsyncEnumerable<JsonElement>(text, JsonSerializerOptions.Default, cancel))
+        await foreach (JsonElement item in JsonSerializer.DeserializeAsyncEnumerable<JsonElement>(text, JsonSerializerOptions.Default,
+            cancel))
         {
             rows++;
-            if (item.ValueKind != JsonValueKind.Object) throw new DatasetException($"file '{name}' item {rows}: a JSON {item.ValueKind}; expected an object. Correct the file; nothing was added.");
+            if (item.ValueKind != JsonValueKind.Object)
+            {
+                throw new DatasetException(
+                    $"file '{name}' item {rows}: a JSON {item.ValueKind}; expected an object. Correct the file; nothing was added.");
+            }
         }
         return rows;
     }

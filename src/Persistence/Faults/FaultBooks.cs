@@ -21,9 +21,11 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
             Latest = g.Max(f => f.Id),
         }).ToListAsync(cancel);
         long[] ids = [.. groups.SelectMany(g => new[] { g.First, g.Latest })];
-        Dictionary<long, FaultRow> rows = await db.Faults.AsNoTracking().Where(f => ids.Contains(f.Id)).ToDictionaryAsync(f => f.Id, cancel);
+        Dictionary<long, FaultRow> rows =
+            await db.Faults.AsNoTracking().Where(f => ids.Contains(f.Id)).ToDictionaryAsync(f => f.Id, cancel);
         return [.. groups.OrderByDescending(g => g.Open > 0).ThenByDescending(g => g.Latest).Select(g => (Counts: g, Row: rows[g.Latest]))
-            .Select(x => new FaultGroup(x.Row.Fingerprint, x.Row.Queue, x.Row.MessageType, x.Row.Reason, x.Counts.Open, x.Counts.Redelivered, x.Counts.Archived, rows[x.Counts.First].FaultedAt, x.Row.FaultedAt, x.Counts.Latest))];
+            .Select(x => new FaultGroup(x.Row.Fingerprint, x.Row.Queue, x.Row.MessageType, x.Row.Reason, x.Counts.Open,
+                x.Counts.Redelivered, x.Counts.Archived, rows[x.Counts.First].FaultedAt, x.Row.FaultedAt, x.Counts.Latest))];
     }
 
     /// <summary>The faults of a group, by its fingerprint, or one by its number; the newest hundred, newest first.</summary>
@@ -43,10 +45,14 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<FaultRow> faults = await Chosen(db.Faults, which).Where(f => f.Status == "Open").ToListAsync(cancel);
         if (redeliver && faults.Find(f => f.Redeliveries >= MostRedeliveries) is { } worn)
-            throw new WornOutException($"fault {worn.Id}: redelivered {worn.Redeliveries} times already; expected at most {MostRedeliveries}. Mend the cause ({worn.Reason}), then archive it and retry its run.");
+        {
+            throw new WornOutException($"fault {worn.Id}: redelivered {worn.Redeliveries} times already; expected at most "
+                + $"{MostRedeliveries}. Mend the cause ({worn.Reason}), then archive it and retry its run.");
+        }
         if (redeliver && faults.Find(f => f.IsCutShort || f.Reason.StartsWith(FaultRow.Unsendable, StringComparison.Ordinal)) is { } vain)
         {
-            string found = vain.IsCutShort ? $"the message was too long to be kept (more than {FaultRow.LongestBody:N0} characters)" : vain.Reason;
+            string found =
+                vain.IsCutShort ? $"the message was too long to be kept (more than {FaultRow.LongestBody:N0} characters)" : vain.Reason;
             throw new WornOutException($"fault {vain.Id}: {found}; expected one that can be sent again. Archive it, and retry its run.");
         }
         if (redeliver && faults.Find(f => Broadcasts.IsOne(f.Queue)) is { } told)
@@ -54,8 +60,10 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
                 + "again. Archive it: nothing is lost by it.");
         foreach (FaultRow fault in faults.OrderBy(f => f.Id))
         {
-            (fault.Status, fault.DecidedAt, fault.DecidedBy) = (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, Caller.Current.Name);
-            db.Note(redeliver ? "fault.redelivered" : "fault.archived", $"fault/{fault.Id}", after: new { fault.Queue, fault.MessageId, fault.Reason });
+            (fault.Status, fault.DecidedAt, fault.DecidedBy) =
+                (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, Caller.Current.Name);
+            db.Note(redeliver ? "fault.redelivered" : "fault.archived", $"fault/{fault.Id}",
+                after: new { fault.Queue, fault.MessageId, fault.Reason });
             if (redeliver) FaultKeeper.Redeliver(db, fault);
         }
         await db.SaveChangesAsync(cancel);
@@ -63,7 +71,9 @@ public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     }
 
     private static IQueryable<FaultRow> Chosen(IQueryable<FaultRow> faults, string which) => which == "all" ? faults
-        : long.TryParse(which, out long id) && which.Length < 12 ? faults.Where(f => f.Id == id) : faults.Where(f => f.Fingerprint == which);
+        : long.TryParse(which, out long id) && which.Length < 12
+            ? faults.Where(f => f.Id == id)
+            : faults.Where(f => f.Fingerprint == which);
 }
 
 /// <summary>A message that cannot be sent again: it has come back too often, or was too long to be kept.</summary>

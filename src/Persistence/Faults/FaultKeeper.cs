@@ -67,7 +67,8 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         FaultOrigin origin, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == "Open", cancel)) return;
+        if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == "Open", cancel))
+            return;
         string type = TypeOf(body) ?? "unknown";
         await Enter(db, FaultRow.Of(queue, messageId, type, contentType ?? Json, body, reason, stack, origin), cancel);
     }
@@ -82,7 +83,8 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
             string body = Encoding.UTF8.GetString(context.Body.GetBytes());
             string type = TypeOf(body) ?? context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(CancellationToken.None);
-            await Enter(db, FaultRow.Of(queue, context.GetMessageId(), type, context.ContentType?.ToString() ?? Json, body, reason, stack), CancellationToken.None);
+            await Enter(db, FaultRow.Of(queue, context.GetMessageId(), type, context.ContentType?.ToString() ?? Json, body, reason, stack),
+                CancellationToken.None);
             return true;
         }
         catch (Exception e) when (e is DbUpdateException or System.Data.Common.DbException or InvalidOperationException)
@@ -97,7 +99,8 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         // Every process hears a broadcast, and may fail on each: one of a kind is enough to learn of it.
         IQueryable<FaultRow> alike = db.Faults.Where(f => f.Fingerprint == fault.Fingerprint && f.Status == "Open");
         if (Broadcasts.IsOne(fault.Queue) && await alike.AnyAsync(cancel)) return;
-        if (fault.MessageId is { } id) fault.Redeliveries = await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered", cancel);
+        if (fault.MessageId is { } id)
+            fault.Redeliveries = await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered", cancel);
         db.Faults.Add(fault);
         await db.SaveChangesAsync(cancel);
         Instruments.Faults.Add(1, Instruments.Tag("queue", fault.Queue));
@@ -112,7 +115,9 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         try
         {
             using JsonDocument envelope = JsonDocument.Parse(body);
-            if (envelope.RootElement.TryGetProperty("messageType", out JsonElement types) && types.EnumerateArray().FirstOrDefault().GetString() is { } type) return type;
+            if (envelope.RootElement.TryGetProperty("messageType", out JsonElement types)
+                && types.EnumerateArray().FirstOrDefault().GetString() is { } type)
+                return type;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException) { } // it is no message of ours
         return null;
@@ -126,7 +131,8 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         public async Task Send(ExceptionReceiveContext context, IPipe<ExceptionReceiveContext> next)
         {
             Exception fault = context.Exception.GetBaseException();
-            if (!await keeper.Keep(context, $"{fault.GetType().Name}: {fault.Message}", context.Exception.StackTrace)) await next.Send(context);
+            if (!await keeper.Keep(context, $"{fault.GetType().Name}: {fault.Message}", context.Exception.StackTrace))
+                await next.Send(context);
         }
 
         public void Probe(ProbeContext context) => context.CreateFilterScope("faults");

@@ -53,7 +53,9 @@ public sealed class FaultRow
             MessageId = messageId,
             MessageType = Cut(messageType, LongestReason),
             ContentType = isLong ? CutShort : Whole(contentType),
-            Body = isLong ? $"{Cut(body, LongestReason)}\n(cut short: the message has {body.Length:N0} characters; it cannot be sent again)" : Whole(body),
+            Body = isLong
+                ? $"{Cut(body, LongestReason)}\n(cut short: the message has {body.Length:N0} characters; it cannot be sent again)"
+                : Whole(body),
             Reason = Cut(reason, LongestReason),
             StackTrace = stack is null ? null : Cut(stack, LongestStack),
             Machine = Cut(origin?.Machine ?? Environment.MachineName, LongestMachine),
@@ -70,4 +72,14 @@ public sealed class FaultRow
 }
 
 /// <summary>Faults of one kind.</summary>
-public sealed record FaultGroup(string Fingerprint, string Queue, string MessageType, string Reason, int Open, int Redelivered, int Archived, DateTimeOffset First, DateTimeOffset Last, long LatestId);
+public sealed record FaultGroup(
+    string Fingerprint,
+    string Queue,
+    string MessageType,
+    string Reason,
+    int Open,
+    int Redelivered,
+    int Archived,
+    DateTimeOffset First,
+    DateTimeOffset Last,
+    long LatestId);

@@ -9,7 +9,8 @@ namespace ArmoFlow.Persistence.Filters;
 /// parameters of the query, never text of it.
 /// </summary>
 /// <typeparam name="T">What is filtered.</typeparam>
-/// <param name="fields">What can be asked for: name and expression; of text, whole number, number, time or id; or, for what an item has several of, (item, value) → whether it has it.</param>
+/// <param name="fields">What can be asked for: name and expression; of text, whole number, number, time or id; or, for what an item
+/// has several of, (item, value) → whether it has it.</param>
 public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpression> fields)
 {
     private const int LongestText = 4000, DeepestNesting = 50, MostComparisons = 200;
@@ -18,7 +19,8 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
     /// <exception cref="FilterException">It is not of this language, or asks for an unknown field; the message says where.</exception>
     public Expression<Func<T, bool>> Parse(string text)
     {
-        if (text.Length > LongestText) throw new FilterException($"the filter has {text.Length} characters; expected at most {LongestText}.");
+        if (text.Length > LongestText)
+            throw new FilterException($"the filter has {text.Length} characters; expected at most {LongestText}.");
         FilterTokens tokens = new(text);
         Expression body = Or(tokens, 0);
         if (tokens.Next is not null) throw tokens.Unexpected("AND, OR or the end");
@@ -76,7 +78,8 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
     {
         string name = tokens.TakeName() ?? throw tokens.Unexpected("a field");
         return fields.TryGetValue(name, out LambdaExpression? field) ? field
-            : throw new FilterException($"filter: no field '{name}'; there are: {string.Join(", ", fields.Keys.Order(StringComparer.Ordinal))}.");
+            : throw new FilterException(
+                $"filter: no field '{name}'; there are: {string.Join(", ", fields.Keys.Order(StringComparer.Ordinal))}.");
     }
 
     private Expression Compare(LambdaExpression field, string operation, FilterTokens tokens)
@@ -87,17 +90,27 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
         if (field.Parameters.Count == 2) // membership: (item, value) => does it have it
         {
             Expression has = new Replace(field.Parameters[1], Parameter(value)).Visit(body);
-            return operation switch { "=" => has, "!=" => Expression.Not(has), _ => throw new FilterException($"filter: '{operation}' does not fit a field that has several values; expected = or !=.") };
+            return operation switch
+            {
+                "=" => has,
+                "!=" => Expression.Not(has),
+                _ => throw new FilterException($"filter: '{operation}' does not fit a field that has several values; expected = or !=.")
+            };
         }
         Type type = Nullable.GetUnderlyingType(body.Type) ?? body.Type;
         if (type == typeof(string))
         {
-            if (operation is "=" or "!=") return operation == "=" ? Expression.Equal(body, Parameter(value)) : Expression.NotEqual(body, Parameter(value));
+            if (operation is "=" or "!=")
+                return operation == "=" ? Expression.Equal(body, Parameter(value)) : Expression.NotEqual(body, Parameter(value));
             Expression order = Expression.Call(typeof(string), nameof(string.Compare), null, body, Parameter(value));
             return Binary(operation, order, Expression.Constant(0));
         }
-        Expression constant = type == typeof(DateTimeOffset) ? Parameter(Time(value)) : type == typeof(long) ? Parameter(Whole(value)) : type == typeof(double) ? Parameter(Number(value)) : type == typeof(Guid) ? Parameter(Identifier(value))
-            : throw new InvalidOperationException($"a field of type {type}");
+        Expression constant = type == typeof(DateTimeOffset)
+            ? Parameter(Time(value))
+            : type == typeof(long)
+                ? Parameter(Whole(value))
+                : type == typeof(double) ? Parameter(Number(value)) : type == typeof(Guid) ? Parameter(Identifier(value))
+                    : throw new InvalidOperationException($"a field of type {type}");
         return Binary(operation, body, body.Type == type ? constant : Expression.Convert(constant, body.Type));
     }
 
@@ -119,18 +132,28 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
         _ => Expression.GreaterThanOrEqual(left, right),
     };
 
-    private static DateTimeOffset Time(string value) => DateTimeOffset.TryParse(value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out DateTimeOffset time) ? time
-        : throw new FilterException($"filter: '{value}' is not a time; expected one such as '2026-11-25' or '2026-11-25T16:00:00Z'.");
+    private static DateTimeOffset Time(string value) =>
+        DateTimeOffset.TryParse(value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal,
+            out DateTimeOffset time)
+            ? time
+                : throw new FilterException(
+                    $"filter: '{value}' is not a time; expected one such as '2026-11-25' or '2026-11-25T16:00:00Z'.");
 
-    private static long Whole(string value) => long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number) ? number : throw new FilterException($"filter: '{value}' is not a whole number.");
+    private static long Whole(string value) =>
+        long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number)
+            ? number
+            : throw new FilterException($"filter: '{value}' is not a whole number.");
 
-    private static double Number(string value) => double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) ? number
-        : throw new FilterException($"filter: '{value}' is not a number; expected one such as 0.5.");
+    private static double Number(string value) =>
+        double.TryParse(value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) ? number
+            : throw new FilterException($"filter: '{value}' is not a number; expected one such as 0.5.");
 
-    private static Guid Identifier(string value) => Guid.TryParse(value, out Guid id) ? id : throw new FilterException($"filter: '{value}' is not an id.");
+    private static Guid Identifier(string value) =>
+        Guid.TryParse(value, out Guid id) ? id : throw new FilterException($"filter: '{value}' is not an id.");
 
     /// <summary>As a captured variable, which the query makes a parameter of.</summary>
-    private static MemberExpression Parameter<TValue>(TValue value) => Expression.Property(Expression.Constant(new Box<TValue>(value)), nameof(Box<>.Value));
+    private static MemberExpression Parameter<TValue>(TValue value) =>
+        Expression.Property(Expression.Constant(new Box<TValue>(value)), nameof(Box<>.Value));
 
     private sealed record Box<TValue>(TValue Value);
 

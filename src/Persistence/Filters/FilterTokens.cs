@@ -4,7 +4,8 @@ namespace ArmoFlow.Persistence.Filters;
 internal sealed class FilterTokens
 {
     private static readonly string[] Operators = ["!=", "<=", ">=", "=", "<", ">", "(", ")", ","];
-    private readonly List<(char Kind, string Text, int At)> _tokens = []; // n: a name or word, q: a quoted name, s: text, d: a number, o: anything else
+    // n: a name or word, q: a quoted name, s: text, d: a number, o: anything else
+    private readonly List<(char Kind, string Text, int At)> _tokens = [];
     private int _next;
 
     public FilterTokens(string text)
@@ -46,9 +47,11 @@ internal sealed class FilterTokens
     }
 
     public FilterException Unexpected(string expected) => _next < _tokens.Count
-        ? new FilterException($"filter: '{_tokens[_next].Text}' at character {_tokens[_next].At + 1}; expected {expected}.") : new FilterException($"filter: it ends too early; expected {expected}.");
+        ? new FilterException($"filter: '{_tokens[_next].Text}' at character {_tokens[_next].At + 1}; expected {expected}.")
+            : new FilterException($"filter: it ends too early; expected {expected}.");
 
-    private string? TakeIf(char kind, Func<string, bool> fits) => _next < _tokens.Count && _tokens[_next].Kind == kind && fits(_tokens[_next].Text) ? _tokens[_next++].Text : null;
+    private string? TakeIf(char kind, Func<string, bool> fits) =>
+        _next < _tokens.Count && _tokens[_next].Kind == kind && fits(_tokens[_next].Text) ? _tokens[_next++].Text : null;
 
     /// <summary>A quote within is written twice.</summary>
     private int Quoted(string text, int start, char quote)

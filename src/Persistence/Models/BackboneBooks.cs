@@ -49,11 +49,21 @@ public sealed class BackboneBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     public async Task<string> Place(string model, string digest, string folder, CancellationToken cancel)
     {
         string path = Path.GetFullPath(folder);
-        if (!IsThere(path)) throw new RegistryException($"{path}: no backbone there; expected a folder with {Configuration}, tokenizer.json and the weights. Check the path.", Refusal.Unusable);
+        if (!IsThere(path))
+        {
+            throw new RegistryException($"{path}: no backbone there; expected a folder with {Configuration}, tokenizer.json and the "
+                + "weights. Check the path.",
+                Refusal.Unusable);
+        }
         if (BackboneDigest.Files(path).FirstOrDefault(f => RegularFile.OtherKind(f) is not null) is { } other)
             throw new RegistryException($"{other}: {RegularFile.OtherKind(other)}; expected a regular file. Fetch the checkpoint again.");
         string found = DigestOf(path, cancel);
-        if (found != digest) throw new RegistryException($"{path}: a backbone with sha256 {found[..16]}…; expected {digest[..16]}…, as {model} was trained on. Give the folder of that one.", Refusal.Unusable);
+        if (found != digest)
+        {
+            throw new RegistryException($"{path}: a backbone with sha256 {found[..16]}…; expected {digest[..16]}…, as {model} was "
+                + "trained on. Give the folder of that one.",
+                Refusal.Unusable);
+        }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         string key = KeyOf(digest);
         Setting? known = await db.Settings.SingleOrDefaultAsync(s => s.Key == key, cancel);

@@ -12,7 +12,12 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace ArmoFlow.Persistence.Models;
 
 /// <summary>A model's name with what its versions and aliases are now.</summary>
-public sealed record ModelSummary(string Model, int Versions, int Newest, DateTimeOffset CreatedAt, IReadOnlyDictionary<string, int> Aliases);
+public sealed record ModelSummary(
+    string Model,
+    int Versions,
+    int Newest,
+    DateTimeOffset CreatedAt,
+    IReadOnlyDictionary<string, int> Aliases);
 
 /// <summary>Names, versions and aliases of models.</summary>
 public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
@@ -33,7 +38,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         PolicySpec? policy = (await PolicyBooks.Current(db, run.Name, cancel))?.Policy;
         if (await db.ModelVersions.SingleOrDefaultAsync(v =>
             v.Model == run.Name && v.Digest == digest, cancel) is { } known) return await AddGates(db, known, run, policy, cancel);
-        int newest = await db.ModelVersions.Where(v => v.Model == run.Name).MaxAsync(v => (int?)v.Version, cancel) ?? 0; // another run's at the same time collides, and its message is tried again
+        // another run's at the same time collides, and its message is tried again
+        int newest = await db.ModelVersions.Where(v => v.Model == run.Name).MaxAsync(v => (int?)v.Version, cancel) ?? 0;
         ModelVersion version = new()
         {
             Model = run.Name,
@@ -92,9 +98,15 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        var models = await db.ModelVersions.GroupBy(v => v.Model).Select(g => new { Model = g.Key, Versions = g.Count(), Newest = g.Max(v => v.Version), At = g.Max(v => v.CreatedAt) }).OrderBy(m => m.Model).ToListAsync(cancel);
-        ILookup<string, AliasPeriod> aliases = (await db.AliasPeriods.AsNoTracking().Where(p => p.KnownUntil == null && p.ValidUntil == null).ToListAsync(cancel)).ToLookup(p => p.Model);
-        return [.. models.Select(m => new ModelSummary(m.Model, m.Versions, m.Newest, m.At, aliases[m.Model].ToDictionary(a => a.Alias, a => a.Version)))];
+        var models = await db.ModelVersions.GroupBy(v => v.Model)
+            .Select(g => new { Model = g.Key, Versions = g.Count(), Newest = g.Max(v => v.Version), At = g.Max(v => v.CreatedAt) })
+            .OrderBy(m => m.Model)
+            .ToListAsync(cancel);
+        ILookup<string, AliasPeriod> aliases = (await db.AliasPeriods.AsNoTracking()
+            .Where(p => p.KnownUntil == null && p.ValidUntil == null)
+            .ToListAsync(cancel)).ToLookup(p => p.Model);
+        return [.. models.Select(m => new ModelSummary(m.Model, m.Versions, m.Newest, m.At,
+            aliases[m.Model].ToDictionary(a => a.Alias, a => a.Version)))];
     }
 
     /// <summary>All versions of a name, newest first.</summary>
@@ -112,9 +124,18 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         IReadOnlyList<ModelVersion> versions = await Versions(parts[0], cancel);
         if (versions.Count == 0) throw new RegistryException($"no model '{parts[0]}'. See: armoflow models list.", Refusal.Missing);
         if (parts.Length == 2 && int.TryParse(parts[1].TrimStart('v'), out int number))
-            return versions.FirstOrDefault(v => v.Version == number) ?? throw new RegistryException($"model '{parts[0]}' has no version {number}; its newest is {versions[0].Version}. See: armoflow models show {parts[0]}.", Refusal.Missing);
+        {
+            return versions.FirstOrDefault(v => v.Version == number)
+                ?? throw new RegistryException($"model '{parts[0]}' has no version {number}; its newest is {versions[0].Version}. See: "
+                    + $"armoflow models show {parts[0]}.",
+                    Refusal.Missing);
+        }
         AliasPeriod? period = await Current(parts[0], parts.Length == 2 ? parts[1] : Champion, cancel);
-        if (period is null && parts.Length == 2) throw new RegistryException($"model '{parts[0]}' has no alias '{parts[1]}'. See: armoflow models show {parts[0]}.", Refusal.Missing);
+        if (period is null && parts.Length == 2)
+        {
+            throw new RegistryException($"model '{parts[0]}' has no alias '{parts[1]}'. See: armoflow models show {parts[0]}.",
+                Refusal.Missing);
+        }
         return period is null ? versions[0] : versions.Single(v => v.Version == period.Version);
     }
 
@@ -164,30 +185,64 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <param name="action">As the audit trail calls it: model.promoted or model.rolled-back.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="RegistryException">The alias cannot be one, or means this version already.</exception>
-    public async Task<AliasPeriod> Point(ModelVersion version, string alias, string? reason, object evidence, string action, CancellationToken cancel)
+    public async Task<AliasPeriod> Point(ModelVersion version, string alias, string? reason, object evidence, string action,
+        CancellationToken cancel)
     {
         if (!PromotionSpec.IsAlias(alias))
-            throw new RegistryException($"alias '{StoredText.Excerpt(alias)}': expected letters, digits, '-' and '_', and no version number.");
+        {
+            throw new RegistryException(
+                $"alias '{StoredText.Excerpt(alias)}': expected letters, digits, '-' and '_', and no version number.");
+        }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, version.Model, cancel);
         DateTimeOffset now = await NextMoment(db, version.Model, alias, cancel);
-        AliasPeriod? open = await db.AliasPeriods.SingleOrDefaultAsync(p => p.Model == version.Model && p.Alias == alias && p.ValidUntil == null && p.KnownUntil == null, cancel);
+        AliasPeriod? open = await db.AliasPeriods.SingleOrDefaultAsync(p => p.Model == version.Model
+            && p.Alias == alias
+            && p.ValidUntil == null
+            && p.KnownUntil == null, cancel);
         if (open?.Version == version.Version) throw new RegistryException($"{version.Model}@{alias} is version {version.Version} already.");
         if (open is not null)
         {
             open.KnownUntil = now;
-            db.AliasPeriods.Add(new AliasPeriod { Model = open.Model, Alias = open.Alias, Version = open.Version, ValidFrom = open.ValidFrom, ValidUntil = now, KnownFrom = now, DecidedBy = open.DecidedBy, Reason = open.Reason, Evidence = open.Evidence });
+            db.AliasPeriods.Add(new AliasPeriod
+            {
+                Model = open.Model,
+                Alias = open.Alias,
+                Version = open.Version,
+                ValidFrom = open.ValidFrom,
+                ValidUntil = now,
+                KnownFrom = now,
+                DecidedBy = open.DecidedBy,
+                Reason = open.Reason,
+                Evidence = open.Evidence
+            });
             await db.SaveUnbound(cancel); // before the new one, of which there may be one
         }
-        List<PromotionApproval> approvals = await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias).OrderBy(a => a.At).ToListAsync(cancel);
+        List<PromotionApproval> approvals =
+            await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias).OrderBy(a => a.At).ToListAsync(cancel);
         string[] approvedBy = [.. approvals.Where(a => a.Version == version.Version).Select(a => a.By)];
         db.PromotionApprovals.RemoveRange(approvals); // what was asked of the alias before is settled
-        AliasPeriod period = new() { Model = version.Model, Alias = alias, Version = version.Version, ValidFrom = now, KnownFrom = now, DecidedBy = approvedBy.Length > 1 ? string.Join(", ", approvedBy) : Caller.Current.Name, Reason = reason, Evidence = JsonSerializer.Serialize(evidence, JsonSerializerOptions.Web) };
+        AliasPeriod period = new()
+        {
+            Model = version.Model,
+            Alias = alias,
+            Version = version.Version,
+            ValidFrom = now,
+            KnownFrom = now,
+            DecidedBy = approvedBy.Length > 1 ? string.Join(", ", approvedBy) : Caller.Current.Name,
+            Reason = reason,
+            Evidence = JsonSerializer.Serialize(evidence, JsonSerializerOptions.Web)
+        };
         db.AliasPeriods.Add(period);
-        db.Note(action, $"model/{version.Model}", open is null ? null : new { alias, version = open.Version }, new { alias, version = version.Version, reason, evidence, approvedBy = approvedBy.Length > 1 ? approvedBy : null });
+        db.Note(action, $"model/{version.Model}", open is null ? null : new { alias, version = open.Version },
+            new { alias, version = version.Version, reason, evidence, approvedBy = approvedBy.Length > 1 ? approvedBy : null });
         try { await db.SaveChangesAsync(cancel); }
-        catch (DbUpdateException) { throw new RegistryException($"{version.Model}@{alias} was changed by somebody else at the same moment. See: armoflow models show {version.Model}; then ask again."); }
+        catch (DbUpdateException)
+        {
+            throw new RegistryException($"{version.Model}@{alias} was changed by somebody else at the same moment. See: armoflow models "
+                + $"show {version.Model}; then ask again.");
+        }
         await transaction.CommitAsync(cancel);
         return period;
     }
@@ -199,7 +254,9 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         if (db.Database.IsNpgsql()) await db.Database.ExecuteSqlAsync($"select pg_advisory_xact_lock(hashtextextended({what}, 0))", cancel);
     }
 
-    /// <summary>Now, asked for only once nobody else decides; never before the decision before, also where a clock has stepped back.</summary>
+    /// <summary>
+    /// Now, asked for only once nobody else decides; never before the decision before, also where a clock has stepped back.
+    /// </summary>
     private async Task<DateTimeOffset> NextMoment(ArmoFlowDbContext db, string model, string alias, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
@@ -212,24 +269,40 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<IReadOnlyList<ModelVersion>> Awaiting(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.ModelVersions.AsNoTracking().Where(v => v.AwaitsAlias != null).OrderBy(v => v.Model).ThenBy(v => v.Version).ToListAsync(cancel);
+        return await db.ModelVersions.AsNoTracking()
+            .Where(v => v.AwaitsAlias != null)
+            .OrderBy(v => v.Model)
+            .ThenBy(v => v.Version)
+            .ToListAsync(cancel);
     }
 
     /// <summary>The rule was held against the version: it is promoted, or was before.</summary>
     public async Task SettleRule(ModelVersion version, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        await db.ModelVersions.Where(v => v.Model == version.Model && v.Version == version.Version).ExecuteUpdateAsync(set => set.SetProperty(v => v.AwaitsAlias, (string?)null), cancel);
+        await db.ModelVersions.Where(v => v.Model == version.Model && v.Version == version.Version)
+            .ExecuteUpdateAsync(set => set.SetProperty(v => v.AwaitsAlias, (string?)null), cancel);
     }
 
     /// <summary>The rule was held against the version, and its gates refuse it: once, though several look, with an alert.</summary>
-    public async Task RefuseByRule(ModelVersion version, string alias, object evidence, string text, string? webhook, CancellationToken cancel)
+    public async Task RefuseByRule(ModelVersion version, string alias, object evidence, string text, string? webhook,
+        CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        if (await db.ModelVersions.Where(v => v.Model == version.Model && v.Version == version.Version && v.AwaitsAlias != null).ExecuteUpdateAsync(set => set.SetProperty(v => v.AwaitsAlias, (string?)null), cancel) == 0) return;
+        if (await db.ModelVersions.Where(v => v.Model == version.Model && v.Version == version.Version && v.AwaitsAlias != null)
+            .ExecuteUpdateAsync(set => set.SetProperty(v => v.AwaitsAlias, (string?)null), cancel) == 0)
+            return;
         db.Note("model.refused", $"model/{version.Model}", after: new { alias, version = version.Version, evidence });
-        db.Raise(new Alert { Kind = Alert.PromotionRefused, RunId = version.RunId, Model = version.Model, Version = version.Version, Text = text, Webhook = webhook }, time.GetUtcNow());
+        db.Raise(new Alert
+        {
+            Kind = Alert.PromotionRefused,
+            RunId = version.RunId,
+            Model = version.Model,
+            Version = version.Version,
+            Text = text,
+            Webhook = webhook
+        }, time.GetUtcNow());
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
     }
@@ -257,12 +330,20 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <exception cref="RegistryException">There is nothing to go back to, or it was rolled back from.</exception>
     public async Task<ModelVersion> Before(string model, string alias, int? to, CancellationToken cancel)
     {
-        AliasPeriod now = await Current(model, alias, cancel) ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
+        AliasPeriod now = await Current(model, alias, cancel)
+            ?? throw new RegistryException($"model '{model}' has no alias '{alias}'. See: armoflow models show {model}.", Refusal.Missing);
         IReadOnlyList<int> way = await WayBack(model, alias, cancel);
         if (to is null && way.Count == 0)
-            throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version} that it was not rolled back from; there is nothing to roll back to. To choose one: armoflow models promote {model}@VERSION.");
+        {
+            throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version} that it was not rolled back "
+                + $"from; there is nothing to roll back to. To choose one: armoflow models promote {model}@VERSION.");
+        }
         if (to is { } wanted && !way.Contains(wanted))
-            throw new RegistryException($"{model}@{alias}: no way back to version {wanted}; {(way.Count > 0 ? $"back lie {string.Join(", ", way)}" : "nothing lies further back")}. What it never meant, or was rolled back from, is promoted: armoflow models promote {model}@{wanted}.");
+        {
+            throw new RegistryException($"{model}@{alias}: no way back to version {wanted}; "
+                + $"{(way.Count > 0 ? $"back lie {string.Join(", ", way)}" : "nothing lies further back")}. What it never meant, or was "
+                + $"rolled back from, is promoted: armoflow models promote {model}@{wanted}.");
+        }
         int version = to ?? way[0];
         return (await Versions(model, cancel)).Single(v => v.Version == version);
     }
@@ -305,9 +386,21 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     public async Task<IReadOnlyList<string>> Approve(ModelVersion version, string alias, string? reason, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<string> asked = await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias && a.Version == version.Version).OrderBy(a => a.At).Select(a => a.By).ToListAsync(cancel);
+        List<string> asked =
+            await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias && a.Version == version.Version)
+                .OrderBy(a => a.At)
+                .Select(a => a.By)
+                .ToListAsync(cancel);
         if (asked.Contains(Caller.Current.Name)) return asked;
-        db.PromotionApprovals.Add(new PromotionApproval { Model = version.Model, Alias = alias, Version = version.Version, By = Caller.Current.Name, At = time.GetUtcNow(), Reason = reason });
+        db.PromotionApprovals.Add(new PromotionApproval
+        {
+            Model = version.Model,
+            Alias = alias,
+            Version = version.Version,
+            By = Caller.Current.Name,
+            At = time.GetUtcNow(),
+            Reason = reason
+        });
         db.Note("model.approved", $"model/{version.Model}", after: new { alias, version = version.Version, reason });
         await db.SaveChangesAsync(cancel);
         return [.. asked, Caller.Current.Name];

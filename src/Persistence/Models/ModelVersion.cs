@@ -14,13 +14,17 @@ public sealed class ModelVersion
     /// <summary>The run that made it first.</summary>
     public Guid RunId { get; set; }
 
-    /// <summary>Hash over the hashes of its parts: regression, decorrelation, gating, and the features' report, which names the backbone.</summary>
+    /// <summary>
+    /// Hash over the hashes of its parts: regression, decorrelation, gating, and the features' report, which names the backbone.
+    /// </summary>
     public string Digest { get; set; } = "";
     public DateTimeOffset CreatedAt { get; set; }
     public string? Notes { get; set; }
     public List<string> Tags { get; set; } = [];
 
-    /// <summary>The alias that its spec's rule (promotion.automatic) is still to be held against; null where there is no rule, or it was.</summary>
+    /// <summary>
+    /// The alias that its spec's rule (promotion.automatic) is still to be held against; null where there is no rule, or it was.
+    /// </summary>
     public string? AwaitsAlias { get; set; }
 
     /// <summary>The gates of all specs that made these bytes, the stricter of each; null where the spec of its run says all.</summary>

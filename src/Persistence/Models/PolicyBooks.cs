@@ -50,7 +50,9 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         if (PolicySpec.RuleOf(policy, spec.Promotion) is not null) return;
         string wants = policy.Approvals > 1 ? $"{policy.Approvals} people to ask for a promotion (approvals)"
             : $"{string.Join(", ", policy.Promoters)} to promote (promoters)";
-        throw new RegistryException($"promotion.automatic: '{alias}': the policy of model '{spec.Name}' wants {wants}, which a spec's rule would go past. Remove 'automatic' from the spec. See: armoflow models policy show {spec.Name}.", Refusal.Unusable);
+        throw new RegistryException($"promotion.automatic: '{alias}': the policy of model '{spec.Name}' wants {wants}, which a spec's "
+            + $"rule would go past. Remove 'automatic' from the spec. See: armoflow models policy show {spec.Name}.",
+            Refusal.Unusable);
     }
 
     private async Task<ModelPolicy> Enter(string model, PolicySpec? policy, string? reason, CancellationToken cancel)
@@ -77,7 +79,11 @@ public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         db.Note(policy is null ? "model.policy-removed" : "model.policy-set", $"model/{model}", before is null ? null
             : new { version = before.Version, policy = before.Policy }, new { version = row.Version, policy, reason });
         try { await db.SaveChangesAsync(cancel); }
-        catch (DbUpdateException) { throw new RegistryException($"the policy of '{model}' was changed by somebody else at the same moment. See: armoflow models policy show {model}; then ask again."); }
+        catch (DbUpdateException)
+        {
+            throw new RegistryException($"the policy of '{model}' was changed by somebody else at the same moment. See: armoflow models "
+                + $"policy show {model}; then ask again.");
+        }
         return row;
     }
 }

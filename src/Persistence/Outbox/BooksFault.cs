@@ -53,5 +53,6 @@ public static class BooksFault
     };
 
     /// <summary>True for an SQL state that a later try may not meet again.</summary>
-    public static bool Passes(string sqlState) => Passing.Contains(sqlState) || sqlState.StartsWith(ConnectionClass, StringComparison.Ordinal);
+    public static bool Passes(string sqlState) =>
+        Passing.Contains(sqlState) || sqlState.StartsWith(ConnectionClass, StringComparison.Ordinal);
 }

@@ -9,7 +9,11 @@ namespace ArmoFlow.Persistence.Outbox;
 /// The one transaction of a message: its effects, its inbox row and what it sends. It begins with the first effect, so that long
 /// work holds no locks, and the inbox row is its first: of two copies of a message, one gets no further.
 /// </summary>
-public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contexts, DeliveredMarks marks, Guid messageId, Guid consumerId) : IAsyncDisposable
+public sealed class BooksTransaction(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    DeliveredMarks marks,
+    Guid messageId,
+    Guid consumerId) : IAsyncDisposable
 {
     private ArmoFlowDbContext? _db;
     private IDbContextTransaction? _transaction;
@@ -50,9 +54,15 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
     {
         if (IsDuplicate || _transaction is not null) return !IsDuplicate;
         _db = await contexts.CreateDbContextAsync(cancel);
-        _transaction = await _db.Database.BeginTransactionAsync(_db.Database.IsNpgsql() ? IsolationLevel.ReadCommitted : IsolationLevel.Serializable, cancel);
+        IsolationLevel isolation = _db.Database.IsNpgsql() ? IsolationLevel.ReadCommitted : IsolationLevel.Serializable;
+        _transaction = await _db.Database.BeginTransactionAsync(isolation, cancel);
         DateTime now = DateTime.UtcNow;
-        List<long> inserted = await _db.Database.SqlQuery<long>($"insert into inbox_state (message_id, consumer_id, lock_id, received, receive_count, consumed) values ({messageId}, {consumerId}, {Guid.NewGuid()}, {now}, 1, {now}) on conflict (message_id, consumer_id) do nothing returning id as \"Value\"").ToListAsync(cancel);
+        List<long> inserted =
+            await _db.Database.SqlQuery<long>($"""
+                insert into inbox_state (message_id, consumer_id, lock_id, received, receive_count, consumed)
+                values ({messageId}, {consumerId}, {Guid.NewGuid()}, {now}, 1, {now})
+                on conflict (message_id, consumer_id) do nothing returning id as "Value"
+                """).ToListAsync(cancel);
         IsDuplicate = inserted.Count == 0;
         if (!IsDuplicate) _inboxId = inserted[0];
         if (IsDuplicate) await DisposeAsync();
@@ -66,7 +76,11 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
         Books.OutboxMessages.AddRange(Messages);
         await Books.SaveChangesAsync(cancel);
         _sent = [.. Messages.Select(m => m.SequenceNumber)];
-        if (Messages.Count == 0) await Books.InboxStates.Where(i => i.Id == _inboxId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+        if (Messages.Count == 0)
+        {
+            await Books.InboxStates.Where(i => i.Id == _inboxId)
+                .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+        }
         await _transaction!.CommitAsync(cancel);
         await DisposeAsync();
         if (AfterCommit is { } next) await next();
@@ -76,7 +90,10 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
     public async Task<IReadOnlyList<OutboxMessage>> Undelivered(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.OutboxMessages.AsNoTracking().Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).OrderBy(m => m.SequenceNumber).ToListAsync(cancel);
+        return await db.OutboxMessages.AsNoTracking()
+            .Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId)
+            .OrderBy(m => m.SequenceNumber)
+            .ToListAsync(cancel);
     }
 
     /// <summary>Forgets what has been sent: soon, with others', if this transaction sent it, else at once.</summary>
@@ -89,7 +106,8 @@ public sealed class BooksTransaction(IDbContextFactory<ArmoFlowDbContext> contex
         }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await db.OutboxMessages.Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).ExecuteDeleteAsync(cancel);
-        await db.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+        await db.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId)
+            .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
     }
 
     public async ValueTask DisposeAsync()

@@ -11,7 +11,8 @@ namespace ArmoFlow.Persistence.Outbox;
 /// <summary>Wakes a loop that waits.</summary>
 public abstract class Signal
 {
-    private readonly Channel<bool> _raised = System.Threading.Channels.Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly Channel<bool> _raised =
+        System.Threading.Channels.Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
     public void Raise() => _raised.Writer.TryWrite(true);
 
@@ -74,4 +75,6 @@ public sealed class BusOutbox(IBus bus, OutboxSignal signal)
 }
 
 /// <summary>What was asked for would be a message that no broker takes.</summary>
-public sealed class MessageTooLargeException(string kind, string why) : RefusedException($"{kind}: {why}. Ask for less at once.", Refusal.Unusable);
+public sealed class MessageTooLargeException(
+    string kind,
+    string why) : RefusedException($"{kind}: {why}. Ask for less at once.", Refusal.Unusable);

@@ -15,7 +15,10 @@ namespace ArmoFlow.Persistence.Outbox;
 /// Inbox and outbox of every consumer, on MassTransit's extension point: a message's effects and the messages it causes are
 /// committed together and sent then; a copy of it only sends what was left unsent.
 /// </summary>
-internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contexts, DeliveredMarks marks, IServiceProvider services) : IOutboxContextFactory<ArmoFlowDbContext>
+internal sealed class ConsumerOutbox(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    DeliveredMarks marks,
+    IServiceProvider services) : IOutboxContextFactory<ArmoFlowDbContext>
 {
     public void Probe(ProbeContext context) => context.CreateFilterScope("outbox");
 
@@ -29,7 +32,11 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
     }
 
     /// <summary>Steered by MassTransit's pipe: consume, then send, then forget.</summary>
-    private sealed class OutboxConsumer<T>(ConsumeContext<T> context, OutboxConsumeOptions options, IServiceProvider services, BooksTransaction transaction) :
+    private sealed class OutboxConsumer<T>(
+        ConsumeContext<T> context,
+        OutboxConsumeOptions options,
+        IServiceProvider services,
+        BooksTransaction transaction) :
         OutboxConsumeContextProxy<T>(context, options, services)
         where T : class
     {
@@ -47,7 +54,8 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
             if (MessageBounds.WhyNever(message.Body) is { } why)
             {
                 lock (transaction.Messages) transaction.SetAside.Add(message.AsFault(why));
-                if (MessageBounds.RunOf(message.Body) is { } run) await Publish(new MessageUnsent(run.Run, run.Attempt, $"{typeof(TMessage).Name}: {why}"), CancellationToken);
+                if (MessageBounds.RunOf(message.Body) is { } run)
+                    await Publish(new MessageUnsent(run.Run, run.Attempt, $"{typeof(TMessage).Name}: {why}"), CancellationToken);
                 return;
             }
             lock (transaction.Messages) transaction.Messages.Add(message);
@@ -71,7 +79,8 @@ internal sealed class ConsumerOutbox(IDbContextFactory<ArmoFlowDbContext> contex
             return Task.CompletedTask;
         }
 
-        public override Task RemoveOutboxMessages() => transaction.IsDuplicate || transaction.Messages.Count > 0 ? transaction.Delivered(CancellationToken) : Task.CompletedTask;
+        public override Task RemoveOutboxMessages() =>
+            transaction.IsDuplicate || transaction.Messages.Count > 0 ? transaction.Delivered(CancellationToken) : Task.CompletedTask;
     }
 }
 
@@ -97,7 +106,8 @@ public static class ConsumerOutboxRegistration
         });
         context.GetRequiredService<FaultKeeper>().Attach(endpoint);
         if (name == DatasetArrived.Queue) return; // what comes from elsewhere may have no id to enter
-        OutboxConsumePipeSpecificationObserver<ArmoFlowDbContext> outbox = new(endpoint, context) { MessageDeliveryLimit = MostMessages, MessageDeliveryTimeout = SendTimeout };
+        OutboxConsumePipeSpecificationObserver<ArmoFlowDbContext> outbox =
+            new(endpoint, context) { MessageDeliveryLimit = MostMessages, MessageDeliveryTimeout = SendTimeout };
         endpoint.ConnectConsumerConfigurationObserver(outbox);
         endpoint.ConnectSagaConfigurationObserver(outbox);
     });

@@ -45,7 +45,8 @@ public sealed class DeliveredMarks(IDbContextFactory<ArmoFlowDbContext> contexts
                 }
                 await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync();
                 await db.OutboxMessages.Where(m => messages.Contains(m.SequenceNumber)).ExecuteDeleteAsync();
-                await db.InboxStates.Where(i => inboxes.Contains(i.Id)).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow));
+                await db.InboxStates.Where(i => inboxes.Contains(i.Id))
+                    .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow));
             }
         }
         finally { _one.Release(); }

@@ -4,7 +4,10 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Persistence.Outbox;
 
-/// <summary>What is logged while a message of a run is dealt with carries the run's id, the queue, which names the step, and the message's kind.</summary>
+/// <summary>
+/// What is logged while a message of a run is dealt with carries the run's id, the queue, which names the step, and the message's
+/// kind.
+/// </summary>
 public sealed class LogScopeFilter<T>(ILogger<LogScopeFilter<T>> log) : IFilter<ConsumeContext<T>>
     where T : class
 {
@@ -17,7 +20,12 @@ public sealed class LogScopeFilter<T>(ILogger<LogScopeFilter<T>> log) : IFilter<
             await next.Send(context);
             return;
         }
-        using (log.BeginScope(new Dictionary<string, object?> { ["run"] = Run.GetValue(context.Message), ["queue"] = context.ReceiveContext.InputAddress.AbsolutePath.Split('/')[^1], ["message"] = typeof(T).Name }))
+        using (log.BeginScope(new Dictionary<string, object?>
+        {
+            ["run"] = Run.GetValue(context.Message),
+            ["queue"] = context.ReceiveContext.InputAddress.AbsolutePath.Split('/')[^1],
+            ["message"] = typeof(T).Name
+        }))
             await next.Send(context);
     }
 

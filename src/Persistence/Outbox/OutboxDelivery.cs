@@ -18,10 +18,16 @@ namespace ArmoFlow.Persistence.Outbox;
 /// order of their commits, and one that fails holds up no other run. Once a minute it also sends what a consumer committed and never
 /// came to send, and clears the inbox of what is too old to come again.
 /// </summary>
-public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts, IBus bus, OutboxSignal signal, DeliveredMarks marks, ILogger<OutboxDelivery> log) : BackgroundService
+public sealed class OutboxDelivery(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    IBus bus,
+    OutboxSignal signal,
+    DeliveredMarks marks,
+    ILogger<OutboxDelivery> log) : BackgroundService
 {
     private const int BatchSize = 100, ClearedAtOnce = 5000;
-    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(20), Rest = TimeSpan.FromSeconds(1), UpkeepInterval = TimeSpan.FromMinutes(1), OrphanAge = TimeSpan.FromMinutes(1), Window = TimeSpan.FromHours(2);
+    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(20), Rest = TimeSpan.FromSeconds(1),
+        UpkeepInterval = TimeSpan.FromMinutes(1), OrphanAge = TimeSpan.FromMinutes(1), Window = TimeSpan.FromHours(2);
 
     private static readonly TimeSpan SendLimit = TimeSpan.FromSeconds(30), LongestRest = TimeSpan.FromMinutes(1);
     private readonly Dictionary<Guid, (int Tries, DateTime NotBefore)> _later = [];
@@ -61,7 +67,10 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         await listening;
     }
 
-    /// <summary>Until the first of those that were put off is due. One that is due and was not there to be claimed was sent by another process.</summary>
+    /// <summary>
+    /// Until the first of those that were put off is due. One that is due and was not there to be claimed was sent by another
+    /// process.
+    /// </summary>
     private TimeSpan UntilNextLook()
     {
         DateTime now = DateTime.UtcNow;
@@ -74,12 +83,14 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
     private async Task<int> DeliverBatch(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (!db.Database.IsNpgsql() && !await db.OutboxStates.AnyAsync(cancel)) return 0; // SQLite admits one writer: do not be it for nothing
+        // SQLite admits one writer: do not be it for nothing
+        if (!db.Database.IsNpgsql() && !await db.OutboxStates.AnyAsync(cancel)) return 0;
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         Dictionary<Guid, DateTime> claimed = await Claim(db).ToDictionaryAsync(o => o.OutboxId, o => o.Created, cancel);
         if (claimed.Count == 0) return 0;
         Guid?[] ids = [.. claimed.Keys];
-        List<OutboxMessage> messages = await db.OutboxMessages.AsNoTracking().Where(m => ids.Contains(m.OutboxId)).OrderBy(m => m.SequenceNumber).ToListAsync(cancel);
+        List<OutboxMessage> messages =
+            await db.OutboxMessages.AsNoTracking().Where(m => ids.Contains(m.OutboxId)).OrderBy(m => m.SequenceNumber).ToListAsync(cancel);
         IReadOnlyList<Sending> results = await Task.WhenAll(messages.Select(m => TrySend(m, cancel)));
         foreach (Sending never in results.Where(r => r.Outcome == Outcome.Never)) await SetAside(db, never, cancel);
         HashSet<Guid?> kept = [.. results.Where(r => r.Outcome == Outcome.Later).Select(r => r.Message.OutboxId)];
@@ -113,7 +124,10 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
                 from earlier in db.OutboxStates
                 join first in db.OutboxMessages on (Guid?)earlier.OutboxId equals first.OutboxId
                 from mine in db.OutboxMessages
-                where earlier.LockId == o.LockId && earlier.OutboxId != o.OutboxId && mine.OutboxId == o.OutboxId && first.SequenceNumber < mine.SequenceNumber
+                where earlier.LockId == o.LockId
+                    && earlier.OutboxId != o.OutboxId
+                    && mine.OutboxId == o.OutboxId
+                    && first.SequenceNumber < mine.SequenceNumber
                 select earlier).Any())).OrderBy(o => o.Created).Take(BatchSize);
         }
         return db.OutboxStates.FromSql($"""
@@ -154,7 +168,8 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         int tries = _later.GetValueOrDefault(outbox).Tries;
         TimeSpan wait = TimeSpan.FromSeconds(Math.Min(Math.Pow(2, tries), LongestRest.TotalSeconds));
         _later[outbox] = (tries + 1, DateTime.UtcNow + wait);
-        log.LogWarning("outbox: message {Message}: {Reason}; trying again in {Seconds} s", failed.Message.MessageId, failed.Reason, wait.TotalSeconds);
+        log.LogWarning("outbox: message {Message}: {Reason}; trying again in {Seconds} s", failed.Message.MessageId, failed.Reason,
+            wait.TotalSeconds);
     }
 
     /// <summary>Into the faults, with the word to the message's run that nothing will come of it.</summary>
@@ -165,7 +180,8 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         Instruments.Faults.Add(1, Instruments.Tag("queue", fault.Queue));
         log.LogError("set aside for queue {Queue}: {Reason} (see: armoflow runs faults)", fault.Queue, fault.Reason);
         if (MessageBounds.RunOf(never.Message.Body) is not { } run) return;
-        await BusOutbox.Enter(bus, db, new MessageUnsent(run.Run, run.Attempt, $"{fault.MessageType.Split(':')[^1]} {fault.Reason}"), cancel);
+        await BusOutbox.Enter(bus, db, new MessageUnsent(run.Run, run.Attempt, $"{fault.MessageType.Split(':')[^1]} {fault.Reason}"),
+            cancel);
         signal.Raise();
     }
 
@@ -174,7 +190,8 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         DateTime old = DateTime.UtcNow - OrphanAge, ancient = DateTime.UtcNow - Window;
         DateTime now = DateTime.UtcNow, latest = now + Plausible.Tolerance; // a clock that was ahead entered what is later
-        IQueryable<InboxState> orphans = db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && (i.Consumed < old || i.Consumed > latest));
+        IQueryable<InboxState> orphans =
+            db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && (i.Consumed < old || i.Consumed > latest));
         foreach (InboxState inbox in await orphans.OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
         {
             // Two processes may both send it: the receivers' inboxes take it once.
@@ -188,14 +205,20 @@ public sealed class OutboxDelivery(IDbContextFactory<ArmoFlowDbContext> contexts
             Instruments.OutboxOrphans.Add(left.Count);
         }
         await db.InboxStates.Where(i => i.Delivered > latest).ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, now), cancel);
-        while (await db.InboxStates.Where(i => i.Delivered < ancient).OrderBy(i => i.Id).Take(ClearedAtOnce).ExecuteDeleteAsync(cancel) == ClearedAtOnce) { }
+        while (await db.InboxStates.Where(i => i.Delivered < ancient)
+            .OrderBy(i => i.Id)
+            .Take(ClearedAtOnce)
+            .ExecuteDeleteAsync(cancel) == ClearedAtOnce) { }
     }
 
     private async Task Send(OutboxMessage message, CancellationToken cancel)
     {
         Uri address = message.DestinationAddress!;
         MessageContext context = message.Read();
-        using Activity? span = context.Headers.Get<string>(DiagnosticHeaders.ActivityId) is { } trace ? Instruments.Trace.StartActivity("outbox", ActivityKind.Internal, trace) : null; // in the trace of what caused it
+        // in the trace of what caused it
+        using Activity? span = context.Headers.Get<string>(DiagnosticHeaders.ActivityId) is { } trace
+            ? Instruments.Trace.StartActivity("outbox", ActivityKind.Internal, trace)
+            : null;
         await (await bus.GetSendEndpoint(address)).Send(new SerializedMessageBody(), new OutboxMessageSendPipe(message, address), cancel);
     }
 

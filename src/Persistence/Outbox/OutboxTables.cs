@@ -27,7 +27,9 @@ public sealed class InboxState
     public long? LastSequenceNumber { get; set; }
 }
 
-/// <summary>Messages written outside a consumer, such as by the API, that wait for the delivery loop. MassTransit's own table shape.</summary>
+/// <summary>
+/// Messages written outside a consumer, such as by the API, that wait for the delivery loop. MassTransit's own table shape.
+/// </summary>
 public sealed class OutboxState
 {
     public Guid OutboxId { get; set; }
@@ -79,7 +81,9 @@ public sealed class OutboxMessage : OutboxMessageContext
     {
         Dictionary<string, object> properties = new(StringComparer.OrdinalIgnoreCase);
         List<KeyValuePair<string, object>> headers = [.. context.Headers.GetAll()];
-        if (Activity.Current?.Id is { } trace && !headers.Exists(h => h.Key == DiagnosticHeaders.ActivityId)) headers.Add(KeyValuePair.Create<string, object>(DiagnosticHeaders.ActivityId, trace)); // who reads it goes on with the trace
+        // who reads it goes on with the trace
+        if (Activity.Current?.Id is { } trace && !headers.Exists(h => h.Key == DiagnosticHeaders.ActivityId))
+            headers.Add(KeyValuePair.Create<string, object>(DiagnosticHeaders.ActivityId, trace));
         if (context is TransportSendContext<T> transport) transport.WritePropertiesTo(properties);
         return new OutboxMessage
         {
@@ -104,7 +108,9 @@ public sealed class OutboxMessage : OutboxMessageContext
     /// <summary>The message as it is set aside.</summary>
     public FaultRow AsFault(string reason)
     {
-        string queue = DestinationAddress is not { } address ? "nowhere" : address.IsAbsoluteUri ? address.AbsolutePath.Split('/')[^1] : address.ToString();
+        string queue = DestinationAddress is not { } address
+            ? "nowhere"
+            : address.IsAbsoluteUri ? address.AbsolutePath.Split('/')[^1] : address.ToString();
         return FaultRow.Of(queue, MessageId, MessageType.Split(';')[0], ContentType, Body, FaultRow.Unsendable + reason, null);
     }
 

@@ -21,14 +21,23 @@ public sealed record Collected(string Sha256, long Bytes, string Why);
 /// <param name="Bytes">Of all of it.</param>
 /// <param name="KeptRuns">How many runs keep their artifacts.</param>
 /// <param name="Kept">Why, and how many runs for each reason.</param>
-public sealed record Collection(bool DryRun, IReadOnlyList<Collected> Artifacts, long Bytes, int KeptRuns, IReadOnlyDictionary<string, int> Kept);
+public sealed record Collection(
+    bool DryRun,
+    IReadOnlyList<Collected> Artifacts,
+    long Bytes,
+    int KeptRuns,
+    IReadOnlyDictionary<string, int> Kept);
 
 /// <summary>
 /// Removes artifacts that nothing kept refers to. What is kept: runs in progress, recent runs, those behind the newest versions
 /// of a model and behind every version that an alias ever meant (an auditor may ask for them), evaluations of these, runs and
 /// models on legal hold, and every file of a data set. Rows stay; a tombstone says that the bytes are gone on purpose.
 /// </summary>
-public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ScratchSpace scratch, TimeProvider time)
+public sealed class Collector(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    ArtifactStore artifacts,
+    ScratchSpace scratch,
+    TimeProvider time)
 {
     private const int Batch = 200;
     private static readonly TimeSpan KeysKept = TimeSpan.FromDays(7); // of submissions; nobody asks again after so long
@@ -43,26 +52,41 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         if (!dryRun) scratch.SpendReserveIfFull();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<Guid, string> keptRuns = await KeptRuns(db, rules, before, cancel);
-        HashSet<string> kept = [.. await db.DatasetFiles.Select(f => f.Sha256).ToListAsync(cancel), .. await db.StepLogs.Where(l => l.Sha256 != null && (l.EndedAt == null || l.EndedAt >= before)).Select(l => l.Sha256!).ToListAsync(cancel)];
+        HashSet<string> kept =
+        [
+            .. await db.DatasetFiles.Select(f => f.Sha256).ToListAsync(cancel),
+            .. await db.StepLogs.Where(l => l.Sha256 != null && (l.EndedAt == null || l.EndedAt >= before))
+                .Select(l => l.Sha256!)
+                .ToListAsync(cancel)
+        ];
         Dictionary<string, string> candidates = [];
         List<string> featureTables = [];
         await foreach (RunState run in db.Runs.AsNoTracking().AsAsyncEnumerable().WithCancellation(cancel))
         {
             if (!keptRuns.ContainsKey(run.CorrelationId))
             {
-                foreach (ArtifactRef artifact in run.Artifacts.Values) candidates.TryAdd(artifact.Sha256, $"of run {run.CorrelationId} ({run.Name}), which ended {run.EndedAt:yyyy-MM-dd}");
+                foreach (ArtifactRef artifact in run.Artifacts.Values)
+                    candidates.TryAdd(artifact.Sha256, $"of run {run.CorrelationId} ({run.Name}), which ended {run.EndedAt:yyyy-MM-dd}");
                 continue;
             }
             kept.UnionWith(run.Artifacts.Values.Select(a => a.Sha256));
             if (run.Artifacts.TryGetValue(ArtifactNames.Features, out ArtifactRef? table)) featureTables.Add(table.Sha256);
         }
-        await foreach (var log in db.StepLogs.Where(l => l.Sha256 != null && l.EndedAt < before).Select(l => new { l.RunId, l.Sha256 }).AsAsyncEnumerable().WithCancellation(cancel))
+        await foreach (var log in db.StepLogs.Where(l => l.Sha256 != null && l.EndedAt < before)
+            .Select(l => new { l.RunId, l.Sha256 })
+            .AsAsyncEnumerable()
+            .WithCancellation(cancel))
             if (keptRuns.ContainsKey(log.RunId)) kept.Add(log.Sha256!);
             else candidates.TryAdd(log.Sha256!, $"log of run {log.RunId}");
-        kept.UnionWith(await db.StepArtifacts.Where(a => db.StepResults.Any(r => r.Key == a.Key && r.CreatedAt >= before)).Select(a => a.Sha256).ToListAsync(cancel)); // a run that begins may reuse these
+        // a run that begins may reuse these
+        kept.UnionWith(await db.StepArtifacts.Where(a => db.StepResults.Any(r => r.Key == a.Key && r.CreatedAt >= before))
+            .Select(a => a.Sha256)
+            .ToListAsync(cancel));
         HashSet<string> buried = [.. await db.Tombstones.Where(t => t.RemovedAt != null).Select(t => t.Sha256).ToListAsync(cancel)];
         featureTables.RemoveAll(buried.Contains); // removed on purpose: they name nothing any more
-        if (await ShardsOf(featureTables, cancel) is { } read && !await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel)) // shards of a run in progress are in no table yet
+        // shards of a run in progress are in no table yet
+        if (await ShardsOf(featureTables, cancel) is { } read
+            && !await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel))
             foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel))
                 if (!read.Contains(shard)) candidates.TryAdd(shard, FeatureShard);
 
@@ -76,30 +100,46 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             await ForgetKeys(db, old, cancel);
             foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, now, cancel);
         }
-        return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count, keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
+        return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count,
+            keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
     }
 
     /// <summary>Runs whose artifacts stay, each with the first reason.</summary>
-    private static async Task<Dictionary<Guid, string>> KeptRuns(ArmoFlowDbContext db, RetentionRules rules, DateTimeOffset before, CancellationToken cancel)
+    private static async Task<Dictionary<Guid, string>> KeptRuns(ArmoFlowDbContext db, RetentionRules rules, DateTimeOffset before,
+        CancellationToken cancel)
     {
         Dictionary<Guid, string> kept = [];
         HashSet<string> held = [.. await db.LegalHolds.Select(h => h.Subject).ToListAsync(cancel)];
-        foreach (var run in await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState) || r.EndedAt == null || r.EndedAt >= before).Select(r => new { r.CorrelationId, r.CurrentState }).ToListAsync(cancel))
+        foreach (var run in await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState) || r.EndedAt == null || r.EndedAt >= before)
+            .Select(r => new { r.CorrelationId, r.CurrentState })
+            .ToListAsync(cancel))
             kept.TryAdd(run.CorrelationId, RunState.Ended.Contains(run.CurrentState) ? "recent" : "in progress");
-        HashSet<(string, int)> aliased = [.. (await db.AliasPeriods.Select(p => new { p.Model, p.Version }).Distinct().ToListAsync(cancel)).Select(p => (p.Model, p.Version))];
+        HashSet<(string, int)> aliased =
+            [.. (await db.AliasPeriods.Select(p => new { p.Model, p.Version }).Distinct().ToListAsync(cancel)).Select(p => (p.Model,
+                p.Version))];
         HashSet<(string, int)> keptVersions = [];
         foreach (var model in (await db.ModelVersions.AsNoTracking().ToListAsync(cancel)).GroupBy(v => v.Model))
             foreach (var (version, rank) in model.OrderByDescending(v => v.Version).Select((v, i) => (v, i)))
             {
-                string? why = held.Contains($"model/{version.Model}") ? "legal hold" : aliased.Contains((version.Model, version.Version)) ? "an alias meant it" : rank < rules.KeepLast ? "newest versions" : null;
+                string? why = held.Contains($"model/{version.Model}")
+                    ? "legal hold"
+                    : aliased.Contains((version.Model, version.Version))
+                        ? "an alias meant it"
+                        : rank < rules.KeepLast ? "newest versions" : null;
                 if (why is null) continue;
                 kept.TryAdd(version.RunId, why);
                 keptVersions.Add((version.Model, version.Version));
             }
         foreach (var evaluation in await db.ModelEvaluations.Select(e => new { e.RunId, e.Model, e.Version }).ToListAsync(cancel))
-            if (keptVersions.Contains((evaluation.Model, evaluation.Version))) kept.TryAdd(evaluation.RunId, "evaluation of a kept version");
+        {
+            if (keptVersions.Contains((evaluation.Model, evaluation.Version)))
+                kept.TryAdd(evaluation.RunId, "evaluation of a kept version");
+        }
         foreach (string subject in held)
-            if (subject.StartsWith("run/", StringComparison.Ordinal) && Guid.TryParse(subject["run/".Length..], out Guid id)) kept[id] = "legal hold";
+        {
+            if (subject.StartsWith("run/", StringComparison.Ordinal) && Guid.TryParse(subject["run/".Length..], out Guid id))
+                kept[id] = "legal hold";
+        }
         return kept;
     }
 
@@ -109,7 +149,8 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         HashSet<string> shards = [];
         try
         {
-            foreach (string table in tables.Distinct()) shards.UnionWith(await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "shard", cancel));
+            foreach (string table in tables.Distinct())
+                shards.UnionWith(await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "shard", cancel));
             return shards;
         }
         catch (ArtifactLostException) { return null; }
@@ -123,12 +164,18 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
         {
             // What a run has come to refer to since it was marked, by reusing a step, stays.
-            HashSet<string> since = [.. (await db.Runs.AsNoTracking().Where(r => !RunState.Ended.Contains(r.CurrentState) || r.EndedAt >= markedAt).ToListAsync(cancel)).SelectMany(r => r.Artifacts.Values).Select(a => a.Sha256)];
+            HashSet<string> since = [.. (await db.Runs.AsNoTracking()
+                .Where(r => !RunState.Ended.Contains(r.CurrentState) || r.EndedAt >= markedAt)
+                .ToListAsync(cancel))
+                .SelectMany(r => r.Artifacts.Values)
+                .Select(a => a.Sha256)];
             batch = [.. marked.Where(m => !since.Contains(m.Sha256))];
             hashes = [.. batch.Select(b => b.Sha256)];
             await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-            HashSet<string> buried = [.. await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).Select(t => t.Sha256).ToListAsync(cancel)];
-            db.Tombstones.AddRange(batch.Where(b => !buried.Contains(b.Sha256)).Select(b => new Tombstone { Sha256 = b.Sha256, Bytes = b.Bytes, Why = b.Why, At = time.GetUtcNow() }));
+            HashSet<string> buried =
+                [.. await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).Select(t => t.Sha256).ToListAsync(cancel)];
+            db.Tombstones.AddRange(batch.Where(b => !buried.Contains(b.Sha256))
+                .Select(b => new Tombstone { Sha256 = b.Sha256, Bytes = b.Bytes, Why = b.Why, At = time.GetUtcNow() }));
             await db.FeatureRows.Where(f => hashes.Contains(f.Shard)).ExecuteDeleteAsync(cancel); // else they would be looked for in vain
             db.Note("gc.collected", "artifacts", after: new { count = batch.Length, bytes = batch.Sum(b => b.Bytes), sha256 = hashes });
             await db.SaveChangesAsync(cancel);
@@ -141,7 +188,8 @@ public sealed class Collector(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     {
         // What was made anew since, for a run that is kept, is no longer gone.
         List<Tombstone> open = await db.Tombstones.AsNoTracking().Where(t => t.RemovedAt == null).ToListAsync(cancel);
-        foreach (string[] hashes in open.Where(t => !kept.Contains(t.Sha256)).Select(t => t.Sha256).Chunk(Batch)) await Delete(hashes, cancel);
+        foreach (string[] hashes in open.Where(t => !kept.Contains(t.Sha256)).Select(t => t.Sha256).Chunk(Batch))
+            await Delete(hashes, cancel);
         List<string> anew = [];
         foreach (Tombstone tombstone in await db.Tombstones.AsNoTracking().ToListAsync(cancel))
             if (kept.Contains(tombstone.Sha256) && await artifacts.Has(tombstone.Sha256, cancel)) anew.Add(tombstone.Sha256);

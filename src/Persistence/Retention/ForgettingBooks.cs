@@ -125,7 +125,10 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
         };
         List<UsedBy> users = [];
         Dictionary<string, bool?> tables = [];
-        foreach (ModelVersion version in await db.ModelVersions.AsNoTracking().OrderBy(v => v.Model).ThenBy(v => v.Version).ToListAsync(cancel))
+        foreach (ModelVersion version in await db.ModelVersions.AsNoTracking()
+            .OrderBy(v => v.Model)
+            .ThenBy(v => v.Version)
+            .ToListAsync(cancel))
         {
             RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == version.RunId, cancel);
             bool? isUsed = known?.Find(u => u.RunId == run.CorrelationId) is { IsCertain: true } ? true : await Reads(run);
@@ -144,7 +147,10 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
         async Task<bool?> Holds(string table)
         {
             if (tables.TryGetValue(table, out bool? known)) return known;
-            try { return tables[table] = (await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "id", cancel)).Contains(value); }
+            try
+            {
+                return tables[table] = (await ParquetColumn.Distinct(await artifacts.Open(table, cancel), "id", cancel)).Contains(value);
+            }
             catch (ArtifactLostException) { return tables[table] = null; }
         }
     }
@@ -191,7 +197,8 @@ public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> context
         if (isEmptied)
         {
             Exclusion[] why = [.. all.Where(e => e.Kind == Exclusion.Source && SourcesOf(spec).Contains(e.Value))];
-            throw new RetentionException($"nothing is left to read: {string.Join("; ", why.Select(e => e.ToString()))}. Add another source; or see: armoflow forget list.");
+            throw new RetentionException($"nothing is left to read: {string.Join("; ", why.Select(e => e.ToString()))}. Add another "
+                + "source; or see: armoflow forget list.");
         }
         return left;
 

@@ -19,9 +19,14 @@ public sealed class HoldBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Tim
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("a legal hold needs a reason: --reason TEXT.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         string[] parts = subject.Split('/', 2);
-        bool isThere = parts is ["run", var run] && Guid.TryParse(run, out Guid id) ? await db.Runs.AnyAsync(r => r.CorrelationId == id, cancel)
-            : parts is ["model", var model] && await db.ModelVersions.AnyAsync(v => v.Model == model, cancel);
-        if (!isThere) throw new RetentionException($"no '{subject}': expected run/ID or model/NAME. See: armoflow runs list, armoflow models list.", Refusal.Missing);
+        bool isThere =
+            parts is ["run", var run] && Guid.TryParse(run, out Guid id) ? await db.Runs.AnyAsync(r => r.CorrelationId == id, cancel)
+                : parts is ["model", var model] && await db.ModelVersions.AnyAsync(v => v.Model == model, cancel);
+        if (!isThere)
+        {
+            throw new RetentionException($"no '{subject}': expected run/ID or model/NAME. See: armoflow runs list, armoflow models list.",
+                Refusal.Missing);
+        }
         LegalHold? hold = await db.LegalHolds.SingleOrDefaultAsync(h => h.Subject == subject, cancel);
         if (hold is null) db.LegalHolds.Add(hold = new LegalHold { Subject = subject });
         (hold.Reason, hold.By, hold.At) = (reason, Caller.Current.Name, time.GetUtcNow());
@@ -34,7 +39,8 @@ public sealed class HoldBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Tim
     public async Task Release(string subject, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        LegalHold hold = await db.LegalHolds.SingleOrDefaultAsync(h => h.Subject == subject, cancel) ?? throw new RetentionException($"no hold on '{subject}'. See: armoflow holds list.", Refusal.Missing);
+        LegalHold hold = await db.LegalHolds.SingleOrDefaultAsync(h => h.Subject == subject, cancel)
+            ?? throw new RetentionException($"no hold on '{subject}'. See: armoflow holds list.", Refusal.Missing);
         db.Remove(hold);
         db.Note("hold.released", subject, before: new { hold.Reason });
         await db.SaveChangesAsync(cancel);

@@ -73,7 +73,8 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     {
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("forgetting needs a reason: --reason TEXT.");
         ForgetPlan plan = await Plan(kind, value, cancel);
-        if (plan.Obstacles.Count > 0) throw new RetentionException($"{kind} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
+        if (plan.Obstacles.Count > 0)
+            throw new RetentionException($"{kind} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
         Exclusion exclusion = await books.Exclude(kind, value, reason, cancel); // first: a run that is submitted meanwhile leaves it out
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, plan.Files, cancel);
@@ -233,15 +234,23 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         IReadOnlyList<Rows> affected, CancellationToken cancel)
     {
         List<string> stays = ["the files that you keep: remove it there too"];
-        if (users.Count > 0) stays.Add($"what the weights of {string.Join(", ", users.Select(u => $"{u.Model}@{u.Version}"))} learnt from it: make them anew (--retrain)");
+        if (users.Count > 0)
+        {
+            stays.Add($"what the weights of {string.Join(", ", users.Select(u => $"{u.Model}@{u.Version}"))} learnt from it: make them "
+                + "anew (--retrain)");
+        }
         if (users.Any(u => !u.IsCertain)) stays.Add("of versions marked as uncertain, nobody can say any more what they read");
-        if (affected.Count > 0) stays.Add("figures and reports of the runs that read it, which hold no text, and its id in the books and in the audit trail");
+        if (affected.Count > 0)
+            stays.Add("figures and reports of the runs that read it, which hold no text, and its id in the books and in the audit trail");
         if (kind != Exclusion.Conversation) return stays;
         HashSet<string> read = [];
         foreach (Rows rows in affected) read.UnionWith((await ForgettingBooks.Read(db, rows.Run, cancel)).Select(f => f.Sha256));
         foreach (var file in await db.DatasetFiles.Where(f => read.Contains(f.Sha256))
             .Select(f => new { f.Dataset, f.FileName, f.Sha256 }).ToListAsync(cancel))
-            stays.Add($"file {file.FileName} of data set {file.Dataset}, where it may stand: add the file again without it, and forget the old one (armoflow forget file {file.Sha256})");
+        {
+            stays.Add($"file {file.FileName} of data set {file.Dataset}, where it may stand: add the file again without it, and forget "
+                + $"the old one (armoflow forget file {file.Sha256})");
+        }
         return stays;
     }
 
@@ -252,11 +261,15 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         HashSet<string> held = [.. await db.LegalHolds.Select(h => h.Subject).ToListAsync(cancel)];
         foreach (Rows rows in affected)
             foreach (string subject in new[] { $"run/{rows.Run.CorrelationId}", $"model/{rows.Run.Name}" })
-                if (held.Remove(subject)) obstacles.Add($"{subject} is on legal hold and was made with it (armoflow holds release {subject})");
+            {
+                if (held.Remove(subject))
+                    obstacles.Add($"{subject} is on legal hold and was made with it (armoflow holds release {subject})");
+            }
         List<Guid> working = await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState))
             .Select(r => r.CorrelationId).ToListAsync(cancel);
         if (working.Count > 0
-            && affected.Count > 0) obstacles.Add($"runs in progress may read it: {string.Join(", ", working)} (wait for them, or: armoflow runs cancel)");
+            && affected.Count > 0)
+            obstacles.Add($"runs in progress may read it: {string.Join(", ", working)} (wait for them, or: armoflow runs cancel)");
         return obstacles;
     }
 }

@@ -80,7 +80,8 @@ public sealed class RunState : SagaStateMachineInstance
     public void Record(string step, JsonNode? metrics)
     {
         Metrics[step] = metrics;
-        if (step == StepNames.Evaluation && metrics?["scorers"]?["gate"] is { } gate) (Score, HeldOutAccuracy) = ((double?)gate["benchmark"]?["score"], (double?)gate["heldOutAccuracy"]);
+        if (step == StepNames.Evaluation && metrics?["scorers"]?["gate"] is { } gate)
+            (Score, HeldOutAccuracy) = ((double?)gate["benchmark"]?["score"], (double?)gate["heldOutAccuracy"]);
     }
 
     /// <summary>True for a run that evaluates a stored model instead of training one.</summary>
@@ -95,12 +96,14 @@ public sealed class RunState : SagaStateMachineInstance
         {
             Metrics[name] = madeBy.Metrics[name]?.DeepClone();
             RunStep step = Steps.Single(s => s.Name == name);
-            (step.Status, step.Reused, step.Key, step.Detail) = ("Completed", true, madeBy.Steps.Single(s => s.Name == name).Key, $"of {model}, made by run {madeBy.CorrelationId}");
+            (step.Status, step.Reused, step.Key, step.Detail) =
+                ("Completed", true, madeBy.Steps.Single(s => s.Name == name).Key, $"of {model}, made by run {madeBy.CorrelationId}");
         }
     }
 
     /// <summary>True where a lost artifact's step can be done again: often enough not tried yet, and not another run's.</summary>
-    public bool MayRemake(string step) => MayLoseMore && !(IsEvaluation && ArtifactNames.ModelParts.Any(p => ArtifactNames.MadeBy(p) == step));
+    public bool MayRemake(string step) =>
+        MayLoseMore && !(IsEvaluation && ArtifactNames.ModelParts.Any(p => ArtifactNames.MadeBy(p) == step));
 
     /// <summary>For the step just asked for, and the run as a whole.</summary>
     public void SetDeadline(DateTimeOffset now)
@@ -110,8 +113,10 @@ public sealed class RunState : SagaStateMachineInstance
     }
 
     public string TimeoutMessage(DateTimeOffset now) => now >= SubmittedAt.AddHours(Spec.Limits.RunHours)
-        ? $"the run took longer than the {Spec.Limits.RunHours} hours that its spec allows. Raise 'limits.runHours', then: armoflow runs retry {CorrelationId}."
-        : $"step {Steps.First(s => s.Status != "Completed").Name} took longer than the {Spec.Limits.StepHours} hours that the spec allows. Raise 'limits.stepHours', or see why with: armoflow runs show {CorrelationId}.";
+        ? $"the run took longer than the {Spec.Limits.RunHours} hours that its spec allows. Raise 'limits.runHours', then: armoflow runs "
+            + $"retry {CorrelationId}."
+        : $"step {Steps.First(s => s.Status != "Completed").Name} took longer than the {Spec.Limits.StepHours} hours that the spec "
+            + $"allows. Raise 'limits.stepHours', or see why with: armoflow runs show {CorrelationId}.";
 
     public RunDocument ToDocument(Func<string, string?> pathOf, DateTimeOffset now) => new()
     {
@@ -122,7 +127,8 @@ public sealed class RunState : SagaStateMachineInstance
         SubmittedAt = SubmittedAt,
         EndedAt = EndedAt,
         Steps = [.. Steps.Select(s => new StepDocument(s.Name, s.Status, s.SecondsAt(now), s.Reused, s.Detail))],
-        Artifacts = Artifacts.OrderBy(a => a.Key, StringComparer.Ordinal).ToDictionary(a => a.Key, a => new ArtifactDocument(a.Value.Sha256, a.Value.Bytes, pathOf(a.Value.Sha256))),
+        Artifacts = Artifacts.OrderBy(a => a.Key, StringComparer.Ordinal)
+            .ToDictionary(a => a.Key, a => new ArtifactDocument(a.Value.Sha256, a.Value.Bytes, pathOf(a.Value.Sha256))),
         Metrics = (JsonObject)Metrics.DeepClone(),
         Error = Error,
         Model = Spec.Model,

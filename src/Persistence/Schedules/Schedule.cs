@@ -42,7 +42,10 @@ public sealed class Schedule
     public Misfire Misfire { get; set; }
     public Overlap Overlap { get; set; }
 
-    /// <summary>A firing waits for a part of this, which its name and time decide, so that many schedules of one hour do not start at one second.</summary>
+    /// <summary>
+    /// A firing waits for a part of this, which its name and time decide, so that many schedules of one hour do not start at one
+    /// second.
+    /// </summary>
     public double JitterSeconds { get; set; }
 
     /// <summary>No period before this is fired for: since it was added, or resumed.</summary>

@@ -34,21 +34,34 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
     public async Task<IReadOnlyList<LineageStep>> Trace(string sha256, bool up, Guid? run, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        HashSet<string?>? own = run is { } id ? [.. (await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Steps).SingleOrDefaultAsync(cancel) ?? []).Select(s => s.Key)] : null;
+        HashSet<string?>? own = run is { } id
+            ? [.. (await db.Runs.Where(r => r.CorrelationId == id)
+                .Select(r => r.Steps)
+                .SingleOrDefaultAsync(cancel) ?? []).Select(s => s.Key)]
+            : null;
         List<LineageStep> found = [];
         Dictionary<string, string> redacted = await db.Tombstones.Where(t => t.ReplacedBy != null).ToDictionaryAsync(t => t.Sha256, t =>
             t.ReplacedBy!, cancel);
         HashSet<string> seen = [], front = [sha256, .. Before(sha256, redacted)];
         for (int distance = 0; front.Count > 0 && found.Count < MostSteps; distance++)
         {
-            List<string> keys = await db.StepArtifacts.Where(a => a.IsOutput == up && front.Contains(a.Sha256)).Select(a => a.Key).Distinct().Take(MostSteps).ToListAsync(cancel);
+            List<string> keys = await db.StepArtifacts.Where(a => a.IsOutput == up && front.Contains(a.Sha256))
+                .Select(a => a.Key)
+                .Distinct()
+                .Take(MostSteps)
+                .ToListAsync(cancel);
             keys.RemoveAll(k => own?.Contains(k) == false || !seen.Add(k));
-            List<StepResult> steps = await db.StepResults.AsNoTracking().Include(r => r.Artifacts).Where(r => keys.Contains(r.Key)).OrderBy(r => r.CreatedAt).ToListAsync(cancel);
+            List<StepResult> steps = await db.StepResults.AsNoTracking()
+                .Include(r => r.Artifacts)
+                .Where(r => keys.Contains(r.Key))
+                .OrderBy(r => r.CreatedAt)
+                .ToListAsync(cancel);
             found.AddRange(steps.Select(s =>
                 new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt,
                 [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])
                 {
-                    Redacted = s.Artifacts.Select(a => a.Sha256).Distinct().Where(redacted.ContainsKey).ToDictionary(a => a, a => redacted[a]),
+                    Redacted =
+                        s.Artifacts.Select(a => a.Sha256).Distinct().Where(redacted.ContainsKey).ToDictionary(a => a, a => redacted[a]),
                 }));
             front = [.. steps.SelectMany(s => s.Artifacts).Where(a => a.IsOutput != up).Select(a => a.Sha256)];
         }

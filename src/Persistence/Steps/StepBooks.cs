@@ -15,7 +15,8 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     public async Task<StepResult?> Find(StepKey key, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        StepResult? result = await db.StepResults.AsNoTracking().Include(r => r.Artifacts).SingleOrDefaultAsync(r => r.Key == key.Value, cancel);
+        StepResult? result =
+            await db.StepResults.AsNoTracking().Include(r => r.Artifacts).SingleOrDefaultAsync(r => r.Key == key.Value, cancel);
         return result is not null && await IsUsable(result, cancel) ? result : null;
     }
 
@@ -67,8 +68,10 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     /// <param name="cancel">Gives up.</param>
     public static async Task Distrust(ArmoFlowDbContext db, IReadOnlyCollection<string> artifacts, CancellationToken cancel)
     {
-        List<string> makers = await db.StepArtifacts.Where(a => a.IsOutput && artifacts.Contains(a.Sha256)).Select(a => a.Key).Distinct().ToListAsync(cancel);
-        foreach (StepResult maker in await db.StepResults.Where(r => makers.Contains(r.Key) && !r.IsStale).ToListAsync(cancel)) maker.IsStale = true;
+        List<string> makers =
+            await db.StepArtifacts.Where(a => a.IsOutput && artifacts.Contains(a.Sha256)).Select(a => a.Key).Distinct().ToListAsync(cancel);
+        foreach (StepResult maker in await db.StepResults.Where(r => makers.Contains(r.Key) && !r.IsStale).ToListAsync(cancel))
+            maker.IsStale = true;
         await db.FeatureRows.Where(f => artifacts.Contains(f.Shard)).ExecuteDeleteAsync(cancel);
     }
 
@@ -90,18 +93,23 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     /// <summary>
     /// Which of these ids have features in the space, and where; shards that are gone from the store, or damaged, do not count.
     /// </summary>
-    public async Task<Dictionary<string, FeatureRow>> FindFeatures(string space, string kind, IEnumerable<string> ids, CancellationToken cancel)
+    public async Task<Dictionary<string, FeatureRow>> FindFeatures(string space, string kind, IEnumerable<string> ids,
+        CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<string, FeatureRow> found = new(StringComparer.Ordinal);
         Dictionary<string, bool> sound = [];
         foreach (string[] chunk in ids.Chunk(IdsPerQuery))
-            foreach (FeatureRow row in await db.FeatureRows.AsNoTracking().Where(f => f.Space == space && f.Kind == kind && chunk.Contains(f.Id)).ToListAsync(cancel))
+        {
+            foreach (FeatureRow row in await db.FeatureRows.AsNoTracking()
+                .Where(f => f.Space == space && f.Kind == kind && chunk.Contains(f.Id))
+                .ToListAsync(cancel))
             {
                 if (!sound.TryGetValue(row.Shard, out bool isSound))
                     sound[row.Shard] = isSound = await artifacts.IsSound(row.Shard, cancel: cancel);
                 if (isSound) found[row.Id] = row;
             }
+        }
         return found;
     }
 
@@ -110,9 +118,15 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     {
         foreach (FeatureRow[] chunk in rows.Chunk(RowsPerInsert))
         {
-            string values = string.Join(", ", Enumerable.Range(0, chunk.Length).Select(i => $"({{{5 * i}}}, {{{(5 * i) + 1}}}, {{{(5 * i) + 2}}}, {{{(5 * i) + 3}}}, {{{(5 * i) + 4}}})"));
-            await db.Database.ExecuteSqlAsync(FormattableStringFactory.Create($"insert into feature_rows (space, kind, id, shard, row) values {values} on conflict (space, kind, id) do update set shard = excluded.shard, row = excluded.row",
-                [.. chunk.SelectMany(r => new object[] { r.Space, r.Kind, r.Id, r.Shard, r.Row })]), cancel);
+            string values = string.Join(", ",
+                Enumerable.Range(0, chunk.Length)
+                    .Select(i => $"({{{5 * i}}}, {{{(5 * i) + 1}}}, {{{(5 * i) + 2}}}, {{{(5 * i) + 3}}}, {{{(5 * i) + 4}}})"));
+            string insert = $"""
+                insert into feature_rows (space, kind, id, shard, row) values {values}
+                on conflict (space, kind, id) do update set shard = excluded.shard, row = excluded.row
+                """;
+            object[] parameters = [.. chunk.SelectMany(r => new object[] { r.Space, r.Kind, r.Id, r.Shard, r.Row })];
+            await db.Database.ExecuteSqlAsync(FormattableStringFactory.Create(insert, parameters), cancel);
         }
     }
 
@@ -122,8 +136,10 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         if (await db.Settings.FindAsync([key], cancel) is { } known) return known.Value;
         string value = decide();
-        await db.Database.ExecuteSqlAsync($"insert into settings (key, value) values ({key}, {value}) on conflict (key) do nothing", cancel);
-        return await db.Settings.AsNoTracking().Where(s => s.Key == key).Select(s => s.Value).SingleAsync(cancel); // another's, if it came first
+        await db.Database.ExecuteSqlAsync(
+            $"insert into settings (key, value) values ({key}, {value}) on conflict (key) do nothing", cancel);
+        // another's, if it came first
+        return await db.Settings.AsNoTracking().Where(s => s.Key == key).Select(s => s.Value).SingleAsync(cancel);
     }
 
     public async Task Set(string key, string value, CancellationToken cancel)

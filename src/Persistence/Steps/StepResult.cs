@@ -14,14 +14,18 @@ public sealed class StepResult
     public string Hardware { get; set; } = "";
     public DateTimeOffset CreatedAt { get; set; }
 
-    /// <summary>True once one of its outputs was found lost or unreadable: it stays as lineage, and the step is done anew when it is asked for.</summary>
+    /// <summary>
+    /// True once one of its outputs was found lost or unreadable: it stays as lineage, and the step is done anew when it is asked
+    /// for.
+    /// </summary>
     public bool IsStale { get; set; }
     public List<StepArtifact> Artifacts { get; set; } = [];
 
     /// <summary>True where another doing of the step made the same bytes under the same names.</summary>
     public bool HasOutputsOf(StepResult other) => Outputs(this).SetEquals(Outputs(other));
 
-    private static HashSet<(string Name, string Sha256)> Outputs(StepResult result) => [.. result.Artifacts.Where(a => a.IsOutput).Select(a => (a.Name, a.Sha256))];
+    private static HashSet<(string Name, string Sha256)> Outputs(StepResult result) =>
+        [.. result.Artifacts.Where(a => a.IsOutput).Select(a => (a.Name, a.Sha256))];
 }
 
 /// <summary>One artifact that a step read or wrote.</summary>

@@ -59,21 +59,30 @@ public sealed class StepClaims(IDbContextFactory<ArmoFlowDbContext> contexts)
     /// <param name="run">The run whose work it was, which hears of it anyway.</param>
     /// <param name="attempt">The asking that is answered; the run may wait by a newer one.</param>
     /// <param name="cancel">Gives up.</param>
-    public static async Task<IReadOnlyList<StepClaim>> Finish(ArmoFlowDbContext db, StepKey key, Guid run, int attempt, CancellationToken cancel)
+    public static async Task<IReadOnlyList<StepClaim>> Finish(ArmoFlowDbContext db, StepKey key, Guid run, int attempt,
+        CancellationToken cancel)
     {
-        List<StepClaim> holder = await db.StepClaims.FromSql($"delete from step_claims where key = {key.Value} and holds returning *").AsNoTracking().ToListAsync(cancel);
+        List<StepClaim> holder = await db.StepClaims.FromSql($"delete from step_claims where key = {key.Value} and holds returning *")
+            .AsNoTracking()
+            .ToListAsync(cancel);
         // A statement of its own: it sees who entered itself as waiting while the first one waited for the holder's row.
-        List<StepClaim> waiting = await db.StepClaims.FromSql($"delete from step_claims where key = {key.Value} returning *").AsNoTracking().ToListAsync(cancel);
+        List<StepClaim> waiting =
+            await db.StepClaims.FromSql($"delete from step_claims where key = {key.Value} returning *").AsNoTracking().ToListAsync(cancel);
         return [.. holder.Concat(waiting).Where(c => c.RunId != run || c.Attempt != attempt)];
     }
 
     /// <summary>Ends a run's claims, as it asks for another step or comes to rest; returns who waited for what it held.</summary>
     public static async Task<IReadOnlyList<StepClaim>> Release(ArmoFlowDbContext db, Guid run, CancellationToken cancel)
     {
-        List<StepClaim> own = await db.StepClaims.FromSql($"delete from step_claims where run_id = {run} returning *").AsNoTracking().ToListAsync(cancel);
+        List<StepClaim> own =
+            await db.StepClaims.FromSql($"delete from step_claims where run_id = {run} returning *").AsNoTracking().ToListAsync(cancel);
         List<StepClaim> waiting = [];
         foreach (StepClaim held in own.Where(c => c.Holds))
-            waiting.AddRange(await db.StepClaims.FromSql($"delete from step_claims where key = {held.Key} and not holds returning *").AsNoTracking().ToListAsync(cancel));
+        {
+            waiting.AddRange(await db.StepClaims.FromSql($"delete from step_claims where key = {held.Key} and not holds returning *")
+                .AsNoTracking()
+                .ToListAsync(cancel));
+        }
         return waiting;
     }
 
@@ -89,12 +98,15 @@ public sealed class StepClaims(IDbContextFactory<ArmoFlowDbContext> contexts)
         return found.Count > 0 ? found[0] : null;
     }
 
-    private static IQueryable<StepClaim> Own(ArmoFlowDbContext db, StepKey key, Guid run) => db.StepClaims.Where(c => c.Key == key.Value && c.RunId == run);
+    private static IQueryable<StepClaim> Own(ArmoFlowDbContext db, StepKey key, Guid run) =>
+        db.StepClaims.Where(c => c.Key == key.Value && c.RunId == run);
 
     /// <summary>The primary key admits a run once for a key, the index of holders one holder.</summary>
-    private static async Task<bool> TryInsert(ArmoFlowDbContext db, StepKey key, Guid run, int attempt, bool holds, CancellationToken cancel) =>
+    private static async Task<bool> TryInsert(ArmoFlowDbContext db, StepKey key, Guid run, int attempt, bool holds,
+        CancellationToken cancel) =>
         await db.Database.ExecuteSqlAsync(
-            $"insert into step_claims (key, run_id, attempt, holds) values ({key.Value}, {run}, {attempt}, {holds}) on conflict do nothing", cancel) > 0;
+            $"insert into step_claims (key, run_id, attempt, holds) values ({key.Value}, {run}, {attempt}, {holds}) on conflict do nothing",
+            cancel) > 0;
 
     private static async Task<StepClaim?> LockedHolder(ArmoFlowDbContext db, StepKey key, CancellationToken cancel)
     {
@@ -107,8 +119,10 @@ public sealed class StepClaims(IDbContextFactory<ArmoFlowDbContext> contexts)
     /// <summary>False where the run is known, and works on something else or nothing.</summary>
     private static async Task<bool> IsAtWork(ArmoFlowDbContext db, Guid run, int attempt, bool isLocked, CancellationToken cancel)
     {
-        if (isLocked && db.Database.IsNpgsql()) await db.Database.ExecuteSqlAsync($"select 1 from runs where correlation_id = {run} for share", cancel);
-        var now = await db.Runs.Where(r => r.CorrelationId == run).Select(r => new { r.Attempt, r.CurrentState }).SingleOrDefaultAsync(cancel);
+        if (isLocked && db.Database.IsNpgsql())
+            await db.Database.ExecuteSqlAsync($"select 1 from runs where correlation_id = {run} for share", cancel);
+        var now =
+            await db.Runs.Where(r => r.CorrelationId == run).Select(r => new { r.Attempt, r.CurrentState }).SingleOrDefaultAsync(cancel);
         return now is null || (now.Attempt == attempt && !RunState.AtRest.Contains(now.CurrentState));
     }
 }

@@ -22,5 +22,6 @@ public sealed class StepLog
     public string? Text { get; set; }
     public string? Sha256 { get; set; }
 
-    public const string Working = "Working", Done = "Done", Stopped = "Stopped", HandedBack = "HandedBack", Failed = "Failed", Retried = "Retried", Lost = "Lost";
+    public const string Working = "Working", Done = "Done", Stopped = "Stopped", HandedBack = "HandedBack", Failed = "Failed",
+        Retried = "Retried", Lost = "Lost";
 }

@@ -13,7 +13,11 @@ public sealed class StepLogBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     public async Task<IReadOnlyList<StepLog>> Of(Guid run, string? step, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<StepLog> logs = await db.StepLogs.AsNoTracking().Where(l => l.RunId == run && (step == null || l.Step == step)).OrderByDescending(l => l.StartedAt).Take(MostLogs).ToListAsync(cancel);
+        List<StepLog> logs = await db.StepLogs.AsNoTracking()
+            .Where(l => l.RunId == run && (step == null || l.Step == step))
+            .OrderByDescending(l => l.StartedAt)
+            .Take(MostLogs)
+            .ToListAsync(cancel);
         logs.Reverse();
         return logs;
     }
@@ -34,7 +38,8 @@ public sealed class StepLogBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
     public async Task<bool> EndOrphans(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<StepLog> orphans = await db.StepLogs.Where(l => l.EndedAt == null && !db.Workers.Any(w => w.Id == l.Worker)).Take(EndedAtOnce).ToListAsync(cancel);
+        List<StepLog> orphans =
+            await db.StepLogs.Where(l => l.EndedAt == null && !db.Workers.Any(w => w.Id == l.Worker)).Take(EndedAtOnce).ToListAsync(cancel);
         foreach (StepLog log in orphans)
         {
             DateTimeOffset now = time.GetUtcNow();

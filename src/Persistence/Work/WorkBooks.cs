@@ -12,7 +12,8 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     public async Task<bool> IsSuperseded(Guid run, int attempt, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        var now = await db.Runs.Where(r => r.CorrelationId == run).Select(r => new { r.Attempt, r.CurrentState }).SingleOrDefaultAsync(cancel);
+        var now =
+            await db.Runs.Where(r => r.CorrelationId == run).Select(r => new { r.Attempt, r.CurrentState }).SingleOrDefaultAsync(cancel);
         return now is not null && (now.Attempt != attempt || RunState.AtRest.Contains(now.CurrentState));
     }
 
@@ -47,7 +48,8 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         foreach (WorkLease lease in begun)
         {
             // A twin's lease of the same work gives way: the later of the two is looked after.
-            await db.WorkLeases.Where(l => l.RunId == lease.RunId && l.Step == lease.Step && l.Slot == lease.Slot).ExecuteDeleteAsync(cancel);
+            await db.WorkLeases.Where(l => l.RunId == lease.RunId && l.Step == lease.Step && l.Slot == lease.Slot)
+                .ExecuteDeleteAsync(cancel);
             db.WorkLeases.Add(lease);
         }
         await db.SaveChangesAsync(cancel);
@@ -61,7 +63,8 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         worker.SeenAt = DateTimeOffset.UtcNow;
         worker.Current = current;
         worker.IdleSteps = idleSteps;
-        await db.WorkLeases.Where(l => l.Worker == worker.Id).ExecuteUpdateAsync(set => set.SetProperty(l => l.Renewals, l => l.Renewals + 1), cancel);
+        await db.WorkLeases.Where(l => l.Worker == worker.Id)
+            .ExecuteUpdateAsync(set => set.SetProperty(l => l.Renewals, l => l.Renewals + 1), cancel);
         int known = await db.Workers.Where(w => w.Id == worker.Id).ExecuteUpdateAsync(set => set
             .SetProperty(w => w.Beats, worker.Beats)
             .SetProperty(w => w.SeenAt, worker.SeenAt)
@@ -91,10 +94,13 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
     }
 
     /// <summary>The shards of a plan that are still to be done; null where the step follows another plan, which came first.</summary>
-    public static async Task<IReadOnlyList<int>?> OpenShards(ArmoFlowDbContext db, StepKey key, string plan, int shards, CancellationToken cancel)
+    public static async Task<IReadOnlyList<int>?> OpenShards(ArmoFlowDbContext db, StepKey key, string plan, int shards,
+        CancellationToken cancel)
     {
-        await db.Database.ExecuteSqlAsync(
-            $"insert into sharded_steps (key, plan, shards, done, items) values ({key.Value}, {plan}, {shards}, 0, 0) on conflict (key) do nothing", cancel);
+        await db.Database.ExecuteSqlAsync($"""
+            insert into sharded_steps (key, plan, shards, done, items) values ({key.Value}, {plan}, {shards}, 0, 0)
+            on conflict (key) do nothing
+            """, cancel);
         if (!await LockPlan(db, key, plan, cancel)) return null;
         HashSet<int> done = [.. await db.FinishedShards.Where(s => s.Key == key.Value).Select(s => s.Shard).ToListAsync(cancel)];
         return [.. Enumerable.Range(0, shards).Where(s => !done.Contains(s))];
@@ -112,14 +118,19 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
         return await db.ShardedSteps.Where(s => s.Key == key.Value).Select(s => s.Items).SingleOrDefaultAsync(cancel);
     }
 
-    /// <summary>Enters a shard as done, once. Concurrent enterings wait for one another's commit, so that the last of them sees that none is left.</summary>
-    public static async Task<ShardOutcome> FinishShard(ArmoFlowDbContext db, StepKey key, string plan, int shard, int items, CancellationToken cancel)
+    /// <summary>
+    /// Enters a shard as done, once. Concurrent enterings wait for one another's commit, so that the last of them sees that none is
+    /// left.
+    /// </summary>
+    public static async Task<ShardOutcome> FinishShard(ArmoFlowDbContext db, StepKey key, string plan, int shard, int items,
+        CancellationToken cancel)
     {
         if (!await LockPlan(db, key, plan, cancel)) return ShardOutcome.OfNoPlan;
         int entered = await db.Database.ExecuteSqlAsync(
             $"insert into finished_shards (key, shard) values ({key.Value}, {shard}) on conflict (key, shard) do nothing", cancel);
         await db.ShardedSteps.Where(s => s.Key == key.Value)
-            .ExecuteUpdateAsync(set => set.SetProperty(s => s.Done, s => s.Done + entered).SetProperty(s => s.Items, s => s.Items + (entered * items)), cancel);
+            .ExecuteUpdateAsync(set => set.SetProperty(s => s.Done, s => s.Done + entered)
+                .SetProperty(s => s.Items, s => s.Items + (entered * items)), cancel);
         bool isLast = await db.ShardedSteps.AnyAsync(s => s.Key == key.Value && s.Done == s.Shards, cancel);
         return isLast ? ShardOutcome.LastIsDone : ShardOutcome.MoreAreOpen;
     }
@@ -133,7 +144,8 @@ public sealed class WorkBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
 
     /// <summary>Locks the step's row until the transaction ends; false where it follows another plan, or none.</summary>
     private static async Task<bool> LockPlan(ArmoFlowDbContext db, StepKey key, string plan, CancellationToken cancel) =>
-        await db.ShardedSteps.Where(s => s.Key == key.Value && s.Plan == plan).ExecuteUpdateAsync(set => set.SetProperty(s => s.Shards, s => s.Shards), cancel) > 0;
+        await db.ShardedSteps.Where(s => s.Key == key.Value && s.Plan == plan)
+            .ExecuteUpdateAsync(set => set.SetProperty(s => s.Shards, s => s.Shards), cancel) > 0;
 
     private static IQueryable<WorkLease> Own(ArmoFlowDbContext db, WorkLease lease) =>
         db.WorkLeases.Where(l => l.RunId == lease.RunId && l.Step == lease.Step && l.Slot == lease.Slot && l.Worker == lease.Worker);

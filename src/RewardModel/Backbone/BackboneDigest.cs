@@ -24,7 +24,8 @@ internal static class BackboneDigest
     }
 
     /// <summary>The files that decide a feature, in the order in which they are hashed.</summary>
-    public static IReadOnlyList<string> Files(string folder) => [.. Directory.EnumerateFiles(folder).Where(Decides).Order(StringComparer.Ordinal)];
+    public static IReadOnlyList<string> Files(string folder) =>
+        [.. Directory.EnumerateFiles(folder).Where(Decides).Order(StringComparer.Ordinal)];
 
     private static bool Decides(string path) =>
         Path.GetFileName(path) is "config.json" or "tokenizer.json" or "model.safetensors.index.json"

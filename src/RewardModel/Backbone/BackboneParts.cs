@@ -2,7 +2,9 @@ using ArmoFlow.RewardModel.Text;
 
 namespace ArmoFlow.RewardModel.Backbone;
 
-/// <summary>What of a backbone's folder is small: its configuration and tokenizer, checked against each other and the weights' shapes.</summary>
+/// <summary>
+/// What of a backbone's folder is small: its configuration and tokenizer, checked against each other and the weights' shapes.
+/// </summary>
 /// <param name="Config">The configuration.</param>
 /// <param name="Tokenizer">The tokenizer, which has the template's tokens and no id beyond the embedding.</param>
 /// <param name="Template">What was found of a chat template, in a few words.</param>
@@ -11,7 +13,8 @@ public sealed record BackboneParts(LlamaConfig Config, LlamaTokenizer Tokenizer,
     /// <summary>Opens a folder; reads no weights.</summary>
     /// <param name="folder">The backbone's.</param>
     /// <param name="allowsSpecials">See <see cref="LlamaTokenizer.AllowsSpecials"/>.</param>
-    /// <exception cref="InvalidInputException">A part is missing, damaged, of a kind that is not computed, or does not fit the others.</exception>
+    /// <exception cref="InvalidInputException">A part is missing, damaged, of a kind that is not computed, or does not fit the
+    /// others.</exception>
     public static BackboneParts Open(string folder, bool allowsSpecials = false)
     {
         LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));

@@ -22,11 +22,17 @@ public sealed class Checkpoint : IDisposable
         if (File.Exists(index))
         {
             _fileOf = SmallJson.Read(index, "weight_map: tensor name → shard file", "Fetch the checkpoint again.",
-                root => root.GetProperty("weight_map").EnumerateObject().ToDictionary(e => e.Name, e => FileName(e.Value), StringComparer.Ordinal));
+                root => root.GetProperty("weight_map")
+                    .EnumerateObject()
+                    .ToDictionary(e => e.Name, e => FileName(e.Value), StringComparer.Ordinal));
             foreach (string name in _fileOf.Values.Distinct().Order(StringComparer.Ordinal))
             {
                 string path = Path.Combine(folder, name);
-                if (!File.Exists(path)) throw new InvalidInputException(path, "the shard is missing", $"every file that {Path.GetFileName(index)} names", "Fetch the rest of the checkpoint.");
+                if (!File.Exists(path))
+                {
+                    throw new InvalidInputException(path, "the shard is missing", $"every file that {Path.GetFileName(index)} names",
+                        "Fetch the rest of the checkpoint.");
+                }
                 _files[name] = new SafetensorsFile(path);
             }
         }
@@ -37,7 +43,8 @@ public sealed class Checkpoint : IDisposable
         }
         else
         {
-            throw new InvalidInputException(folder, "no model.safetensors and no model.safetensors.index.json", "a Hugging Face checkpoint in safetensors", "Check 'backbone.path'.");
+            throw new InvalidInputException(folder, "no model.safetensors and no model.safetensors.index.json",
+                "a Hugging Face checkpoint in safetensors", "Check 'backbone.path'.");
         }
     }
 
@@ -53,12 +60,15 @@ public sealed class Checkpoint : IDisposable
 
     /// <summary>The file that holds a tensor.</summary>
     /// <exception cref="InvalidInputException">There is none of that name.</exception>
-    public SafetensorsFile FileOf(string tensor) => _fileOf.TryGetValue(StoredName(tensor), out string? file) ? _files[file] : throw Missing(tensor);
+    public SafetensorsFile FileOf(string tensor) =>
+        _fileOf.TryGetValue(StoredName(tensor), out string? file) ? _files[file] : throw Missing(tensor);
 
     /// <summary>What a tensor is called in its file: a model that was saved without its head lacks the prefix.</summary>
     public string StoredName(string tensor)
     {
-        bool lacksPrefix = !_fileOf.ContainsKey(tensor) && tensor.StartsWith(Prefix, StringComparison.Ordinal) && _fileOf.ContainsKey(tensor[Prefix.Length..]);
+        bool lacksPrefix = !_fileOf.ContainsKey(tensor)
+            && tensor.StartsWith(Prefix, StringComparison.Ordinal)
+            && _fileOf.ContainsKey(tensor[Prefix.Length..]);
         return lacksPrefix ? tensor[Prefix.Length..] : tensor;
     }
     public long Bytes => _files.Values.Sum(f => f.Bytes);
@@ -76,11 +86,15 @@ public sealed class Checkpoint : IDisposable
         SafetensorsFile file = FileOf(name);
         TensorEntry entry = file.FloatEntry(StoredName(name));
         if (!entry.Shape.SequenceEqual(shape))
-            throw new InvalidInputException(file.Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]", $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
+        {
+            throw new InvalidInputException(file.Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]",
+                $"[{string.Join(", ", shape)}] by config.json", "The checkpoint and its config.json do not belong together.");
+        }
     }
 
     private InvalidInputException Missing(string tensor) =>
-        new(Folder, $"no tensor '{tensor}'", "all tensors of the architecture that config.json names", "The checkpoint is incomplete or of another architecture.");
+        new(Folder, $"no tensor '{tensor}'", "all tensors of the architecture that config.json names",
+            "The checkpoint is incomplete or of another architecture.");
 
     /// <summary>What the folder is known by: sha256 over everything of it that decides a feature.</summary>
     /// <exception cref="InvalidInputException">One of its files is no regular file.</exception>
@@ -92,7 +106,8 @@ public sealed class Checkpoint : IDisposable
 
     private static void RequireFiles(string folder)
     {
-        foreach (string path in BackboneDigest.Files(folder)) InputFile.Require(path, "a file of the checkpoint", "Fetch the checkpoint again.");
+        foreach (string path in BackboneDigest.Files(folder))
+            InputFile.Require(path, "a file of the checkpoint", "Fetch the checkpoint again.");
     }
 
     /// <summary>

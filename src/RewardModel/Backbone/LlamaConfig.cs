@@ -18,9 +18,12 @@ public sealed record LlamaConfig
     public int HeadSize => HeadDim ?? HiddenSize / NumAttentionHeads;
 
     public long Parameters => (long)VocabSize * HiddenSize + (long)NumHiddenLayers
-        * (2L * HiddenSize * NumAttentionHeads * HeadSize + 2L * HiddenSize * KeyValueHeads * HeadSize + 3L * HiddenSize * IntermediateSize);
+        * (2L * HiddenSize * NumAttentionHeads * HeadSize
+            + 2L * HiddenSize * KeyValueHeads * HeadSize
+            + 3L * HiddenSize * IntermediateSize);
 
-    /// <exception cref="InvalidInputException">The file is missing, not JSON, or describes an architecture that we do not compute.</exception>
+    /// <exception cref="InvalidInputException">The file is missing, not JSON, or describes an architecture that we do not
+    /// compute.</exception>
     public static LlamaConfig Load(string path) => LlamaConfigReader.Read(path);
 }
 
@@ -47,7 +50,9 @@ public sealed record RotaryEmbedding
     {
         string theta = FormattableString.Invariant($"rotary base {Theta:N0}");
         string source = HasTheta ? "" : " (config.json names none: the default of transformers)";
-        return Kind == RotaryKind.Default ? theta + source : FormattableString.Invariant($"{theta}{source}, {Kind.ToString().ToLowerInvariant()} × {Factor}");
+        return Kind == RotaryKind.Default
+            ? theta + source
+            : FormattableString.Invariant($"{theta}{source}, {Kind.ToString().ToLowerInvariant()} × {Factor}");
     }
 }
 

@@ -61,12 +61,14 @@ internal sealed class LlamaConfigReader
         RequireWholeRotation(_root, "partial_rotary_factor");
         (string name, JsonElement parameters)? dictionary = RopeDictionary();
         double? outer = Positive(_root, "rope_theta");
-        if (dictionary is not { } rope) return new RotaryEmbedding { Theta = outer ?? RotaryEmbedding.DefaultTheta, HasTheta = outer is not null };
+        if (dictionary is not { } rope)
+            return new RotaryEmbedding { Theta = outer ?? RotaryEmbedding.DefaultTheta, HasTheta = outer is not null };
 
         foreach (JsonProperty key in rope.parameters.EnumerateObject())
         {
             string full = $"{rope.name}.{key.Name}";
-            if (key.Value.ValueKind == JsonValueKind.Object) throw Unsupported($"{full}: parameters by layer type", "one set of rope parameters");
+            if (key.Value.ValueKind == JsonValueKind.Object)
+                throw Unsupported($"{full}: parameters by layer type", "one set of rope parameters");
             if (!RopeKeys.Contains(key.Name)) throw Unsupported($"the unknown key {full}", "transformers' rope parameters");
         }
         RequireWholeRotation(rope.parameters, "partial_rotary_factor", rope.name);
@@ -74,7 +76,8 @@ internal sealed class LlamaConfigReader
         if (inner is not null && outer is not null && inner != outer)
             throw Conflict("rope_theta", outer.Value, $"{rope.name}.rope_theta", inner.Value);
         RotaryKind kind = KindOf(rope.name, rope.parameters);
-        RotaryEmbedding plain = new() { Theta = inner ?? outer ?? RotaryEmbedding.DefaultTheta, HasTheta = (inner ?? outer) is not null, Kind = kind };
+        RotaryEmbedding plain =
+            new() { Theta = inner ?? outer ?? RotaryEmbedding.DefaultTheta, HasTheta = (inner ?? outer) is not null, Kind = kind };
         return kind switch
         {
             RotaryKind.Default => plain,
@@ -101,7 +104,8 @@ internal sealed class LlamaConfigReader
     private RotaryKind KindOf(string name, JsonElement parameters)
     {
         string? kind = Text(parameters, "rope_type", name), type = Text(parameters, "type", name);
-        if (kind is not null && type is not null && kind != type) throw Unsupported($"{name} with rope_type '{kind}' and type '{type}'", "one of them");
+        if (kind is not null && type is not null && kind != type)
+            throw Unsupported($"{name} with rope_type '{kind}' and type '{type}'", "one of them");
         return (kind ?? type ?? "default") switch
         {
             "default" => RotaryKind.Default,
@@ -125,7 +129,8 @@ internal sealed class LlamaConfigReader
             OriginalMaxPositionEmbeddings = original,
         };
         if (scaled.LowFreqFactor < scaled.HighFreqFactor) return scaled;
-        throw Unsupported(FormattableString.Invariant($"{name} with low_freq_factor {scaled.LowFreqFactor} and high_freq_factor {scaled.HighFreqFactor}"),
+        throw Unsupported(FormattableString.Invariant(
+            $"{name} with low_freq_factor {scaled.LowFreqFactor} and high_freq_factor {scaled.HighFreqFactor}"),
             "a low one below the high one");
     }
 
@@ -144,7 +149,9 @@ internal sealed class LlamaConfigReader
     private void RequireFalse(string name)
     {
         if (Member(_root, name) is not { } value || value.ValueKind == JsonValueKind.False) return;
-        throw value.ValueKind == JsonValueKind.True ? Unsupported($"{name} true (biased projections)", $"{name} false") : Unusable(name, value, "true or false");
+        throw value.ValueKind == JsonValueKind.True
+            ? Unsupported($"{name} true (biased projections)", $"{name} false")
+            : Unusable(name, value, "true or false");
     }
 
     private void RequireNothing(string name, string expected)
@@ -178,13 +185,15 @@ internal sealed class LlamaConfigReader
     private double? Positive(JsonElement from, string name, string? place = null)
     {
         if (Member(from, name) is not { } value) return null;
-        bool isPositive = value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double found) && found > 0 && double.IsFinite(found);
+        bool isPositive =
+            value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double found) && found > 0 && double.IsFinite(found);
         return isPositive ? value.GetDouble() : throw Unusable(Full(place, name), value, "a number above 0");
     }
 
     private static string Full(string? place, string name) => place is null ? name : $"{place}.{name}";
 
-    private InvalidInputException Missing(string name) => new(_path, $"no key '{name}'", "the keys of a Llama config.json", "Fetch the file again.");
+    private InvalidInputException Missing(string name) =>
+        new(_path, $"no key '{name}'", "the keys of a Llama config.json", "Fetch the file again.");
 
     private InvalidInputException Unusable(string name, JsonElement value, string expected) =>
         new(_path, $"{name} that is {value.GetRawText()}", expected, "Fetch the file again.");

@@ -11,7 +11,16 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// </summary>
 public sealed class LlamaModel : IDisposable
 {
-    private sealed record Layer(Tensor InputNorm, Tensor Q, Tensor K, Tensor V, Tensor O, Tensor PostNorm, Tensor Gate, Tensor Up, Tensor Down);
+    private sealed record Layer(
+        Tensor InputNorm,
+        Tensor Q,
+        Tensor K,
+        Tensor V,
+        Tensor O,
+        Tensor PostNorm,
+        Tensor Gate,
+        Tensor Up,
+        Tensor Down);
 
     private readonly Tensor _embedding, _finalNorm;
     private readonly Layer[] _layers;
@@ -33,7 +42,9 @@ public sealed class LlamaModel : IDisposable
         _compute = compute;
         using Checkpoint checkpoint = new(folder);
         IReadOnlyDictionary<string, long[]> shapes = Shapes(Config);
-        bool keepConverted = Config.Parameters * (compute == ScalarType.BFloat16 ? 2 : 4) < GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 0.7 || device.type != DeviceType.CPU;
+        bool keepConverted =
+            Config.Parameters * (compute == ScalarType.BFloat16 ? 2 : 4) < GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 0.7
+                || device.type != DeviceType.CPU;
 
         Tensor Take(string name)
         {
@@ -47,20 +58,23 @@ public sealed class LlamaModel : IDisposable
         _finalNorm = Take(FinalNorm);
         _layers = [.. Enumerable.Range(0, Config.NumHiddenLayers).Select(LayerPrefix).Select(p => new Layer(
             Take(p + "input_layernorm.weight"),
-            Take(p + "self_attn.q_proj.weight"), Take(p + "self_attn.k_proj.weight"), Take(p + "self_attn.v_proj.weight"), Take(p + "self_attn.o_proj.weight"),
-            Take(p + "post_attention_layernorm.weight"),
-            Take(p + "mlp.gate_proj.weight"), Take(p + "mlp.up_proj.weight"), Take(p + "mlp.down_proj.weight")))];
+            Take(p + "self_attn.q_proj.weight"), Take(p + "self_attn.k_proj.weight"), Take(p + "self_attn.v_proj.weight"),
+            Take(p + "self_attn.o_proj.weight"),
+                Take(p + "post_attention_layernorm.weight"),
+                Take(p + "mlp.gate_proj.weight"), Take(p + "mlp.up_proj.weight"), Take(p + "mlp.down_proj.weight")))];
         _inverseFrequencies = RotaryFrequencies(Config);
     }
 
     private const string Embedding = "model.embed_tokens.weight", FinalNorm = "model.norm.weight";
 
-    private static string LayerPrefix(int layer) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"model.layers.{layer}.");
+    private static string LayerPrefix(int layer) =>
+        string.Create(System.Globalization.CultureInfo.InvariantCulture, $"model.layers.{layer}.");
 
     /// <summary>Every tensor of the architecture with its shape.</summary>
     public static IReadOnlyDictionary<string, long[]> Shapes(LlamaConfig config)
     {
-        long d = config.HiddenSize, q = (long)config.NumAttentionHeads * config.HeadSize, kv = (long)config.KeyValueHeads * config.HeadSize, m = config.IntermediateSize;
+        long d = config.HiddenSize, q = (long)config.NumAttentionHeads * config.HeadSize,
+            kv = (long)config.KeyValueHeads * config.HeadSize, m = config.IntermediateSize;
         Dictionary<string, long[]> shapes = new() { [Embedding] = [config.VocabSize, d], [FinalNorm] = [d] };
         foreach (string p in Enumerable.Range(0, config.NumHiddenLayers).Select(LayerPrefix))
         {
@@ -93,7 +107,8 @@ public sealed class LlamaModel : IDisposable
     /// <param name="readAt">[batch, n] int64 positions, counted from the end of the prefix.</param>
     /// <param name="cancel">Looked at between layers.</param>
     /// <returns>As of the whole, but for the last digits.</returns>
-    public Tensor Forward(LlamaPrefix prefix, Tensor tokens, Tensor readAt, CancellationToken cancel = default) => Forward(prefix, tokens, readAt, null, cancel);
+    public Tensor Forward(LlamaPrefix prefix, Tensor tokens, Tensor readAt, CancellationToken cancel = default) =>
+        Forward(prefix, tokens, readAt, null, cancel);
 
     /// <summary>Reads a prefix, to be followed by others any number of times.</summary>
     /// <param name="tokens">[1, length] int64.</param>
@@ -103,7 +118,8 @@ public sealed class LlamaModel : IDisposable
         using DisposeScope scope = NewDisposeScope();
         List<(Tensor K, Tensor V)> layers = [];
         Tensor hidden = Forward(null, tokens, tensor(tokens.shape[1] - 1, ScalarType.Int64).view(1, 1), layers, cancel);
-        return new LlamaPrefix(tokens.shape[1], [.. layers.Select(l => (l.K.DetachFromDisposeScope(), l.V.DetachFromDisposeScope()))], hidden.DetachFromDisposeScope());
+        return new LlamaPrefix(tokens.shape[1], [.. layers.Select(l => (l.K.DetachFromDisposeScope(), l.V.DetachFromDisposeScope()))],
+            hidden.DetachFromDisposeScope());
     }
 
     private Tensor Forward(LlamaPrefix? prefix, Tensor tokens, Tensor readAt, List<(Tensor K, Tensor V)>? kept, CancellationToken cancel)
@@ -112,7 +128,8 @@ public sealed class LlamaModel : IDisposable
         using var noGradient = no_grad();
         long batch = tokens.shape[0], length = tokens.shape[1];
         (Tensor cos, Tensor sin) = Rotary(prefix?.Length ?? 0, length);
-        Tensor x = To(_embedding).index_select(0, tokens.to(Device).flatten()).reshape(batch, length, Config.HiddenSize); // [batch, length, d]
+        // [batch, length, d]
+        Tensor x = To(_embedding).index_select(0, tokens.to(Device).flatten()).reshape(batch, length, Config.HiddenSize);
         Tensor at = readAt.to(Device);
         for (int i = 0; i < _layers.Length; i++)
         {
@@ -132,7 +149,8 @@ public sealed class LlamaModel : IDisposable
     {
         Tensor normed = RmsNorm(x, w.InputNorm);
         Tensor queries = readAt is null ? normed : Gather(normed, readAt);
-        Tensor ownK = Rotate(Heads(linear(normed, To(w.K)), Config.KeyValueHeads), cos, sin), k = After(before?.K, ownK); // [batch, kvHeads, prefix + length, headDim]
+        // [batch, kvHeads, prefix + length, headDim]
+        Tensor ownK = Rotate(Heads(linear(normed, To(w.K)), Config.KeyValueHeads), cos, sin), k = After(before?.K, ownK);
         Tensor ownV = Heads(linear(normed, To(w.V)), Config.KeyValueHeads), v = After(before?.V, ownV);
         Tensor q = Heads(linear(queries, To(w.Q)), Config.NumAttentionHeads); // [batch, heads, queries, headDim]
         q = readAt is null ? Rotate(q, cos, sin) : Rotate(q, cos[readAt].unsqueeze(1), sin[readAt].unsqueeze(1));
@@ -142,7 +160,8 @@ public sealed class LlamaModel : IDisposable
         {
             long prefix = k.shape[2] - x.shape[1];
             Tensor at = readAt ?? arange(x.shape[1], ScalarType.Int64, Device).unsqueeze(0);
-            Tensor mask = arange(k.shape[2], ScalarType.Int64, Device).view(1, 1, 1, -1).le((at + prefix).unsqueeze(1).unsqueeze(-1)); // [batch or 1, 1, queries, prefix + length]
+            // [batch or 1, 1, queries, prefix + length]
+            Tensor mask = arange(k.shape[2], ScalarType.Int64, Device).view(1, 1, 1, -1).le((at + prefix).unsqueeze(1).unsqueeze(-1));
             attended = scaled_dot_product_attention(q, Repeat(k), Repeat(v), attn_mask: mask);
         }
         if (readAt is not null) x = Gather(x, readAt);
@@ -152,14 +171,16 @@ public sealed class LlamaModel : IDisposable
     }
 
     /// <summary>A prefix's keys or values before those of each row.</summary>
-    private static Tensor After(Tensor? before, Tensor own) => before is null ? own : cat([before.expand(own.shape[0], -1, -1, -1), own], 2);
+    private static Tensor After(Tensor? before, Tensor own) =>
+        before is null ? own : cat([before.expand(own.shape[0], -1, -1, -1), own], 2);
 
     private Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, Config.HeadSize).transpose(1, 2);
 
     private static Tensor Gather(Tensor x, Tensor at) => x.gather(1, at.unsqueeze(-1).expand(-1, -1, x.shape[2]));
 
     /// <summary>Grouped-query attention: each key-value head serves as many consecutive query heads.</summary>
-    private Tensor Repeat(Tensor x) => Config.KeyValueHeads == Config.NumAttentionHeads ? x : x.repeat_interleave(Config.NumAttentionHeads / Config.KeyValueHeads, 1);
+    private Tensor Repeat(Tensor x) =>
+        Config.KeyValueHeads == Config.NumAttentionHeads ? x : x.repeat_interleave(Config.NumAttentionHeads / Config.KeyValueHeads, 1);
 
     private Tensor RmsNorm(Tensor x, Tensor weight)
     {
@@ -187,7 +208,8 @@ public sealed class LlamaModel : IDisposable
     private static double[] RotaryFrequencies(LlamaConfig config)
     {
         RotaryEmbedding rotary = config.Rotary;
-        double[] frequencies = [.. Enumerable.Range(0, config.HeadSize / 2).Select(i => Math.Pow(rotary.Theta, -2.0 * i / config.HeadSize))];
+        double[] frequencies =
+            [.. Enumerable.Range(0, config.HeadSize / 2).Select(i => Math.Pow(rotary.Theta, -2.0 * i / config.HeadSize))];
         return rotary.Kind switch
         {
             RotaryKind.Default => frequencies,

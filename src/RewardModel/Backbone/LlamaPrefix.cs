@@ -2,7 +2,10 @@ using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Backbone;
 
-/// <summary>What a backbone keeps of tokens that many texts begin with: each layer's keys and values, [1, kvHeads, length, headDim], and the last token's hidden state.</summary>
+/// <summary>
+/// What a backbone keeps of tokens that many texts begin with: each layer's keys and values, [1, kvHeads, length, headDim], and the
+/// last token's hidden state.
+/// </summary>
 public sealed class LlamaPrefix : IDisposable
 {
     internal IReadOnlyList<(Tensor K, Tensor V)> Layers { get; }
@@ -16,7 +19,8 @@ public sealed class LlamaPrefix : IDisposable
     /// <summary>Of memory.</summary>
     public long Bytes => Layers.Sum(l => l.K.NumberOfElements * l.K.ElementSize + l.V.NumberOfElements * l.V.ElementSize);
 
-    internal LlamaPrefix(long length, IReadOnlyList<(Tensor K, Tensor V)> layers, Tensor hidden) => (Length, Layers, Hidden) = (length, layers, hidden);
+    internal LlamaPrefix(long length, IReadOnlyList<(Tensor K, Tensor V)> layers, Tensor hidden) =>
+        (Length, Layers, Hidden) = (length, layers, hidden);
 
     public void Dispose()
     {

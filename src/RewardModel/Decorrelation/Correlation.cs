@@ -5,7 +5,8 @@ public enum CorrelationMetric { Spearman, Pearson }
 /// <summary>Correlation coefficients in float64; 0 where one side is constant and none is defined.</summary>
 public static class Correlation
 {
-    public static double Of(CorrelationMetric metric, double[] a, double[] b) => metric == CorrelationMetric.Pearson ? Pearson(a, b) : Spearman(a, b);
+    public static double Of(CorrelationMetric metric, double[] a, double[] b) =>
+        metric == CorrelationMetric.Pearson ? Pearson(a, b) : Spearman(a, b);
 
     public static double Pearson(double[] a, double[] b)
     {

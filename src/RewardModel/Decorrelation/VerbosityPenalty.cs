@@ -33,7 +33,8 @@ public static class VerbosityPenalty
     /// <param name="progress">Told objectives finished.</param>
     /// <param name="cancel">Looked at between objectives.</param>
     /// <returns>Penalties [k] with λ_v = 1, and M = I − e_v λᵀ [k, k] such that r' = r M.</returns>
-    public static DecorrelationFit Fit(double[,] rewards, IReadOnlyList<string> names, int verbosity, CorrelationMetric metric, Action<int>? progress = null, CancellationToken cancel = default)
+    public static DecorrelationFit Fit(double[,] rewards, IReadOnlyList<string> names, int verbosity, CorrelationMetric metric,
+        Action<int>? progress = null, CancellationToken cancel = default)
     {
         int k = names.Count;
         double[] reference = Column(rewards, verbosity);

@@ -9,8 +9,10 @@ namespace ArmoFlow.RewardModel.Features;
 public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbedding)
 {
     /// <exception cref="InvalidInputException">One is not a finite number.</exception>
-    public ConversationFeatures RequireFinite(string conversation) => Embedding.All(float.IsFinite) && PromptEmbedding.All(float.IsFinite) ? this
-        : throw new InvalidInputException($"conversation {conversation}", "a feature that is not a finite number", "finite hidden states", "The backbone overflows in this dtype; set backbone.dtype to f32.");
+    public ConversationFeatures RequireFinite(string conversation) =>
+        Embedding.All(float.IsFinite) && PromptEmbedding.All(float.IsFinite) ? this
+            : throw new InvalidInputException($"conversation {conversation}", "a feature that is not a finite number",
+                "finite hidden states", "The backbone overflows in this dtype; set backbone.dtype to f32.");
 }
 
 /// <summary>
@@ -39,13 +41,16 @@ public sealed class FeatureExtractor : IDisposable
     /// <param name="cancel">Looked at between layers.</param>
     /// <returns>Features, item i for conversation i.</returns>
     /// <exception cref="InvalidInputException">The backbone overflows on one.</exception>
-    public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<int>? progress = null, CancellationToken cancel = default) =>
+    public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<int>? progress = null,
+        CancellationToken cancel = default) =>
         Extract(conversations, (c, features) => features.RequireFinite(c.Id), progress, cancel);
 
     /// <summary>The same, with features that may not be finite numbers.</summary>
-    public ConversationFeatures[] ExtractUnchecked(IReadOnlyList<EncodedConversation> conversations, CancellationToken cancel) => Extract(conversations, (_, _) => { }, null, cancel);
+    public ConversationFeatures[] ExtractUnchecked(IReadOnlyList<EncodedConversation> conversations, CancellationToken cancel) =>
+        Extract(conversations, (_, _) => { }, null, cancel);
 
-    private ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<EncodedConversation, ConversationFeatures> check, Action<int>? progress, CancellationToken cancel)
+    private ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations,
+        Action<EncodedConversation, ConversationFeatures> check, Action<int>? progress, CancellationToken cancel)
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
         int done = 0;
@@ -64,11 +69,13 @@ public sealed class FeatureExtractor : IDisposable
     public LlamaPrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default)
     {
         using DisposeScope scope = NewDisposeScope();
-        return _model.Read(tensor([.. conversation.Tokens.Take(conversation.PromptPosition + 1).Select(t => (long)t)], [1, conversation.PromptPosition + 1]), cancel);
+        return _model.Read(tensor([.. conversation.Tokens.Take(conversation.PromptPosition + 1).Select(t => (long)t)],
+            [1, conversation.PromptPosition + 1]), cancel);
     }
 
     /// <summary>As <see cref="ExtractUnchecked"/>, for conversations of one prompt that has been read.</summary>
-    public ConversationFeatures[] ExtractAfter(LlamaPrefix prompt, IReadOnlyList<EncodedConversation> conversations, CancellationToken cancel = default)
+    public ConversationFeatures[] ExtractAfter(LlamaPrefix prompt, IReadOnlyList<EncodedConversation> conversations,
+        CancellationToken cancel = default)
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
         float[] promptEmbedding = prompt.Hidden.data<float>().ToArray();
@@ -77,19 +84,30 @@ public sealed class FeatureExtractor : IDisposable
             cancel.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
             long[] last = [.. batch.Select(i => conversations[i].Tokens.Length - prompt.Length - 1)];
-            float[] values = _model.Forward(prompt, Padded(conversations, batch, (int)prompt.Length), tensor(last, [batch.Length, 1]), cancel).data<float>().ToArray(); // [batch, 1, d]
-            for (int b = 0; b < batch.Length; b++) results[batch[b]] = new ConversationFeatures(values[(b * Dimension)..((b + 1) * Dimension)], promptEmbedding);
+            // [batch, 1, d]
+            float[] values =
+                _model.Forward(prompt, Padded(conversations, batch, (int)prompt.Length), tensor(last, [batch.Length, 1]), cancel)
+                    .data<float>()
+                    .ToArray();
+            for (int b = 0; b < batch.Length; b++)
+                results[batch[b]] = new ConversationFeatures(values[(b * Dimension)..((b + 1) * Dimension)], promptEmbedding);
         }
         return results;
     }
 
-    private void ExtractBatch(IReadOnlyList<EncodedConversation> conversations, int[] batch, ConversationFeatures[] results, CancellationToken cancel)
+    private void ExtractBatch(IReadOnlyList<EncodedConversation> conversations, int[] batch, ConversationFeatures[] results,
+        CancellationToken cancel)
     {
         using DisposeScope scope = NewDisposeScope();
         long[] readAt = [.. batch.SelectMany(i => new long[] { conversations[i].Tokens.Length - 1, conversations[i].PromptPosition })];
-        float[] values = _model.Forward(Padded(conversations, batch, 0), tensor(readAt, [batch.Length, 2]), cancel).data<float>().ToArray(); // [batch, 2, d]
+        // [batch, 2, d]
+        float[] values = _model.Forward(Padded(conversations, batch, 0), tensor(readAt, [batch.Length, 2]), cancel).data<float>().ToArray();
         int d = Dimension;
-        for (int b = 0; b < batch.Length; b++) results[batch[b]] = new ConversationFeatures(values[(2 * b * d)..((2 * b + 1) * d)], values[((2 * b + 1) * d)..((2 * b + 2) * d)]);
+        for (int b = 0; b < batch.Length; b++)
+        {
+            results[batch[b]] =
+                new ConversationFeatures(values[(2 * b * d)..((2 * b + 1) * d)], values[((2 * b + 1) * d)..((2 * b + 2) * d)]);
+        }
     }
 
     /// <summary>[batch, length] tokens from a position on, padded on the right.</summary>
@@ -105,7 +123,10 @@ public sealed class FeatureExtractor : IDisposable
         return tensor(tokens, [batch.Length, length]);
     }
 
-    /// <summary>Groups of indices of like length whose padded size stays within the budget; ties keep their order, so the cut is a function of the input alone.</summary>
+    /// <summary>
+    /// Groups of indices of like length whose padded size stays within the budget; ties keep their order, so the cut is a function
+    /// of the input alone.
+    /// </summary>
     public static IEnumerable<int[]> BatchesByLength(IReadOnlyList<EncodedConversation> conversations, long tokensPerBatch)
     {
         List<int> batch = [];

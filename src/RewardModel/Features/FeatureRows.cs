@@ -3,7 +3,10 @@ using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Features;
 
-/// <summary>Rows of float32 features [count, dimension], wherever they lie; copied out a block at a time so that they need not fit in memory.</summary>
+/// <summary>
+/// Rows of float32 features [count, dimension], wherever they lie; copied out a block at a time so that they need not fit in
+/// memory.
+/// </summary>
 public interface IFeatureRows
 {
     int Count { get; }
@@ -52,9 +55,15 @@ public sealed class SafetensorsRows : IFeatureRows
         {
             TensorEntry entry = file.Entry(tensor);
             if (entry.Shape.Length != rank || (rank == 3 && entry.Shape[1] != stride))
-                throw new InvalidInputException(file.Path, $"tensor '{tensor}' of shape [{string.Join(", ", entry.Shape)}]", rank == 3 ? $"[n, {stride}, d]" : "[n, d]", "Check that this is the right features file.");
+            {
+                throw new InvalidInputException(file.Path, $"tensor '{tensor}' of shape [{string.Join(", ", entry.Shape)}]",
+                    rank == 3 ? $"[n, {stride}, d]" : "[n, d]", "Check that this is the right features file.");
+            }
             if (parts.Count > 0 && entry.Shape[^1] != Dimension)
-                throw new InvalidInputException(file.Path, $"features of {entry.Shape[^1]} dimensions", $"{Dimension}, as in the files before", "Use features of one backbone.");
+            {
+                throw new InvalidInputException(file.Path, $"features of {entry.Shape[^1]} dimensions",
+                    $"{Dimension}, as in the files before", "Use features of one backbone.");
+            }
             file.FloatEntry(tensor);
             Dimension = (int)entry.Shape[^1];
             parts.Add((file, entry, Count, entry.DType == "F32" ? null : file.LoadFloats(tensor)));

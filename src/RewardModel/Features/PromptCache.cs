@@ -28,7 +28,8 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
         foreach (IGrouping<string, int> group in Enumerable.Range(0, conversations.Count).GroupBy(i => conversations[i].PromptId))
         {
             int[] items = [.. group];
-            if (PromptOf(conversations[items[0]], items.Length, cancel) is { } prompt) Take(items, extractor.ExtractAfter(prompt, [.. items.Select(i => conversations[i])], cancel));
+            if (PromptOf(conversations[items[0]], items.Length, cancel) is { } prompt)
+                Take(items, extractor.ExtractAfter(prompt, [.. items.Select(i => conversations[i])], cancel));
             else others.AddRange(items);
         }
         Take(others, extractor.ExtractUnchecked([.. others.Select(i => conversations[i])], cancel));

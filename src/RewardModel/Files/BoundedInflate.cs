@@ -5,7 +5,9 @@ namespace ArmoFlow;
 /// <summary>Decompresses gzip data, and gives up where a small file becomes an endless text.</summary>
 internal sealed class BoundedInflate(Stream compressed, long compressedBytes) : Stream
 {
-    /// <summary>How many times larger than the file its text may be. Real tables of text stay below 100; deflate itself ends at 1,032.</summary>
+    /// <summary>
+    /// How many times larger than the file its text may be. Real tables of text stay below 100; deflate itself ends at 1,032.
+    /// </summary>
     public const long LargestRatio = 400;
 
     /// <summary>Bytes of text that any file may have, whatever the ratio.</summary>
@@ -26,9 +28,11 @@ internal sealed class BoundedInflate(Stream compressed, long compressedBytes) : 
 
     public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
-    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => Count(await _text.ReadAsync(buffer, cancellationToken));
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+        Count(await _text.ReadAsync(buffer, cancellationToken));
 
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
+    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
+        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     public override void Flush() { }
 
@@ -47,6 +51,8 @@ internal sealed class BoundedInflate(Stream compressed, long compressedBytes) : 
     private int Count(int bytes)
     {
         _read += bytes;
-        return _read <= _limit ? bytes : throw new InvalidDataException($"compressed data that becomes more than {_limit:N0} bytes, {LargestRatio} times its size");
+        return _read <= _limit
+            ? bytes
+            : throw new InvalidDataException($"compressed data that becomes more than {_limit:N0} bytes, {LargestRatio} times its size");
     }
 }

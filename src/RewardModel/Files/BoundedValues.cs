@@ -58,7 +58,8 @@ internal sealed class BoundedValues(StreamReader reader)
 
     private void Append(char next)
     {
-        if (_value.Length == BoundedLines.LongestLine) throw new InvalidDataException($"a value of more than {BoundedLines.LongestLine:N0} characters");
+        if (_value.Length == BoundedLines.LongestLine)
+            throw new InvalidDataException($"a value of more than {BoundedLines.LongestLine:N0} characters");
         _value.Append(next);
         Advance();
     }

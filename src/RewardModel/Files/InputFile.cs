@@ -14,9 +14,15 @@ public static class InputFile
     public static void Require(string path, string expected, string remedy, string? shownAs = null, string missing = "no such file")
     {
         if (RegularFile.OtherKind(path) is { } kind)
-            throw new InvalidInputException(shownAs ?? path, kind, $"{expected}, in a regular file", "Write the data to a file and name that.");
+        {
+            throw new InvalidInputException(shownAs ?? path, kind, $"{expected}, in a regular file",
+                "Write the data to a file and name that.");
+        }
         if (LostLink(path) is { } target)
-            throw new InvalidInputException(shownAs ?? path, $"a link to '{target}', where no file is", expected, "Mend the link, or name the file itself.");
+        {
+            throw new InvalidInputException(shownAs ?? path, $"a link to '{target}', where no file is", expected,
+                "Mend the link, or name the file itself.");
+        }
         if (File.Exists(path)) return;
         // .NET reads names as UTF-8; a name in Latin-1 comes with a replacement character, under which no file can be opened.
         if (path.Contains('\ufffd', StringComparison.Ordinal))
@@ -41,14 +47,18 @@ public static class InputFile
     }
 
     /// <summary>All bytes of a small file, such as a configuration.</summary>
-    /// <exception cref="InvalidInputException">It is missing, no regular file, may not be read, or is larger than such a file can be.</exception>
+    /// <exception cref="InvalidInputException">It is missing, no regular file, may not be read, or is larger than such a file can
+    /// be.</exception>
     public static byte[] ReadSmall(string path, string expected, string remedy, long largest = LargestSmallFile)
     {
         Require(path, expected, remedy);
         using FileStream file = Open(path, expected, remedy, path);
         long length = file.Length;
         if (length > largest)
-            throw new InvalidInputException(path, $"{length:N0} bytes", $"{expected}, of at most {largest:N0} bytes", "Check that this is the right file.");
+        {
+            throw new InvalidInputException(path, $"{length:N0} bytes", $"{expected}, of at most {largest:N0} bytes",
+                "Check that this is the right file.");
+        }
         byte[] bytes = new byte[length];
         file.ReadExactly(bytes);
         return bytes;

@@ -19,16 +19,19 @@ internal static class ParquetCheck
     private static readonly byte[] Magic = Encoding.ASCII.GetBytes("PAR1");
     private static readonly byte[] EncryptedMagic = Encoding.ASCII.GetBytes("PARE");
 
-    /// <exception cref="InvalidDataException">The file's own description cannot be true, or asks for more than is allowed; says what.</exception>
+    /// <exception cref="InvalidDataException">The file's own description cannot be true, or asks for more than is allowed; says
+    /// what.</exception>
     public static void Require(string path)
     {
         using FileStream file = File.OpenRead(path);
         if (file.Length < SmallestFile) throw Wrong($"{file.Length} bytes");
         byte[] end = ReadAt(file, file.Length - 8, 8);
         if (end.AsSpan(4).SequenceEqual(EncryptedMagic)) throw new NotSupportedException("an encrypted footer");
-        if (!end.AsSpan(4).SequenceEqual(Magic) || !ReadAt(file, 0, 4).AsSpan().SequenceEqual(Magic)) throw Wrong("no 'PAR1' at its start and end");
+        if (!end.AsSpan(4).SequenceEqual(Magic) || !ReadAt(file, 0, 4).AsSpan().SequenceEqual(Magic))
+            throw Wrong("no 'PAR1' at its start and end");
         long length = BinaryPrimitives.ReadUInt32LittleEndian(end);
-        if (length > LargestFooter || length > file.Length - SmallestFile) throw Wrong($"a footer of {length:N0} bytes in a file of {file.Length:N0}");
+        if (length > LargestFooter || length > file.Length - SmallestFile)
+            throw Wrong($"a footer of {length:N0} bytes in a file of {file.Length:N0}");
         long dataEnd = file.Length - 8 - length;
         Dictionary<int, object> footer = new ThriftReader(ReadAt(file, dataEnd, (int)length)).Struct();
         int leaves = RequireSchema(footer);
@@ -50,7 +53,8 @@ internal static class ParquetCheck
             if (at >= elements.Count || depth > DeepestSchema) throw Wrong("a schema whose counts of children do not add up");
             Dictionary<int, object> element = Struct(elements[at++]);
             long children = Number(element, Children, 0);
-            if (children < 0 || children > elements.Count - at) throw Wrong($"a column with {children} children in a schema of {elements.Count}");
+            if (children < 0 || children > elements.Count - at)
+                throw Wrong($"a column with {children} children in a schema of {elements.Count}");
             if (children == 0) leaves++;
             for (long child = 0; child < children; child++) Walk(depth + 1);
         }
@@ -65,9 +69,13 @@ internal static class ParquetCheck
             Dictionary<int, object> group = Struct(item);
             List<object> columns = List(group, GroupColumns);
             long rows = Number(group, GroupRows, -1);
-            if (rows < 0 || columns.Count != leaves) throw Wrong($"a row group of {rows} rows and {columns.Count} columns in a table of {leaves} columns");
+            if (rows < 0 || columns.Count != leaves)
+                throw Wrong($"a row group of {rows} rows and {columns.Count} columns in a table of {leaves} columns");
             if (rows * Math.Max(1, leaves) > MostCells || rows > MostCells)
-                throw Wrong($"a row group of {rows:N0} rows and {leaves} columns, more than {MostCells:N0} cells (write smaller row groups)");
+            {
+                throw Wrong(
+                    $"a row group of {rows:N0} rows and {leaves} columns, more than {MostCells:N0} cells (write smaller row groups)");
+            }
             total += rows;
             long bytes = 0;
             foreach (object column in columns)
@@ -75,7 +83,8 @@ internal static class ParquetCheck
                 bytes += RequireColumn(file, Struct(column), dataEnd);
                 if (bytes > LargestRowGroup) break;
             }
-            if (bytes > LargestRowGroup) throw Wrong($"a row group of {bytes:N0} bytes, more than {LargestRowGroup:N0} (write smaller row groups)");
+            if (bytes > LargestRowGroup)
+                throw Wrong($"a row group of {bytes:N0} bytes, more than {LargestRowGroup:N0} (write smaller row groups)");
         }
         if (Number(footer, Rows, -1) != total) throw Wrong($"{Number(footer, Rows, -1)} rows where its row groups have {total}");
     }
@@ -127,11 +136,14 @@ internal static class ParquetCheck
         return bytes;
     }
 
-    private static long Number(Dictionary<int, object> fields, int id, long otherwise) => fields.TryGetValue(id, out object? value) && value is long number ? number : otherwise;
+    private static long Number(Dictionary<int, object> fields, int id, long otherwise) =>
+        fields.TryGetValue(id, out object? value) && value is long number ? number : otherwise;
 
-    private static List<object> List(Dictionary<int, object> fields, int id) => fields.TryGetValue(id, out object? value) && value is List<object> list ? list : [];
+    private static List<object> List(Dictionary<int, object> fields, int id) =>
+        fields.TryGetValue(id, out object? value) && value is List<object> list ? list : [];
 
-    private static Dictionary<int, object> Struct(object value) => value as Dictionary<int, object> ?? throw Wrong("a footer of another form");
+    private static Dictionary<int, object> Struct(object value) =>
+        value as Dictionary<int, object> ?? throw Wrong("a footer of another form");
 
     private static InvalidDataException Wrong(string what) => new(what);
 
@@ -180,7 +192,8 @@ internal static class ParquetCheck
         {
             int head = Byte();
             long count = head >> 4 == 15 ? Varint() : head >> 4;
-            if (++_depth > Deepest || count < 0 || count > _bytes.Length - _at) throw Wrong($"a list of {count} items in {_bytes.Length - _at} bytes");
+            if (++_depth > Deepest || count < 0 || count > _bytes.Length - _at)
+                throw Wrong($"a list of {count} items in {_bytes.Length - _at} bytes");
             List<object> items = [];
             for (long i = 0; i < count; i++) items.Add((head & 15) is 1 or 2 ? (long)Byte() : Value(head & 15));
             _depth--;
@@ -192,7 +205,8 @@ internal static class ParquetCheck
             long count = Varint();
             if (count == 0) return 0;
             int types = Byte();
-            if (++_depth > Deepest || count < 0 || count > _bytes.Length - _at) throw Wrong($"a map of {count} entries in {_bytes.Length - _at} bytes");
+            if (++_depth > Deepest || count < 0 || count > _bytes.Length - _at)
+                throw Wrong($"a map of {count} entries in {_bytes.Length - _at} bytes");
             for (long i = 0; i < count; i++)
             {
                 _ = Value(types >> 4);

@@ -13,7 +13,8 @@ internal static class RegularFile
     private const int CurrentFolder = -100, TypeOnly = 1, BasicStatus = 0x7ff, StructureBytes = 256;
     private const int ModeOffset = 28, InodeOffset = 32, SizeOffset = 40, ChangedOffset = 96, WrittenOffset = 112, DeviceOffset = 136;
     private const int TimeBytes = 12; // seconds and nanoseconds
-    private const int KindMask = 0xf000, Pipe = 0x1000, CharacterDevice = 0x2000, Folder = 0x4000, BlockDevice = 0x6000, Regular = 0x8000, Socket = 0xc000;
+    private const int KindMask = 0xf000, Pipe = 0x1000, CharacterDevice = 0x2000, Folder = 0x4000, BlockDevice = 0x6000, Regular = 0x8000,
+        Socket = 0xc000;
 
     /// <summary>What a path leads to, as a reader would call it; null for a regular file, and for what is not there.</summary>
     public static string? OtherKind(string path)
@@ -58,7 +59,8 @@ internal static class RegularFile
         }
         FileInfo file = new(path);
         FileSystemInfo target = file.ResolveLinkTarget(returnFinalTarget: true) ?? file;
-        return FormattableString.Invariant($"{Length(path)}:{target.FullName}:{target.CreationTimeUtc.Ticks}:{target.LastWriteTimeUtc.Ticks}");
+        return FormattableString.Invariant(
+            $"{Length(path)}:{target.FullName}:{target.CreationTimeUtc.Ticks}:{target.LastWriteTimeUtc.Ticks}");
     }
 
     [DllImport("libc", EntryPoint = "statx")]

@@ -26,7 +26,8 @@ internal static class SmallJson
             throw Damaged(string.Create(CultureInfo.InvariantCulture, $"{path} line {line + 1}"), "not JSON", expected);
         }
         // A member that is missing, of another kind, too large, or a text that is no Unicode.
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or OverflowException)
+        catch (Exception e)
+            when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or OverflowException)
         {
             throw Damaged(path, "a document of another form", expected);
         }

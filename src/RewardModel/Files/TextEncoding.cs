@@ -14,7 +14,9 @@ internal static class TextEncoding
     private static readonly Encoding Utf32Little = new UTF32Encoding(bigEndian: false, true, throwOnInvalidCharacters: true);
     private static readonly Encoding Utf32Big = new UTF32Encoding(bigEndian: true, true, throwOnInvalidCharacters: true);
 
-    /// <summary>By the byte order mark; without one by where the zeros stand, as a JSON text begins with two ASCII characters (RFC 4627, 3).</summary>
+    /// <summary>
+    /// By the byte order mark; without one by where the zeros stand, as a JSON text begins with two ASCII characters (RFC 4627, 3).
+    /// </summary>
     public static Encoding Of(ReadOnlySpan<byte> start) => start switch
     {
         [0xef, 0xbb, 0xbf, ..] => Utf8,
@@ -29,7 +31,9 @@ internal static class TextEncoding
         _ => Utf8,
     };
 
-    /// <summary>A reader that removes the encoding's mark and throws <see cref="DecoderFallbackException"/> at a damaged character.</summary>
+    /// <summary>
+    /// A reader that removes the encoding's mark and throws <see cref="DecoderFallbackException"/> at a damaged character.
+    /// </summary>
     // The detection that the library offers would put an encoding in place that replaces what is damaged.
     public static StreamReader Reader(Stream text, Encoding encoding) => new(text, encoding, detectEncodingFromByteOrderMarks: false);
 }

@@ -7,7 +7,9 @@ using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Gating;
 
-/// <summary>The baseline without objectives: one linear reward w·f(x⊕y), fitted to min Σ −log σ(w·(f_chosen − f_rejected)) + α/2 ‖w‖².</summary>
+/// <summary>
+/// The baseline without objectives: one linear reward w·f(x⊕y), fitted to min Σ −log σ(w·(f_chosen − f_rejected)) + α/2 ‖w‖².
+/// </summary>
 public sealed record BradleyTerryHead(double[] Weight, double Alpha)
 {
     private static readonly double[] Alphas = [1e-3, 1e-2, 1e-1, 1, 10, 100, 1000];
@@ -19,9 +21,11 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
     /// <param name="rows">The training pairs.</param>
     /// <param name="promptIds">Prompt of each of the n pairs.</param>
     /// <param name="cancel">Looked at between evaluations.</param>
-    public static BradleyTerryHead Fit(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows, Func<int, string> promptIds, CancellationToken cancel = default)
+    public static BradleyTerryHead Fit(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows, Func<int, string> promptIds,
+        CancellationToken cancel = default)
     {
-        int[] inner = [.. rows.Where(i => !HashSplit.IsHeldOut(promptIds(i), "bradley-terry"))], held = [.. rows.Where(i => HashSplit.IsHeldOut(promptIds(i), "bradley-terry"))];
+        int[] inner = [.. rows.Where(i => !HashSplit.IsHeldOut(promptIds(i), "bradley-terry"))],
+            held = [.. rows.Where(i => HashSplit.IsHeldOut(promptIds(i), "bradley-terry"))];
         double best = 1;
         if (inner.Length > 0 && held.Length > 0)
         {
@@ -57,7 +61,8 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
         return new Scored(sum, magnitude);
     }
 
-    private static double[] Minimise(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows, double alpha, double[]? start, CancellationToken cancel)
+    private static double[] Minimise(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows, double alpha, double[]? start,
+        CancellationToken cancel)
     {
         double lowest = double.PositiveInfinity;
         double[] best = start ?? new double[chosen.Dimension];
@@ -82,7 +87,8 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
         return best;
     }
 
-    private static (double Value, double[] Gradient) Loss(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows, double alpha, double[] weight)
+    private static (double Value, double[] Gradient) Loss(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows,
+        double alpha, double[] weight)
     {
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();

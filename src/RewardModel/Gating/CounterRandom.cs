@@ -6,13 +6,15 @@ namespace ArmoFlow.RewardModel.Gating;
 /// </summary>
 public static class CounterRandom
 {
-    public static ulong Bits(ulong seed, ulong stream, ulong counter) => Mix(Mix(Mix(seed + 0x9E3779B97F4A7C15) ^ stream) + counter * 0x9E3779B97F4A7C15);
+    public static ulong Bits(ulong seed, ulong stream, ulong counter) =>
+        Mix(Mix(Mix(seed + 0x9E3779B97F4A7C15) ^ stream) + counter * 0x9E3779B97F4A7C15);
 
     /// <summary>Uniform in [0, 1).</summary>
     public static double Uniform(ulong seed, ulong stream, ulong counter) => (Bits(seed, stream, counter) >> 11) * (1.0 / (1UL << 53));
 
     /// <summary>Uniform in {0, …, n − 1}.</summary>
-    public static int Index(ulong seed, ulong stream, ulong counter, int n) => (int)(((UInt128)Bits(seed, stream, counter) * (ulong)n) >> 64);
+    public static int Index(ulong seed, ulong stream, ulong counter, int n) =>
+        (int)(((UInt128)Bits(seed, stream, counter) * (ulong)n) >> 64);
 
     private static ulong Mix(ulong z)
     {

@@ -32,7 +32,8 @@ public sealed record GateHealth
     /// <summary>What of the above is out of bounds, in words; empty for a healthy gate.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
 
-    private const double DeadBelow = 0.01, SaturatedAbove = 0.99, SaturatedShare = 0.9, SumTolerance = 1e-6, FlatBelow = 1e-3, LengthBias = 0.5, CollapsedAbove = 0.5;
+    private const double DeadBelow = 0.01, SaturatedAbove = 0.99, SaturatedShare = 0.9, SumTolerance = 1e-6, FlatBelow = 1e-3,
+        LengthBias = 0.5, CollapsedAbove = 0.5;
     private const double Z95 = 1.959963984540054; // the normal distribution's 97.5 % point
     private const int FewestForChance = 100; // of fewer held-out pairs an accuracy says little either way
 
@@ -55,7 +56,9 @@ public sealed record GateHealth
             return Math.Sqrt(coefficients.Average(c => (c[o] - mean) * (c[o] - mean)));
         });
         string[] dead = [.. Enumerable.Range(0, k).Where(o => coefficients.All(c => c[o] < DeadBelow)).Select(o => names[o])];
-        string[] saturated = [.. Enumerable.Range(0, k).Where(o => coefficients.Count(c => c[o] > SaturatedAbove) > SaturatedShare * n).Select(o => names[o])];
+        string[] saturated = [.. Enumerable.Range(0, k)
+            .Where(o => coefficients.Count(c => c[o] > SaturatedAbove) > SaturatedShare * n)
+            .Select(o => names[o])];
         double correlation = Correlation.Spearman(scores, verbosity);
         List<string> warnings = [];
         if (sumError > SumTolerance) warnings.Add($"coefficients do not sum to 1 (off by up to {sumError:g3})");
@@ -78,27 +81,37 @@ public sealed record GateHealth
     }
 
     /// <summary>What shows that the scores mean nothing; null where nothing does.</summary>
-    private static string? WhyNoSignal(IReadOnlyList<double[]> coefficients, IReadOnlyList<string> names, double ties, double? accuracy, int pairs)
+    private static string? WhyNoSignal(IReadOnlyList<double[]> coefficients, IReadOnlyList<string> names, double ties, double? accuracy,
+        int pairs)
     {
-        const string Start = "the gate found no signal: ", Remedy = " Its figures say nothing of the responses. Look at the objectives' held-out R²: "
-            + "with values near or below 0 the features do not tell the objectives, so use another backbone or more ratings; else train the gate "
+        const string Start = "the gate found no signal: ",
+            Remedy = " Its figures say nothing of the responses. Look at the objectives' held-out R²: "
+            + "with values near or below 0 the features do not tell the objectives, so use another backbone or more ratings; else train "
+            + "the gate "
             + "longer, or with another seed.";
         if (ties > CollapsedAbove)
         {
             int heaviest = Enumerable.Range(0, names.Count).MaxBy(o => coefficients.Average(c => c[o]));
             double mean = coefficients.Average(c => c[heaviest]);
-            return Start + FormattableString.Invariant($"{ties:p0} of the pairs score the same but for rounding (mean coefficient of {names[heaviest]} {mean:f3}).") + Remedy;
+            return Start
+                + FormattableString.Invariant(
+                    $"{ties:p0} of the pairs score the same but for rounding (mean coefficient of {names[heaviest]} {mean:f3}).")
+                + Remedy;
         }
         if (accuracy is not { } right || pairs < FewestForChance) return null;
         (double low, double high) = Wilson(right, pairs);
         if (low > 0.5) return null;
-        return Start + FormattableString.Invariant($"right on {right:p1} of {pairs:N0} held-out pairs, no better than chance (95 % interval {low:p1} to {high:p1}).") + Remedy;
+        return Start
+            + FormattableString.Invariant(
+                $"right on {right:p1} of {pairs:N0} held-out pairs, no better than chance (95 % interval {low:p1} to {high:p1}).")
+            + Remedy;
     }
 
     /// <summary>Wilson's 95 % interval of a share (Wilson 1927).</summary>
     private static (double Low, double High) Wilson(double share, int count)
     {
-        double z2 = Z95 * Z95, middle = share + (z2 / (2 * count)), half = Z95 * Math.Sqrt((share * (1 - share) / count) + (z2 / (4.0 * count * count)));
+        double z2 = Z95 * Z95, middle = share + (z2 / (2 * count)),
+            half = Z95 * Math.Sqrt((share * (1 - share) / count) + (z2 / (4.0 * count * count)));
         double scale = 1 + (z2 / count);
         return ((middle - half) / scale, (middle + half) / scale);
     }

@@ -55,7 +55,8 @@ public sealed class GatingNetwork
     public void Save(string path)
     {
         using DisposeScope scope = NewDisposeScope();
-        SafetensorsFile.Write(path, [.. Tensors()], new Dictionary<string, string> { ["gating_temperature"] = Temperature.ToString("R", CultureInfo.InvariantCulture) });
+        SafetensorsFile.Write(path, [.. Tensors()],
+            new Dictionary<string, string> { ["gating_temperature"] = Temperature.ToString("R", CultureInfo.InvariantCulture) });
     }
 
     /// <summary>Reads a gate from a file that holds gating.layers.0, 1, … and gating.logit_scale.</summary>
@@ -69,13 +70,21 @@ public sealed class GatingNetwork
         for (int l = 0; l == 0 || file.Entries.ContainsKey($"gating.layers.{l}.weight"); l++)
         {
             TensorEntry weight = file.Entry($"gating.layers.{l}.weight"), bias = file.Entry($"gating.layers.{l}.bias");
-            if (weight.Shape.Length != 2 || (inputs is { } i && weight.Shape[1] != i) || bias.Shape.Length != 1 || bias.Shape[0] != weight.Shape[0])
-                throw new InvalidInputException(file.Path, $"gating.layers.{l} of shape [{string.Join(", ", weight.Shape)}], bias [{string.Join(", ", bias.Shape)}]", inputs is null ? "[out, in] and [out]" : $"[out, {inputs}] and [out]", "The file is not a gate; check the path.");
+            if (weight.Shape.Length != 2
+                || (inputs is { } i && weight.Shape[1] != i)
+                || bias.Shape.Length != 1
+                || bias.Shape[0] != weight.Shape[0])
+            {
+                throw new InvalidInputException(file.Path,
+                    $"gating.layers.{l} of shape [{string.Join(", ", weight.Shape)}], bias [{string.Join(", ", bias.Shape)}]",
+                    inputs is null ? "[out, in] and [out]" : $"[out, {inputs}] and [out]", "The file is not a gate; check the path.");
+            }
             inputs = weight.Shape[0];
             parameters.Add(file.LoadFloats(weight.Name));
             parameters.Add(file.LoadFloats(bias.Name));
         }
-        if (file.Metadata.TryGetValue("gating_temperature", out string? stored)) temperature = double.Parse(stored, CultureInfo.InvariantCulture);
+        if (file.Metadata.TryGetValue("gating_temperature", out string? stored))
+            temperature = double.Parse(stored, CultureInfo.InvariantCulture);
         return new GatingNetwork([.. parameters], file.LoadFloats("gating.logit_scale")[0], temperature);
     }
 }

@@ -31,7 +31,8 @@ public sealed class GatingPairs
     public int Count => PromptOf.Length;
     public int Objectives => Chosen.GetLength(1);
 
-    public IReadOnlyList<int> Training => [.. Enumerable.Range(0, Count).Where(i => !Held(PromptOf[i].Chosen) && !Held(PromptOf[i].Rejected))];
+    public IReadOnlyList<int> Training =>
+        [.. Enumerable.Range(0, Count).Where(i => !Held(PromptOf[i].Chosen) && !Held(PromptOf[i].Rejected))];
     public IReadOnlyList<int> HeldOut => [.. Enumerable.Range(0, Count).Where(i => Held(PromptOf[i].Chosen) && Held(PromptOf[i].Rejected))];
 
     private bool Held(int prompt) => HashSplit.IsHeldOut(PromptIds[prompt], "gating");

@@ -57,7 +57,11 @@ public sealed class GatingTrainer : IDisposable
     public GatingTrainer(GatingPairs pairs, GatingOptions options, IReadOnlyList<int>? rows = null)
     {
         (_pairs, _options, _rows) = (pairs, options, rows ?? pairs.Training);
-        if (_rows.Count == 0) throw new InvalidInputException("preferences", "no pair to train on", "pairs of at least a few prompts", "Add preference data.");
+        if (_rows.Count == 0)
+        {
+            throw new InvalidInputException("preferences", "no pair to train on", "pairs of at least a few prompts", "Add preference "
+                + "data.");
+        }
         _prompts = pairs.Prompts.Block([.. Enumerable.Range(0, pairs.Prompts.Count)], ScalarType.Float32);
         _chosen = ToTensor(pairs.Chosen);
         _rejected = ToTensor(pairs.Rejected);
@@ -86,7 +90,8 @@ public sealed class GatingTrainer : IDisposable
         Tensor Uniform(double bound, params long[] shape)
         {
             float[] values = new float[shape.Aggregate(1L, (a, b) => a * b)];
-            for (int i = 0; i < values.Length; i++) values[i] = (float)((2 * CounterRandom.Uniform(_options.Seed, InitialWeights, counter++) - 1) * bound);
+            for (int i = 0; i < values.Length; i++)
+                values[i] = (float)((2 * CounterRandom.Uniform(_options.Seed, InitialWeights, counter++) - 1) * bound);
             return tensor(values, shape);
         }
     }
@@ -187,8 +192,12 @@ public sealed class GatingTrainer : IDisposable
     public void Save(string path)
     {
         using DisposeScope scope = NewDisposeScope();
-        SafetensorsFile.Write(path, [.. _parameters.SelectMany(p => new[] { (p.Name, p.Value), (p.Name + ".mean", p.Mean), (p.Name + ".square", p.Square) }), ("curve", tensor([.. _curve, 0.0]))],
-            new Dictionary<string, string> { ["step"] = Step.ToString(CultureInfo.InvariantCulture) });
+        SafetensorsFile.Write(path,
+            [
+                .. _parameters.SelectMany(p => new[] { (p.Name, p.Value), (p.Name + ".mean", p.Mean), (p.Name + ".square", p.Square) }),
+                ("curve", tensor([.. _curve, 0.0]))
+            ],
+                new Dictionary<string, string> { ["step"] = Step.ToString(CultureInfo.InvariantCulture) });
         _loaded = Stamp(path);
     }
 
@@ -218,7 +227,8 @@ public sealed class GatingTrainer : IDisposable
         _loaded = Stamp(path);
     }
 
-    private string Stamp(string path) => string.Create(CultureInfo.InvariantCulture, $"{path} {Step} {File.GetLastWriteTimeUtc(path).Ticks}");
+    private string Stamp(string path) =>
+        string.Create(CultureInfo.InvariantCulture, $"{path} {Step} {File.GetLastWriteTimeUtc(path).Ticks}");
 
     public void Dispose()
     {

@@ -15,8 +15,10 @@ public sealed record PairScores(double[][] Coefficients, Scored[] Chosen, Scored
             coefficients[p] = gate.Coefficients(prompt);
         });
         return new PairScores(coefficients,
-            [.. Enumerable.Range(0, pairs.Count).Select(i => Score(coefficients[pairs.PromptOf[i].Chosen], pairs.Chosen, pairs.ChosenMagnitude, i))],
-            [.. Enumerable.Range(0, pairs.Count).Select(i => Score(coefficients[pairs.PromptOf[i].Rejected], pairs.Rejected, pairs.RejectedMagnitude, i))]);
+            [.. Enumerable.Range(0, pairs.Count)
+                .Select(i => Score(coefficients[pairs.PromptOf[i].Chosen], pairs.Chosen, pairs.ChosenMagnitude, i))],
+            [.. Enumerable.Range(0, pairs.Count)
+                .Select(i => Score(coefficients[pairs.PromptOf[i].Rejected], pairs.Rejected, pairs.RejectedMagnitude, i))]);
 
         Scored Score(double[] coefficient, double[,] rewards, double[,]? magnitudes, int row)
         {
@@ -38,5 +40,6 @@ public sealed record PairScores(double[][] Coefficients, Scored[] Chosen, Scored
     public int Ties(IReadOnlyCollection<int> rows) => rows.Count(i => ScoreDifference.IsTie(Chosen[i], Rejected[i]));
 
     /// <summary>Share of all pairs whose sides tie; 0 for no pairs.</summary>
-    public double TieShare => Chosen.Length == 0 ? 0 : Chosen.Zip(Rejected, ScoreDifference.IsTie).Count(tie => tie) / (double)Chosen.Length;
+    public double TieShare =>
+        Chosen.Length == 0 ? 0 : Chosen.Zip(Rejected, ScoreDifference.IsTie).Count(tie => tie) / (double)Chosen.Length;
 }

@@ -14,7 +14,8 @@ public sealed record BenchmarkRow(string Id, string Subset, string ChosenId, str
 /// <summary>Writes the canonical data set: every conversation once, and tables that refer to it.</summary>
 public sealed class CanonicalTables : IAsyncDisposable
 {
-    public const string Conversations = "conversations.parquet", Ratings = "ratings.parquet", Preferences = "preferences.parquet", Benchmark = "benchmark.parquet";
+    public const string Conversations = "conversations.parquet", Ratings = "ratings.parquet", Preferences = "preferences.parquet",
+        Benchmark = "benchmark.parquet";
     private const string RatingPrefix = "rating:";
     private readonly List<FileStream> _streams = [];
     private readonly Dictionary<string, long> _rows = new() { [Conversations] = 0, [Ratings] = 0, [Preferences] = 0, [Benchmark] = 0 };
@@ -35,8 +36,10 @@ public sealed class CanonicalTables : IAsyncDisposable
         Directory.CreateDirectory(folder);
         Type text = typeof(string);
         _conversations = Open(Conversations, [("id", text), ("prompt_id", text), ("messages", text)]);
-        _ratings = Open(Ratings, [("conversation_id", text), ("source", text), .. objectives.Select(o => (RatingPrefix + o, typeof(double)))]);
-        _preferences = Open(Preferences, [("chosen_id", text), ("rejected_id", text), ("chosen_prompt_id", text), ("rejected_prompt_id", text), ("source", text)]);
+        _ratings =
+            Open(Ratings, [("conversation_id", text), ("source", text), .. objectives.Select(o => (RatingPrefix + o, typeof(double)))]);
+        _preferences = Open(Preferences,
+            [("chosen_id", text), ("rejected_id", text), ("chosen_prompt_id", text), ("rejected_prompt_id", text), ("source", text)]);
         _benchmark = Open(Benchmark, [("id", text), ("subset", text), ("chosen_id", text), ("rejected_id", text)]);
 
         ParquetTable Open(string name, (string, Type)[] columns)
@@ -51,7 +54,11 @@ public sealed class CanonicalTables : IAsyncDisposable
     {
         await Add(rated.Conversation);
         _rows[Ratings]++;
-        await _ratings.Add([rated.Conversation.Id, source, .. _objectives.Select(o => rated.Ratings.TryGetValue(o, out double value) ? (object?)value : null)]);
+        await _ratings.Add([
+            rated.Conversation.Id,
+            source,
+            .. _objectives.Select(o => rated.Ratings.TryGetValue(o, out double value) ? (object?)value : null)
+        ]);
     }
 
     public async Task Add(PreferencePair pair, string source)
@@ -98,14 +105,18 @@ public sealed class CanonicalTables : IAsyncDisposable
 
     public static async IAsyncEnumerable<Conversation> ReadConversations(string path)
     {
-        await foreach (Dictionary<string, object?> row in ParquetTable.Read(path)) yield return Conversation.FromJson((string)row["messages"]!);
+        await foreach (Dictionary<string, object?> row in ParquetTable.Read(path))
+            yield return Conversation.FromJson((string)row["messages"]!);
     }
 
     public static async Task<List<RatingRow>> ReadRatings(string path, IReadOnlyList<string> objectives)
     {
         List<RatingRow> rows = [];
         await foreach (Dictionary<string, object?> row in ParquetTable.Read(path))
-            rows.Add(new RatingRow((string)row["conversation_id"]!, (string)row["source"]!, [.. objectives.Select(o => row.GetValueOrDefault(RatingPrefix + o) is double v ? v : double.NaN)]));
+        {
+            rows.Add(new RatingRow((string)row["conversation_id"]!, (string)row["source"]!,
+                [.. objectives.Select(o => row.GetValueOrDefault(RatingPrefix + o) is double v ? v : double.NaN)]));
+        }
         return rows;
     }
 
@@ -113,7 +124,10 @@ public sealed class CanonicalTables : IAsyncDisposable
     {
         List<PreferenceRow> rows = [];
         await foreach (Dictionary<string, object?> row in ParquetTable.Read(path))
-            rows.Add(new PreferenceRow((string)row["chosen_id"]!, (string)row["rejected_id"]!, (string)row["chosen_prompt_id"]!, (string)row["rejected_prompt_id"]!, (string)row["source"]!));
+        {
+            rows.Add(new PreferenceRow((string)row["chosen_id"]!, (string)row["rejected_id"]!, (string)row["chosen_prompt_id"]!,
+                (string)row["rejected_prompt_id"]!, (string)row["source"]!));
+        }
         return rows;
     }
 

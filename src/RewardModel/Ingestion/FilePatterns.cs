@@ -27,19 +27,30 @@ public static class FilePatterns
         foreach (string pattern in patterns)
         {
             if (pattern.Contains('\0', StringComparison.Ordinal))
-                throw new InvalidInputException("files", $"the path '{pattern.Replace('\0', '\ufffd')}' with a NUL character in it", "a path", "Correct the path.");
+            {
+                throw new InvalidInputException("files", $"the path '{pattern.Replace('\0', '\ufffd')}' with a NUL character in it",
+                    "a path", "Correct the path.");
+            }
             if (pattern.Length > LongestPattern)
-                throw new InvalidInputException("files", $"the path '{pattern}'", $"a path of at most {LongestPattern:N0} characters", "Correct the path.");
+            {
+                throw new InvalidInputException("files", $"the path '{pattern}'", $"a path of at most {LongestPattern:N0} characters",
+                    "Correct the path.");
+            }
             string full = Path.GetFullPath(Path.Combine(folder, pattern));
             if (!IsWild(pattern))
             {
-                InputFile.Require(full, "a data file", "Check the path (a spec's are relative to the spec).", pattern, $"no such file in {folder}");
+                InputFile.Require(full, "a data file", "Check the path (a spec's are relative to the spec).", pattern,
+                    $"no such file in {folder}");
                 files.Add((full, pattern));
                 continue;
             }
             Search search = new(pattern, full);
             IReadOnlyList<string> found = search.Run();
-            if (found.Count == 0) throw new InvalidInputException(pattern, $"the pattern matches no file in {folder}", "at least one file", "Check the pattern (a spec's are relative to the spec).");
+            if (found.Count == 0)
+            {
+                throw new InvalidInputException(pattern, $"the pattern matches no file in {folder}", "at least one file",
+                    "Check the pattern (a spec's are relative to the spec).");
+            }
             string shownRoot = pattern[..(pattern.LastIndexOf('/', pattern.IndexOfAny(['*', '?'])) + 1)];
             foreach (string path in found)
             {
@@ -83,7 +94,10 @@ public static class FilePatterns
         {
             if (!_seen.Add((folder, at))) return; // several ** lead to one folder in many ways
             if (_seen.Count > MostFolders)
-                throw new InvalidInputException(_pattern, $"more than {MostFolders:N0} folders to look into", "a pattern for some files", "Narrow the pattern.");
+            {
+                throw new InvalidInputException(_pattern, $"more than {MostFolders:N0} folders to look into", "a pattern for some files",
+                    "Narrow the pattern.");
+            }
             string segment = _segments[at];
             bool isLast = at == _segments.Length - 1;
             if (segment == AnyFolders)
@@ -106,7 +120,10 @@ public static class FilePatterns
             {
                 _found.Add(file);
                 if (_found.Count > MostFiles)
-                    throw new InvalidInputException(_pattern, $"more than {MostFiles:N0} files", "a pattern for some files", "Narrow the pattern, or put the rows into fewer files.");
+                {
+                    throw new InvalidInputException(_pattern, $"more than {MostFiles:N0} files", "a pattern for some files",
+                        "Narrow the pattern, or put the rows into fewer files.");
+                }
             }
         }
 

@@ -9,7 +9,10 @@ internal static class GzipTrailer
     {
         byte[] magic = new byte[2];
         if (file.Length < SmallestMember || file.Read(magic) < 2 || magic[0] != 0x1f || magic[1] != 0x8b)
-            throw new InvalidInputException(shownAs, "not gzip data", "a gzip file, as its extension says", "Fetch the file again, or remove .gz from its name.");
+        {
+            throw new InvalidInputException(shownAs, "not gzip data", "a gzip file, as its extension says",
+                "Fetch the file again, or remove .gz from its name.");
+        }
         file.Position = 0;
         // One pass over the bytes: the length of the last member, modulo 2^32, closes the file.
         using BoundedInflate gzip = new(file, file.Length);
@@ -83,5 +86,6 @@ internal static class GzipTrailer
         return false;
     }
 
-    private static InvalidInputException Cut(string shownAs) => new(shownAs, "compressed data that breaks off before its end", "a whole gzip file", "The file was cut on its way; fetch it again.");
+    private static InvalidInputException Cut(string shownAs) =>
+        new(shownAs, "compressed data that breaks off before its end", "a whole gzip file", "The file was cut on its way; fetch it again.");
 }

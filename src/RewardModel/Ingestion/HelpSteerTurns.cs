@@ -3,7 +3,10 @@ using ArmoFlow.RewardModel.Text;
 
 namespace ArmoFlow.RewardModel.Ingestion;
 
-/// <summary>HelpSteer2's prompts of several turns: a line <c>&lt;extra_id_1&gt;User</c> or <c>&lt;extra_id_1&gt;Assistant</c> begins each but the first.</summary>
+/// <summary>
+/// HelpSteer2's prompts of several turns: a line <c>&lt;extra_id_1&gt;User</c> or <c>&lt;extra_id_1&gt;Assistant</c> begins each
+/// but the first.
+/// </summary>
 internal static partial class HelpSteerTurns
 {
     private const string SystemMark = "<extra_id_0>System\n";
@@ -25,7 +28,8 @@ internal static partial class HelpSteerTurns
             {
                 "User" => "user",
                 "Assistant" => "assistant",
-                string other => throw new InvalidInputException(place, $"a turn of '{other}'", "<extra_id_1>User or <extra_id_1>Assistant", "Correct the turn."),
+                string other => throw new InvalidInputException(place, $"a turn of '{other}'", "<extra_id_1>User or <extra_id_1>Assistant",
+                    "Correct the turn."),
             };
             begin = mark.Index + mark.Length;
         }
@@ -33,7 +37,10 @@ internal static partial class HelpSteerTurns
         bool isCue = role == "assistant" && turns.Count > 0 && string.IsNullOrWhiteSpace(last); // where the response goes
         if (!isCue) turns.Add(new Message(role, last));
         if (turns[^1].Role == "assistant")
-            throw new InvalidInputException(place, "a last turn by the assistant", "a last turn by the user, which the response answers", "Correct the row, or leave it out.");
+        {
+            throw new InvalidInputException(place, "a last turn by the assistant", "a last turn by the user, which the response answers",
+                "Correct the row, or leave it out.");
+        }
         return turns;
     }
 }

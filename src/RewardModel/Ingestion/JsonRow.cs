@@ -73,10 +73,15 @@ internal static class JsonRow
         int at = (int)Math.Clamp(Offset(bytes, e), 0, bytes.Length);
         string rest = Encoding.UTF8.GetString(bytes, at, Math.Min(PartShown, bytes.Length - at));
         if (e.Message.Contains("maximum configured depth", StringComparison.Ordinal))
-            return new InvalidInputException(place, "values that are nested more than 64 deep", "one JSON object", "Check that the file is the right one.");
+        {
+            return new InvalidInputException(place, "values that are nested more than 64 deep", "one JSON object",
+                "Check that the file is the right one.");
+        }
         return rest.Length == 0 || !text.TrimEnd().EndsWith('}')
-            ? new InvalidInputException(place, $"not JSON: {unit} breaks off after {bytes.Length} bytes", "a whole JSON object", "The file was cut; fetch it again.")
-            : new InvalidInputException(place, $"not JSON at byte {at + 1} {(isData ? $"('{rest}')" : "of its first row")}", "one JSON object", $"Correct {unit}.");
+            ? new InvalidInputException(place, $"not JSON: {unit} breaks off after {bytes.Length} bytes", "a whole JSON object",
+                "The file was cut; fetch it again.")
+            : new InvalidInputException(place, $"not JSON at byte {at + 1} {(isData ? $"('{rest}')" : "of its first row")}",
+                "one JSON object", $"Correct {unit}.");
     }
 
     /// <summary>Bytes before the fault; the parser counts them from the beginning of a line.</summary>
@@ -131,5 +136,7 @@ internal static class JsonRow
 
     private static char? CodeUnit(string text, int at) =>
         at + HalfPair <= text.Length && text[at] == '\\' && text[at + 1] == 'u'
-            && ushort.TryParse(text.AsSpan(at + 2, 4), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ushort unit) ? (char)unit : null;
+            && ushort.TryParse(text.AsSpan(at + 2, 4), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ushort unit)
+            ? (char)unit
+            : null;
 }

@@ -55,7 +55,8 @@ internal static class JsonRows
             if (await new BoundedValues(text.Reader).Peek(cancel) == '[') return JsonLayout.Array;
         await using OpenText again = new(file);
         BoundedLines lines = new(again.Reader);
-        string? first = await NextFull(lines, cancel), second = first is not null && JsonRow.IsOpen(first) ? await NextFull(lines, cancel) : null;
+        string? first = await NextFull(lines, cancel),
+            second = first is not null && JsonRow.IsOpen(first) ? await NextFull(lines, cancel) : null;
         // A line that is cut off is followed by the next row; an object over several lines by its first field.
         return second is null || second.TrimStart().StartsWith('{') ? JsonLayout.Lines : JsonLayout.Values;
     }
@@ -197,7 +198,8 @@ internal static class JsonRows
         try { return await read(); }
         catch (InvalidDataException e) when (e.Message.Contains(" of more than ", StringComparison.Ordinal))
         {
-            throw new InvalidInputException(place, e.Message, "one JSON object on each line, or an array of them", "Check that the file is JSONL or JSON.");
+            throw new InvalidInputException(place, e.Message, "one JSON object on each line, or an array of them",
+                "Check that the file is JSONL or JSON.");
         }
         catch (Exception e) when (e is InvalidDataException or EndOfStreamException)
         {
@@ -208,7 +210,8 @@ internal static class JsonRows
         {
             bool isUtf8 = file.Encoding is UTF8Encoding;
             throw new InvalidInputException(isUtf8 ? $"{file.ShownAs} line {await LineThatIsNoUtf8(file)}" : file.ShownAs,
-                $"bytes that are not {(isUtf8 ? "UTF-8" : file.Encoding.WebName.ToUpperInvariant())}", "UTF-8 text", "Convert the file to UTF-8.");
+                $"bytes that are not {(isUtf8 ? "UTF-8" : file.Encoding.WebName.ToUpperInvariant())}", "UTF-8 text",
+                "Convert the file to UTF-8.");
         }
     }
 

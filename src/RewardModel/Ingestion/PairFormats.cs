@@ -25,8 +25,10 @@ public static class PairFormats
 
     public static IEnumerable<string> Names => Named.Keys;
 
-    public static Func<SourceRow, IEnumerable<PreferencePair>> Find(string name) => Named.TryGetValue(name, out Func<SourceRow, IEnumerable<PreferencePair>>? read) ? read
-        : throw new InvalidInputException("preferences", $"format '{name}'", "a format for preference data", DidYouMean.Suggest(name, Names));
+    public static Func<SourceRow, IEnumerable<PreferencePair>> Find(string name) =>
+        Named.TryGetValue(name, out Func<SourceRow, IEnumerable<PreferencePair>>? read) ? read
+            : throw new InvalidInputException("preferences", $"format '{name}'", "a format for preference data",
+                DidYouMean.Suggest(name, Names));
 
     /// <summary>RewardBench's layout: prompt, chosen, rejected (texts, or lists of messages), subset, id.</summary>
     public static BenchmarkPair RewardBench(SourceRow row)
@@ -85,7 +87,8 @@ public static class PairFormats
             if (step.Chosen is not { } chosen) break;
             before.Add(chosen);
         }
-        return row.Each(pairs, pair => row.Pair(Conversation.Create(problem, pair.Good, row.Place), Conversation.Create(problem, pair.Bad, row.Place)));
+        return row.Each(pairs,
+            pair => row.Pair(Conversation.Create(problem, pair.Good, row.Place), Conversation.Create(problem, pair.Bad, row.Place)));
 
         string Solution(string last) => string.Join('\n', [.. before, last]);
     }
@@ -117,7 +120,8 @@ public static class PairFormats
         {
             if (!step.TryGetProperty(ChosenCompletion, out JsonElement chosen)) return good; // sets that were made anew without it
             if (chosen.ValueKind == JsonValueKind.Null) return Human(row, step);
-            if (chosen.ValueKind == JsonValueKind.Number && chosen.TryGetInt32(out int index) && index >= 0 && index < rated.Count) return rated[index].Text;
+            if (chosen.ValueKind == JsonValueKind.Number && chosen.TryGetInt32(out int index) && index >= 0 && index < rated.Count)
+                return rated[index].Text;
             throw new InvalidInputException($"{row.Place} column '{ChosenCompletion}'", chosen.ToString(),
                 $"null, or the place of one of {rated.Count} completions, from 0", "Correct it.");
         }
@@ -141,12 +145,17 @@ internal static class Transcript
         List<Message> messages = [];
         int at = 0;
         if (!text.StartsWith(Human, StringComparison.Ordinal))
-            throw new InvalidInputException(place, $"a transcript that begins with '{text[..Math.Min(20, text.Length)].ReplaceLineEndings(" ")}'", "a blank line and 'Human:'", "Check that the source is HH-RLHF's.");
+        {
+            throw new InvalidInputException(place,
+                $"a transcript that begins with '{text[..Math.Min(20, text.Length)].ReplaceLineEndings(" ")}'",
+                "a blank line and 'Human:'", "Check that the source is HH-RLHF's.");
+        }
         while (at < text.Length)
         {
             bool human = string.CompareOrdinal(text, at, Human, 0, Human.Length) == 0;
             int begin = at + (human ? Human : Assistant).Length;
-            int nextHuman = text.IndexOf(Human, begin, StringComparison.Ordinal), nextAssistant = text.IndexOf(Assistant, begin, StringComparison.Ordinal);
+            int nextHuman = text.IndexOf(Human, begin, StringComparison.Ordinal),
+                nextAssistant = text.IndexOf(Assistant, begin, StringComparison.Ordinal);
             int end = Math.Min(nextHuman < 0 ? text.Length : nextHuman, nextAssistant < 0 ? text.Length : nextAssistant);
             messages.Add(new Message(human ? "user" : "assistant", text[begin..end]));
             at = end;

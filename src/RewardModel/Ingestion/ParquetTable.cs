@@ -44,7 +44,8 @@ public sealed class ParquetTable : IAsyncDisposable
             DataField field = _schema.DataFields[c];
             int column = c;
             if (_types[c] == typeof(string)) await group.WriteAsync(field, [.. _rows.Select(r => (string)r[column]!)]);
-            else if (_types[c] == typeof(long)) await group.WriteAsync<long>(field, _rows.Select(r => (long)r[column]!).ToArray().AsMemory());
+            else if (_types[c] == typeof(long))
+                await group.WriteAsync<long>(field, _rows.Select(r => (long)r[column]!).ToArray().AsMemory());
             else await group.WriteAsync<double>(field, _rows.Select(r => (double?)r[column]).ToArray().AsMemory());
         }
         group.CompleteValidate();
@@ -72,7 +73,8 @@ public sealed class ParquetTable : IAsyncDisposable
         for (int g = 0; g < groups; g++)
         {
             await using FileStream stream = File.OpenRead(path);
-            foreach (Dictionary<string, object?> row in Rows(await ParquetSerializer.DeserializeUntypedAsync(stream, rowGroupIndex: g))) yield return row;
+            foreach (Dictionary<string, object?> row in Rows(await ParquetSerializer.DeserializeUntypedAsync(stream, rowGroupIndex: g)))
+                yield return row;
         }
     }
 

@@ -20,7 +20,8 @@ public static class RatedFormats
     public static readonly IReadOnlyList<string> PaperObjectives =
     [
         "helpsteer-helpfulness", "helpsteer-correctness", "helpsteer-coherence", "helpsteer-complexity", "helpsteer-verbosity",
-        "ultrafeedback-overall-score", "ultrafeedback-instruction-following", "ultrafeedback-truthfulness", "ultrafeedback-honesty", "ultrafeedback-helpfulness",
+        "ultrafeedback-overall-score", "ultrafeedback-instruction-following", "ultrafeedback-truthfulness", "ultrafeedback-honesty",
+        "ultrafeedback-helpfulness",
         "beavertails-is-safe", "prometheus-score", "argilla-overall-quality", "argilla-judge-lm",
         "code-complexity", "code-style", "code-explanation", "code-instruction-following", "code-readability",
     ];
@@ -29,7 +30,8 @@ public static class RatedFormats
     public static readonly IReadOnlyList<string> ReleasedObjectives =
     [
         "helpsteer-helpfulness", "helpsteer-correctness", "helpsteer-coherence", "helpsteer-complexity", "helpsteer-verbosity",
-        "ultrafeedback-overall_score", "ultrafeedback-instruction_following", "ultrafeedback-truthfulness", "ultrafeedback-honesty", "ultrafeedback-helpfulness",
+        "ultrafeedback-overall_score", "ultrafeedback-instruction_following", "ultrafeedback-truthfulness", "ultrafeedback-honesty",
+        "ultrafeedback-helpfulness",
         "beavertails-is_safe", "prometheus-score", "argilla-overall_quality", "argilla-judge_lm",
         "code-complexity", "code-style", "code-explanation", "code-instruction-following", "code-readability",
     ];
@@ -72,12 +74,15 @@ public static class RatedFormats
             [Rated(row, HelpSteer(row), HelpSteerAspects.Select(a => ("helpsteer-" + a, row.Get(row.Fields, a), a, ZeroToFour)))]),
         ["ultrafeedback"] = new(["ultrafeedback-overall-score", .. UltraFeedbackAspects.Select(UltraFeedbackName)], UltraFeedback),
         ["beavertails"] = new(["beavertails-is-safe"], row =>
-            [Rated(row, row.Text("prompt"), row.Text("response"), [("beavertails-is-safe", row.Get(row.Fields, "is_safe"), "is_safe", ZeroToOne)])]),
+            [Rated(row, row.Text("prompt"), row.Text("response"),
+                [("beavertails-is-safe", row.Get(row.Fields, "is_safe"), "is_safe", ZeroToOne)])]),
         ["code-ultrafeedback"] = new([.. CodeAspects.Values.Distinct()], CodeUltraFeedback),
         ["prometheus"] = new(["prometheus-score"], row =>
-            [Rated(row, row.Text("orig_instruction"), row.Text("orig_response"), [("prometheus-score", row.Get(row.Fields, "orig_score"), "orig_score", OneToFive)])]),
+            [Rated(row, row.Text("orig_instruction"), row.Text("orig_response"),
+                [("prometheus-score", row.Get(row.Fields, "orig_score"), "orig_score", OneToFive)])]),
         ["argilla-capybara"] = new(["argilla-overall-quality"], row => row.Each(Sides,
-            side => Rated(row, row.Messages(side), [("argilla-overall-quality", row.Get(row.Fields, "rating_" + side), "rating_" + side, OneToFive)]))),
+            side => Rated(row, row.Messages(side),
+                [("argilla-overall-quality", row.Get(row.Fields, "rating_" + side), "rating_" + side, OneToFive)]))),
         ["argilla-openorca"] = new(["argilla-judge-lm"], OpenOrca),
         ["argilla-math"] = new(["ultrafeedback-instruction-following"], row => row.Each(Sides,
             side => Rated(row, row.Text("instruction"), row.Text(side + "_response"),
@@ -91,7 +96,8 @@ public static class RatedFormats
     /// <param name="objectives">The run's objectives, in order.</param>
     /// <param name="columns">Declared columns, for the format 'columns'.</param>
     /// <param name="ignored">Columns of the merged layout that are left unread.</param>
-    public static RatedFormat Find(string name, IReadOnlyList<string> objectives, IReadOnlyList<RatedColumn> columns, IReadOnlyCollection<string> ignored)
+    public static RatedFormat Find(string name, IReadOnlyList<string> objectives, IReadOnlyList<RatedColumn> columns,
+        IReadOnlyCollection<string> ignored)
     {
         if (name == "armorm-ratings")
         {
@@ -135,15 +141,19 @@ public static class RatedFormats
             if (byOurName.TryGetValue(OurName(field.Name), out string? objective)) Add(objective, field);
             else if (MayBeRating(field, byOurName.Values))
                 throw new InvalidInputException(row.Place, $"objective '{field.Name}' is not in this spec", "an objective of the spec",
-                    $"{DidYouMean.Suggest(field.Name, byOurName.Values)} Correct it, add it to 'objectives', or list it under the source's 'ignore'.");
+                    $"{DidYouMean.Suggest(field.Name, byOurName.Values)} Correct it, add it to 'objectives', or list it under the "
+                        + "source's 'ignore'.");
         }
         return Rated(row, row.Messages("messages"), found.Select(f => (f.Key, f.Value.Value, f.Value.Name, ZeroToOne)));
 
         void Add(string objective, JsonProperty field)
         {
             if (found.TryGetValue(objective, out JsonProperty other) && other.Name != field.Name)
-                throw new InvalidInputException(row.Place, $"the columns '{other.Name}' and '{field.Name}'", "one column for each objective",
-                    "Both are spellings of one objective: take one out, or list it under the source's 'ignore'.");
+            {
+                throw new InvalidInputException(row.Place, $"the columns '{other.Name}' and '{field.Name}'",
+                    "one column for each objective",
+                        "Both are spellings of one objective: take one out, or list it under the source's 'ignore'.");
+            }
             found[objective] = field;
         }
     }
@@ -158,7 +168,10 @@ public static class RatedFormats
 
     /// <summary>HelpSteer's prompt; in HelpSteer2 one text may hold several turns.</summary>
     private static Conversation HelpSteer(SourceRow row) =>
-        Conversation.Create([.. HelpSteerTurns.Parse(row.Text("prompt"), $"{row.Place} column 'prompt'"), new Message("assistant", row.Text("response"))], row.Place);
+        Conversation.Create([
+            .. HelpSteerTurns.Parse(row.Text("prompt"), $"{row.Place} column 'prompt'"),
+            new Message("assistant", row.Text("response"))
+        ], row.Place);
 
     private static IEnumerable<RatedResponse> UltraFeedback(SourceRow row)
     {
@@ -166,7 +179,8 @@ public static class RatedFormats
         return row.Each(row.List(row.Fields, "completions").Select((completion, i) => (completion, i)), part =>
         {
             SourceRow here = row with { Place = $"{row.Place} completion {part.i + 1}" };
-            return Rated(here, prompt, Rows.TextOf(here.Get(part.completion, "response"), here.Place, "response"), UltraFeedbackRatings(here, part.completion));
+            return Rated(here, prompt, Rows.TextOf(here.Get(part.completion, "response"), here.Place, "response"),
+                UltraFeedbackRatings(here, part.completion));
         });
     }
 
@@ -186,19 +200,24 @@ public static class RatedFormats
     {
         if (!parent.TryGetProperty(column, out found) || found.ValueKind == JsonValueKind.Null) return false;
         return found.ValueKind == JsonValueKind.Object ? true
-            : throw new InvalidInputException($"{row.Place} column '{column}'", Rows.Kind(found), "an object, or null", "Check that the source has the declared format.");
+            : throw new InvalidInputException($"{row.Place} column '{column}'", Rows.Kind(found), "an object, or null",
+                "Check that the source has the declared format.");
     }
 
     private static IEnumerable<RatedResponse> CodeUltraFeedback(SourceRow row)
     {
         string prompt = row.Text("instruction"), preference = row.Text("preference");
         if (!CodeAspects.TryGetValue(preference, out string? objective))
-            throw new InvalidInputException($"{row.Place} column 'preference'", $"'{preference}'", "one of the five coding preferences", DidYouMean.Suggest(preference, CodeAspects.Keys));
+        {
+            throw new InvalidInputException($"{row.Place} column 'preference'", $"'{preference}'", "one of the five coding preferences",
+                DidYouMean.Suggest(preference, CodeAspects.Keys));
+        }
         Dictionary<string, JsonElement> ratings = ByModel(row, "annotations", "rating"), responses = ByModel(row, "responses", "response");
         return row.Each(responses, response =>
         {
             JsonElement? rating = ratings.TryGetValue(response.Key, out JsonElement given) ? given : null;
-            return Rated(row, prompt, Rows.TextOf(response.Value, row.Place, "response"), rating is { } value ? [(objective, value, "rating", OneToFive)] : []);
+            return Rated(row, prompt, Rows.TextOf(response.Value, row.Place, "response"),
+                rating is { } value ? [(objective, value, "rating", OneToFive)] : []);
         });
     }
 
@@ -222,7 +241,10 @@ public static class RatedFormats
         bool isRated = row.Get(row.Fields, "rating").ValueKind != JsonValueKind.Null;
         JsonElement[] ratings = isRated ? [.. row.List(row.Fields, "rating")] : [];
         if (isRated && ratings.Length != generations.Length)
-            throw new InvalidInputException(row.Place, $"{ratings.Length} ratings for {generations.Length} generations", "one rating for each generation", "Leave the row out, or correct it.");
+        {
+            throw new InvalidInputException(row.Place, $"{ratings.Length} ratings for {generations.Length} generations",
+                "one rating for each generation", "Leave the row out, or correct it.");
+        }
         string system = row.TextOrNone("system"), input = row.Text("input");
         Message[] prompt = system.Length > 0 ? [new Message("system", system), new Message("user", input)] : [new Message("user", input)];
         return row.Each(Enumerable.Range(0, generations.Length), i => Rated(row,
@@ -230,10 +252,12 @@ public static class RatedFormats
             isRated ? [("argilla-judge-lm", ratings[i], "rating", OneToTen)] : []));
     }
 
-    private static RatedResponse Rated(SourceRow row, string prompt, string response, IEnumerable<(string, JsonElement, string, Scale)> ratings) =>
+    private static RatedResponse Rated(SourceRow row, string prompt, string response,
+        IEnumerable<(string, JsonElement, string, Scale)> ratings) =>
         Rated(row, Conversation.Create(prompt, response, row.Place), ratings);
 
-    private static RatedResponse Rated(SourceRow row, Conversation conversation, IEnumerable<(string Objective, JsonElement Value, string Column, Scale Scale)> ratings)
+    private static RatedResponse Rated(SourceRow row, Conversation conversation,
+        IEnumerable<(string Objective, JsonElement Value, string Column, Scale Scale)> ratings)
     {
         Dictionary<string, double> scaled = [];
         foreach ((string objective, JsonElement value, string column, Scale scale) in ratings)

@@ -18,8 +18,9 @@ public readonly record struct Scale(double Min, double Max)
 {
     /// <exception cref="InvalidInputException">The value lies outside the range.</exception>
     public double Rescale(double value, string place, string column) => value >= Min && value <= Max ? (value - Min) / (Max - Min)
-        : throw new InvalidInputException($"{place} column '{column}'", value.ToString(CultureInfo.InvariantCulture), string.Create(CultureInfo.InvariantCulture, $"a rating from {Min} to {Max}"),
-            "Correct the rating, or declare the source's real range.");
+        : throw new InvalidInputException($"{place} column '{column}'", value.ToString(CultureInfo.InvariantCulture),
+            string.Create(CultureInfo.InvariantCulture, $"a rating from {Min} to {Max}"),
+                "Correct the rating, or declare the source's real range.");
 }
 
 /// <summary>Typed access to a row's fields, with errors that name the column.</summary>
@@ -39,7 +40,8 @@ public static class Rows
         if (parent.ValueKind != JsonValueKind.Object)
             throw new InvalidInputException(row.Place, Kind(parent), $"an object with a field '{column}'", CheckFormat);
         return parent.TryGetProperty(column, out JsonElement value) ? value
-            : throw new InvalidInputException(row.Place, $"no column '{column}'", "the columns of the declared format", MissingColumn(parent, column));
+            : throw new InvalidInputException(row.Place, $"no column '{column}'", "the columns of the declared format",
+                MissingColumn(parent, column));
     }
 
     /// <summary>A column that holds a list.</summary>
@@ -47,11 +49,13 @@ public static class Rows
     {
         JsonElement list = row.Get(parent, column);
         return list.ValueKind == JsonValueKind.Array ? list.EnumerateArray()
-            : throw new InvalidInputException($"{row.Place} column '{column}'", Kind(list), "a list", $"{CheckFormat} A row without one cannot be used: leave it out.");
+            : throw new InvalidInputException($"{row.Place} column '{column}'", Kind(list), "a list",
+                $"{CheckFormat} A row without one cannot be used: leave it out.");
     }
 
-    public static string TextOf(JsonElement value, string place, string column) => value.ValueKind == JsonValueKind.String ? value.GetString()!
-        : throw new InvalidInputException($"{place} column '{column}'", Kind(value), "text", CheckFormat);
+    public static string TextOf(JsonElement value, string place, string column) =>
+        value.ValueKind == JsonValueKind.String ? value.GetString()!
+            : throw new InvalidInputException($"{place} column '{column}'", Kind(value), "text", CheckFormat);
 
     /// <summary>
     /// A rating in every format and file type: a number, a number as text, a boolean as 1 or 0; null where it is absent: null, "", "N/A".
@@ -171,7 +175,8 @@ public static class Rows
                     "Several answers for one side are RewardBench 2's layout, or a ranking's; write one row for each pair.");
             if (message.ValueKind != JsonValueKind.Object)
                 throw new InvalidInputException(place, $"{Kind(message)} in a list of messages", "messages {role, content}", CheckFormat);
-            messages.Add(new Message(TextOf(row.Get(message, "role"), place, "role"), TextOf(row.Get(message, "content"), place, "content")));
+            messages.Add(
+                new Message(TextOf(row.Get(message, "role"), place, "role"), TextOf(row.Get(message, "content"), place, "content")));
         }
         return messages;
     }
@@ -181,10 +186,18 @@ public static class Rows
         row.Fields.TryGetProperty("messages", out JsonElement messages) && messages.ValueKind != JsonValueKind.Null
             ? row.Messages("messages") : row.Answer("response");
 
-    public static PreferencePair Pair(this SourceRow row, Conversation chosen, Conversation rejected) => chosen.Id != rejected.Id ? new PreferencePair(chosen, rejected)
-        : throw new InvalidInputException(row.Place, "identical chosen and rejected", "two different responses", "Leave the row out.") { StrayRow = "identical chosen and rejected" };
+    public static PreferencePair Pair(this SourceRow row, Conversation chosen, Conversation rejected) =>
+        chosen.Id != rejected.Id ? new PreferencePair(chosen, rejected)
+            : throw new InvalidInputException(row.Place, "identical chosen and rejected", "two different responses", "Leave the row "
+                + "out.")
+            {
+                StrayRow =
+                "identical chosen and rejected"
+            };
 
-    /// <summary>One row's items: what is whole but worthless is left out and counted where the source may do so, and the others stay.</summary>
+    /// <summary>
+    /// One row's items: what is whole but worthless is left out and counted where the source may do so, and the others stay.
+    /// </summary>
     internal static IEnumerable<TItem> Each<TPart, TItem>(this SourceRow row, IEnumerable<TPart> parts, Func<TPart, TItem> read)
     {
         foreach (TPart part in parts)
@@ -223,5 +236,8 @@ public static class Rows
     }
 
     private static bool IsListOfRows(JsonElement value) =>
-        value.ValueKind == JsonValueKind.Array && value.GetArrayLength() > 0 && value[0].ValueKind == JsonValueKind.Object && !value[0].TryGetProperty("role", out _);
+        value.ValueKind == JsonValueKind.Array
+            && value.GetArrayLength() > 0
+            && value[0].ValueKind == JsonValueKind.Object
+            && !value[0].TryGetProperty("role", out _);
 }

@@ -66,7 +66,8 @@ public static class SourceIngestion
     /// <param name="report">Receives the counts.</param>
     /// <param name="cancel">Stops the reading.</param>
     /// <exception cref="InvalidInputException">A row is damaged, or more rows are stray than the source tolerates.</exception>
-    public static async IAsyncEnumerable<T> Items<T>(Source source, Func<SourceRow, IEnumerable<T>> read, Func<T, string> identity, SourceReport report,
+    public static async IAsyncEnumerable<T> Items<T>(Source source, Func<SourceRow, IEnumerable<T>> read, Func<T, string> identity,
+        SourceReport report,
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel = default)
     {
         HashSet<UInt128> seen = [];
@@ -97,11 +98,18 @@ public static class SourceIngestion
         }
         long dropped = Dropped(), all = dropped + report.Kept + report.Duplicates + report.Forgotten;
         if (dropped > source.MaxDroppedShare * all)
-            throw new InvalidInputException(firstStray!.Place, $"{firstStray.StrayRow}, and {dropped} such rows of {all} in source '{source.Name}'",
-                $"at most {source.MaxDroppedShare:P1} of a source's rows to be unusable", "Clean the file, or raise the source's 'maxDroppedShare'.");
+        {
+            throw new InvalidInputException(firstStray!.Place,
+                $"{firstStray.StrayRow}, and {dropped} such rows of {all} in source '{source.Name}'",
+                    $"at most {source.MaxDroppedShare:P1} of a source's rows to be unusable",
+                    "Clean the file, or raise the source's 'maxDroppedShare'.");
+        }
         if (report.Kept == 0)
-            throw new InvalidInputException(source.Files.Count > 0 ? source.Files[0].ShownAs : source.Name, $"no usable row in source '{source.Name}'{(report.RowsRead > 0 ? $" ({report.RowsRead:N0} were read)" : "")}",
-                "at least one row", "Check the files and the format.");
+        {
+            throw new InvalidInputException(source.Files.Count > 0 ? source.Files[0].ShownAs : source.Name,
+                $"no usable row in source '{source.Name}'{(report.RowsRead > 0 ? $" ({report.RowsRead:N0} were read)" : "")}",
+                    "at least one row", "Check the files and the format.");
+        }
 
         long Dropped() => report.Dropped.Values.Sum();
 
@@ -115,5 +123,6 @@ public static class SourceIngestion
 
     /// <summary>128 bits of the identity's hash: enough for any count of rows, and 16 bytes each in memory.</summary>
     private static UInt128 Fingerprint(string identity) =>
-        System.Buffers.Binary.BinaryPrimitives.ReadUInt128LittleEndian(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(identity)));
+        System.Buffers.Binary.BinaryPrimitives.ReadUInt128LittleEndian(
+            System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(identity)));
 }

@@ -10,7 +10,8 @@ namespace ArmoFlow.RewardModel.Regression;
 /// <summary>XᵀX [d, d] and XᵀY [d, k] over some rows, in float64; they add up over disjoint rows.</summary>
 public sealed record NormalEquations(Tensor Gram, Tensor Moments, long Rows) : IDisposable
 {
-    public static NormalEquations Zero(int dimension, int objectives) => new(zeros([dimension, dimension], ScalarType.Float64), zeros([dimension, objectives], ScalarType.Float64), 0);
+    public static NormalEquations Zero(int dimension, int objectives) =>
+        new(zeros([dimension, dimension], ScalarType.Float64), zeros([dimension, objectives], ScalarType.Float64), 0);
 
     public NormalEquations Plus(NormalEquations other) => new(Gram + other.Gram, Moments + other.Moments, Rows + other.Rows);
 
@@ -45,7 +46,8 @@ internal static class GramAccumulation
     /// <param name="store">Where prefixes are kept, if anywhere.</param>
     /// <param name="advance">Told the rows finished.</param>
     /// <param name="cancel">Looked at between blocks.</param>
-    public static NormalEquations Sum(IFeatureRows features, double[,] labels, IReadOnlyList<int> rows, bool[] present, IReadOnlyList<string> rowIds, IGramStore? store, Action<int> advance, CancellationToken cancel)
+    public static NormalEquations Sum(IFeatureRows features, double[,] labels, IReadOnlyList<int> rows, bool[] present,
+        IReadOnlyList<string> rowIds, IGramStore? store, Action<int> advance, CancellationToken cancel)
     {
         int whole = rows.Count / BlockRows, done = 0;
         string[] keys = store is null ? [] : PrefixKeys(labels, rows, rowIds, whole);
@@ -94,7 +96,8 @@ internal static class GramAccumulation
             for (int i = b * BlockRows; i < (b + 1) * BlockRows; i++)
             {
                 text.Append('\n').Append(rowIds[rows[i]]);
-                for (int o = 0; o < labels.GetLength(1); o++) text.Append(' ').Append(labels[rows[i], o].ToString("R", CultureInfo.InvariantCulture));
+                for (int o = 0; o < labels.GetLength(1); o++)
+                    text.Append(' ').Append(labels[rows[i], o].ToString("R", CultureInfo.InvariantCulture));
             }
             keys[b] = chain = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
         }

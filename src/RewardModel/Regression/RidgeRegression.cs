@@ -53,7 +53,10 @@ public sealed class RidgeRegression
         _heldOut = [.. rowIds.Select(id => HashSplit.IsHeldOut(id, "regression"))];
         for (int o = 0; o < _k; o++)
             if (!Enumerable.Range(0, features.Count).Any(i => !double.IsNaN(labels[i, o])))
-                throw new InvalidInputException($"objective '{names[o]}'", "no row rates it", "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
+            {
+                throw new InvalidInputException($"objective '{names[o]}'", "no row rates it", "at least one rated row for each objective",
+                    "Add a source that rates it, or take it out of 'objectives'.");
+            }
     }
 
     /// <summary>Fits all objectives.</summary>
@@ -61,7 +64,8 @@ public sealed class RidgeRegression
     /// <param name="store">Where sums over prefixes of the rows are kept between runs.</param>
     /// <param name="progress">Told rows summed, of rows in all.</param>
     /// <param name="cancel">Looked at between blocks.</param>
-    public RegressionFit Fit(IReadOnlyList<double> alphas, IGramStore? store = null, Action<int, int>? progress = null, CancellationToken cancel = default)
+    public RegressionFit Fit(IReadOnlyList<double> alphas, IGramStore? store = null, Action<int, int>? progress = null,
+        CancellationToken cancel = default)
     {
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();
@@ -69,7 +73,8 @@ public sealed class RidgeRegression
         float[] weight = new float[_k * _features.Dimension];
         ObjectiveFit[] fits = new ObjectiveFit[_k];
         // Objectives that the same rows rate share their Gram matrices, and so one factorisation for each α.
-        foreach (IGrouping<string, int> group in Enumerable.Range(0, _k).GroupBy(o => string.Concat(cells.Select(c => c.Present[o] ? '1' : '0'))))
+        foreach (IGrouping<string, int> group in Enumerable.Range(0, _k)
+            .GroupBy(o => string.Concat(cells.Select(c => c.Present[o] ? '1' : '0'))))
         {
             cancel.ThrowIfCancellationRequested();
             int[] objectives = [.. group];
@@ -86,16 +91,23 @@ public sealed class RidgeRegression
     /// <summary>Each row is summed once, in the cell of rows that rate the same objectives and are on the same side of the split.</summary>
     private List<Cell> Sums(IGramStore? store, Action<int, int>? progress, CancellationToken cancel)
     {
-        bool[][] presence = [.. Enumerable.Range(0, _features.Count).Select(i => Enumerable.Range(0, _k).Select(o => !double.IsNaN(_labels[i, o])).ToArray())];
+        bool[][] presence = [.. Enumerable.Range(0, _features.Count)
+            .Select(i => Enumerable.Range(0, _k).Select(o => !double.IsNaN(_labels[i, o])).ToArray())];
         List<Cell> cells = [.. Enumerable.Range(0, _features.Count).Where(i => presence[i].Any(p => p))
             .GroupBy(i => string.Concat(presence[i].Select(p => p ? '1' : '0')) + _heldOut[i])
             .Select(g => new Cell(presence[g.First()], _heldOut[g.First()], [.. g]))];
         if (cells.Count > 2 * _k) // ratings absent at random: cells by objective hold fewer matrices
-            cells = [.. Enumerable.Range(0, _k).SelectMany(o => new[] { false, true }.Select(h => new Cell([.. Enumerable.Range(0, _k).Select(x => x == o)], h,
-                [.. Enumerable.Range(0, _features.Count).Where(i => presence[i][o] && _heldOut[i] == h)])))];
+        {
+            cells = [.. Enumerable.Range(0, _k)
+                .SelectMany(o => new[] { false, true }.Select(h => new Cell([.. Enumerable.Range(0, _k).Select(x => x == o)], h,
+                    [.. Enumerable.Range(0, _features.Count).Where(i => presence[i][o] && _heldOut[i] == h)])))];
+        }
         int total = cells.Sum(c => c.Rows.Count), done = 0;
         foreach (Cell cell in cells)
-            cell.Sums = GramAccumulation.Sum(_features, _labels, cell.Rows, cell.Present, _rowIds, store, n => progress?.Invoke(done += n, total), cancel);
+        {
+            cell.Sums = GramAccumulation.Sum(_features, _labels, cell.Rows, cell.Present, _rowIds, store,
+                n => progress?.Invoke(done += n, total), cancel);
+        }
         return cells;
     }
 
@@ -133,7 +145,9 @@ public sealed class RidgeRegression
                 ValidationMse = canValidate ? errors[best][j] / heldRows : null,
                 ValidationR2 = canValidate ? R2(held, o, errors[best][j]) : null,
                 Alphas = [.. alphas.Select((a, i) => new AlphaError(a, canValidate ? errors[i][j] / heldRows : null))],
-                Note = canValidate ? refit.Note : "no row fell on one side of the split: α is the middle of the grid, and nothing was validated",
+                Note = canValidate
+                    ? refit.Note
+                    : "no row fell on one side of the split: α is the middle of the grid, and nothing was validated",
             };
         }
     }
@@ -175,7 +189,8 @@ public sealed class RidgeRegression
             foreach (int[] block in cell.Rows.Chunk(GramAccumulation.BlockRows))
             {
                 using Tensor x = _features.Block(block, ScalarType.Float64);
-                using Tensor y = tensor([.. block.SelectMany(i => objectives.Select(o => _labels[i, o]))], [block.Length, objectives.Length]);
+                using Tensor y =
+                    tensor([.. block.SelectMany(i => objectives.Select(o => _labels[i, o]))], [block.Length, objectives.Length]);
                 yield return (x, y);
             }
     }

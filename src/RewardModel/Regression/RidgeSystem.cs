@@ -9,24 +9,33 @@ namespace ArmoFlow.RewardModel.Regression;
 /// <param name="gradient">Xᵀ(Y − XW) computed from the rows, for refinement.</param>
 internal sealed class RidgeSystem(Tensor gram, Tensor moments, Func<Tensor, Tensor> gradient)
 {
-    /// <summary>Squared pivot ratios bound the condition number from below; past this one, refinement against the rows restores the digits that forming G cost.</summary>
+    /// <summary>
+    /// Squared pivot ratios bound the condition number from below; past this one, refinement against the rows restores the digits
+    /// that forming G cost.
+    /// </summary>
     private const double IllConditioned = 1e4;
     private const double Singular = 1e13;
     private const int Refinements = 3;
     private const double DoublePrecision = 2.2204460492503131e-16;
     private (Tensor Values, Tensor Vectors)? _eigen;
 
-    /// <summary>Cholesky, refined against the rows where the system is ill-conditioned; for α = 0 and a singular G, the minimum-norm solution.</summary>
+    /// <summary>
+    /// Cholesky, refined against the rows where the system is ill-conditioned; for α = 0 and a singular G, the minimum-norm
+    /// solution.
+    /// </summary>
     public (Tensor Weights, string? Note) Solve(double alpha)
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor system = gram.clone();
         system.diagonal().add_(alpha);
         (Tensor factor, Tensor info) = linalg.cholesky_ex(system);
-        double condition = info.item<int>() == 0 ? Math.Pow(factor.diagonal().max().item<double>() / factor.diagonal().min().item<double>(), 2) : double.PositiveInfinity;
+        double condition = info.item<int>() == 0
+            ? Math.Pow(factor.diagonal().max().item<double>() / factor.diagonal().min().item<double>(), 2)
+            : double.PositiveInfinity;
         (Tensor Weights, string? Note) solution = alpha == 0 && condition > Singular ? MinimumNorm()
             : double.IsInfinity(condition) ? (Spectral(alpha), null)
-            : (Refine(cholesky_solve(moments, factor), alpha, b => cholesky_solve(b, factor), condition > IllConditioned ? Refinements : 0), null);
+            : (Refine(cholesky_solve(moments, factor), alpha, b => cholesky_solve(b, factor), condition > IllConditioned ? Refinements : 0),
+                null);
         return (solution.Weights.MoveToOuterDisposeScope(), solution.Note);
     }
 

@@ -19,7 +19,10 @@ public sealed class ConversationScorer : IDisposable
         _tokenizer = BackboneParts.Open(backbone, allowsSpecials).Tokenizer;
         _extractor = new FeatureExtractor(backbone, ComputeType.Parse(dtype), ComputeType.BestDevice);
         if (_extractor.Dimension != model.Gate.Inputs)
-            throw new InvalidInputException(backbone, $"a backbone of hidden size {_extractor.Dimension}", $"{model.Gate.Inputs}, as the model was trained on", "Use the backbone of this model.");
+        {
+            throw new InvalidInputException(backbone, $"a backbone of hidden size {_extractor.Dimension}",
+                $"{model.Gate.Inputs}, as the model was trained on", "Use the backbone of this model.");
+        }
         (Model, _maxTokens, _features) = (model, maxTokens, new PromptCache(_extractor));
     }
 
@@ -32,17 +35,20 @@ public sealed class ConversationScorer : IDisposable
         EncodedConversation encoded = _tokenizer.Encode(conversation);
         return encoded.Tokens.Length <= _maxTokens ? encoded : throw TooLong($"{encoded.Tokens.Length} tokens");
 
-        InvalidInputException TooLong(string found) => new(place, found, $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
+        InvalidInputException TooLong(string found) =>
+            new(place, found, $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
     }
 
     /// <summary>Scores conversations.</summary>
     /// <exception cref="InvalidInputException">A conversation is longer than the limit.</exception>
-    public IReadOnlyList<Explanation> Score(IReadOnlyList<Conversation> conversations, Steering? steering = null, CancellationToken cancel = default) =>
+    public IReadOnlyList<Explanation> Score(IReadOnlyList<Conversation> conversations, Steering? steering = null,
+        CancellationToken cancel = default) =>
         Score([.. conversations.Select((c, i) => Encode(c, $"conversation {i + 1}"))], steering, cancel);
 
     /// <summary>Scores conversations that were encoded before.</summary>
     /// <exception cref="InvalidInputException">The backbone overflows on one.</exception>
-    public IReadOnlyList<Explanation> Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering = null, CancellationToken cancel = default) =>
+    public IReadOnlyList<Explanation> Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering = null,
+        CancellationToken cancel = default) =>
         [.. Score(conversations, steering, (_, e) => throw e, cancel).OfType<Explanation>()];
 
     /// <summary>The same, where what is wrong with one is told, and the others are scored.</summary>
@@ -51,13 +57,17 @@ public sealed class ConversationScorer : IDisposable
     /// <param name="refused">Told a conversation's index and why it has no score.</param>
     /// <param name="cancel">Looked at between layers.</param>
     /// <returns>Item i for conversation i; null where it was refused.</returns>
-    public Explanation?[] Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering, Action<int, InvalidInputException> refused, CancellationToken cancel = default)
+    public Explanation?[] Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering,
+        Action<int, InvalidInputException> refused, CancellationToken cancel = default)
     {
         ConversationFeatures[] features = _features.Extract(conversations, cancel);
         Explanation?[] scores = new Explanation?[features.Length];
         for (int i = 0; i < scores.Length; i++)
         {
-            try { scores[i] = Model.Explain(features[i].RequireFinite(conversations[i].Id).Embedding, features[i].PromptEmbedding, steering); }
+            try
+            {
+                scores[i] = Model.Explain(features[i].RequireFinite(conversations[i].Id).Embedding, features[i].PromptEmbedding, steering);
+            }
             catch (InvalidInputException e) { refused(i, e); }
         }
         return scores;

@@ -14,7 +14,9 @@ namespace ArmoFlow.RewardModel.Scoring;
 /// <summary>A conversation and the score that a loaded copy of the model must give it.</summary>
 public sealed record GoldenRow(IReadOnlyList<Message> Messages, double Score);
 
-/// <summary>What the released layout has no place for. The paper's objectives stand in its file as the released model spells them.</summary>
+/// <summary>
+/// What the released layout has no place for. The paper's objectives stand in its file as the released model spells them.
+/// </summary>
 public sealed record ModelCard
 {
     public required IReadOnlyList<string> Objectives { get; init; }
@@ -57,17 +59,30 @@ public static class ReleasedLayout
 
     private static void WriteTo(string folder, string backbone, TrainedModel model, ModelCard card)
     {
-        foreach (string name in new[] { "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "generation_config.json" })
+        foreach (string name in new[]
+        {
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "chat_template.jinja",
+            "special_tokens_map.json",
+            "generation_config.json"
+        })
             if (File.Exists(Path.Combine(backbone, name))) File.Copy(Path.Combine(backbone, name), Path.Combine(folder, name));
         JsonObject map = [];
         using (Checkpoint checkpoint = new(backbone)) CopyWeights(checkpoint, backbone, folder, map);
         using DisposeScope scope = NewDisposeScope();
         int k = model.Objectives.Count;
-        List<(string, Tensor)> head = [("regression_layer.weight", tensor(model.Weight, [k, model.Gate.Inputs])), ("reward_transform_matrix", tensor(model.Transform, [k, k])), .. model.Gate.Tensors()];
+        List<(string, Tensor)> head =
+        [
+            ("regression_layer.weight", tensor(model.Weight, [k, model.Gate.Inputs])),
+            ("reward_transform_matrix", tensor(model.Transform, [k, k])),
+            .. model.Gate.Tensors()
+        ];
         SafetensorsFile.Write(Path.Combine(folder, HeadFile), head);
         foreach ((string tensor, _) in head) map[tensor] = HeadFile;
         long bytes = Directory.EnumerateFiles(folder, "*.safetensors").Sum(RegularFile.Length);
-        AtomicFile.WriteText(Path.Combine(folder, IndexFile), new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map }.ToJsonString(Json));
+        AtomicFile.WriteText(Path.Combine(folder, IndexFile),
+            new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map }.ToJsonString(Json));
 
         JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(backbone, "config.json")))!.AsObject();
         config["architectures"] = new JsonArray("LlamaForRewardModelWithGating");
@@ -109,21 +124,29 @@ public static class ReleasedLayout
         using (JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(configPath)))
         {
             if (!config.RootElement.TryGetProperty("num_objectives", out JsonElement objectives))
-                throw new InvalidInputException(configPath, "no key 'num_objectives'", "the configuration of an exported reward model", "This is a bare backbone; export a run with: armoflow models export.");
+            {
+                throw new InvalidInputException(configPath, "no key 'num_objectives'", "the configuration of an exported reward model",
+                    "This is a bare backbone; export a run with: armoflow models export.");
+            }
             k = objectives.GetInt32();
             temperature = config.RootElement.TryGetProperty("gating_temperature", out JsonElement value) ? value.GetDouble() : 1;
         }
         string cardPath = Path.Combine(folder, CardFile);
         ModelCard? card = File.Exists(cardPath) ? JsonSerializer.Deserialize<ModelCard>(File.ReadAllBytes(cardPath), Json) : null;
-        IReadOnlyList<string> names = card?.Objectives.Select(RatedFormats.OurName).ToArray() ?? (k == RatedFormats.PaperObjectives.Count ? RatedFormats.PaperObjectives : [.. Enumerable.Range(0, k).Select(i => string.Create(CultureInfo.InvariantCulture, $"objective-{i}"))]);
+        IReadOnlyList<string> names = card?.Objectives.Select(RatedFormats.OurName).ToArray()
+            ?? (k == RatedFormats.PaperObjectives.Count
+                ? RatedFormats.PaperObjectives
+                : [.. Enumerable.Range(0, k).Select(i => string.Create(CultureInfo.InvariantCulture, $"objective-{i}"))]);
         TrainedModel model;
         using (Checkpoint checkpoint = new(folder))
         {
             SafetensorsFile head = checkpoint.FileOf("regression_layer.weight");
-            model = new TrainedModel(names, head.LoadFloats("regression_layer.weight"), checkpoint.FileOf("reward_transform_matrix").LoadFloats("reward_transform_matrix"),
-                GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
+            model = new TrainedModel(names, head.LoadFloats("regression_layer.weight"),
+                checkpoint.FileOf("reward_transform_matrix").LoadFloats("reward_transform_matrix"),
+                    GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
         }
-        ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32", card?.MaxTokens ?? LlamaConfig.Load(configPath).MaxPositionEmbeddings, card?.AllowsSpecials ?? false);
+        ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32",
+            card?.MaxTokens ?? LlamaConfig.Load(configPath).MaxPositionEmbeddings, card?.AllowsSpecials ?? false);
         if (card is { GoldenRows.Count: > 0 }) Verify(scorer, card, folder);
         return scorer;
     }
@@ -131,16 +154,22 @@ public static class ReleasedLayout
     private static void Verify(ConversationScorer scorer, ModelCard card, string folder)
     {
         if (card.Template != ChatTemplate.Name) throw Drifted(scorer, folder, $"template '{card.Template}'", $"'{ChatTemplate.Name}'");
-        IReadOnlyList<Explanation> scores = scorer.Score([.. card.GoldenRows.Select((g, i) => Conversation.Create(g.Messages, $"{CardFile} golden row {i + 1}"))]);
+        IReadOnlyList<Explanation> scores =
+            scorer.Score([.. card.GoldenRows.Select((g, i) => Conversation.Create(g.Messages, $"{CardFile} golden row {i + 1}"))]);
         double tolerance = card.Dtype == "bf16" ? BFloat16Drift : Float32Drift;
         for (int i = 0; i < scores.Count; i++)
             if (!(Math.Abs(scores[i].Score - card.GoldenRows[i].Score) <= tolerance * Math.Max(1, Math.Abs(card.GoldenRows[i].Score))))
-                throw Drifted(scorer, folder, string.Create(CultureInfo.InvariantCulture, $"golden row {i + 1} scores {scores[i].Score:g8}"), string.Create(CultureInfo.InvariantCulture, $"{card.GoldenRows[i].Score:g8}, as when it was exported"));
+            {
+                throw Drifted(scorer, folder,
+                    string.Create(CultureInfo.InvariantCulture, $"golden row {i + 1} scores {scores[i].Score:g8}"),
+                    string.Create(CultureInfo.InvariantCulture, $"{card.GoldenRows[i].Score:g8}, as when it was exported"));
+            }
     }
 
     private static InvalidInputException Drifted(ConversationScorer scorer, string folder, string found, string expected)
     {
         scorer.Dispose();
-        return new InvalidInputException(folder, found, expected, "The backbone, the template or the layout is not the one this model was exported with; export it again.");
+        return new InvalidInputException(folder, found, expected,
+            "The backbone, the template or the layout is not the one this model was exported with; export it again.");
     }
 }

@@ -60,7 +60,8 @@ public static class Rewards
         return magnitudes;
     }
 
-    private static double[][] Wide(float[] values, int rows) => [.. values.Chunk(values.Length / rows).Select(r => r.Select(v => (double)v).ToArray())];
+    private static double[][] Wide(float[] values, int rows) =>
+        [.. values.Chunk(values.Length / rows).Select(r => r.Select(v => (double)v).ToArray())];
 }
 
 /// <summary>An affine layer in float64 whose result for a row does not depend on the rows beside it.</summary>
@@ -88,7 +89,8 @@ internal sealed class DenseLayer
     {
         System.Numerics.Vector<double> sums = default;
         int i = 0, width = System.Numerics.Vector<double>.Count;
-        for (; i <= a.Length - width; i += width) sums += new System.Numerics.Vector<double>(a, i) * new System.Numerics.Vector<double>(b, i);
+        for (; i <= a.Length - width; i += width)
+            sums += new System.Numerics.Vector<double>(a, i) * new System.Numerics.Vector<double>(b, i);
         double sum = System.Numerics.Vector.Sum(sums);
         for (; i < a.Length; i++) sum += a[i] * b[i];
         return sum;

@@ -11,7 +11,8 @@ public sealed class Steering
     private readonly Dictionary<int, double> _fixed = [], _scaled = [];
 
     /// <summary>Reads settings of the form OBJ=W or OBJ=*F.</summary>
-    /// <exception cref="InvalidInputException">An unknown objective, a value out of range, or fixed coefficients of more than 1 in all.</exception>
+    /// <exception cref="InvalidInputException">An unknown objective, a value out of range, or fixed coefficients of more than 1 in
+    /// all.</exception>
     public static Steering? Parse(IEnumerable<string> settings, IReadOnlyList<string> objectives)
     {
         Steering steering = new();
@@ -20,14 +21,28 @@ public sealed class Steering
             int equals = setting.LastIndexOf('=');
             string name = equals < 0 ? setting : setting[..equals], value = equals < 0 ? "" : setting[(equals + 1)..];
             int objective = objectives.ToList().IndexOf(name);
-            if (objective < 0) throw new InvalidInputException($"--steer {setting}", $"objective '{name}'", "an objective of this model", DidYouMean.Suggest(name, objectives));
+            if (objective < 0)
+            {
+                throw new InvalidInputException($"--steer {setting}", $"objective '{name}'", "an objective of this model",
+                    DidYouMean.Suggest(name, objectives));
+            }
             bool scales = value.StartsWith('*');
-            if (!double.TryParse(scales ? value[1..] : value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number) || !double.IsFinite(number) || number < 0 || (!scales && number > 1))
-                throw new InvalidInputException($"--steer {setting}", $"'{value}'", "a coefficient from 0 to 1, or a factor such as *2", "Correct the value.");
+            if (!double.TryParse(scales ? value[1..] : value, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
+                || !double.IsFinite(number)
+                || number < 0
+                || (!scales && number > 1))
+            {
+                throw new InvalidInputException($"--steer {setting}", $"'{value}'", "a coefficient from 0 to 1, or a factor such as *2",
+                    "Correct the value.");
+            }
             (scales ? steering._scaled : steering._fixed)[objective] = number;
         }
         double total = steering._fixed.Values.Sum();
-        if (total > 1) throw new InvalidInputException("--steer", $"fixed coefficients of {total} in all", "at most 1", "Coefficients sum to 1: lower some of them.");
+        if (total > 1)
+        {
+            throw new InvalidInputException("--steer", $"fixed coefficients of {total} in all", "at most 1",
+                "Coefficients sum to 1: lower some of them.");
+        }
         return steering._fixed.Count + steering._scaled.Count > 0 ? steering : null;
     }
 

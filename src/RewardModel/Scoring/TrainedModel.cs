@@ -38,8 +38,12 @@ public sealed class TrainedModel
     {
         int k = objectives.Count;
         if (weight.Length != (long)k * gate.Inputs || transform.Length != k * k || gate.Objectives != k)
-            throw new InvalidInputException("model", $"{k} objectives, weights of {weight.Length} values, a transform of {transform.Length}, a gate of {gate.Inputs} inputs and {gate.Objectives} outputs",
-                "[k, d], [k, k] and a gate from d to k", "These parts belong to different models.");
+        {
+            throw new InvalidInputException("model",
+                $"{k} objectives, weights of {weight.Length} values, a transform of {transform.Length}, a gate of {gate.Inputs} inputs "
+                    + $"and {gate.Objectives} outputs",
+                    "[k, d], [k, k] and a gate from d to k", "These parts belong to different models.");
+        }
         (Objectives, Weight, Transform, Gate) = (objectives, weight, transform, gate);
         _weight = [.. weight.Chunk(gate.Inputs).Select(r => r.Select(v => (double)v).ToArray())];
     }

@@ -53,7 +53,8 @@ public sealed class SafetensorsFile : IDisposable
     }
 
     public TensorEntry Entry(string name) => Entries.TryGetValue(name, out TensorEntry? entry) ? entry
-        : throw new InvalidInputException(Path, $"no tensor '{name}' (it has {string.Join(", ", Entries.Keys.Take(8))})", $"a tensor '{name}'", "Check that this is the right file.");
+        : throw new InvalidInputException(Path, $"no tensor '{name}' (it has {string.Join(", ", Entries.Keys.Take(8))})",
+            $"a tensor '{name}'", "Check that this is the right file.");
 
     /// <summary>Copies a tensor out, in its stored type and on the CPU.</summary>
     public Tensor Load(string name)
@@ -113,7 +114,8 @@ public sealed class SafetensorsFile : IDisposable
     }
 
     /// <summary>Writes tensors in the given order, beside the target and then renamed; same input, same bytes.</summary>
-    public static void Write(string path, IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static void Write(string path, IReadOnlyList<(string Name, Tensor Value)> tensors,
+        IReadOnlyDictionary<string, string>? metadata = null)
     {
         using MemoryStream json = new();
         using (Utf8JsonWriter writer = new(json))
@@ -182,7 +184,8 @@ internal static class DTypes
     {
         foreach ((string Name, ScalarType Type, int Size) known in Known)
             if (known.Name == name) return known;
-        throw new InvalidInputException(place, $"element type '{name}'", string.Join(", ", Known.Select(x => x.Name)), "Convert the file to a supported type.");
+        throw new InvalidInputException(place, $"element type '{name}'", string.Join(", ", Known.Select(x => x.Name)),
+            "Convert the file to a supported type.");
     }
 }
 

@@ -46,8 +46,9 @@ internal sealed class AddedTokens
             if (content.Length == 0) continue; // as the library does
             if (Flag(token, "single_word"))
             {
-                throw new InvalidInputException(path, $"the added token '{content}' with single_word", "added tokens that count wherever they stand",
-                    "This tokenizer cannot be reproduced exactly here; use a Llama-3 style backbone.");
+                throw new InvalidInputException(path, $"the added token '{content}' with single_word",
+                    "added tokens that count wherever they stand",
+                        "This tokenizer cannot be reproduced exactly here; use a Llama-3 style backbone.");
             }
             bool isSpecial = Flag(token, "special") || ChatTemplate.Tokens.Contains(content);
             tokens[content] = new AddedToken(content, token.GetProperty("id").GetInt32(), isSpecial, Flag(token, "normalized"),
@@ -93,7 +94,10 @@ internal sealed class AddedTokens
     /// <summary>Null where there is none. Longer spellings first: an alternation takes the first that fits.</summary>
     private static Regex? Any(IEnumerable<AddedToken> tokens)
     {
-        string[] longestFirst = [.. tokens.Select(t => t.Content).OrderByDescending(c => c.Length).ThenBy(c => c, StringComparer.Ordinal).Select(Regex.Escape)];
-        return longestFirst.Length == 0 ? null : new Regex(string.Join('|', longestFirst), RegexOptions.CultureInvariant | RegexOptions.Compiled);
+        string[] longestFirst =
+            [.. tokens.Select(t => t.Content).OrderByDescending(c => c.Length).ThenBy(c => c, StringComparer.Ordinal).Select(Regex.Escape)];
+        return longestFirst.Length == 0
+            ? null
+            : new Regex(string.Join('|', longestFirst), RegexOptions.CultureInvariant | RegexOptions.Compiled);
     }
 }

@@ -10,7 +10,8 @@ namespace ArmoFlow.RewardModel.Text;
 public static partial class ChatTemplate
 {
     public const string Name = "llama3";
-    public const string BeginOfText = "<|begin_of_text|>", StartHeader = "<|start_header_id|>", EndHeader = "<|end_header_id|>", EndOfTurn = "<|eot_id|>";
+    public const string BeginOfText = "<|begin_of_text|>", StartHeader = "<|start_header_id|>", EndHeader = "<|end_header_id|>",
+        EndOfTurn = "<|eot_id|>";
 
     /// <summary>The tokens that make turns; control tokens, whatever a tokenizer.json says of them.</summary>
     public static IReadOnlyList<string> Tokens { get; } = [BeginOfText, StartHeader, EndHeader, EndOfTurn];
@@ -39,10 +40,15 @@ public static partial class ChatTemplate
         List<Message> messages = [];
         while (rest.Length > 0)
         {
-            if (messages.Count == MostTurns) throw new InvalidInputException(place, $"more than {MostTurns:N0} turns", "fewer", "Send the last turns alone.");
+            if (messages.Count == MostTurns)
+                throw new InvalidInputException(place, $"more than {MostTurns:N0} turns", "fewer", "Send the last turns alone.");
             int end = rest.IndexOf(EndHeader, StringComparison.Ordinal);
             if (!rest.StartsWith(StartHeader, StringComparison.Ordinal) || end < 0)
-                throw new InvalidInputException(place, $"'{rest[..Math.Min(40, rest.Length)]}'", $"a turn of the Llama-3 template, which begins with {StartHeader}", "Apply the model's chat template to prompt and response, or send messages.");
+            {
+                throw new InvalidInputException(place, $"'{rest[..Math.Min(40, rest.Length)]}'",
+                    $"a turn of the Llama-3 template, which begins with {StartHeader}",
+                    "Apply the model's chat template to prompt and response, or send messages.");
+            }
             string role = rest[StartHeader.Length..end].ToString();
             rest = rest[(end + EndHeader.Length)..];
             int close = rest.IndexOf(EndOfTurn, StringComparison.Ordinal);
@@ -57,7 +63,8 @@ public static partial class ChatTemplate
         try { return PaddingAfter().Replace(PaddingBefore().Replace(text, ""), ""); }
         catch (RegexMatchTimeoutException)
         {
-            throw new InvalidInputException(place, $"a text of {text.Length:N0} characters with padding throughout", "padding before and after the turns", "Send the turns without padding.");
+            throw new InvalidInputException(place, $"a text of {text.Length:N0} characters with padding throughout",
+                "padding before and after the turns", "Send the turns without padding.");
         }
     }
 

@@ -30,7 +30,10 @@ public sealed class Conversation
         PromptId = Digest(messages.Take(messages.Count - 1));
     }
 
-    /// <summary>Normalises and checks: at least one turn before the response, a known role for each, the last one the assistant's and not empty.</summary>
+    /// <summary>
+    /// Normalises and checks: at least one turn before the response, a known role for each, the last one the assistant's and not
+    /// empty.
+    /// </summary>
     /// <param name="messages">The turns in order.</param>
     /// <param name="place">Where they stand, for the error.</param>
     /// <exception cref="InvalidInputException">One of these does not hold.</exception>
@@ -39,14 +42,30 @@ public sealed class Conversation
         List<Message> normalised = [.. messages.Select(m => new Message(m.Role, PythonText.Strip(m.Content)))];
         foreach (Message message in normalised)
             if (message.Role is not ("system" or "user" or "assistant"))
-                throw new InvalidInputException(place, $"a turn of role '{message.Role}'", "system, user or assistant", "Correct the role.");
+            {
+                throw new InvalidInputException(place, $"a turn of role '{message.Role}'", "system, user or assistant", "Correct the "
+                    + "role.");
+            }
         if (normalised.Count == 0 || normalised[^1].Role != "assistant")
-            throw new InvalidInputException(place, normalised.Count == 0 ? "no turns" : $"a conversation that ends with a {normalised[^1].Role} turn",
-                "a last turn by the assistant", "A reward is given to a response: add it, or leave the row out.");
+        {
+            throw new InvalidInputException(place,
+                normalised.Count == 0 ? "no turns" : $"a conversation that ends with a {normalised[^1].Role} turn",
+                    "a last turn by the assistant", "A reward is given to a response: add it, or leave the row out.");
+        }
         if (normalised.Count == 1)
-            throw new InvalidInputException(place, "a response without a prompt", "at least one turn before the response", "Add the prompt, or leave the row out.");
+        {
+            throw new InvalidInputException(place, "a response without a prompt", "at least one turn before the response",
+                "Add the prompt, or leave the row out.");
+        }
         if (normalised[^1].Content.Length == 0)
-            throw new InvalidInputException(place, "an empty response", "text in the last turn", "Leave the row out, or give the response.") { StrayRow = "empty response" };
+        {
+            throw new InvalidInputException(place, "an empty response", "text in the last turn", "Leave the row out, or give the "
+                + "response.")
+            {
+                StrayRow =
+                "empty response"
+            };
+        }
         return new Conversation(normalised);
     }
 
@@ -58,18 +77,22 @@ public sealed class Conversation
     public static Conversation FromJson(string json) =>
         new([.. JsonSerializer.Deserialize<List<Message>>(json, PlainJson)!]);
 
-    private static readonly JsonSerializerOptions PlainJson = new(JsonSerializerDefaults.Web) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions PlainJson =
+        new(JsonSerializerDefaults.Web) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private static string Digest(IEnumerable<Message> messages)
     {
         // Lengths before contents: no two lists of messages share a byte string.
         StringBuilder text = new();
-        foreach (Message m in messages) text.Append(m.Role.Length).Append(':').Append(m.Role).Append(m.Content.Length).Append(':').Append(m.Content);
+        foreach (Message m in messages)
+            text.Append(m.Role.Length).Append(':').Append(m.Role).Append(m.Content.Length).Append(':').Append(m.Content);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
     }
 }
 
-/// <summary>Python's idea of white space, which the chat templates' <c>trim</c> uses: .NET's, and the four separators U+001C to U+001F.</summary>
+/// <summary>
+/// Python's idea of white space, which the chat templates' <c>trim</c> uses: .NET's, and the four separators U+001C to U+001F.
+/// </summary>
 public static class PythonText
 {
     public static string Strip(string text)

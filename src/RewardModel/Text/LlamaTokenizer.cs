@@ -32,7 +32,8 @@ public sealed class LlamaTokenizer
     /// </summary>
     public bool AllowsSpecials { get; init; }
 
-    private LlamaTokenizer(TiktokenTokenizer tokenizer, RegexPreTokenizer words, Dictionary<string, int> vocabulary, AddedTokens added, string path)
+    private LlamaTokenizer(TiktokenTokenizer tokenizer, RegexPreTokenizer words, Dictionary<string, int> vocabulary, AddedTokens added,
+        string path)
     {
         _tokenizer = tokenizer;
         _words = words;
@@ -80,7 +81,11 @@ public sealed class LlamaTokenizer
             ranks.Append(Convert.ToBase64String(ByteAlphabet.Decode(token, path))).Append(' ').Append(id).Append('\n');
         RegexPreTokenizer words = new(Compile(SplitPattern(root.GetProperty("pre_tokenizer"), path), path), null);
         using MemoryStream stream = new(Encoding.ASCII.GetBytes(ranks.ToString()));
-        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null), words, vocabulary, added, path) { AllowsSpecials = allowsSpecials };
+        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null), words, vocabulary, added, path)
+        {
+            AllowsSpecials =
+            allowsSpecials
+        };
     }
 
     /// <summary>The file's own pattern; one that backtracks without end is given up.</summary>
@@ -90,10 +95,14 @@ public sealed class LlamaTokenizer
         {
             Regex compiled = new(pattern, RegexOptions.Compiled | RegexOptions.CultureInvariant, LongestMatch);
             // Whoever splits by a pattern that matches nothing at all stays where it is.
-            if (compiled.Matches(PatternProbe).Any(m => m.Length == 0)) throw Unsupported(path, "a split pattern that matches the empty text", "a pattern whose matches have a length");
+            if (compiled.Matches(PatternProbe).Any(m => m.Length == 0))
+                throw Unsupported(path, "a split pattern that matches the empty text", "a pattern whose matches have a length");
             return compiled;
         }
-        catch (RegexParseException e) { throw Unsupported(path, $"a split pattern that is not valid ({e.Message.Split('\n')[0]})", "a regular expression"); }
+        catch (RegexParseException e)
+        {
+            throw Unsupported(path, $"a split pattern that is not valid ({e.Message.Split('\n')[0]})", "a regular expression");
+        }
     }
 
     /// <summary>A text's ids, with what spells a control token as that token.</summary>
@@ -120,8 +129,9 @@ public sealed class LlamaTokenizer
         }
         catch (RegexMatchTimeoutException)
         {
-            throw new InvalidInputException(_path, $"a split pattern that takes more than {LongestMatch.TotalSeconds:f0} s on a text of {text.Length:N0} characters",
-                "a pattern whose time grows with the text", "Use the tokenizer.json that the backbone was published with.");
+            throw new InvalidInputException(_path,
+                $"a split pattern that takes more than {LongestMatch.TotalSeconds:f0} s on a text of {text.Length:N0} characters",
+                    "a pattern whose time grows with the text", "Use the tokenizer.json that the backbone was published with.");
         }
     }
 
@@ -179,7 +189,10 @@ public sealed class LlamaTokenizer
     /// <summary>True where a content spells a control token of this tokenizer.</summary>
     public bool SpellsSpecial(Conversation conversation) => conversation.Messages.Any(SpellsSpecial);
 
-    /// <summary>The same for a conversation within a limit of tokens; null for a longer one, which is not encoded where its length alone tells.</summary>
+    /// <summary>
+    /// The same for a conversation within a limit of tokens; null for a longer one, which is not encoded where its length alone
+    /// tells.
+    /// </summary>
     public EncodedConversation? EncodeWithin(Conversation conversation, int maxTokens, CancellationToken cancel = default)
     {
         if (FewestTokens(conversation) > maxTokens) return null;
@@ -188,17 +201,26 @@ public sealed class LlamaTokenizer
     }
 
     /// <summary>Tokens that a conversation has at least: no token stands for more bytes than the longest of the vocabulary.</summary>
-    public long FewestTokens(Conversation conversation) => conversation.Messages.Sum(m => (long)Encoding.UTF8.GetByteCount(m.Content)) / _longestToken;
+    public long FewestTokens(Conversation conversation) =>
+        conversation.Messages.Sum(m => (long)Encoding.UTF8.GetByteCount(m.Content)) / _longestToken;
 
-    /// <summary>Refuses a tokenizer that lacks a token of the chat template, or whose template would swallow what stands around one.</summary>
+    /// <summary>
+    /// Refuses a tokenizer that lacks a token of the chat template, or whose template would swallow what stands around one.
+    /// </summary>
     public LlamaTokenizer RequireTemplateTokens()
     {
         foreach (string token in ChatTemplate.Tokens)
         {
             if (!_added.Tokens.TryGetValue(token, out AddedToken? found))
-                throw new InvalidInputException(_path, $"no added token '{token}'", "the tokens of Llama-3's chat template", "Use the tokenizer of a Llama-3 chat model.");
+            {
+                throw new InvalidInputException(_path, $"no added token '{token}'", "the tokens of Llama-3's chat template",
+                    "Use the tokenizer of a Llama-3 chat model.");
+            }
             if (found.StripsLeft || found.StripsRight)
-                throw Unsupported(_path, $"the token '{token}' with {(found.StripsLeft ? "lstrip" : "rstrip")}", "template tokens that leave the text around them");
+            {
+                throw Unsupported(_path, $"the token '{token}' with {(found.StripsLeft ? "lstrip" : "rstrip")}",
+                    "template tokens that leave the text around them");
+            }
         }
         return this;
     }
@@ -208,8 +230,9 @@ public sealed class LlamaTokenizer
     public LlamaTokenizer RequireWithin(int vocabularySize)
     {
         if (_largestId < vocabularySize) return this;
-        throw new InvalidInputException(_path, $"a token with id {_largestId}", $"ids below {vocabularySize}, the vocab_size of config.json",
-            "The tokenizer and the weights do not belong together; fetch the checkpoint again.");
+        throw new InvalidInputException(_path, $"a token with id {_largestId}",
+            $"ids below {vocabularySize}, the vocab_size of config.json",
+                "The tokenizer and the weights do not belong together; fetch the checkpoint again.");
     }
 
     private static void RequireIds(Dictionary<string, int> vocabulary, string path)
@@ -217,7 +240,11 @@ public sealed class LlamaTokenizer
         HashSet<int> seen = [];
         foreach ((string token, int id) in vocabulary)
         {
-            if (id < 0 || !seen.Add(id)) throw Unsupported(path, $"token '{token}' with id {id}, {(id < 0 ? "below 0" : "which another has")}", "an id from 0 up for each token");
+            if (id < 0 || !seen.Add(id))
+            {
+                throw Unsupported(path, $"token '{token}' with id {id}, {(id < 0 ? "below 0" : "which another has")}",
+                    "an id from 0 up for each token");
+            }
         }
     }
 
@@ -226,7 +253,9 @@ public sealed class LlamaTokenizer
         int last = -1;
         foreach (JsonElement merge in merges.EnumerateArray())
         {
-            string token = merge.ValueKind == JsonValueKind.Array ? merge[0].GetString() + merge[1].GetString() : merge.GetString()!.Replace(" ", "", StringComparison.Ordinal);
+            string token = merge.ValueKind == JsonValueKind.Array
+                ? merge[0].GetString() + merge[1].GetString()
+                : merge.GetString()!.Replace(" ", "", StringComparison.Ordinal);
             if (!vocabulary.TryGetValue(token, out int id) || id < last)
                 throw Unsupported(path, $"merges out of id order (at '{token}')", "ids that grow with the merges");
             last = id;
@@ -239,9 +268,12 @@ public sealed class LlamaTokenizer
         if (type == "Sequence")
         {
             JsonElement[] parts = [.. preTokenizer.GetProperty("pretokenizers").EnumerateArray()];
-            if (parts.Length == 2 && parts[0].GetProperty("type").GetString() == "Split" && parts[1].GetProperty("type").GetString() == "ByteLevel"
+            if (parts.Length == 2
+                && parts[0].GetProperty("type").GetString() == "Split"
+                && parts[1].GetProperty("type").GetString() == "ByteLevel"
                 && !parts[1].GetProperty("add_prefix_space").GetBoolean() && !parts[1].GetProperty("use_regex").GetBoolean()
-                && parts[0].GetProperty("behavior").GetString() == "Isolated" && !(parts[0].TryGetProperty("invert", out JsonElement invert) && invert.GetBoolean())
+                && parts[0].GetProperty("behavior").GetString() == "Isolated"
+                && !(parts[0].TryGetProperty("invert", out JsonElement invert) && invert.GetBoolean())
                 && parts[0].GetProperty("pattern").TryGetProperty("Regex", out JsonElement regex))
                 return regex.GetString()!;
         }
@@ -275,7 +307,10 @@ public static class ByteAlphabet
         byte[] bytes = new byte[token.Length];
         for (int i = 0; i < token.Length; i++)
             if (!ToByte.TryGetValue(token[i], out bytes[i]))
-                throw new InvalidInputException(path, $"token '{token}' with a character outside the byte alphabet", "a byte-level vocabulary", "Use a Llama-3 style backbone.");
+            {
+                throw new InvalidInputException(path, $"token '{token}' with a character outside the byte alphabet",
+                    "a byte-level vocabulary", "Use a Llama-3 style backbone.");
+            }
         return bytes;
     }
 

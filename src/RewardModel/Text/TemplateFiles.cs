@@ -19,7 +19,8 @@ internal static partial class TemplateFiles
         string configPath = Path.Combine(folder, ConfigName);
         bool isThere = RegularFile.OtherKind(configPath) is not null || File.Exists(configPath);
         return !isThere ? Require(folder, configPath, null)
-            : SmallJson.Read(configPath, "the tokenizer's configuration", "Fetch the file again.", root => Require(folder, configPath, root));
+            : SmallJson.Read(configPath, "the tokenizer's configuration", "Fetch the file again.",
+                root => Require(folder, configPath, root));
     }
 
     private static string Require(string folder, string configPath, JsonElement? config)
@@ -62,8 +63,9 @@ internal static partial class TemplateFiles
             names.Add(template.GetProperty("name").GetString()!);
             if (names[^1] == DefaultTemplate) return template.GetProperty("template").GetString()!;
         }
-        throw new InvalidInputException(place, $"templates named {string.Join(", ", names)}", $"one named '{DefaultTemplate}', which is what renders without a choice",
-            $"Keep the template that the model was trained with as {JinjaName}.");
+        throw new InvalidInputException(place, $"templates named {string.Join(", ", names)}",
+            $"one named '{DefaultTemplate}', which is what renders without a choice",
+                $"Keep the template that the model was trained with as {JinjaName}.");
     }
 
     private static void RequireBeginOfText(string configPath, JsonElement? config)
@@ -73,7 +75,10 @@ internal static partial class TemplateFiles
         if (value.ValueKind == JsonValueKind.Null) return;
         string token = value.ValueKind == JsonValueKind.String ? value.GetString()! : value.GetRawText();
         if (token != ChatTemplate.BeginOfText)
-            throw new InvalidInputException($"{configPath} key 'bos_token'", $"'{token}'", $"'{ChatTemplate.BeginOfText}'", "Use a backbone with the Llama-3 template.");
+        {
+            throw new InvalidInputException($"{configPath} key 'bos_token'", $"'{token}'", $"'{ChatTemplate.BeginOfText}'",
+                "Use a backbone with the Llama-3 template.");
+        }
     }
 
     /// <summary>What a template prints otherwise than Llama-3's; null where nothing is found.</summary>
@@ -85,10 +90,12 @@ internal static partial class TemplateFiles
             if (!code.Contains(token, StringComparison.Ordinal)) return $"no {token}";
         }
         if (!code.Contains("trim", StringComparison.Ordinal)) return "contents that are not trimmed";
-        bool hasBegin = code.Contains("bos_token", StringComparison.Ordinal) || code.Contains(ChatTemplate.BeginOfText, StringComparison.Ordinal);
+        bool hasBegin =
+            code.Contains("bos_token", StringComparison.Ordinal) || code.Contains(ChatTemplate.BeginOfText, StringComparison.Ordinal);
         if (!hasBegin) return $"no {ChatTemplate.BeginOfText}";
         bool opensAnother = code.Contains(ChatTemplate.StartHeader + "assistant", StringComparison.Ordinal);
-        if (opensAnother && !code.Contains("add_generation_prompt", StringComparison.Ordinal)) return "another assistant turn opened after the last";
+        if (opensAnother && !code.Contains("add_generation_prompt", StringComparison.Ordinal))
+            return "another assistant turn opened after the last";
         return Printed(code).Select(WithoutTokens).FirstOrDefault(text => text.Length > 0 && !Unprinted.Contains(text)) is { } other
             ? $"the text '{other[..Math.Min(other.Length, 40)]}'" : null;
     }
@@ -106,7 +113,8 @@ internal static partial class TemplateFiles
         return text.Replace("\\n", "", StringComparison.Ordinal).Trim();
     }
 
-    private static InvalidInputException Damaged(string place, string found, string expected) => new(place, found, expected, "The file is damaged; fetch it again.");
+    private static InvalidInputException Damaged(string place, string found, string expected) =>
+        new(place, found, expected, "The file is damaged; fetch it again.");
 
     [GeneratedRegex(@"\{#.*?#\}", RegexOptions.Singleline | RegexOptions.NonBacktracking)]
     private static partial Regex Comments();

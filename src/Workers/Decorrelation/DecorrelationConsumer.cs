@@ -14,10 +14,16 @@ namespace ArmoFlow.Workers.Decorrelation;
 
 public sealed class DecorrelationConsumerDefinition() : StepConsumerDefinition<DecorrelationConsumer>(StepNames.Decorrelation);
 
-public sealed record DecorrelationReport(string Verbosity, string Metric, string Reference, int Responses, IReadOnlyList<PenaltyFit> Objectives);
+public sealed record DecorrelationReport(
+    string Verbosity,
+    string Metric,
+    string Reference,
+    int Responses,
+    IReadOnlyList<PenaltyFit> Objectives);
 
 /// <summary>Finds the penalties that take verbosity out of each objective.</summary>
-public sealed class DecorrelationConsumer(StepServices services) : StepConsumer<FitDecorrelation, DecorrelationFitted>(StepNames.Decorrelation, version: 1, services)
+public sealed class DecorrelationConsumer(StepServices services)
+    : StepConsumer<FitDecorrelation, DecorrelationFitted>(StepNames.Decorrelation, version: 1, services)
 {
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, run.Spec.Decorrelation },
         run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression)));
@@ -26,25 +32,44 @@ public sealed class DecorrelationConsumer(StepServices services) : StepConsumer<
     {
         int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
         if (verbosity < 0)
-            throw new InvalidInputException("decorrelation.verbosity", $"'{run.Spec.Decorrelation.Verbosity}'", "one of the objectives", "Name the objective that rates length.");
+        {
+            throw new InvalidInputException("decorrelation.verbosity", $"'{run.Spec.Decorrelation.Verbosity}'", "one of the objectives",
+                "Name the objective that rates length.");
+        }
         using FeatureTable features = await FeatureTable.Open(run);
         string? reference = run.Spec.Decorrelation.Reference;
         string[] ids = [.. (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences))
-            .Where(p => reference is null || p.Source == reference).SelectMany(p => new[] { p.ChosenId, p.RejectedId }).Distinct().Where(features.Has)];
-        if (ids.Length < 2) throw new InvalidInputException("decorrelation.reference", $"{ids.Length} responses within the token limit", "a reference set of many responses", "Name a larger preference source.");
+            .Where(p => reference is null || p.Source == reference)
+            .SelectMany(p => new[] { p.ChosenId, p.RejectedId })
+            .Distinct()
+            .Where(features.Has)];
+        if (ids.Length < 2)
+        {
+            throw new InvalidInputException("decorrelation.reference", $"{ids.Length} responses within the token limit",
+                "a reference set of many responses", "Name a larger preference source.");
+        }
         using SafetensorsFile regression = await run.OpenTensors(ArtifactNames.Regression);
         IFeatureRows rows = features.Responses(ids);
         double[,] rewards = Rewards.Compute(rows, regression.LoadFloats("weight"), run.Cancel);
         CorrelationMetric metric = Enum.Parse<CorrelationMetric>(run.Spec.Decorrelation.Metric, ignoreCase: true);
-        DecorrelationFit fit = VerbosityPenalty.Fit(rewards, run.Objectives, verbosity, metric, done => run.Progress("objectives", done, run.Objectives.Count), run.Cancel);
+        DecorrelationFit fit = VerbosityPenalty.Fit(rewards, run.Objectives, verbosity, metric,
+            done => run.Progress("objectives", done, run.Objectives.Count), run.Cancel);
 
         using Tensor penalties = tensor(fit.Penalties), transform = tensor(fit.Transform, [run.Objectives.Count, run.Objectives.Count]);
         ArtifactRef artifact = await run.PutTensors([("penalties", penalties), ("reward_transform_matrix", transform)]);
-        DecorrelationReport report = new(run.Spec.Decorrelation.Verbosity, run.Spec.Decorrelation.Metric, reference ?? "all preferences", ids.Length, fit.Objectives);
+        DecorrelationReport report = new(run.Spec.Decorrelation.Verbosity, run.Spec.Decorrelation.Metric, reference ?? "all preferences",
+            ids.Length, fit.Objectives);
         double before = Largest(fit, f => f.Before), after = Largest(fit, f => f.After);
-        return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Decorrelation] = artifact, [ArtifactNames.DecorrelationReport] = await run.PutJson(report) },
-            $"largest |{run.Spec.Decorrelation.Metric}| with {run.Spec.Decorrelation.Verbosity} {before:f3} → {after:g2}, on {ids.Length:N0} responses of {report.Reference}", report);
+        return new StepOutcome(new Dictionary<string, ArtifactRef>
+        {
+            [ArtifactNames.Decorrelation] = artifact,
+            [ArtifactNames.DecorrelationReport] = await run.PutJson(report)
+        },
+            $"largest |{run.Spec.Decorrelation.Metric}| with {run.Spec.Decorrelation.Verbosity} {before:f3} → {after:g2}, on "
+                + $"{ids.Length:N0} responses of {report.Reference}",
+            report);
 
-        double Largest(DecorrelationFit f, Func<PenaltyFit, double> of) => f.Objectives.Where((_, i) => i != verbosity).Select(o => Math.Abs(of(o))).DefaultIfEmpty(0).Max();
+        double Largest(DecorrelationFit f, Func<PenaltyFit, double> of) =>
+            f.Objectives.Where((_, i) => i != verbosity).Select(o => Math.Abs(of(o))).DefaultIfEmpty(0).Max();
     }
 }

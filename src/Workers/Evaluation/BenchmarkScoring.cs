@@ -42,7 +42,8 @@ internal sealed class BenchmarkScoring
     }
 
     public BenchmarkOutcome? Evaluate(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
-        Evaluate(i => Explain(model, _chosen, _chosenPrompt, i).Scored, i => Explain(model, _rejected, _rejectedPrompt, i).Scored, sections);
+        Evaluate(i =>
+            Explain(model, _chosen, _chosenPrompt, i).Scored, i => Explain(model, _rejected, _rejectedPrompt, i).Scored, sections);
 
     public BenchmarkOutcome? EvaluateMean(TrainedModel model, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections) =>
         Evaluate(i => Mean(Explain(model, _chosen, _chosenPrompt, i)), i => Mean(Explain(model, _rejected, _rejectedPrompt, i)), sections);
@@ -51,14 +52,18 @@ internal sealed class BenchmarkScoring
         Evaluate(i => head.Rate(_chosen, i), i => head.Rate(_rejected, i), sections);
 
     private static Scored Mean(Explanation explanation) =>
-        new(explanation.Objectives.Average(o => o.DebiasedReward), explanation.Objectives.Average(o => Rewards.Magnitude(o.Reward, o.DebiasedReward)));
+        new(explanation.Objectives.Average(o => o.DebiasedReward),
+            explanation.Objectives.Average(o => Rewards.Magnitude(o.Reward, o.DebiasedReward)));
 
-    private BenchmarkOutcome? Evaluate(Func<int, Scored> chosen, Func<int, Scored> rejected, IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections)
+    private BenchmarkOutcome? Evaluate(Func<int, Scored> chosen, Func<int, Scored> rejected,
+        IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections)
     {
         if (_rows.Count == 0) return null;
-        List<(string Subset, Scored Chosen, Scored Rejected)> scores = [.. Enumerable.Range(0, _rows.Count).AsParallel().AsOrdered().Select(i => (_rows[i].Subset, chosen(i), rejected(i)))];
+        List<(string Subset, Scored Chosen, Scored Rejected)> scores =
+            [.. Enumerable.Range(0, _rows.Count).AsParallel().AsOrdered().Select(i => (_rows[i].Subset, chosen(i), rejected(i)))];
         return new BenchmarkOutcome(RewardBenchScore.Evaluate(scores, sections),
-            new SortedDictionary<string, string>(scores.GroupBy(s => s.Subset).ToDictionary(g => g.Key, g => string.Concat(g.Select(s => ScoreDifference.IsHigher(s.Chosen, s.Rejected) ? '1' : '0'))), StringComparer.Ordinal));
+            new SortedDictionary<string, string>(scores.GroupBy(s => s.Subset).ToDictionary(g => g.Key,
+                g => string.Concat(g.Select(s => ScoreDifference.IsHigher(s.Chosen, s.Rejected) ? '1' : '0'))), StringComparer.Ordinal));
     }
 
     private static Explanation Explain(TrainedModel model, IFeatureRows responses, IFeatureRows prompts, int row)

@@ -48,26 +48,34 @@ public sealed record EvaluationReport
 }
 
 /// <summary>Evaluates the model and its baselines, and writes the run's report.</summary>
-public sealed class EvaluationConsumer(StepServices services) : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 3, services)
+public sealed class EvaluationConsumer(StepServices services)
+    : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 3, services)
 {
     private static readonly string[] Inputs =
     [
-        ArtifactNames.IngestionReport, ArtifactNames.Conversations, ArtifactNames.Preferences, ArtifactNames.Benchmark, ArtifactNames.Features, ArtifactNames.FeaturesReport, ArtifactNames.Regression,
-        ArtifactNames.RegressionReport, ArtifactNames.Decorrelation, ArtifactNames.DecorrelationReport, ArtifactNames.Gating, ArtifactNames.GatingReport,
+        ArtifactNames.IngestionReport, ArtifactNames.Conversations, ArtifactNames.Preferences, ArtifactNames.Benchmark,
+        ArtifactNames.Features, ArtifactNames.FeaturesReport, ArtifactNames.Regression,
+        ArtifactNames.RegressionReport, ArtifactNames.Decorrelation, ArtifactNames.DecorrelationReport, ArtifactNames.Gating,
+        ArtifactNames.GatingReport,
     ];
 
-    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Spec.Name, run.Objectives, run.Spec.Evaluation, run.Spec.Benchmark?.Sections }, run.Inputs(run.Spec.Model is null ? Inputs : [.. Inputs, ArtifactNames.ModelFeaturesReport])));
+    protected override Task<StepPlan> Plan(StepRun run) =>
+        Task.FromResult(new StepPlan(new { run.Spec.Name, run.Objectives, run.Spec.Evaluation, run.Spec.Benchmark?.Sections },
+            run.Inputs(run.Spec.Model is null ? Inputs : [.. Inputs, ArtifactNames.ModelFeaturesReport])));
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
         FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
-        if (run.Spec.Model is { } stored) RequireSameBackbone(stored, await run.OpenJson<FeaturesReport>(ArtifactNames.ModelFeaturesReport), space);
+        if (run.Spec.Model is { } stored)
+            RequireSameBackbone(stored, await run.OpenJson<FeaturesReport>(ArtifactNames.ModelFeaturesReport), space);
         using FeatureTable features = await FeatureTable.Open(run);
         using PairTable pairs = await PairTable.Open(run);
         TrainedModel model = await OpenModel(run);
         List<BenchmarkRow> all = await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark);
-        BenchmarkScoring benchmark = await BenchmarkScoring.Open(run, features, [.. all.Where(b => features.Has(b.ChosenId) && features.Has(b.RejectedId))]);
-        IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections = run.Spec.Benchmark?.Sections?.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, double>)s.Value);
+        BenchmarkScoring benchmark =
+            await BenchmarkScoring.Open(run, features, [.. all.Where(b => features.Has(b.ChosenId) && features.Has(b.RejectedId))]);
+        IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections =
+            run.Spec.Benchmark?.Sections?.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, double>)s.Value);
 
         IReadOnlyList<int> held = pairs.ForGate.HeldOut;
         Dictionary<string, ScorerResult> scorers = [];
@@ -84,9 +92,12 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
                 scorers[baseline] = new ScorerResult(MeanAccuracy(pairs.ForGate, held), benchmark.EvaluateMean(model, sections)?.Result);
                 continue;
             }
-            BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training, i => pairs.Rows[i].ChosenPromptId, run.Cancel);
+            BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training,
+                i => pairs.Rows[i].ChosenPromptId, run.Cancel);
             alpha = head.Alpha;
-            scorers[baseline] = new ScorerResult(held.Count == 0 ? null : head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held), benchmark.Evaluate(head, sections)?.Result);
+            scorers[baseline] = new ScorerResult(held.Count == 0
+                ? null
+                : head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held), benchmark.Evaluate(head, sections)?.Result);
         }
 
         EvaluationReport report = new()
@@ -107,8 +118,9 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         GatingReport gating = await run.OpenJson<GatingReport>(ArtifactNames.GatingReport);
         string? noSignal = gating.Health.NoSignal;
         string markdown = new ReportWriter(run.Spec, await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport), space,
-            await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport), await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport),
-            gating, report).Write();
+            await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport),
+            await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport),
+                gating, report).Write();
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Evaluation] = await run.PutJson(report),
@@ -117,7 +129,10 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
         };
         if (noSignal is not null) return new StepOutcome(outputs, noSignal, report);
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
-        return new StepOutcome(outputs, $"held-out pairs: {heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers["gate"].Benchmark?.Score)}" : "; no benchmark")}", report);
+        return new StepOutcome(outputs,
+            "held-out pairs: "
+                + $"{heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers["gate"].Benchmark?.Score)}" : "; no benchmark")}",
+            report);
     }
 
     /// <summary>A model's rewards mean nothing on the features of another backbone.</summary>
@@ -129,7 +144,11 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
                 "that of the run that trained it", "Correct 'backbone.templateSpecials' in the spec.");
         }
         if ((trained.BackboneDigest, trained.Template) != (now.BackboneDigest, now.Template))
-            throw new InvalidInputException($"model {model}", $"features of backbone {now.BackboneDigest}", $"those that it was trained on, of backbone {trained.BackboneDigest}", "Name the folder of that backbone in the spec: backbone: { path: … }.");
+        {
+            throw new InvalidInputException($"model {model}", $"features of backbone {now.BackboneDigest}",
+                $"those that it was trained on, of backbone {trained.BackboneDigest}",
+                "Name the folder of that backbone in the spec: backbone: { path: … }.");
+        }
     }
 
     private static async Task<TrainedModel> OpenModel(StepRun run)
@@ -147,7 +166,8 @@ public sealed class EvaluationConsumer(StepServices services) : StepConsumer<Eva
     private static double? MeanAccuracy(GatingPairs pairs, IReadOnlyList<int> rows)
     {
         if (rows.Count == 0) return null;
-        return rows.Count(i => ScoreDifference.IsHigher(Mean(pairs.Chosen, pairs.ChosenMagnitude!, i), Mean(pairs.Rejected, pairs.RejectedMagnitude!, i))) / (double)rows.Count;
+        return rows.Count(i => ScoreDifference.IsHigher(Mean(pairs.Chosen, pairs.ChosenMagnitude!, i),
+            Mean(pairs.Rejected, pairs.RejectedMagnitude!, i))) / (double)rows.Count;
     }
 
     private static Scored Mean(double[,] rewards, double[,] magnitudes, int row)

@@ -29,10 +29,17 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
         LlamaConfig config = BackboneParts.Open(folder, allowsSpecials).Config;
         string digest = await DigestOf(folder, run);
         string dtype = run.Spec.Backbone.Dtype != "auto" ? run.Spec.Backbone.Dtype
-            : await run.Services.Books.Settle($"dtype {digest} {ComputeType.Hardware}", () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize), run.Cancel);
+            : await run.Services.Books.Settle($"dtype {digest} {ComputeType.Hardware}",
+                () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize),
+                run.Cancel);
         object parameters = new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens, allowsSpecials };
         string id = StepRun.KeyOf("features-space", Version, parameters, new Dictionary<string, ArtifactRef>()).Value[..32];
-        return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens) { AllowsSpecials = allowsSpecials }, config);
+        return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens)
+        {
+            AllowsSpecials =
+            allowsSpecials
+        },
+            config);
     }
 
     /// <summary>What the spec names; the backbone of a stored model that is no longer there is looked for by its digest.</summary>

@@ -31,7 +31,8 @@ public sealed class FeatureTable : IDisposable
     private static async Task WriteRows(string path, IReadOnlyCollection<FeatureRow> rows)
     {
         await using FileStream stream = new(path, FileMode.Create, FileAccess.ReadWrite);
-        await using ParquetTable table = new(stream, [("kind", typeof(string)), ("id", typeof(string)), ("shard", typeof(string)), ("row", typeof(long))]);
+        await using ParquetTable table =
+            new(stream, [("kind", typeof(string)), ("id", typeof(string)), ("shard", typeof(string)), ("row", typeof(long))]);
         foreach (FeatureRow row in rows) await table.Add(row.Kind, row.Id, row.Shard, (long)row.Row);
     }
 

@@ -40,16 +40,29 @@ public sealed record FeaturesReport
     public required int BenchmarkLeftOut { get; init; }
 }
 
-/// <summary>Plans the conversations that have no features yet as shards, sends these to all workers, and puts the table together when they are done.</summary>
-public sealed class FeaturesConsumer(StepServices services) : StepConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, version: 2, services)
+/// <summary>
+/// Plans the conversations that have no features yet as shards, sends these to all workers, and puts the table together when they
+/// are done.
+/// </summary>
+public sealed class FeaturesConsumer(StepServices services)
+    : StepConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, version: 2, services)
 {
     private const int OverLimitListed = 20;
-    private static readonly string[] Tables = [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences, ArtifactNames.Benchmark];
+    private static readonly string[] Tables =
+        [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences, ArtifactNames.Benchmark];
 
     protected override async Task<StepPlan> Plan(StepRun run)
     {
         (FeatureSpace space, _) = await FeatureSpace.Of(run);
-        return new StepPlan(new { space.Digest, Template = ChatTemplate.Name, space.Dtype, space.MaxTokens, space.AllowsSpecials, run.Objectives }, run.Inputs(Tables));
+        return new StepPlan(new
+        {
+            space.Digest,
+            Template = ChatTemplate.Name,
+            space.Dtype,
+            space.MaxTokens,
+            space.AllowsSpecials,
+            run.Objectives
+        }, run.Inputs(Tables));
     }
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
@@ -59,8 +72,10 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
         ShardPlan plan = known ?? await MakePlan(run);
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return StepOutcome.Elsewhere;
-        if (known is null && entered is not null) await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel); // its files are gone
-        if (await WorkBooks.OpenShards(transaction.Books, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return null; // another plan came first: follow that
+        // its files are gone
+        if (known is null && entered is not null) await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
+        // another plan came first: follow that
+        if (await WorkBooks.OpenShards(transaction.Books, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return null;
         foreach (int shard in open) await context.Send(new Uri($"queue:{ExtractShard.Queue}"), Command(run, plan, shard));
         return open.Count > 0 ? StepOutcome.Elsewhere : await Finish(run, plan, transaction);
     }
@@ -95,7 +110,8 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
             if (seenPrompts.Add(conversation.PromptId)) prompts.Add(conversation.PromptId);
         }
         Dictionary<string, FeatureRow> responses = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, ids, run.Cancel);
-        Dictionary<string, FeatureRow> promptRows = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
+        Dictionary<string, FeatureRow> promptRows =
+            await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
         await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
         if (!ids.TrueForAll(responses.ContainsKey) || !prompts.TrueForAll(promptRows.ContainsKey))
         {
@@ -103,11 +119,17 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
             transaction.AfterCommit = () => run.Services.Scratch.Forget(run.Key, CancellationToken.None);
             return null;
         }
-        ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path, [.. ids.Select(i => responses[i]), .. prompts.Select(p => promptRows[p])]), run.Cancel);
+        ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path,
+            [.. ids.Select(i => responses[i]), .. prompts.Select(p => promptRows[p])]), run.Cancel);
 
-        int ratings = (await run.Read(ArtifactNames.Ratings, path => CanonicalTables.ReadRatings(path, []))).Count(r => overLimit.Contains(r.ConversationId));
-        int preferences = (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences)).Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
-        int benchmark = (await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark)).Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
+        int ratings =
+            (await run.Read(ArtifactNames.Ratings, path =>
+                CanonicalTables.ReadRatings(path, []))).Count(r => overLimit.Contains(r.ConversationId));
+        int preferences =
+            (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences)).Count(p => overLimit.Contains(p.ChosenId)
+                || overLimit.Contains(p.RejectedId));
+        int benchmark = (await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark)).Count(p => overLimit.Contains(p.ChosenId)
+            || overLimit.Contains(p.RejectedId));
         FeaturesReport report = new()
         {
             BackboneDigest = space.Digest,
@@ -125,15 +147,34 @@ public sealed class FeaturesConsumer(StepServices services) : StepConsumer<Extra
             PreferencesLeftOut = preferences,
             BenchmarkLeftOut = benchmark,
         };
-        string leftOut = overLimit.Count == 0 ? "" : $"; {overLimit.Count:N0} over {space.MaxTokens:N0} tokens left out, with {ratings:N0} ratings, {preferences:N0} pairs and {benchmark:N0} benchmark pairs";
+        string leftOut = overLimit.Count == 0
+            ? ""
+            : $"; {overLimit.Count:N0} over {space.MaxTokens:N0} tokens left out, with {ratings:N0} ratings, {preferences:N0} pairs and "
+                + $"{benchmark:N0} benchmark pairs";
         if (plan.SpecialSpellings > 0)
         {
             string readAs = space.AllowsSpecials ? "control tokens, as the spec allows" : "text";
             leftOut += $"; {plan.SpecialSpellings:N0} with the spelling of a control token, read as {readAs}";
         }
-        return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Features] = features, [ArtifactNames.FeaturesReport] = await run.PutJson(report) },
-            $"{plan.Conversations:N0} conversations extracted, {ids.Count - plan.Conversations:N0} were known ({space.Dtype}, d = {space.Dimension}){leftOut}",
-            new { extracted = plan.Conversations, known = ids.Count - plan.Conversations, overLimit = overLimit.Count, ratingsLeftOut = ratings, preferencesLeftOut = preferences, benchmarkLeftOut = benchmark, dtype = space.Dtype, dimension = space.Dimension, specialSpellings = plan.SpecialSpellings });
+        return new StepOutcome(new Dictionary<string, ArtifactRef>
+        {
+            [ArtifactNames.Features] = features,
+            [ArtifactNames.FeaturesReport] = await run.PutJson(report)
+        },
+            $"{plan.Conversations:N0} conversations extracted, {ids.Count - plan.Conversations:N0} were known ({space.Dtype}, d = "
+                + $"{space.Dimension}){leftOut}",
+            new
+            {
+                extracted = plan.Conversations,
+                known = ids.Count - plan.Conversations,
+                overLimit = overLimit.Count,
+                ratingsLeftOut = ratings,
+                preferencesLeftOut = preferences,
+                benchmarkLeftOut = benchmark,
+                dtype = space.Dtype,
+                dimension = space.Dimension,
+                specialSpellings = plan.SpecialSpellings
+            });
     }
 }
 

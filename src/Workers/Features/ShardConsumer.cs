@@ -11,7 +11,9 @@ namespace ArmoFlow.Workers.Features;
 public sealed class ShardConsumerDefinition() : StepConsumerDefinition<ShardConsumer>(ExtractShard.Queue);
 
 /// <summary>Extracts one shard. Done twice, by a worker that was thought lost, it changes nothing.</summary>
-public sealed class ShardConsumer(StepServices services, ExtractorCache extractors) : WorkConsumer<ExtractShard>(StepNames.Features, services)
+public sealed class ShardConsumer(
+    StepServices services,
+    ExtractorCache extractors) : WorkConsumer<ExtractShard>(StepNames.Features, services)
 {
     protected override int SlotOf(ExtractShard command) => command.Shard + 1;
 
@@ -29,7 +31,11 @@ public sealed class ShardConsumer(StepServices services, ExtractorCache extracto
             }
             string here = await FeatureSpace.DigestOf(plan.Space.Folder, run);
             if (here != plan.Space.Digest)
-                throw new InvalidInputException(plan.Space.Folder, $"a backbone with digest {here[..12]} on {Environment.MachineName}", $"{plan.Space.Digest[..12]}, as where the step was planned", "Bring the backbone's files on all machines to the same state.");
+            {
+                throw new InvalidInputException(plan.Space.Folder, $"a backbone with digest {here[..12]} on {Environment.MachineName}",
+                    $"{plan.Space.Digest[..12]}, as where the step was planned",
+                    "Bring the backbone's files on all machines to the same state.");
+            }
             rows = await plan.Extract(run, command.Shard, extractors.Get(plan.Space.Folder, plan.Space.Digest, plan.Space.Dtype));
         }
         BooksTransaction transaction = context.GetPayload<BooksTransaction>();
@@ -58,6 +64,9 @@ public sealed class ShardConsumer(StepServices services, ExtractorCache extracto
         Slice = 1,
     };
 
-    /// <summary>A shard that is of no use any more must not be the last that is heard of its run: the saga asks for the step again.</summary>
-    private static Task AskForTheStep(ConsumeContext<ExtractShard> context) => context.Publish(new StepReleased(context.Message.RunId, context.Message.Attempt));
+    /// <summary>
+    /// A shard that is of no use any more must not be the last that is heard of its run: the saga asks for the step again.
+    /// </summary>
+    private static Task AskForTheStep(ConsumeContext<ExtractShard> context) =>
+        context.Publish(new StepReleased(context.Message.RunId, context.Message.Attempt));
 }

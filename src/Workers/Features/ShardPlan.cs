@@ -48,10 +48,13 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         LlamaTokenizer tokenizer = BackboneParts.Open(space.Folder, space.AllowsSpecials).Tokenizer;
         long budget = TokensOfShard(parameters);
         List<(string Id, string PromptId)> all = [];
-        await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations)) all.Add((c.Id, c.PromptId));
+        await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
+            all.Add((c.Id, c.PromptId));
         await RequireWhole(run, all.Count);
-        Dictionary<string, FeatureRow> known = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
-        HashSet<string> ownedPrompts = [.. (await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
+        Dictionary<string, FeatureRow> known =
+            await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
+        HashSet<string> ownedPrompts = [.. (await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt,
+            all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
 
         List<string> overLimit = [];
         List<Item> pending = [];
@@ -69,7 +72,8 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
                 continue;
             }
             if (pending.Count > 0 && tokens + encoded.Tokens.Length > budget) await Flush();
-            // f(x) is computed once for each prompt, with the first conversation that has it, and so is one vector for all of its responses.
+            // f(x) is computed once for each prompt, with the first conversation that has it, and so is one vector for all of its
+            // responses.
             pending.Add(new Item(encoded.Id, encoded.PromptId, encoded.Tokens, encoded.PromptPosition, ownedPrompts.Add(encoded.PromptId)));
             tokens += encoded.Tokens.Length;
             conversations++;
@@ -93,11 +97,13 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
     /// <summary>Computes a shard; the artifact and where each vector lies in it.</summary>
     public async Task<IReadOnlyList<FeatureRow>> Extract(StepRun run, int shard, FeatureExtractor extractor)
     {
-        string path = await run.Recall(ShardFile(Id, shard)) ?? throw new FileNotFoundException($"shard {shard} of the plan is gone from {run.Scratch}");
+        string path = await run.Recall(ShardFile(Id, shard))
+            ?? throw new FileNotFoundException($"shard {shard} of the plan is gone from {run.Scratch}");
         List<Item> items = JsonSerializer.Deserialize<List<Item>>(await File.ReadAllBytesAsync(path, run.Cancel))!;
         int before = await run.Services.Work.ItemsDone(run.Key, run.Cancel);
-        ConversationFeatures[] features = extractor.Extract([.. items.Select(i => new EncodedConversation(i.Id, i.PromptId, i.Tokens, i.PromptPosition))],
-            done => run.Progress("conversations", before + done, Conversations), run.Cancel);
+        ConversationFeatures[] features =
+            extractor.Extract([.. items.Select(i => new EncodedConversation(i.Id, i.PromptId, i.Tokens, i.PromptPosition))],
+                done => run.Progress("conversations", before + done, Conversations), run.Cancel);
         Instruments.Tokens.Add(items.Sum(i => (long)i.Tokens.Length));
         Item[] owners = [.. items.Where(i => i.OwnsPrompt)];
         float[] prompts = [.. items.Zip(features).Where(x => x.First.OwnsPrompt).SelectMany(x => x.Second.PromptEmbedding)];
@@ -106,8 +112,22 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         ArtifactRef artifact = await run.PutTensors([(FeatureTable.Embeddings, responseRows), (FeatureTable.PromptEmbeddings, promptRows)]);
         return
         [
-            .. items.Select((item, row) => new FeatureRow { Space = Space.Id, Kind = FeatureTable.Response, Id = item.Id, Shard = artifact.Sha256, Row = row }),
-            .. owners.Select((item, row) => new FeatureRow { Space = Space.Id, Kind = FeatureTable.Prompt, Id = item.PromptId, Shard = artifact.Sha256, Row = row }),
+            .. items.Select((item, row) => new FeatureRow
+            {
+                Space = Space.Id,
+                Kind = FeatureTable.Response,
+                Id = item.Id,
+                Shard = artifact.Sha256,
+                Row = row
+            }),
+            .. owners.Select((item, row) => new FeatureRow
+            {
+                Space = Space.Id,
+                Kind = FeatureTable.Prompt,
+                Id = item.PromptId,
+                Shard = artifact.Sha256,
+                Row = row
+            }),
         ];
     }
 
@@ -117,16 +137,20 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
             ? wanted
             : Math.Clamp((long)(FlopsPerShard / (2.0 * parameters)), FewestTokens, MostTokens);
 
-    /// <summary>Ingestion says how many conversations there are: a table that lacks some is made anew, and not taken for a smaller one.</summary>
+    /// <summary>
+    /// Ingestion says how many conversations there are: a table that lacks some is made anew, and not taken for a smaller one.
+    /// </summary>
     private static async Task RequireWhole(StepRun run, int found)
     {
         int expected = (await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport)).DistinctConversations;
-        if (found != expected) throw run.Unreadable(ArtifactNames.Conversations, $"it holds {found} conversations where ingestion found {expected}");
+        if (found != expected)
+            throw run.Unreadable(ArtifactNames.Conversations, $"it holds {found} conversations where ingestion found {expected}");
     }
 
     private static string PlanFile(string id) => $"{Prefix(id)}plan.json";
 
-    private static string ShardFile(string id, int shard) => string.Create(CultureInfo.InvariantCulture, $"{Prefix(id)}shard-{shard:d6}.json");
+    private static string ShardFile(string id, int shard) =>
+        string.Create(CultureInfo.InvariantCulture, $"{Prefix(id)}shard-{shard:d6}.json");
 
     private static string Prefix(string id) => id.Length == 0 ? "" : $"{id}-";
 }

@@ -33,7 +33,9 @@ public sealed record GatingReport
 }
 
 /// <summary>Trains the gate on preference pairs, in slices from a checkpoint.</summary>
-public sealed class GatingConsumer(StepServices services, TrainerCache trainers) : StepConsumer<TrainGating, GatingTrained>(StepNames.Gating, version: 2, services)
+public sealed class GatingConsumer(
+    StepServices services,
+    TrainerCache trainers) : StepConsumer<TrainGating, GatingTrained>(StepNames.Gating, version: 2, services)
 {
     private static readonly TimeSpan SliceTime = TimeSpan.FromSeconds(20);
     private const int StepsBetweenLooks = 10;
@@ -50,8 +52,9 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
         Seed = (ulong)spec.Seed,
     };
 
-    protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, Options = Options(run.Spec.Gating), run.Spec.Decorrelation.Verbosity },
-        run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression, ArtifactNames.Decorrelation)));
+    protected override Task<StepPlan> Plan(StepRun run) =>
+        Task.FromResult(new StepPlan(new { run.Objectives, Options = Options(run.Spec.Gating), run.Spec.Decorrelation.Verbosity },
+            run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression, ArtifactNames.Decorrelation)));
 
     protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
     {
@@ -65,7 +68,11 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
         session.Trainer.Rewind(await run.Recall(Checkpoint));
         long start = Stopwatch.GetTimestamp();
         while (session.Trainer.Step < options.Steps && Stopwatch.GetElapsedTime(start) < SliceTime)
-            session.Trainer.Advance(session.Trainer.Step + StepsBetweenLooks, (step, loss) => run.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps), run.Cancel);
+        {
+            session.Trainer.Advance(session.Trainer.Step + StepsBetweenLooks,
+                (step, loss) => run.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps),
+                run.Cancel);
+        }
         session.Trainer.Save(Path.Combine(run.Scratch, Checkpoint));
         await run.Keep(Checkpoint);
         if (session.Trainer.Step < options.Steps) return null;
@@ -108,14 +115,21 @@ public sealed class GatingConsumer(StepServices services, TrainerCache trainers)
             Beta = gate.Beta,
             LossCurve = session.Trainer.LossCurve,
             Sources = sources,
-            Health = GateHealth.Examine(scores.Coefficients, run.Objectives, [.. scores.Chosen.Concat(scores.Rejected).Select(s => s.Value)], session.Pairs.RawRewards(verbosity),
-                scores.TieShare, scores.Accuracy(held), held.Count),
+            Health = GateHealth.Examine(scores.Coefficients, run.Objectives,
+                [.. scores.Chosen.Concat(scores.Rejected).Select(s => s.Value)], session.Pairs.RawRewards(verbosity),
+                    scores.TieShare, scores.Accuracy(held), held.Count),
         };
-        Dictionary<string, ArtifactRef> outputs = new() { [ArtifactNames.Gating] = await run.Put(path => Save(gate, path)), [ArtifactNames.GatingReport] = await run.PutJson(report) };
+        Dictionary<string, ArtifactRef> outputs = new()
+        {
+            [ArtifactNames.Gating] = await run.Put(path => Save(gate, path)),
+            [ArtifactNames.GatingReport] = await run.PutJson(report)
+        };
         if (report.Health.NoSignal is { } noSignal) return new StepOutcome(outputs, noSignal, report);
         string warnings = report.Health.Warnings.Count == 0 ? "" : $"; gate health: {string.Join("; ", report.Health.Warnings)}";
         return new StepOutcome(outputs, string.Create(CultureInfo.InvariantCulture,
-            $"held-out accuracy {(report.HeldOutAccuracy is { } accuracy ? accuracy.ToString("p1", CultureInfo.InvariantCulture) : "–")} on {held.Count:N0} pairs, trained on {training.Count:N0}, {options.Steps:N0} steps, β = {gate.Beta:f1}{warnings}"), report);
+            $"held-out accuracy {(report.HeldOutAccuracy is { } accuracy ? accuracy.ToString("p1", CultureInfo.InvariantCulture) : "–")} "
+                + $"on {held.Count:N0} pairs, trained on {training.Count:N0}, {options.Steps:N0} steps, β = {gate.Beta:f1}{warnings}"),
+            report);
     }
 }
 

@@ -53,7 +53,8 @@ public sealed class PairTable : IDisposable
     public IFeatureRows RejectedFeatures => _features.Responses([.. Rows.Select(p => p.RejectedId)]);
 
     /// <summary>One raw reward of every chosen, then of every rejected response.</summary>
-    public double[] RawRewards(int objective) => [.. Rows.Select(p => _raw[_rowOf[p.ChosenId], objective]), .. Rows.Select(p => _raw[_rowOf[p.RejectedId], objective])];
+    public double[] RawRewards(int objective) =>
+        [.. Rows.Select(p => _raw[_rowOf[p.ChosenId], objective]), .. Rows.Select(p => _raw[_rowOf[p.RejectedId], objective])];
 
     private static double[,] Gather(double[,] rewards, List<PreferenceRow> rows, Func<PreferenceRow, int> at)
     {

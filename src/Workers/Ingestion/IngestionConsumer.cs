@@ -67,21 +67,29 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
                 };
                 reports.Add(report);
                 if (source.Files.Count == 0) continue; // all of its files are to be forgotten
-                if (source.Kind == Rated) await ReadRatings(run, source, report, tables, rated, forgotten, () => run.Progress("rows", ++rows, 0));
+                if (source.Kind == Rated)
+                    await ReadRatings(run, source, report, tables, rated, forgotten, () => run.Progress("rows", ++rows, 0));
                 else if (source.Kind == Paired)
-                    await foreach (PreferencePair pair in SourceIngestion.Items(source, PairFormats.Find(source.Format), p => p.Chosen.Id + p.Rejected.Id, report, run.Cancel))
+                {
+                    await foreach (PreferencePair pair in SourceIngestion.Items(source, PairFormats.Find(source.Format),
+                        p => p.Chosen.Id + p.Rejected.Id, report, run.Cancel))
                     {
                         if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
                         await tables.Add(pair, source.Name);
                         run.Progress("rows", ++rows, 0);
                     }
+                }
                 else
-                    await foreach (BenchmarkPair pair in SourceIngestion.Items<BenchmarkPair>(source, row => [PairFormats.RewardBench(row)], p => $"{p.Subset}\n{p.Id}\n{p.Chosen.Id}{p.Rejected.Id}", report, run.Cancel))
+                {
+                    await foreach (BenchmarkPair pair in SourceIngestion.Items<BenchmarkPair>(source,
+                        row => [PairFormats.RewardBench(row)], p => $"{p.Subset}\n{p.Id}\n{p.Chosen.Id}{p.Rejected.Id}", report,
+                        run.Cancel))
                     {
                         if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
                         await tables.Add(pair);
                         run.Progress("rows", ++rows, 0);
                     }
+                }
             }
             distinct = tables.DistinctConversations;
             written = tables.Rows;
@@ -114,7 +122,8 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
     /// <summary>One line of what was read; what is rare is named only where it is.</summary>
     private static string Summary(IReadOnlyList<SourceReport> reports, int distinct)
     {
-        List<string> counts = [$"{reports.Sum(r => r.Duplicates):N0} duplicate rows", $"{reports.Sum(r => r.Dropped.Values.Sum()):N0} dropped"];
+        List<string> counts =
+            [$"{reports.Sum(r => r.Duplicates):N0} duplicate rows", $"{reports.Sum(r => r.Dropped.Values.Sum()):N0} dropped"];
         AddWhereAny(reports.Sum(r => r.Forgotten), "forgotten");
         AddWhereAny(reports.Sum(r => r.ForgottenFiles), "files forgotten");
         AddWhereAny(reports.Sum(r => r.RowsWithoutItems), "rows that give no item");
@@ -130,17 +139,26 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
         }
     }
 
-    private static async Task ReadRatings(StepRun run, Source source, SourceReport report, CanonicalTables tables, HashSet<string> rated, HashSet<string> forgotten, Action advance)
+    private static async Task ReadRatings(StepRun run, Source source, SourceReport report, CanonicalTables tables, HashSet<string> rated,
+        HashSet<string> forgotten, Action advance)
     {
         SourceSpec spec = run.Spec.Ratings.Single(r => r.Name == source.Name);
-        RatedFormat format = RatedFormats.Find(source.Format, run.Objectives, [.. spec.Columns.Select(c => new RatedColumn(c.Objective, c.Column, new Scale(c.Min, c.Max)))], [.. spec.Ignore]);
+        RatedFormat format = RatedFormats.Find(source.Format, run.Objectives,
+            [.. spec.Columns.Select(c => new RatedColumn(c.Objective, c.Column, new Scale(c.Min, c.Max)))], [.. spec.Ignore]);
         if (format.Objectives.Count > 0 && !format.Objectives.Any(run.Objectives.Contains))
-            throw new InvalidInputException($"source '{source.Name}'", $"format '{source.Format}' rates {string.Join(", ", format.Objectives)}", "at least one of the spec's objectives", "Add these to 'objectives', or remove the source.");
+        {
+            throw new InvalidInputException($"source '{source.Name}'",
+                $"format '{source.Format}' rates {string.Join(", ", format.Objectives)}", "at least one of the spec's objectives",
+                "Add these to 'objectives', or remove the source.");
+        }
         await foreach (RatedResponse response in SourceIngestion.Items(source, format.Read, Identity, report, run.Cancel))
         {
             if (IsForgotten(forgotten, report, response.Conversation)) continue;
             foreach ((string objective, double value) in response.Ratings)
-                report.Ranges[objective] = report.Ranges.TryGetValue(objective, out RatingRange? range) ? range.With(value) : RatingRange.Of(value);
+            {
+                report.Ranges[objective] =
+                    report.Ranges.TryGetValue(objective, out RatingRange? range) ? range.With(value) : RatingRange.Of(value);
+            }
             rated.UnionWith(response.Ratings.Keys);
             await tables.Add(response, source.Name);
             advance();
@@ -234,7 +252,10 @@ public sealed class IngestionConsumer(StepServices services, DatasetBooks datase
                 foreach (DatasetFile member in await datasets.Files(reference.Name, reference.Version, run.Cancel))
                     resolved.Add((null, $"{reference}/{member.Version}-{member.FileName}", member.Sha256));
             }
-            catch (DatasetException e) { throw new InvalidInputException(file, e.Message, "a data set with files", "Add them with: armoflow datasets add."); }
+            catch (DatasetException e)
+            {
+                throw new InvalidInputException(file, e.Message, "a data set with files", "Add them with: armoflow datasets add.");
+            }
         }
         return resolved;
     }

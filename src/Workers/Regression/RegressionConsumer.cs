@@ -15,9 +15,11 @@ public sealed class RegressionConsumerDefinition() : StepConsumerDefinition<Regr
 public sealed record RegressionReport(IReadOnlyList<ObjectiveFit> Objectives);
 
 /// <summary>Fits one linear reward for each objective.</summary>
-public sealed class RegressionConsumer(StepServices services) : StepConsumer<FitRegression, RegressionFitted>(StepNames.Regression, version: 1, services)
+public sealed class RegressionConsumer(StepServices services)
+    : StepConsumer<FitRegression, RegressionFitted>(StepNames.Regression, version: 1, services)
 {
-    private static IReadOnlyList<double> Alphas(StepRun run) => run.Spec.Regression.Alphas.Count > 0 ? run.Spec.Regression.Alphas : RidgeRegression.DefaultAlphas;
+    private static IReadOnlyList<double> Alphas(StepRun run) =>
+        run.Spec.Regression.Alphas.Count > 0 ? run.Spec.Regression.Alphas : RidgeRegression.DefaultAlphas;
 
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, Alphas = Alphas(run) },
         run.Inputs(ArtifactNames.Ratings, ArtifactNames.Features, ArtifactNames.FeaturesReport)));
@@ -38,9 +40,15 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
         using Tensor w = tensor(fit.Weight, [run.Objectives.Count, fit.Dimension]);
         ArtifactRef weight = await run.PutTensors([("weight", w)]);
         RegressionReport report = new(fit.Objectives);
-        return new StepOutcome(new Dictionary<string, ArtifactRef> { [ArtifactNames.Regression] = weight, [ArtifactNames.RegressionReport] = await run.PutJson(report) },
-            $"{run.Objectives.Count} objectives over {rows.Count:N0} rows; held-out R² {string.Join(", ", fit.Objectives.Take(4).Select(o => o.ValidationR2 is { } r2 ? $"{r2:f3}" : "–"))}{(fit.Objectives.Count > 4 ? ", …" : "")}",
-            report);
+        Dictionary<string, ArtifactRef> outputs = new()
+        {
+            [ArtifactNames.Regression] = weight,
+            [ArtifactNames.RegressionReport] = await run.PutJson(report),
+        };
+        string explained = string.Join(", ", fit.Objectives.Take(4).Select(o => o.ValidationR2 is { } r2 ? $"{r2:f3}" : "–"));
+        if (fit.Objectives.Count > 4) explained += ", …";
+        string detail = $"{run.Objectives.Count} objectives over {rows.Count:N0} rows; held-out R² {explained}";
+        return new StepOutcome(outputs, detail, report);
     }
 
     /// <summary>Gram matrices of prefixes, kept as finished steps of their own.</summary>
@@ -51,14 +59,18 @@ public sealed class RegressionConsumer(StepServices services) : StepConsumer<Fit
         public NormalEquations? Find(string key)
         {
             if (run.Services.Books.Find(Key(key), run.Cancel).GetAwaiter().GetResult() is not { } known) return null;
-            using SafetensorsFile file = new(run.Services.Artifacts.Open(known.Artifacts.Single(a => a.IsOutput).Sha256, run.Cancel).GetAwaiter().GetResult());
-            return new NormalEquations(file.Load("gram"), file.Load("moments"), long.Parse(file.Metadata["rows"], System.Globalization.CultureInfo.InvariantCulture));
+            using SafetensorsFile file =
+                new(run.Services.Artifacts.Open(known.Artifacts.Single(a => a.IsOutput).Sha256, run.Cancel).GetAwaiter().GetResult());
+            return new NormalEquations(file.Load("gram"), file.Load("moments"),
+                long.Parse(file.Metadata["rows"], System.Globalization.CultureInfo.InvariantCulture));
         }
 
         public void Keep(string key, NormalEquations sums)
         {
             ArtifactRef artifact = run.PutTensors([("gram", sums.Gram), ("moments", sums.Moments)],
-                new Dictionary<string, string> { ["rows"] = sums.Rows.ToString(System.Globalization.CultureInfo.InvariantCulture) }).GetAwaiter().GetResult();
+                new Dictionary<string, string> { ["rows"] = sums.Rows.ToString(System.Globalization.CultureInfo.InvariantCulture) })
+                .GetAwaiter()
+                .GetResult();
             run.Services.Books.Enter(new StepResult
             {
                 Key = Key(key).Value,

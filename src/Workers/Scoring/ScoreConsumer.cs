@@ -23,7 +23,8 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
 {
     private const string Place = "the conversation"; // which one, who asked knows: batches mix the items of many
 
-    public async Task Consume(ConsumeContext<ScoreResponses> context) => await context.RespondAsync(new ResponsesScored(Score(context.Message, context.CancellationToken)));
+    public async Task Consume(ConsumeContext<ScoreResponses> context) =>
+        await context.RespondAsync(new ResponsesScored(Score(context.Message, context.CancellationToken)));
 
     private ScoredResponse[] Score(ScoreResponses request, CancellationToken cancel)
     {
@@ -38,7 +39,8 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
                 try { usable.Add((i, scorer.Encode(Read(request.Items[i]), Place))); }
                 catch (InvalidInputException e) { scores[i] = Refused(e); }
             }
-            Explanation?[] explained = scorer.Score([.. usable.Select(u => u.Conversation)], steering, (i, e) => scores[usable[i].Item] = Refused(e), cancel);
+            Explanation?[] explained =
+                scorer.Score([.. usable.Select(u => u.Conversation)], steering, (i, e) => scores[usable[i].Item] = Refused(e), cancel);
             foreach (((int item, _), Explanation? found) in usable.Zip(explained))
             {
                 if (found is not null) scores[item] = Answer(found);
@@ -56,7 +58,9 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
         return new ScoredResponse(found.Score, [.. parts]) { Rounding = ScoreDifference.Tolerance * found.Magnitude };
     }
 
-    private static Conversation Read(ScoreItem item) => Conversation.Create(item.Messages?.Select(m => new Message(m.Role, m.Content)) ?? ChatTemplate.Parse(item.Templated ?? "", Place), Place);
+    private static Conversation Read(ScoreItem item) =>
+        Conversation.Create(item.Messages?.Select(m => new Message(m.Role, m.Content)) ?? ChatTemplate.Parse(item.Templated ?? "", Place),
+            Place);
 
     private static ScoredResponse Refused(InvalidInputException e) => new(null, [], e.Message);
 }

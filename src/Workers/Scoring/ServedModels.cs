@@ -38,8 +38,10 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
                 $"the one with sha256 {Features.BackboneDigest[..16]}… that the model was trained on",
                 "Say where it lies now: armoflow models backbone NAME PATH.");
         string found = Checkpoint.Digest(Backbone);
-        return found == Features.BackboneDigest ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens, Features.AllowsSpecials)
-            : throw new InvalidInputException(Backbone, $"a backbone with sha256 {found[..16]}…", $"{Features.BackboneDigest[..16]}…, as the model was trained on", "Restore it, or run again.");
+        return found == Features.BackboneDigest
+            ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens, Features.AllowsSpecials)
+                : throw new InvalidInputException(Backbone, $"a backbone with sha256 {found[..16]}…",
+                    $"{Features.BackboneDigest[..16]}…, as the model was trained on", "Restore it, or run again.");
     }
 }
 
@@ -51,7 +53,9 @@ public sealed class ServedModels(ArtifactStore artifacts, BackboneBooks backbone
 
     public ConversationScorer Get(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel)
     {
-        string key = string.Join(' ', new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }.Select(n => of[n].Sha256));
+        string key = string.Join(' ',
+            new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }.Select(
+                n => of[n].Sha256));
         int at = _loaded.FindIndex(l => l.Key == key);
         (string Key, ConversationScorer Scorer) found = at >= 0 ? _loaded[at] : (key, Load(spec, of, cancel).Scorer());
         if (at >= 0) _loaded.RemoveAt(at);

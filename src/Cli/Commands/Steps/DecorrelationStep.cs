@@ -15,11 +15,26 @@ internal static class DecorrelationStep
 {
     public static Command Command()
     {
-        Option<string> features = StepFiles.File("--features", "Features of the reference set, of ratings or of pairs."), regression = StepFiles.File("--regression", "weight [k, d]."), output = StepFiles.File("--out", "The safetensors file to write: penalties [k], reward_transform_matrix [k, k].");
-        Option<string> verbosity = new("--verbosity") { Description = "The verbosity objective: its name, or its index from 0.", Required = true };
-        Option<string> metric = new Option<string>("--metric") { Description = "spearman or pearson.", DefaultValueFactory = _ => "spearman" }.AcceptOnlyFromAmong("spearman", "pearson");
+        Option<string> features = StepFiles.File("--features", "Features of the reference set, of ratings or of pairs."),
+            regression = StepFiles.File("--regression", "weight [k, d]."),
+            output = StepFiles.File("--out", "The safetensors file to write: penalties [k], reward_transform_matrix [k, k].");
+        Option<string> verbosity =
+            new("--verbosity") { Description = "The verbosity objective: its name, or its index from 0.", Required = true };
+        Option<string> metric = new Option<string>("--metric")
+        {
+            Description = "spearman or pearson.",
+            DefaultValueFactory = _ => "spearman"
+        }.AcceptOnlyFromAmong("spearman", "pearson");
         Option<string?> report = StepFiles.Optional("--report", "JSON with the correlations before and after.");
-        Command command = new("decorrelation", "Finds the penalties that take verbosity out of each objective.") { features, regression, verbosity, metric, output, report };
+        Command command = new("decorrelation", "Finds the penalties that take verbosity out of each objective.")
+        {
+            features,
+            regression,
+            verbosity,
+            metric,
+            output,
+            report
+        };
         command.SetAction((parsed, cancel) =>
         {
             using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression));
@@ -28,17 +43,27 @@ internal static class DecorrelationStep
             string[] names = Names(weights, k);
             int v = Verbosity(parsed.GetRequiredValue(verbosity), names);
             bool pairs = file.Entry("embeddings").Shape.Length == 3;
-            double[,] rewards = pairs ? Stack(Rewards.Compute(Side(0), weight, cancel), Rewards.Compute(Side(1), weight, cancel)) : Rewards.Compute(new SafetensorsRows([file], "embeddings", 2), weight, cancel);
-            DecorrelationFit fit = VerbosityPenalty.Fit(rewards, names, v, Enum.Parse<CorrelationMetric>(parsed.GetRequiredValue(metric), ignoreCase: true), null, cancel);
+            double[,] rewards = pairs
+                ? Stack(Rewards.Compute(Side(0), weight, cancel), Rewards.Compute(Side(1), weight, cancel))
+                : Rewards.Compute(new SafetensorsRows([file], "embeddings", 2), weight, cancel);
+            DecorrelationFit fit = VerbosityPenalty.Fit(rewards, names, v,
+                Enum.Parse<CorrelationMetric>(parsed.GetRequiredValue(metric), ignoreCase: true), null, cancel);
             using DisposeScope scope = NewDisposeScope();
-            SafetensorsFile.Write(parsed.GetRequiredValue(output), [("penalties", tensor(fit.Penalties)), ("reward_transform_matrix", tensor(fit.Transform, [k, k]))]);
-            StepFiles.WriteReport(parsed.GetValue(report), new { rows = rewards.GetLength(0), objectives = fit.Objectives.Select(Indexed), names });
+            SafetensorsFile.Write(parsed.GetRequiredValue(output),
+                [("penalties", tensor(fit.Penalties)), ("reward_transform_matrix", tensor(fit.Transform, [k, k]))]);
+            StepFiles.WriteReport(parsed.GetValue(report),
+                new { rows = rewards.GetLength(0), objectives = fit.Objectives.Select(Indexed), names });
             Console.Error.WriteLine($"verbosity: '{names[v]}', index {v} of {k}");
-            foreach (PenaltyFit o in fit.Objectives) Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{o.Name}: λ {o.Penalty:g6}, {o.Before:f4} → {o.After:e1}{(o.Proof is null ? "" : " (the ranks allow no better)")}"));
+            foreach (PenaltyFit o in fit.Objectives)
+            {
+                Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                    $"{o.Name}: λ {o.Penalty:g6}, {o.Before:f4} → {o.After:e1}{(o.Proof is null ? "" : " (the ranks allow no better)")}"));
+            }
             return Task.FromResult(ExitCodes.Done);
 
             // The report names objectives by their place, as it always did; their names stand beside.
-            static PenaltyFit Indexed(PenaltyFit objective, int index) => objective with { Name = index.ToString(CultureInfo.InvariantCulture) };
+            static PenaltyFit Indexed(PenaltyFit objective, int index) =>
+                objective with { Name = index.ToString(CultureInfo.InvariantCulture) };
             SafetensorsRows Side(int side) => new([file], "embeddings", rank: 3, stride: 2, offset: side);
         });
         return command;
@@ -47,7 +72,8 @@ internal static class DecorrelationStep
     /// <summary>The names that the regression wrote, or the indexes where it was another program's.</summary>
     private static string[] Names(SafetensorsFile weights, int k)
     {
-        string[]? written = weights.Metadata.TryGetValue("objectives", out string? json) ? JsonSerializer.Deserialize<string[]>(json) : null;
+        string[]? written =
+            weights.Metadata.TryGetValue("objectives", out string? json) ? JsonSerializer.Deserialize<string[]>(json) : null;
         return written?.Length == k ? written : [.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))];
     }
 
@@ -59,7 +85,8 @@ internal static class DecorrelationStep
         if (byName >= 0) return byName;
         bool isIndex = int.TryParse(given, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int index);
         if (isIndex && index >= 0 && index < names.Length) return index;
-        throw new UsageException($"--verbosity {given}: expected an index from 0 to {names.Length - 1}, or one of {string.Join(", ", names)}. Correct the value.");
+        throw new UsageException($"--verbosity {given}: expected an index from 0 to {names.Length - 1}, or one of "
+            + $"{string.Join(", ", names)}. Correct the value.");
     }
 
     private static double[,] Stack(double[,] a, double[,] b)

@@ -13,15 +13,37 @@ internal static class EvaluationStep
 {
     public static Command Command()
     {
-        Option<string> features = StepFiles.File("--features", "Features of the benchmark's pairs."), subsets = StepFiles.File("--subsets", "One subset name a line, line i for row i."), regression = StepFiles.File("--regression", "weight [k, d]."), transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), gating = StepFiles.File("--gating", "gating.*."), output = StepFiles.File("--out", "The JSON to write.");
-        Option<double> temperature = new("--temperature") { Description = "T of the softmax, where the gate's file does not say.", DefaultValueFactory = _ => 1, CustomParser = Options.Number };
-        Command command = new("evaluation", "Scores benchmark pairs: accuracy by subset and section, and the score.") { features, subsets, regression, transform, gating, temperature, output };
+        Option<string> features = StepFiles.File("--features", "Features of the benchmark's pairs."),
+            subsets = StepFiles.File("--subsets", "One subset name a line, line i for row i."),
+            regression = StepFiles.File("--regression", "weight [k, d]."),
+            transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), gating = StepFiles.File("--gating", "gating.*."),
+            output = StepFiles.File("--out", "The JSON to write.");
+        Option<double> temperature = new("--temperature")
+        {
+            Description = "T of the softmax, where the gate's file does not say.",
+            DefaultValueFactory = _ => 1,
+            CustomParser = Options.Number
+        };
+        Command command = new("evaluation", "Scores benchmark pairs: accuracy by subset and section, and the score.")
+        {
+            features,
+            subsets,
+            regression,
+            transform,
+            gating,
+            temperature,
+            output
+        };
         command.SetAction((parsed, cancel) =>
         {
-            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)), matrix = new(parsed.GetRequiredValue(transform)), gate = new(parsed.GetRequiredValue(gating));
+            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)),
+                matrix = new(parsed.GetRequiredValue(transform)), gate = new(parsed.GetRequiredValue(gating));
             int k = (int)weights.Entry("weight").Shape[0];
-            TrainedModel model = new([.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))], weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"), GatingNetwork.Load(gate, parsed.GetValue(temperature)));
-            SafetensorsRows[] responses = [Side("embeddings", 0), Side("embeddings", 1)], prompts = [Side("prompt_embeddings", 0), Side("prompt_embeddings", 1)];
+            TrainedModel model = new([.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))],
+                weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"),
+                GatingNetwork.Load(gate, parsed.GetValue(temperature)));
+            SafetensorsRows[] responses = [Side("embeddings", 0), Side("embeddings", 1)],
+                prompts = [Side("prompt_embeddings", 0), Side("prompt_embeddings", 1)];
             string[] names = Subsets(parsed.GetRequiredValue(subsets), file, responses[0].Count);
             Scored[][] scores = [new Scored[names.Length], new Scored[names.Length]];
             Parallel.For(0, names.Length, new ParallelOptions { CancellationToken = cancel }, i =>
@@ -36,8 +58,10 @@ internal static class EvaluationStep
             });
             RewardBenchResult result = RewardBenchScore.Evaluate(names.Select((s, i) => (s, scores[0][i], scores[1][i])));
             StepFiles.WriteReport(parsed.GetRequiredValue(output), result);
-            foreach ((string section, double accuracy) in result.Sections) Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{section}: {accuracy:p1}"));
-            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"score: {result.Score:p1}{(result.LeftOut.Count > 0 ? $" (no data for {string.Join(", ", result.LeftOut)})" : "")}"));
+            foreach ((string section, double accuracy) in result.Sections)
+                Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{section}: {accuracy:p1}"));
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"score: {result.Score:p1}{(result.LeftOut.Count > 0 ? $" (no data for {string.Join(", ", result.LeftOut)})" : "")}"));
             if (result.Ties > 0) Console.Error.WriteLine($"{result.Ties:N0} of {names.Length:N0} pairs tie, which count as not chosen");
             return Task.FromResult(ExitCodes.Done);
 
@@ -58,6 +82,9 @@ internal static class EvaluationStep
             long[] kept = lines.data<long>().ToArray();
             if (kept[^1] <= names.Length) return [.. kept.Select(l => names[l - 1])];
         }
-        return names.Length == rows ? names : throw new InvalidInputException(path, $"{names.Length} lines", $"{rows}, one for each row of {features.Path}", "Give line i the subset of row i.");
+        return names.Length == rows
+            ? names
+            : throw new InvalidInputException(path, $"{names.Length} lines", $"{rows}, one for each row of {features.Path}",
+                "Give line i the subset of row i.");
     }
 }

@@ -23,14 +23,48 @@ internal static class FeaturesStep
 
     public static Command Command()
     {
-        Option<string> backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."), input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."), output = StepFiles.File("--out", "The safetensors file to write.");
-        Option<string> kind = new Option<string>("--kind") { Description = "ratings ({messages, objective: value}) or pairs ({chosen, rejected}).", Required = true }.AcceptOnlyFromAmong("ratings", "pairs");
-        Option<string> dtype = new Option<string>("--dtype") { Description = "auto, f32 or bf16.", DefaultValueFactory = _ => "auto" }.AcceptOnlyFromAmong("auto", "f32", "bf16");
-        Option<string> specials = new Option<string>("--template-specials") { Description = "What a control token's spelling in a text is: text, or with allow that token, as in Hugging Face's tokenizers.", DefaultValueFactory = _ => "text" }.AcceptOnlyFromAmong("text", "allow");
-        Option<int?> maxTokens = new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
-        Option<double> maxDropped = new("--max-dropped-share") { Description = "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for ratings).", DefaultValueFactory = _ => -1, CustomParser = Options.Number };
+        Option<string> backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."),
+            input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."),
+            output = StepFiles.File("--out", "The safetensors file to write.");
+        Option<string> kind = new Option<string>("--kind")
+        {
+            Description = "ratings ({messages, objective: value}) or pairs ({chosen, rejected}).",
+            Required = true
+        }.AcceptOnlyFromAmong("ratings", "pairs");
+        Option<string> dtype = new Option<string>("--dtype")
+        {
+            Description =
+            "auto, f32 or bf16.",
+            DefaultValueFactory = _ => "auto"
+        }.AcceptOnlyFromAmong("auto", "f32", "bf16");
+        Option<string> specials = new Option<string>("--template-specials")
+        {
+            Description = "What a control token's spelling in a text is: text, or with allow that token, as in Hugging Face's tokenizers.",
+            DefaultValueFactory = _ => "text"
+        }.AcceptOnlyFromAmong("text", "allow");
+        Option<int?> maxTokens =
+            new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
+        Option<double> maxDropped = new("--max-dropped-share")
+        {
+            Description =
+                "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for "
+                    + "ratings).",
+            DefaultValueFactory = _ => -1,
+            CustomParser = Options.Number
+        };
         Option<string?> report = StepFiles.Optional("--report", "JSON with the rows kept and the lines left out.");
-        Command command = new("features", "Extracts f(x⊕y) and f(x) of every line.") { backbone, input, kind, output, dtype, maxTokens, specials, maxDropped, report };
+        Command command = new("features", "Extracts f(x⊕y) and f(x) of every line.")
+        {
+            backbone,
+            input,
+            kind,
+            output,
+            dtype,
+            maxTokens,
+            specials,
+            maxDropped,
+            report
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             string folder = parsed.GetRequiredValue(backbone), file = parsed.GetRequiredValue(input);
@@ -38,19 +72,36 @@ internal static class FeaturesStep
             (LlamaConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(specials) == "allow");
             int limit = parsed.GetValue(maxTokens) ?? config.MaxPositionEmbeddings;
             double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : pairs ? 0.01 : 0;
-            (List<Row> rows, IReadOnlyList<string> columns, List<LeftOut> leftOut, int replaced) = await Read(file, pairs, tokenizer, limit, share, cancel);
-            string settled = ComputeType.Settle(parsed.GetRequiredValue(dtype), ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize);
-            using (FeatureExtractor extractor = new(folder, ComputeType.Parse(settled), ComputeType.BestDevice)) Extract(extractor, rows, columns, pairs, parsed.GetRequiredValue(output), cancel);
-            StepFiles.WriteReport(parsed.GetValue(report), new { input = file, kind = pairs ? "pairs" : "ratings", rows = rows.Count, lines = rows.Select(r => r.Line), labels = columns, leftOut, dtype = settled, maxTokens = limit, dimension = config.HiddenSize });
+            (List<Row> rows, IReadOnlyList<string> columns, List<LeftOut> leftOut, int replaced) =
+                await Read(file, pairs, tokenizer, limit, share, cancel);
+            string settled = ComputeType.Settle(parsed.GetRequiredValue(dtype), ComputeType.CheckpointBytes(folder), config.HiddenSize,
+                config.IntermediateSize);
+            using (FeatureExtractor extractor = new(folder, ComputeType.Parse(settled), ComputeType.BestDevice))
+                Extract(extractor, rows, columns, pairs, parsed.GetRequiredValue(output), cancel);
+            StepFiles.WriteReport(parsed.GetValue(report),
+                new
+                {
+                    input = file,
+                    kind = pairs ? "pairs" : "ratings",
+                    rows = rows.Count,
+                    lines = rows.Select(r => r.Line),
+                    labels = columns,
+                    leftOut,
+                    dtype = settled,
+                    maxTokens = limit,
+                    dimension = config.HiddenSize
+                });
             if (!pairs) Console.Error.WriteLine($"labels, from 0: {string.Join(", ", columns)}");
             if (replaced > 0) Console.Error.WriteLine($"{replaced:N0} lines held half surrogate pairs, read as U+FFFD");
-            Console.Error.WriteLine($"{rows.Count:N0} rows of {config.HiddenSize} dimensions ({settled}), {leftOut.Count:N0} lines left out → {parsed.GetRequiredValue(output)}");
+            Console.Error.WriteLine($"{rows.Count:N0} rows of {config.HiddenSize} dimensions ({settled}), {leftOut.Count:N0} lines left "
+                + $"out → {parsed.GetRequiredValue(output)}");
             return ExitCodes.Done;
         });
         return command;
     }
 
-    private static async Task<Table> Read(string file, bool pairs, LlamaTokenizer tokenizer, int limit, double share, CancellationToken cancel)
+    private static async Task<Table> Read(string file, bool pairs, LlamaTokenizer tokenizer, int limit, double share,
+        CancellationToken cancel)
     {
         List<Row> rows = [];
         LabelColumns columns = new();
@@ -76,7 +127,10 @@ internal static class FeaturesStep
         }
         if (strays > share * line) throw firstStray!;
         if (rows.Count == 0)
-            throw new InvalidInputException(file, "no usable line", "at least one", leftOut.Count > 0 ? $"First reason: {leftOut[0].Place}: {leftOut[0].Reason}." : "Check the file.");
+        {
+            throw new InvalidInputException(file, "no usable line", "at least one",
+                leftOut.Count > 0 ? $"First reason: {leftOut[0].Place}: {leftOut[0].Reason}." : "Check the file.");
+        }
         return new Table(rows, pairs ? [] : columns.Names(), leftOut, replaced);
     }
 
@@ -87,7 +141,8 @@ internal static class FeaturesStep
     }
 
     /// <summary>A line's conversations; null where one is over the limit, and then how long the longest is.</summary>
-    private static EncodedConversation[]? Encode(Conversation[] sides, LlamaTokenizer tokenizer, int limit, CancellationToken cancel, out string longest)
+    private static EncodedConversation[]? Encode(Conversation[] sides, LlamaTokenizer tokenizer, int limit, CancellationToken cancel,
+        out string longest)
     {
         long fewest = sides.Max(tokenizer.FewestTokens);
         longest = $"at least {fewest}";
@@ -98,13 +153,15 @@ internal static class FeaturesStep
         return most <= limit ? encoded : null;
     }
 
-    private static void Extract(FeatureExtractor extractor, List<Row> rows, IReadOnlyList<string> columns, bool pairs, string path, CancellationToken cancel)
+    private static void Extract(FeatureExtractor extractor, List<Row> rows, IReadOnlyList<string> columns, bool pairs, string path,
+        CancellationToken cancel)
     {
         // Each distinct conversation once; f(x) once for each prompt, so that all of a prompt's responses share one vector.
         Dictionary<string, EncodedConversation> distinct = [];
         foreach (EncodedConversation side in rows.SelectMany(r => r.Sides)) distinct.TryAdd(side.Id, side);
         EncodedConversation[] conversations = [.. distinct.Values];
-        ConversationFeatures[] features = extractor.Extract(conversations, done => StepFiles.Progress("conversations", done, conversations.Length), cancel);
+        ConversationFeatures[] features =
+            extractor.Extract(conversations, done => StepFiles.Progress("conversations", done, conversations.Length), cancel);
         Dictionary<string, float[]> embedding = [], prompt = [];
         for (int i = 0; i < conversations.Length; i++)
         {
@@ -114,11 +171,16 @@ internal static class FeaturesStep
         using DisposeScope scope = NewDisposeScope();
         int n = rows.Count, d = extractor.Dimension, k = columns.Count;
         long[] shape = pairs ? [n, 2, d] : [n, d];
-        List<(string, Tensor)> tensors = [("embeddings", tensor([.. rows.SelectMany(r => r.Sides).SelectMany(s => embedding[s.Id])], shape))];
-        if (pairs) tensors.Add(("prompt_embeddings", tensor([.. rows.SelectMany(r => r.Sides).SelectMany(s => prompt[s.PromptId])], shape)));
+        List<(string, Tensor)> tensors =
+            [("embeddings", tensor([.. rows.SelectMany(r => r.Sides).SelectMany(s => embedding[s.Id])], shape))];
+        if (pairs)
+            tensors.Add(("prompt_embeddings", tensor([.. rows.SelectMany(r => r.Sides).SelectMany(s => prompt[s.PromptId])], shape)));
         else
         {
-            tensors.Add(("labels", tensor([.. rows.SelectMany(r => columns.Select(c => r.Labels.TryGetValue(c, out double v) ? (float)v : float.NaN))], [n, k])));
+            tensors.Add(("labels",
+                tensor([.. rows.SelectMany(r => columns.Select(c => r.Labels.TryGetValue(c, out double v)
+                    ? (float)v
+                    : float.NaN))], [n, k])));
             tensors.Add(("conversation_ids", tensor([.. rows.SelectMany(r => Convert.FromHexString(r.Sides[0].Id))], [n, 32])));
         }
         tensors.Add(("lines", tensor([.. rows.Select(r => (long)r.Line)])));

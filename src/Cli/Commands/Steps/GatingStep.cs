@@ -12,12 +12,35 @@ internal static class GatingStep
     public static Command Command()
     {
         GatingOptions defaults = new();
-        Option<string> features = StepFiles.File("--features", "Features of preference pairs."), regression = StepFiles.File("--regression", "weight [k, d]."), transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), output = StepFiles.File("--out", "The safetensors file to write: gating.layers.N.weight|bias, gating.logit_scale.");
-        Option<int> steps = Number("--steps", "Training steps.", defaults.Steps), batch = Number("--batch", "Pairs a step.", defaults.BatchSize), hidden = Number("--hidden", "Width of the hidden layers.", defaults.Hidden[0]), layers = Number("--layers", "Hidden layers.", defaults.Hidden.Count);
-        Option<double> rate = Real("--lr", "AdamW's learning rate, falling to 0 by a cosine.", defaults.LearningRate), beta = Real("--beta", "β at the start.", defaults.Beta), temperature = Real("--temperature", "T of the softmax.", defaults.Temperature);
+        Option<string> features = StepFiles.File("--features", "Features of preference pairs."),
+            regression = StepFiles.File("--regression", "weight [k, d]."),
+            transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."),
+            output = StepFiles.File("--out", "The safetensors file to write: gating.layers.N.weight|bias, gating.logit_scale.");
+        Option<int> steps = Number("--steps", "Training steps.", defaults.Steps),
+            batch = Number("--batch", "Pairs a step.", defaults.BatchSize),
+            hidden = Number("--hidden", "Width of the hidden layers.", defaults.Hidden[0]),
+            layers = Number("--layers", "Hidden layers.", defaults.Hidden.Count);
+        Option<double> rate = Real("--lr", "AdamW's learning rate, falling to 0 by a cosine.", defaults.LearningRate),
+            beta = Real("--beta", "β at the start.", defaults.Beta),
+            temperature = Real("--temperature", "T of the softmax.", defaults.Temperature);
         Option<long> seed = Number("--seed", "Decides the initial weights and the batches.", (long)defaults.Seed);
         Option<string?> report = StepFiles.Optional("--report", "JSON with the loss curve and the accuracies.");
-        Command command = new("gating", "Trains the gate by the Bradley–Terry loss.") { features, regression, transform, output, steps, batch, rate, beta, temperature, hidden, layers, seed, report };
+        Command command = new("gating", "Trains the gate by the Bradley–Terry loss.")
+        {
+            features,
+            regression,
+            transform,
+            output,
+            steps,
+            batch,
+            rate,
+            beta,
+            temperature,
+            hidden,
+            layers,
+            seed,
+            report
+        };
         command.SetAction((parsed, cancel) =>
         {
             GatingOptions options = new()
@@ -27,19 +50,39 @@ internal static class GatingStep
                 LearningRate = Positive(parsed, rate),
                 Beta = Positive(parsed, beta),
                 Temperature = Positive(parsed, temperature),
-                Hidden = [.. Enumerable.Repeat(Positive(parsed, hidden), parsed.GetValue(layers) is >= 0 and int n ? n : throw new UsageException("--layers: expected at least 0. Correct the value."))],
+                Hidden = [.. Enumerable.Repeat(Positive(parsed, hidden),
+                    parsed.GetValue(layers) is >= 0 and int n
+                        ? n
+                        : throw new UsageException("--layers: expected at least 0. Correct the value."))],
                 Seed = (ulong)parsed.GetValue(seed),
             };
-            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)), matrix = new(parsed.GetRequiredValue(transform));
+            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)),
+                matrix = new(parsed.GetRequiredValue(transform));
             GatingPairs pairs = Pairs(file, weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"), cancel);
             using GatingTrainer trainer = new(pairs, options);
-            trainer.Advance(options.Steps, (step, loss) => StepFiles.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps), cancel);
+            trainer.Advance(options.Steps,
+                (step, loss) =>
+                    StepFiles.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps),
+                cancel);
             GatingNetwork gate = trainer.Network();
             gate.Save(parsed.GetRequiredValue(output));
             PairScores scores = PairScores.Compute(pairs, gate);
             double? held = scores.Accuracy(pairs.HeldOut), trained = scores.Accuracy(pairs.Training);
-            StepFiles.WriteReport(parsed.GetValue(report), new { options, trainingPairs = pairs.Training.Count, heldOutPairs = pairs.HeldOut.Count, trainingAccuracy = trained, heldOutAccuracy = held, beta = gate.Beta, lossCurve = trainer.LossCurve, ties = scores.TieShare });
-            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"held-out accuracy {held:p1} on {pairs.HeldOut.Count:N0} pairs, {trained:p1} on the {pairs.Training.Count:N0} trained on; β = {gate.Beta:f2}"));
+            StepFiles.WriteReport(parsed.GetValue(report),
+                new
+                {
+                    options,
+                    trainingPairs = pairs.Training.Count,
+                    heldOutPairs = pairs.HeldOut.Count,
+                    trainingAccuracy = trained,
+                    heldOutAccuracy = held,
+                    beta = gate.Beta,
+                    lossCurve = trainer.LossCurve,
+                    ties = scores.TieShare
+                });
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"held-out accuracy {held:p1} on {pairs.HeldOut.Count:N0} pairs, {trained:p1} on the {pairs.Training.Count:N0} trained "
+                    + $"on; β = {gate.Beta:f2}"));
             return Task.FromResult(ExitCodes.Done);
         });
         return command;
@@ -80,11 +123,14 @@ internal static class GatingStep
         SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);
     }
 
-    private static Option<T> Number<T>(string name, string description, T value) => new(name) { Description = description, DefaultValueFactory = _ => value };
+    private static Option<T> Number<T>(string name, string description, T value) =>
+        new(name) { Description = description, DefaultValueFactory = _ => value };
 
     private static Option<double> Real(string name, string description, double value) =>
         new(name) { Description = description, DefaultValueFactory = _ => value, CustomParser = Options.Number };
 
     private static T Positive<T>(ParseResult parsed, Option<T> option) where T : System.Numerics.INumber<T> =>
-        parsed.GetRequiredValue(option) is var value && value > T.Zero ? value : throw new UsageException($"{option.Name} {value}: expected more than 0. Correct the value.");
+        parsed.GetRequiredValue(option) is var value && value > T.Zero
+            ? value
+            : throw new UsageException($"{option.Name} {value}: expected more than 0. Correct the value.");
 }

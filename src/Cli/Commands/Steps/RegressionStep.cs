@@ -13,9 +13,18 @@ internal static class RegressionStep
 {
     public static Command Command()
     {
-        Option<string[]> features = new("--features") { Description = "One or more files of ratings' features.", Required = true, AllowMultipleArgumentsPerToken = true };
+        Option<string[]> features = new("--features")
+        {
+            Description = "One or more files of ratings' features.",
+            Required = true,
+            AllowMultipleArgumentsPerToken = true
+        };
         Option<string> output = StepFiles.File("--out", "The safetensors file to write: weight [k, d].");
-        Option<string[]> alphas = new("--alphas") { Description = "The grid of α, separated by blanks or commas (default: 0, 1e-4 … 1e4).", AllowMultipleArgumentsPerToken = true };
+        Option<string[]> alphas = new("--alphas")
+        {
+            Description = "The grid of α, separated by blanks or commas (default: 0, 1e-4 … 1e4).",
+            AllowMultipleArgumentsPerToken = true
+        };
         Option<string?> report = StepFiles.Optional("--report", "JSON with α, validation MSE and R² of each objective.");
         Command command = new("regression", "Fits one linear reward for each label column.") { features, output, alphas, report };
         command.SetAction((parsed, cancel) =>
@@ -26,11 +35,20 @@ internal static class RegressionStep
                 SafetensorsRows rows = new(files, "embeddings", rank: 2);
                 (double[,] labels, string[] names) = Labels(files, rows.Count);
                 double[] grid = Grid(parsed.GetValue(alphas) ?? []);
-                RegressionFit fit = new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null, (done, total) => StepFiles.Progress("rows", done, total), cancel);
-                using (Tensor weight = tensor(fit.Weight, [names.Length, fit.Dimension])) SafetensorsFile.Write(parsed.GetRequiredValue(output), [("weight", weight)], new Dictionary<string, string> { ["objectives"] = JsonSerializer.Serialize(names) });
+                RegressionFit fit = new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null,
+                    (done, total) => StepFiles.Progress("rows", done, total), cancel);
+                using (Tensor weight = tensor(fit.Weight, [names.Length, fit.Dimension]))
+                {
+                    SafetensorsFile.Write(parsed.GetRequiredValue(output), [("weight", weight)],
+                        new Dictionary<string, string> { ["objectives"] = JsonSerializer.Serialize(names) });
+                }
                 StepFiles.WriteReport(parsed.GetValue(report), new { objectives = fit.Objectives });
                 foreach (ObjectiveFit o in fit.Objectives)
-                    Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{o.Name}: {o.Rows:N0} rows, α {o.Alpha:g4}, validation MSE {o.ValidationMse:g4}, R² {o.ValidationR2:f3}{(o.Note is null ? "" : $" ({o.Note})")}"));
+                {
+                    Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                        $"{o.Name}: {o.Rows:N0} rows, α {o.Alpha:g4}, validation MSE {o.ValidationMse:g4}, R² "
+                            + $"{o.ValidationR2:f3}{(o.Note is null ? "" : $" ({o.Note})")}"));
+                }
                 return Task.FromResult(ExitCodes.Done);
             }
             finally
@@ -45,8 +63,11 @@ internal static class RegressionStep
     {
         string[] values = [.. given.SelectMany(a => a.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))];
         return values.Length == 0 ? [.. RidgeRegression.DefaultAlphas]
-            : [.. values.Select(v => double.TryParse(v, NumberStyles.Float, CultureInfo.InvariantCulture, out double alpha) && double.IsFinite(alpha) && alpha >= 0 ? alpha
-                : throw new UsageException($"--alphas {v}: expected numbers of at least 0. Correct the value."))];
+            : [.. values.Select(v => double.TryParse(v, NumberStyles.Float, CultureInfo.InvariantCulture, out double alpha)
+                && double.IsFinite(alpha)
+                && alpha >= 0
+                ? alpha
+                    : throw new UsageException($"--alphas {v}: expected numbers of at least 0. Correct the value."))];
     }
 
     /// <summary>Labels of all files under the union of their columns, in order of appearance.</summary>
@@ -65,7 +86,11 @@ internal static class RegressionStep
             float[] values = files[f].LoadFloats("labels");
             long n = files[f].Entry("embeddings").Shape[0], k = columns[f].Length;
             if (files[f].Entry("labels").Shape[0] != n)
-                throw new InvalidInputException(files[f].Path, $"labels for {files[f].Entry("labels").Shape[0]} rows and embeddings for {n}", "one row of labels for each embedding", "Extract the features again.");
+            {
+                throw new InvalidInputException(files[f].Path,
+                    $"labels for {files[f].Entry("labels").Shape[0]} rows and embeddings for {n}", "one row of labels for each embedding",
+                    "Extract the features again.");
+            }
             for (int i = 0; i < n; i++)
                 for (int c = 0; c < k; c++) labels[begin + i, names.IndexOf(columns[f][c])] = values[i * k + c];
             begin += (int)n;
@@ -76,8 +101,15 @@ internal static class RegressionStep
     private static string[] Columns(SafetensorsFile file)
     {
         TensorEntry labels = file.Entry("labels");
-        if (labels.Shape.Length != 2) throw new InvalidInputException(file.Path, $"labels of shape [{string.Join(", ", labels.Shape)}]", "[n, k]", "Check that these are features of ratings.");
-        return file.Metadata.TryGetValue("labels", out string? names) && JsonSerializer.Deserialize<string[]>(names) is { } columns && columns.Length == labels.Shape[1] ? columns
-            : [.. Enumerable.Range(0, (int)labels.Shape[1]).Select(i => i.ToString(CultureInfo.InvariantCulture))];
+        if (labels.Shape.Length != 2)
+        {
+            throw new InvalidInputException(file.Path, $"labels of shape [{string.Join(", ", labels.Shape)}]", "[n, k]",
+                "Check that these are features of ratings.");
+        }
+        return file.Metadata.TryGetValue("labels", out string? names)
+            && JsonSerializer.Deserialize<string[]>(names) is { } columns
+            && columns.Length == labels.Shape[1]
+            ? columns
+                : [.. Enumerable.Range(0, (int)labels.Shape[1]).Select(i => i.ToString(CultureInfo.InvariantCulture))];
     }
 }
