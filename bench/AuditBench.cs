@@ -104,8 +104,7 @@ internal static class AuditBench
         }
         await using NpgsqlCommand head = new("update audit_heads set sequence = $1, hash = $2", connection)
         {
-            Parameters =
-            { new() { Value = trail[^1].Sequence }, new() { Value = trail[^1].Hash } }
+            Parameters = { new() { Value = trail[^1].Sequence }, new() { Value = trail[^1].Hash } }
         };
         await head.ExecuteNonQueryAsync();
     }

@@ -47,8 +47,7 @@ internal sealed class Servers : IAsyncDisposable
         ProcessStartInfo start = new("dotnet",
             [Executable, .. arguments, "--postgres", Postgres, "--rabbitmq", RabbitMq, "--artifacts", Artifacts])
         {
-            RedirectStandardError =
-                true
+            RedirectStandardError = true
         };
         start.Environment[arguments[0] == "worker" ? "DOTNET_TieredCompilation" : "DOTNET_TC_QuickJit"] = "0"; // as ./armoflow starts them
         Process process = Process.Start(start)!;

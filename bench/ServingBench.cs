@@ -37,8 +37,7 @@ internal static class ServingBench
             _ = server.StandardError.ReadToEndAsync();
             using HttpClient http = new(new SocketsHttpHandler
             {
-                MaxConnectionsPerServer =
-                128
+                MaxConnectionsPerServer = 128
             })
             { BaseAddress = new Uri(line.Split(" on ")[1].Split(';')[0]) };
             for (int i = 0; i < Warmup; i++) await Ask(http, texts[i]);

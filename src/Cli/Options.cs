@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using ArmoFlow.Contracts;
 
 namespace ArmoFlow.Cli;
 
@@ -29,9 +30,8 @@ internal static class Options
     /// <summary>A time; one without a zone is UTC, as everywhere else.</summary>
     public static DateTimeOffset Time(ArgumentResult result)
     {
-        const DateTimeStyles Styles = DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal;
         string text = result.Tokens[0].Value;
-        if (DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, Styles, out DateTimeOffset time)) return time;
+        if (IsoTime.TryParse(text, out DateTimeOffset time)) return time;
         result.AddError($"'{text}' is not a time; expected one such as 2026-11-25 or 2026-11-25T16:00:00Z. Correct it.");
         return default;
     }

@@ -24,8 +24,7 @@ try
 {
     return await parsed.InvokeAsync(new InvocationConfiguration
     {
-        EnableDefaultExceptionHandler =
-        false,
+        EnableDefaultExceptionHandler = false,
         ProcessTerminationTimeout = null
     }, interrupt.Token);
 }

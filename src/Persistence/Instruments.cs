@@ -23,8 +23,7 @@ public static class Instruments
         "From asking for a step to its end, by step; reused ones left out.",
         advice: new InstrumentAdvice<double>
         {
-            HistogramBucketBoundaries =
-            [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000]
+            HistogramBucketBoundaries = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000]
         });
     public static Counter<long> Runs { get; } = Meter.CreateCounter<long>("armoflow.runs.ended", null, "Runs that ended, by status.");
     public static Counter<long> Losses { get; } =

@@ -101,8 +101,7 @@ public abstract class StepConsumer<TCommand, TCompleted>(
         Detail = outcome.Detail,
         Metrics = JsonSerializer.Serialize(outcome.Metrics, StepRun.Json),
         Hardware = ComputeType.Hardware,
-        Artifacts =
-        [
+        Artifacts = [
             .. plan.Inputs.Select(i => new StepArtifact { IsOutput = false, Name = i.Key, Sha256 = i.Value.Sha256, Bytes = i.Value.Bytes }),
             .. outcome.Outputs.Select(o => new StepArtifact
             {

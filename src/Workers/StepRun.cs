@@ -158,8 +158,7 @@ public sealed class StepRun(string step, StepCommand command, RunSpec spec, Step
         _lastProgress = Stopwatch.GetTimestamp();
         _ = services.Bus.Publish(new StepProgressed
         {
-            RunId =
-            command.RunId,
+            RunId = command.RunId,
             Step = step,
             Unit = unit,
             Done = done,

@@ -116,8 +116,7 @@ public class SpecReaderTests
                     s => s.Regression.Alphas.ShouldBe([0.01, 1, 100]),
                     s => s.Decorrelation.ShouldBe(new DecorrelationSpec
                     {
-                        Verbosity =
-                        "verbosity",
+                        Verbosity = "verbosity",
                         Reference = "pairs",
                         Metric = "pearson"
                     }),

@@ -99,8 +99,7 @@ internal sealed class Cluster : IAsyncDisposable
     {
         using HttpRequestMessage request = new(HttpMethod.Post, Url + "/api/v1/runs")
         {
-            Content =
-            new StringContent(await File.ReadAllTextAsync(spec), Encoding.UTF8, "application/yaml")
+            Content = new StringContent(await File.ReadAllTextAsync(spec), Encoding.UTF8, "application/yaml")
         };
         request.Headers.Add("X-Spec-Folder", Path.GetDirectoryName(Path.GetFullPath(spec)));
         using HttpResponseMessage response = await _http.SendAsync(request);

@@ -49,8 +49,7 @@ public sealed class AlertTests : ClockedBooks
         (run.MayRemake(StepNames.Features), run.MayRemake(StepNames.Gating)).ShouldBe((true, false));
         (await Should.ThrowAsync<RegistryException>(() => Runs.Submit(Evaluation() with
         {
-            Model =
-            "m@7"
+            Model = "m@7"
         }, default))).Message.ShouldContain("newest is 1");
     }
 
@@ -342,8 +341,7 @@ public sealed class AlertTests : ClockedBooks
         runs.Distinct().Count().ShouldBe(1);
         (await Should.ThrowAsync<SubmissionKeyException>(() => Runs.Submit(Spec(null) with
         {
-            Name =
-            "other"
+            Name = "other"
         }, "tuesday", default))).Message.ShouldContain(runs[0].ToString());
         Caller.Current = new Caller("grace");
         (await Runs.Submit(Spec(null), "tuesday", default)).ShouldNotBe(runs[0], "keys are the caller's own");

@@ -63,8 +63,7 @@ public sealed class OpenLineageTests
                 {
                     Key = "ingestion's key",
                     Step = "ingestion",
-                    Artifacts =
-                    [
+                    Artifacts = [
                         new StepArtifact { Key = "ingestion's key", Name = "ratings/judge/a.jsonl", Sha256 = "read", Bytes = 1 },
                         new StepArtifact { Key = "ingestion's key", IsOutput = true, Name = "ratings", Sha256 = "made", Bytes = 1 }
                     ]

@@ -29,12 +29,35 @@ public sealed class RequestTests(AccessTests.Server server)
     [InlineData("GET", "/api/v1/runs?limit=many", null, "limit: 'many'", "expected a whole number")]
     [InlineData("GET", "/api/v1/runs?from=yesterday", null, "from: 'yesterday'", "expected a time")]
     [InlineData("DELETE", "/api/v1/datasets/d/files/f", null, "reason: it is missing")]
+    [InlineData("POST", "/get_reward?unscored=-1,5", """{"query": []}""", "unscored: '-1,5'", "expected a number")]
+    [InlineData("POST", "/get_reward?unscored=NaN", """{"query": []}""", "unscored: 'NaN'", "expected a number")]
+    [InlineData("POST", "/get_reward?unscored=1e999", """{"query": []}""", "unscored: '1e999'", "expected a number")]
+    [InlineData("GET", "/api/v1/runs?from=12/11/2026", null, "from: '12/11/2026'", "expected a time")]
+    [InlineData("GET", "/api/v1/models/m/aliases/champion?at=12/11/2026", null, "at: '12/11/2026'", "expected a time")]
+    [InlineData("POST", "/api/v1/score", """{"model": "m", "model": "n", "items": []}""", "'model' stands twice")]
     public async Task What_cannot_be_read_is_named(string method, string path, string? body, params string[] words)
     {
         (HttpStatusCode status, string detail) = await Send(method, path, body is null ? null : Encoding.UTF8.GetBytes(body));
         status.ShouldBe(HttpStatusCode.BadRequest, detail);
         foreach (string word in words) detail.ShouldContain(word);
         ShouldBePlain(detail);
+    }
+
+    [Fact]
+    public async Task An_encoding_that_does_not_exist_and_another_form_of_answer_are_no_defects()
+    {
+        using HttpRequestMessage bogus = new(HttpMethod.Post, "/api/v1/score") { Content = new ByteArrayContent("{}"u8.ToArray()) };
+        bogus.Content.Headers.TryAddWithoutValidation("Content-Type", "application/json; charset=bogus");
+        bogus.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.Keys["Admin"]);
+        using HttpResponseMessage refused = await server.Http.SendAsync(bogus, TestContext.Current.CancellationToken);
+        refused.StatusCode.ShouldBe(HttpStatusCode.UnsupportedMediaType);
+        (await refused.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("charset 'bogus'; expected utf-8");
+
+        using HttpRequestMessage xml = new(HttpMethod.Get, "/api/v1/datasets/nope/files") { Headers = { { "Accept", "application/xml" } } };
+        xml.Headers.Authorization = new AuthenticationHeaderValue("Bearer", server.Keys["Admin"]);
+        using HttpResponseMessage missing = await server.Http.SendAsync(xml, TestContext.Current.CancellationToken);
+        missing.StatusCode.ShouldBe(HttpStatusCode.NotFound);
+        (await missing.Content.ReadAsStringAsync(TestContext.Current.CancellationToken)).ShouldContain("nope");
     }
 
     [Fact]

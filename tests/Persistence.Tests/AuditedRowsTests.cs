@@ -178,8 +178,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         {
             Key = new string('a', 64),
             Step = "ingestion",
-            Artifacts =
-            [new StepArtifact { Name = "x", Sha256 = "y" }]
+            Artifacts = [new StepArtifact { Name = "x", Sha256 = "y" }]
         }, Cancel);
         AuditVerdict verdict = await Audit.Verify(Cancel);
         (verdict.What, verdict.Unrecorded).ShouldBe((null, 2));

@@ -34,8 +34,7 @@ internal static class AuditedScenario
             Backbone = new BackboneSpec("b"),
             Ratings = [],
             Preferences = [],
-            Tags =
-            ["nightly"]
+            Tags = ["nightly"]
         };
         Guid id = Guid.NewGuid(), judged = Guid.NewGuid();
         string key = new('a', 64);
@@ -102,8 +101,7 @@ internal static class AuditedScenario
                 Spec = spec,
                 ActiveSince = now,
                 UpdatedAt = now,
-                CreatedBy =
-                "ann"
+                CreatedBy = "ann"
             });
             db.Add(new Firing
             {
@@ -112,8 +110,7 @@ internal static class AuditedScenario
                 FiredAt = now,
                 Outcome = Firing.Submitted,
                 RunId = id,
-                Detail =
-                "on time"
+                Detail = "on time"
             });
             db.Add(new AccessKey
             {
@@ -135,8 +132,7 @@ internal static class AuditedScenario
                 MessageType = "t",
                 ContentType = "c",
                 Body = "{}",
-                Reason =
-                "r",
+                Reason = "r",
                 Machine = "m",
                 FaultedAt = now
             });

@@ -40,8 +40,7 @@ public sealed class ImpossibleTextTests : IAsyncLifetime
         {
             db.Faults.Add(new FaultRow
             {
-                Fingerprint =
-                "f",
+                Fingerprint = "f",
                 Queue = "q",
                 Body = Impossible,
                 Reason = Impossible + new string('x', 20_000)

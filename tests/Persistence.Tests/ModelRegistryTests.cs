@@ -52,6 +52,21 @@ public sealed class ModelRegistryTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task One_person_is_one_with_a_key_and_without_and_nobody_in_particular_is_none()
+    {
+        ModelVersion version = await Registry.Resolve("m@1", default);
+        Caller.Current = new Caller("ada");
+        (await Registry.Approve(version, "champion", "first", default)).ShouldBe(["ada"]);
+        Caller.Current = new Caller("key ada");
+        (await Registry.Approve(version, "champion", "again", default)).ShouldBe(["ada"]);
+        Caller.Current = Caller.OfThisMachine("request");
+        (await Should.ThrowAsync<RegistryException>(() => Registry.Approve(version, "champion", "who?", default)))
+            .Message.ShouldContain("cannot tell who asks");
+        Caller.Current = new Caller("key grace");
+        (await Registry.Approve(version, "champion", "second", default)).ShouldBe(["ada", "key grace"]);
+    }
+
+    [Fact]
     public async Task An_alias_answers_what_it_meant_when_and_what_was_known_then()
     {
         Caller.Current = new Caller("ada");

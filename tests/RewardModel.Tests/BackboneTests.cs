@@ -168,6 +168,30 @@ public class BackboneTests
             + "bos_token + content %}{% endif %}"
             + "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
 
+    [Theory]
+    [InlineData("for message in loop_messages", "for message in loop_messages[-2:]", "[-2:]")]
+    [InlineData("message['content'] | trim", "message['content'] | trim | upper", "'upper'")]
+    [InlineData("{% set content = '<|start", "{% if message['role'] != 'system' %}{% set content = '<|start", "'!='")]
+    [InlineData("{% set content = '<|start", "{% if message['role'] == 'user' %}{% set content = '<|start", "turns of some roles")]
+    public void A_template_that_leaves_turns_out_or_changes_contents_is_refused(string from, string to, string expected)
+    {
+        using TemporaryFolder folder = new();
+        Llama3.ShouldContain(from);
+        folder.Write("chat_template.jinja", Llama3.Replace(from, to, StringComparison.Ordinal));
+        Refused(() => ChatTemplate.Require(folder.Path), expected);
+    }
+
+    [Theory]
+    [InlineData("{% for message", "{% if (messages[0]['role'] == 'user') != true %}{{ raise_exception('No.') }}{% endif %}{% for message")]
+    [InlineData("{% set content = bos_token + content %}", "{%- set content = bos_token + content -%}")]
+    public void One_that_does_the_same_in_other_words_is_taken(string from, string to)
+    {
+        using TemporaryFolder folder = new();
+        Llama3.ShouldContain(from);
+        folder.Write("chat_template.jinja", Llama3.Replace(from, to, StringComparison.Ordinal));
+        ChatTemplate.Require(folder.Path).ShouldBe("Llama-3 template");
+    }
+
     [Fact]
     public void Of_the_published_templates_Llama3s_alone_is_taken()
     {
@@ -307,7 +331,7 @@ public class BackboneTests
 
     private static double Largest(float[] a, float[] b) => a.Zip(b, (x, y) => Math.Abs((double)x - y)).Max();
 
-    private static void Refused(Action action, params string[] expected)
+    internal static void Refused(Action action, params string[] expected)
     {
         string message = Should.Throw<InvalidInputException>(action).Message;
         foreach (string part in expected) message.ShouldContain(part);

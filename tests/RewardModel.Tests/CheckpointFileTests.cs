@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Tensors;
 using Shouldly;
+using TorchSharp;
 using Xunit;
 using static TorchSharp.torch;
 
@@ -36,6 +37,59 @@ public class CheckpointFileTests
                 File.CreateSymbolicLink(link, file);
             }
         }
+    }
+
+    [Fact]
+    public void A_shard_counts_whatever_its_name_is()
+    {
+        using TemporaryFolder folder = new();
+        string path = TinyCheckpoint.Write(folder.File("backbone")), index = Path.Combine(path, "model.safetensors.index.json");
+        string shard = JsonNode.Parse(File.ReadAllText(index))!["weight_map"]!.AsObject().First().Value!.GetValue<string>();
+        File.Move(Path.Combine(path, shard), Path.Combine(path, "weights.safetensors"));
+        File.WriteAllText(index, File.ReadAllText(index).Replace(shard, "weights.safetensors", StringComparison.Ordinal));
+        (string stamp, string digest) = (Checkpoint.Stamp(path), Checkpoint.Digest(path));
+        byte[] bytes = File.ReadAllBytes(Path.Combine(path, "weights.safetensors"));
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(Path.Combine(path, "weights.safetensors"), bytes);
+        Checkpoint.Digest(path).ShouldNotBe(digest);
+        Checkpoint.Stamp(path).ShouldNotBe(stamp);
+    }
+
+    [Fact]
+    public void A_single_file_comes_before_an_index_as_transformers_has_it()
+    {
+        using TemporaryFolder folder = new();
+        string path = TinyCheckpoint.Write(folder.File("sharded"));
+        List<(string, Tensor)> doubled = [];
+        using (DisposeScope scope = NewDisposeScope())
+        {
+            using (Checkpoint sharded = new(path))
+                foreach (string name in sharded.Files.Keys) doubled.Add((name, sharded.FileOf(name).Load(name) * 2));
+            SafetensorsFile.Write(Path.Combine(path, "model.safetensors"), doubled);
+        }
+        using Checkpoint both = new(path);
+        both.Files.Values.Distinct().ShouldBe(["model.safetensors"]);
+    }
+
+    [Fact]
+    public void What_would_change_the_result_and_is_not_computed_is_refused_by_name()
+    {
+        using TemporaryFolder folder = new();
+        string layers = TinyCheckpoint.Write(folder.File("layers")), config = Path.Combine(layers, "config.json");
+        JsonNode parsed = JsonNode.Parse(File.ReadAllText(config))!;
+        parsed["num_hidden_layers"] = parsed["num_hidden_layers"]!.GetValue<int>() - 1;
+        File.WriteAllText(config, parsed.ToJsonString());
+        BackboneTests.Refused(() => BackboneParts.Open(layers), "model.layers.", "layers without biases");
+
+        string adapter = TinyCheckpoint.Write(folder.File("adapter"));
+        File.WriteAllText(Path.Combine(adapter, "adapter_config.json"), "{}");
+        BackboneTests.Refused(() => BackboneParts.Open(adapter), "an adapter (LoRA)", "merge_and_unload");
+
+        string twice = TinyCheckpoint.Write(folder.File("twice")), index = Path.Combine(twice, "model.safetensors.index.json");
+        string text = File.ReadAllText(index);
+        int at = text.IndexOf("\"model.", StringComparison.Ordinal);
+        File.WriteAllText(index, text.Insert(at, "\"model.norm.weight\":\"model-00001-of-00002.safetensors\","));
+        BackboneTests.Refused(() => BackboneParts.Open(twice), "stands twice");
     }
 
     [Fact]

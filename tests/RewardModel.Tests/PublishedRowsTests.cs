@@ -324,6 +324,36 @@ public class PublishedRowsTests
         await SourceFile.Refused(file.Benchmark, "t.jsonl line 1", expected);
     }
 
+    [Theory]
+    [InlineData("pairs", """{"system":"S","prompt":"P","chosen":"a","rejected":"b"}""", "s:S | u:P | a:a > b")]
+    [InlineData("pairs", """{"system":" ","prompt":"P","chosen":"a","rejected":"b"}""", "u:P | a:a > b")]
+    [InlineData("hh-rlhf", """{"chosen":"\r\n\r\nHuman: P\r\n\r\nAssistant: a","rejected":"\n\nHuman: P\n\nAssistant: b"}""",
+        "u:P | a:a > b")]
+    [InlineData("argilla-math",
+        """{"instruction":"P","chosen_response":"a","rejected_response":"b","chosen_rating":5,"rejected_rating":3}""",
+        "u:P | a:a > b")]
+    public async Task What_stands_beside_the_two_answers_counts(string format, string row, string expected)
+    {
+        using SourceFile file = new("t.jsonl", row);
+        PreferencePair pair = (await file.Pairs(format)).Single();
+        $"{SourceFile.Text(pair.Chosen)} > {pair.Rejected.Messages[^1].Content.Trim()}".ShouldBe(expected);
+    }
+
+    [Theory]
+    [InlineData("pairs", """{"prompt":"P","chosen":"\n\nHuman: P\n\nAssistant: a","rejected":"b"}""", "a transcript")]
+    [InlineData("pairs", """{"prompt":"\n\nHuman: P\n\nAssistant:","chosen":"a","rejected":"b"}""", "column 'prompt'", "a transcript")]
+    [InlineData("pairs", """{"prompt":"P","chosen":"[{\"role\": \"user\"}]","rejected":"b"}""",
+        "a list of messages that is written as a text")]
+    [InlineData("pairs", """{"prompt":"P","chosen":"a","chosen":"c","rejected":"b"}""", "a field that stands twice")]
+    [InlineData("argilla-math",
+        """{"instruction":"P","chosen_response":"a","rejected_response":"b","chosen_rating":1,"rejected_rating":5}""",
+        "rated 1", "rated 5")]
+    public async Task A_row_that_would_be_read_as_something_else_is_refused(string format, string row, params string[] expected)
+    {
+        using SourceFile file = new("t.jsonl", row);
+        await SourceFile.Refused(() => file.Pairs(format), ["t.jsonl line 1", .. expected]);
+    }
+
     [Fact]
     public async Task Responses_are_compared_on_one_objective()
     {

@@ -43,10 +43,42 @@ public class TokenizerTests
     {
         using TemporaryFolder folder = new();
         // Merges that compete: whichever is taken first decides what is left for the others.
-        string[] merges = ["a b", "b a", "ab a", "c c", "cc c", "ab ab", "cc cc", "a a", "aa b"];
+        string[] merges =
+        [
+            "a b", "b a", "ab a", "a ba", "c c", "cc c", "c cc", "ab ab", "aba b", "cc cc", "ccc c", "c ccc", "a a", "aa b", "a ab",
+        ];
         LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
             tokenizer: file => AddMerges(file, merges)), "tokenizer.json"));
         RequireTheLibrarysIds(tokenizer);
+    }
+
+    /// <summary>By the merges that the file lists, as Hugging Face's library does, not by all that its vocabulary would allow.</summary>
+    [Theory]
+    [InlineData(true, "xabc", "x ab c")]
+    [InlineData(true, "abc", "abc")]
+    [InlineData(false, "abc", "ab c")]
+    [InlineData(false, "abab", "ab ab")]
+    public void A_token_that_no_merge_makes_is_taken_as_a_whole_word_alone_and_where_merges_may_be_ignored(
+        bool ignoresMerges, string text, string expected)
+    {
+        using TemporaryFolder folder = new();
+        string path = TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file =>
+        {
+            AddMerges(file, ["a b"]);
+            file["model"]!["vocab"]!["abc"] = 310;
+            file["model"]!["ignore_merges"] = ignoresMerges;
+        });
+        JsonObject vocabulary = JsonNode.Parse(File.ReadAllText(Path.Combine(path, "tokenizer.json")))!["model"]!["vocab"]!.AsObject();
+        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(path, "tokenizer.json"));
+        tokenizer.Encode(text).ShouldBe(expected.Split(' ').Select(token => vocabulary[token]!.GetValue<int>()));
+    }
+
+    [Fact]
+    public void An_added_token_with_the_id_of_another_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        string path = TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => file["added_tokens"]![0]!["id"] = 97);
+        BackboneTests.Refused(() => LlamaTokenizer.Load(Path.Combine(path, "tokenizer.json")), "with id 97", "an id of its own");
     }
 
     /// <summary>Words of few letters, so that many pairs compete for the same place, and texts of several kinds around them.</summary>
@@ -72,7 +104,7 @@ public class TokenizerTests
         int id = 300; // behind the special tokens
         foreach (string merge in merges)
         {
-            vocabulary[merge.Replace(" ", "", StringComparison.Ordinal)] = id++;
+            if (vocabulary.TryAdd(merge.Replace(" ", "", StringComparison.Ordinal), id)) id++;
             tokenizer["model"]!["merges"]!.AsArray().Add(merge);
         }
     }

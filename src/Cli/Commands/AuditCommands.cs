@@ -246,8 +246,7 @@ internal static class AuditCommands
     {
         Option<string?> output = new("--out", "-o")
         {
-            Description =
-            "The file to write; printed if left out. Keep it where nobody who owns the database can reach it."
+            Description = "The file to write; printed if left out. Keep it where nobody who owns the database can reach it."
         };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();

@@ -194,8 +194,7 @@ internal static class ForgetCommand
 
     private static Argument<string?> Value() => new("value")
     {
-        Description =
-            "A conversation's id, a source's name, or a file (or its sha256); left out where --prompt and --response name the "
+        Description = "A conversation's id, a source's name, or a file (or its sha256); left out where --prompt and --response name the "
                 + "conversation.",
         Arity = ArgumentArity.ZeroOrOne,
     };

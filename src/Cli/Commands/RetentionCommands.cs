@@ -168,8 +168,7 @@ internal static class RetentionCommands
     private static Option<int> KeepLast(CollectRequest defaults) =>
         new("--keep-last")
         {
-            Description =
-            "So many newest versions of each model are kept.",
+            Description = "So many newest versions of each model are kept.",
             DefaultValueFactory = _ => defaults.KeepLast
         };
 

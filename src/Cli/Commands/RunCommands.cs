@@ -26,8 +26,7 @@ internal static class RunCommands
         Option<string?> server = Options.Server();
         Option<bool> gates = new("--fail-below-gates")
         {
-            Description =
-            "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known."
+            Description = "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known."
         };
         Option<bool> json = Options.Json();
         Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec,

@@ -19,8 +19,7 @@ internal static class ScoreCommands
         Option<Guid?> run = new("--run") { Description = "The run that trained the model." };
         Option<string?> model = new("--model")
         {
-            Description =
-            "A registered model, NAME[@ALIAS or @VERSION]; NAME alone is its champion, else its newest version."
+            Description = "A registered model, NAME[@ALIAS or @VERSION]; NAME alone is its champion, else its newest version."
         };
         Option<string?> path = new("--path") { Description = "An exported model's folder." };
         Option<string?> input = new("--input") { Description = "JSONL of {messages} or {prompt, response}." };

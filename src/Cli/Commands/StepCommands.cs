@@ -6,8 +6,13 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>One step on files, without a bus or books: the layouts are those of the reference's scripts.</summary>
 internal static class StepCommands
 {
-    public static Command Step() => new("step", "Runs one step on files: what the reference's scripts do.")
+    public static Command Step()
     {
-        FeaturesStep.Command(), RegressionStep.Command(), DecorrelationStep.Command(), GatingStep.Command(), EvaluationStep.Command(),
-    };
+        Command step = new("step", "Runs one step on files: what the reference's scripts do.")
+        {
+            FeaturesStep.Command(), RegressionStep.Command(), DecorrelationStep.Command(), GatingStep.Command(), EvaluationStep.Command(),
+        };
+        foreach (Command command in step.Subcommands) command.Validators.Add(StepFiles.KeepInputs);
+        return step;
+    }
 }

@@ -18,6 +18,7 @@ public static class SpecReader
     private const int MostNodes = 200_000; // a mapping that is named and used again counts each time
     private const int MostLevels = 32; // or a mapping that contains itself would have no end
     private const double StrayPreferences = 0.01;
+    private const int WidestLayer = 1 << 16, MostLayers = 64;
     private static readonly string[] SourceKeys = ["name", "files", "format", "maxDroppedShare", "ignore", "columns"];
     private static readonly string[] PromotionKeys = ["minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation",
         "objectives", "approvals", "automatic"];
@@ -34,9 +35,19 @@ public static class SpecReader
             throw new SpecException(path, "no such file", "a spec (YAML)",
                 "Check the path, or write a sample project with: armoflow init DIR.");
         }
-        long bytes = RegularFile.Length(path);
-        if (bytes > MostBytes) throw TooLarge(Path.GetFileName(path), bytes);
-        return Parse(File.ReadAllText(path), Path.GetFileName(path), Path.GetDirectoryName(Path.GetFullPath(path))!);
+        string text;
+        try
+        {
+            long bytes = RegularFile.Length(path);
+            if (bytes > MostBytes) throw TooLarge(Path.GetFileName(path), bytes);
+            text = File.ReadAllText(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new SpecException(path, $"a file that cannot be read ({e.Message})", "a spec (YAML)",
+                "Check the file's permissions and where its links lead.");
+        }
+        return Parse(text, Path.GetFileName(path), Path.GetDirectoryName(Path.GetFullPath(path))!);
     }
 
     /// <param name="yaml">The text.</param>
@@ -305,6 +316,8 @@ public static class SpecReader
     {
         GatingSpec defaults = new();
         IReadOnlyList<double> hidden = node.Numbers("hidden", 1);
+        if (hidden.Count > MostLayers)
+            throw node.Wrong("hidden", $"{hidden.Count} layers", $"at most {MostLayers}", "Leave some out.");
         return new GatingSpec
         {
             Steps = node.Integer("steps", defaults.Steps, 1, 100_000_000),
@@ -313,9 +326,9 @@ public static class SpecReader
             Beta = node.Number("beta", defaults.Beta, 0, double.MaxValue, openMin: true),
             Temperature = node.Number("temperature", defaults.Temperature, 0, double.MaxValue, openMin: true),
             Hidden = node.Has("hidden")
-                ? [.. hidden.Select(h => h == Math.Floor(h)
+                ? [.. hidden.Select(h => h == Math.Floor(h) && h <= WidestLayer
                     ? (int)h
-                    : throw node.Wrong("hidden", $"a width of {h}", "whole numbers", "Correct the value."))]
+                    : throw node.Wrong("hidden", $"a width of {h}", $"whole numbers from 1 to {WidestLayer}", "Correct the value."))]
                 : defaults.Hidden,
             Seed = node.Long("seed", defaults.Seed),
         };

@@ -46,10 +46,11 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
                 "this server answers to localhost alone; from elsewhere it asks for a key.");
             return;
         }
-        if (IsForged(context.Request))
+        bool isTrustedBrowser = isFromHere && given is null;
+        if (IsForged(context.Request, isTrustedBrowser))
         {
             await Refuse(context, StatusCodes.Status403Forbidden, "Not from here.",
-                "a page of another site made this browser send it; the browser's key does not count for such requests.");
+                "a page of another site made this browser send it; the browser's key, or its being on this machine, does not count then.");
             return;
         }
         AccessKey? key = await Check(given, context.RequestAborted);
@@ -74,7 +75,7 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         string request = client is null || IPAddress.IsLoopback(client) ? context.TraceIdentifier
             : $"{context.TraceIdentifier} from {client}";
         Scope scope = key?.Scope ?? (isFromHere ? Scope.Admin : Scope.Viewer);
-        Caller.Current = new Caller(key is null ? "local" : $"key {key.Name}", request) { Scope = scope };
+        Caller.Current = (key is null ? Caller.OfThisMachine(request) : new Caller($"key {key.Name}", request)) with { Scope = scope };
         await next(context);
     }
 
@@ -140,13 +141,14 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
     }
 
     /// <summary>
-    /// A browser sends the name and password that it was told once with whatever any page makes it send; only what reads is answered
-    /// then.
+    /// A browser sends the name and password that it was told once with whatever any page makes it send, and is on this machine for
+    /// the pages of any program here; only what reads is answered then.
     /// </summary>
-    private static bool IsForged(HttpRequest request)
+    private static bool IsForged(HttpRequest request, bool isTrustedBrowser)
     {
         if (HttpMethods.IsGet(request.Method) || HttpMethods.IsHead(request.Method)) return false;
-        if (!request.Headers.Authorization.ToString().StartsWith(Basic, StringComparison.OrdinalIgnoreCase)) return false;
+        bool hasBrowsersKey = request.Headers.Authorization.ToString().StartsWith(Basic, StringComparison.OrdinalIgnoreCase);
+        if (!hasBrowsersKey && !isTrustedBrowser) return false;
         string site = request.Headers["Sec-Fetch-Site"].ToString(), origin = request.Headers.Origin.ToString();
         if (site is not ("" or "none" or "same-origin")) return true;
         return origin.Length > 0 && !(Uri.TryCreate(origin, UriKind.Absolute, out Uri? from) && from.Authority == request.Host.Value);

@@ -11,7 +11,8 @@ public sealed record RequiredScope(Persistence.Access.Scope? Scope);
 public sealed record AccessPolicy(bool IsLoopbackOnly)
 {
     private static readonly string[] SignsOfProxies = ["Forwarded", "Via", "X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP",
-        "True-Client-IP", "CF-Connecting-IP", "X-ProxyUser-Ip"];
+        "True-Client-IP", "CF-Connecting-IP", "X-ProxyUser-Ip", "Fastly-Client-IP", "X-Envoy-External-Address", "X-Forwarded",
+        "X-Amzn-Trace-Id"];
     private const string Forwarding = "X-Forwarded-", Original = "X-Original-";
 
     /// <summary>A key is asked for from this machine's users too: for a server behind a proxy on the same machine.</summary>

@@ -14,12 +14,15 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
     /// <summary>A failover takes tens of seconds: long enough to be gentle, short enough to be of use.</summary>
     private const string RetrySeconds = "5";
 
-    public ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
+    public async ValueTask<bool> TryHandleAsync(HttpContext httpContext, Exception exception, CancellationToken cancellationToken)
     {
-        if (Of(exception) is not { } problem) return ValueTask.FromResult(false); // a defect: 500, without a word of its inside
+        if (Of(exception) is not { } problem) return false; // a defect: 500, without a word of its inside
         httpContext.Response.StatusCode = problem.Status!.Value;
         if (BooksFault.IsTransient(exception)) httpContext.Response.Headers.RetryAfter = RetrySeconds;
-        return documents.TryWriteAsync(new ProblemDetailsContext { HttpContext = httpContext, ProblemDetails = problem });
+        // A client that accepts another form than JSON is told in JSON all the same: better than nothing.
+        if (!await documents.TryWriteAsync(new ProblemDetailsContext { HttpContext = httpContext, ProblemDetails = problem }))
+            await TypedResults.Problem(problem).ExecuteAsync(httpContext);
+        return true;
     }
 
     private static ProblemDetails? Of(Exception exception) => exception switch

@@ -37,8 +37,12 @@ public static class RunsApi
     public static IServiceCollection AddRunsApi(this IServiceCollection services) => services
         .AddRouting().AddProblemDetails().AddExceptionHandler<Problems>()
         .Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true) // so that Problems says what is wrong with it
-        .ConfigureHttpJsonOptions(json => json.SerializerOptions.TypeInfoResolver =
-            (json.SerializerOptions.TypeInfoResolver ?? new DefaultJsonTypeInfoResolver()).WithAddedModifier(RefuseUnknownFields))
+        .ConfigureHttpJsonOptions(json =>
+        {
+            json.SerializerOptions.AllowDuplicateProperties = false;
+            json.SerializerOptions.TypeInfoResolver =
+                (json.SerializerOptions.TypeInfoResolver ?? new DefaultJsonTypeInfoResolver()).WithAddedModifier(RefuseUnknownFields);
+        })
         .AddOpenApi(document => document.AddOperationTransformer((operation, context, _) =>
         {
             if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RequiredScope>().LastOrDefault()?.Scope is { } scope)
@@ -61,6 +65,7 @@ public static class RunsApi
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.UseAccess();
+        app.Use(PlainForms.Require);
         app.MapOpenApi().Requires(Scope.Viewer);
         RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs").Requires(Scope.Viewer);
         runs.MapPost("", Submit)

@@ -35,6 +35,8 @@ internal static partial class UnreadableRequest
         string place = fault is { Path: { Length: > 1 } path } ? $"the body at {Shorten(path)}" : "the body";
         if (Unknown().Match(message) is { Success: true } unknown)
             return $"{place}: unknown field '{Shorten(unknown.Groups["name"].Value)}'. {Suggest(unknown)}";
+        if (Duplicate().Match(message) is { Success: true } twice)
+            return $"{place}: the field '{Shorten(twice.Groups["name"].Value)}' stands twice. Leave one out.";
         if (Missing().Match(message) is { Success: true } missing)
             return $"{place}: missing: {missing.Groups["names"].Value.Trim('.')}. Add it.";
         if (NotOf().Match(message) is { Success: true } other)
@@ -70,6 +72,9 @@ internal static partial class UnreadableRequest
     [GeneratedRegex(@"^The JSON property '(?<name>.*)' could not be mapped to any \.NET member contained in type '(?<type>[^']+)'",
         RegexOptions.NonBacktracking | RegexOptions.Singleline)]
     private static partial Regex Unknown();
+
+    [GeneratedRegex(@"^Duplicate property '(?<name>.*?)' ", RegexOptions.NonBacktracking | RegexOptions.Singleline)]
+    private static partial Regex Duplicate();
 
     [GeneratedRegex(@"^JSON deserialization for type '[^']+' was missing required properties including: (?<names>.+)$",
         RegexOptions.NonBacktracking)]

@@ -81,8 +81,7 @@ public sealed class HangfireEngine(
     private BackgroundJobServer Begin() =>
         new(new BackgroundJobServerOptions
         {
-            WorkerCount =
-            Workers,
+            WorkerCount = Workers,
             SchedulePollingInterval = Polling,
             Activator = new Activate(services)
         }, services.GetRequiredService<JobStorage>());

@@ -15,7 +15,13 @@ public sealed record Caller(string Name, string? RequestId = null)
     /// <summary>The user's or key's name alone, as policies list it.</summary>
     public string Person => Name.StartsWith(KeyPrefix, StringComparison.Ordinal) ? Name[KeyPrefix.Length..] : Name;
 
-    private const string KeyPrefix = "key ";
+    private const string KeyPrefix = "key ", Local = "local";
+
+    /// <summary>True for whoever asked a server from its own machine without a key.</summary>
+    public bool IsAnybody => Name == Local;
+
+    /// <summary>Somebody on the server's own machine, who was not asked for a key.</summary>
+    public static Caller OfThisMachine(string? request) => new(Local, request);
 
     /// <summary>
     /// The user whose process this is. In a container a user may have a number and no name: the number and the machine tell two of them

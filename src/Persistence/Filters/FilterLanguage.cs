@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Linq.Expressions;
+using ArmoFlow.Contracts;
 
 namespace ArmoFlow.Persistence.Filters;
 
@@ -133,11 +134,10 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
     };
 
     private static DateTimeOffset Time(string value) =>
-        DateTimeOffset.TryParse(value, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal,
-            out DateTimeOffset time)
+        IsoTime.TryParse(value, out DateTimeOffset time)
             ? time
-                : throw new FilterException(
-                    $"filter: '{value}' is not a time; expected one such as '2026-11-25' or '2026-11-25T16:00:00Z'.");
+            : throw new FilterException(
+                $"filter: '{value}' is not a time; expected one such as '2026-11-25' or '2026-11-25T16:00:00Z'.");
 
     private static long Whole(string value) =>
         long.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out long number)

@@ -385,13 +385,19 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <summary>Enters that the caller asks for a promotion which several people must ask for, and returns all who have.</summary>
     public async Task<IReadOnlyList<string>> Approve(ModelVersion version, string alias, string? reason, CancellationToken cancel)
     {
+        if (Caller.Current.IsAnybody)
+        {
+            throw new RegistryException($"{version.Model}@{version.Version} needs several people to ask for it, and this server asks "
+                + "callers on its own machine for no key: it cannot tell who asks. Ask with a key (ARMOFLOW_KEY), or on the command line "
+                + "without --server.", Refusal.Forbidden);
+        }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<string> asked =
             await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias && a.Version == version.Version)
                 .OrderBy(a => a.At)
                 .Select(a => a.By)
                 .ToListAsync(cancel);
-        if (asked.Contains(Caller.Current.Name)) return asked;
+        if (asked.Exists(by => new Caller(by).Person == Caller.Current.Person)) return asked; // with a key or without: one person
         db.PromotionApprovals.Add(new PromotionApproval
         {
             Model = version.Model,

@@ -8,7 +8,7 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// <summary>The tensors of a checkpoint folder: one safetensors file, or shards with an index.</summary>
 public sealed class Checkpoint : IDisposable
 {
-    private const string Prefix = "model.";
+    private const string Prefix = "model.", Single = "model.safetensors", Index = "model.safetensors.index.json";
     private readonly Dictionary<string, SafetensorsFile> _files = [];
     private readonly Dictionary<string, string> _fileOf;
 
@@ -18,34 +18,53 @@ public sealed class Checkpoint : IDisposable
     public Checkpoint(string folder)
     {
         Folder = folder;
-        string index = Path.Combine(folder, "model.safetensors.index.json"), single = Path.Combine(folder, "model.safetensors");
-        if (File.Exists(index))
+        RequireNoAdapter(folder);
+        string single = Path.Combine(folder, Single);
+        if (File.Exists(single)) // before an index, as transformers has it
         {
-            _fileOf = SmallJson.Read(index, "weight_map: tensor name → shard file", "Fetch the checkpoint again.",
-                root => root.GetProperty("weight_map")
-                    .EnumerateObject()
-                    .ToDictionary(e => e.Name, e => FileName(e.Value), StringComparer.Ordinal));
+            _files[Single] = new SafetensorsFile(single);
+            _fileOf = _files[Single].Entries.Keys.ToDictionary(name => name, _ => Single, StringComparer.Ordinal);
+        }
+        else if (IndexOf(folder) is { } index)
+        {
+            _fileOf = index;
             foreach (string name in _fileOf.Values.Distinct().Order(StringComparer.Ordinal))
             {
                 string path = Path.Combine(folder, name);
                 if (!File.Exists(path))
                 {
-                    throw new InvalidInputException(path, "the shard is missing", $"every file that {Path.GetFileName(index)} names",
+                    throw new InvalidInputException(path, "the shard is missing", $"every file that {Index} names",
                         "Fetch the rest of the checkpoint.");
                 }
                 _files[name] = new SafetensorsFile(path);
             }
         }
-        else if (File.Exists(single))
-        {
-            _files["model.safetensors"] = new SafetensorsFile(single);
-            _fileOf = _files["model.safetensors"].Entries.Keys.ToDictionary(name => name, _ => "model.safetensors", StringComparer.Ordinal);
-        }
         else
         {
-            throw new InvalidInputException(folder, "no model.safetensors and no model.safetensors.index.json",
+            throw new InvalidInputException(folder, $"no {Single} and no {Index}",
                 "a Hugging Face checkpoint in safetensors", "Check 'backbone.path'.");
         }
+    }
+
+    /// <summary>Tensor name → shard, as the folder's index says; null where there is none.</summary>
+    /// <exception cref="InvalidInputException">The index is damaged.</exception>
+    private static Dictionary<string, string>? IndexOf(string folder)
+    {
+        string index = Path.Combine(folder, Index);
+        return !File.Exists(index) ? null
+            : SmallJson.Read(index, "weight_map: tensor name → shard file", "Fetch the checkpoint again.",
+                root => root.GetProperty("weight_map")
+                    .EnumerateObject()
+                    .ToDictionary(e => e.Name, e => FileName(e.Value), StringComparer.Ordinal));
+    }
+
+    /// <summary>Weights that are meant to be changed by an adapter are another model without it.</summary>
+    private static void RequireNoAdapter(string folder)
+    {
+        string adapter = Path.Combine(folder, "adapter_config.json");
+        if (!File.Exists(adapter)) return;
+        throw new InvalidInputException(adapter, "an adapter (LoRA) beside the weights", "weights that it was merged into",
+            "Merge it (peft: merge_and_unload, save_pretrained), or take the adapter's files away if it is not meant.");
     }
 
     /// <summary>A shard lies beside its index.</summary>

@@ -41,6 +41,7 @@ public sealed class LlamaModel : IDisposable
         Device = device;
         _compute = compute;
         using Checkpoint checkpoint = new(folder);
+        RequireShapes(checkpoint, Config);
         IReadOnlyDictionary<string, long[]> shapes = Shapes(Config);
         bool keepConverted =
             Config.Parameters * (compute == ScalarType.BFloat16 ? 2 : 4) < GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 0.7
@@ -91,8 +92,21 @@ public sealed class LlamaModel : IDisposable
     /// <summary>Checks a checkpoint's tensors against its configuration, without reading them.</summary>
     public static void RequireShapes(Checkpoint checkpoint, LlamaConfig config)
     {
-        foreach ((string name, long[] shape) in Shapes(config)) checkpoint.Require(name, shape);
+        IReadOnlyDictionary<string, long[]> shapes = Shapes(config);
+        foreach ((string name, long[] shape) in shapes) checkpoint.Require(name, shape);
+        HashSet<string> stored = [.. shapes.Keys.Select(checkpoint.StoredName)];
+        foreach (string other in checkpoint.Files.Keys.Where(name => IsOfLayer(name) && !stored.Contains(name)))
+        {
+            throw new InvalidInputException(checkpoint.Folder, $"a tensor '{other}'",
+                $"those of {config.NumHiddenLayers} layers without biases, as config.json says",
+                "The weights and their config.json do not belong together, or are of an architecture that is not read here.");
+        }
     }
+
+    /// <summary>Old checkpoints hold the rotary frequencies too, which config.json gives.</summary>
+    private static bool IsOfLayer(string tensor) =>
+        (tensor.StartsWith("model.layers.", StringComparison.Ordinal) || tensor.StartsWith("layers.", StringComparison.Ordinal))
+            && !tensor.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal);
 
     /// <summary>Hidden states at the positions asked for.</summary>
     /// <param name="tokens">[batch, length] int64, padded on the right: under a causal mask padding is never seen.</param>

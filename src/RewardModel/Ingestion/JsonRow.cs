@@ -11,6 +11,7 @@ namespace ArmoFlow.RewardModel.Ingestion;
 internal static class JsonRow
 {
     private const int PartShown = 40;
+    private static readonly JsonDocumentOptions NoDuplicates = new() { AllowDuplicateProperties = false };
     private const string NotFinite = "$notFinite";
     private static readonly string[] NotFiniteWords = ["NaN", "Infinity", "-Infinity"];
 
@@ -60,16 +61,21 @@ internal static class JsonRow
 
     private static JsonElement ParseMended(string text)
     {
-        try { return JsonElement.Parse(text); }
+        try { return JsonElement.Parse(text, NoDuplicates); }
         catch (JsonException) when (NotFiniteWords.Any(word => text.Contains(word, StringComparison.Ordinal)))
         {
-            return JsonElement.Parse(Mend(text, out _));
+            return JsonElement.Parse(Mend(text, out _), NoDuplicates);
         }
     }
 
     private static InvalidInputException NotJson(JsonException e, string text, string place, bool isData, string unit)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(text);
+        if (e.Message.Contains("Duplicate", StringComparison.OrdinalIgnoreCase))
+        {
+            return new InvalidInputException(place, "a field that stands twice in one object", "each once",
+                $"Correct {unit}: nobody can know which of the two counts.");
+        }
         int at = (int)Math.Clamp(Offset(bytes, e), 0, bytes.Length);
         string rest = Encoding.UTF8.GetString(bytes, at, Math.Min(PartShown, bytes.Length - at));
         if (e.Message.Contains("maximum configured depth", StringComparison.Ordinal))

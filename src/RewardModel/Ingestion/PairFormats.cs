@@ -11,8 +11,9 @@ public static class PairFormats
     private static readonly Dictionary<string, Func<SourceRow, IEnumerable<PreferencePair>>> Named = new(StringComparer.Ordinal)
     {
         ["pairs"] = row => [Pair(row)],
-        ["argilla-capybara"] = row => [row.Pair(row.Messages("chosen"), row.Messages("rejected"))],
-        ["argilla-math"] = row => [row.Pair(Given(row, "instruction", "chosen_response"), Given(row, "instruction", "rejected_response"))],
+        ["argilla-capybara"] = row => [row.InOrder().Pair(row.Messages("chosen"), row.Messages("rejected"))],
+        ["argilla-math"] = row =>
+            [row.InOrder().Pair(Given(row, "instruction", "chosen_response"), Given(row, "instruction", "rejected_response"))],
         ["shp"] = row => [Labelled(row, row.PrefersFirst("labels", 1, 0), "history", "human_ref_A", "human_ref_B")],
         ["hh-rlhf"] = row => [row.Pair(Transcript.Parse(row.Text("chosen"), row.Place), Transcript.Parse(row.Text("rejected"), row.Place))],
         ["pku-saferlhf"] = row => [Labelled(row, row.PrefersFirst("better_response_id", 0, 1), "prompt", "response_0", "response_1")],
@@ -140,8 +141,14 @@ internal static class Transcript
 {
     private const string Human = "\n\nHuman:", Assistant = "\n\nAssistant:";
 
+    /// <summary>Whether a text is a whole transcript rather than one turn.</summary>
+    public static bool Is(string text) => Plain(text).StartsWith(Human, StringComparison.Ordinal);
+
+    private static string Plain(string text) => text.Contains('\r') ? text.ReplaceLineEndings("\n") : text;
+
     public static Conversation Parse(string text, string place)
     {
+        text = Plain(text);
         List<Message> messages = [];
         int at = 0;
         if (!text.StartsWith(Human, StringComparison.Ordinal))

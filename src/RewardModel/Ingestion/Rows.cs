@@ -113,6 +113,18 @@ public static class Rows
         $"{row.Place} column '{column}'", $"the label {found}", $"{first} (the first answer is better) or {second} (the second is)",
         "Correct the label, or leave the row out: a tie is no preference.");
 
+    /// <summary>Refuses a row whose own ratings say that the rejected answer is the better one.</summary>
+    /// <exception cref="InvalidInputException">They do.</exception>
+    public static SourceRow InOrder(this SourceRow row)
+    {
+        double? chosen = Given("chosen_rating") ?? Given("rating_chosen"), rejected = Given("rejected_rating") ?? Given("rating_rejected");
+        if (chosen is null || rejected is null || chosen >= rejected) return row;
+        throw new InvalidInputException(row.Place, $"a chosen answer rated {chosen} and a rejected one rated {rejected}",
+            "the chosen answer rated at least as high", "Correct the ratings, or exchange the answers.");
+
+        double? Given(string column) => row.Fields.TryGetProperty(column, out JsonElement value) ? Number(value, row.Place, column) : null;
+    }
+
     public static Conversation Messages(this SourceRow row, string column)
     {
         string place = $"{row.Place} column '{column}'";
@@ -129,7 +141,11 @@ public static class Rows
         string place = $"{row.Place} column '{column}'";
         JsonElement answer = row.Get(row.Fields, column);
         if (answer.ValueKind == JsonValueKind.String)
-            return Conversation.Create(Continued(Prompt(row), [new Message(Assistant, answer.GetString()!)], place), row.Place);
+        {
+            string text = answer.GetString()!;
+            RequireTurn(text, place);
+            return Conversation.Create(Continued(Prompt(row), [new Message(Assistant, text)], place), row.Place);
+        }
         List<Message> messages = MessagesOf(row, answer, place);
         bool mayBeAlone = messages.Count == 0 || messages[0].Role == System;
         bool hasPrompt = row.Fields.TryGetProperty(PromptColumn, out JsonElement prompt) && prompt.ValueKind != JsonValueKind.Null;
@@ -146,10 +162,41 @@ public static class Rows
         string place = $"{row.Place} column '{PromptColumn}'";
         return prompt.ValueKind switch
         {
-            JsonValueKind.String => [new Message(User, prompt.GetString()!)],
+            JsonValueKind.String => [.. SystemOf(row), new Message(User, RequireTurn(prompt.GetString()!, place))],
             JsonValueKind.Array => MessagesOf(row, prompt, place),
             _ => throw new InvalidInputException(place, Kind(prompt), "text, or a list of messages", CheckFormat),
         };
+    }
+
+    /// <summary>What some sets give beside a prompt as text: the system's turn before it.</summary>
+    private static IEnumerable<Message> SystemOf(SourceRow row)
+    {
+        bool isGiven = row.Fields.TryGetProperty(System, out JsonElement value) && value.ValueKind == JsonValueKind.String;
+        return isGiven && !string.IsNullOrWhiteSpace(value.GetString()) ? [new Message(System, value.GetString()!)] : [];
+    }
+
+    /// <summary>One turn as text; a whole conversation written into one text would be read as what one of them said.</summary>
+    private static string RequireTurn(string text, string place)
+    {
+        if (Transcript.Is(text))
+        {
+            throw new InvalidInputException(place, "a transcript ('Human: … Assistant: …') where one turn is expected", "the turn's text",
+                "Read the two answers with the format hh-rlhf, or write the turns as a list of messages.");
+        }
+        if (MessagesAsText(text))
+        {
+            throw new InvalidInputException(place, "a list of messages that is written as a text", "the list itself, or the turn's text",
+                "Write the list as JSON, not as a text that holds JSON.");
+        }
+        return text;
+    }
+
+    private static bool MessagesAsText(string text)
+    {
+        ReadOnlySpan<char> start = text.AsSpan(0, Math.Min(text.Length, 40)).TrimStart();
+        if (!start.StartsWith("[") || !start[1..].TrimStart().StartsWith("{")) return false;
+        ReadOnlySpan<char> name = start[1..].TrimStart()[1..].TrimStart();
+        return name.StartsWith("\"role\"") || name.StartsWith("'role'") || name.StartsWith("\"content\"") || name.StartsWith("'content'");
     }
 
     private static bool BeginsWith(List<Message> messages, List<Message> before) =>
@@ -188,11 +235,9 @@ public static class Rows
 
     public static PreferencePair Pair(this SourceRow row, Conversation chosen, Conversation rejected) =>
         chosen.Id != rejected.Id ? new PreferencePair(chosen, rejected)
-            : throw new InvalidInputException(row.Place, "identical chosen and rejected", "two different responses", "Leave the row "
-                + "out.")
+            : throw new InvalidInputException(row.Place, "identical chosen and rejected", "two different responses", "Leave the row out.")
             {
-                StrayRow =
-                "identical chosen and rejected"
+                StrayRow = "identical chosen and rejected",
             };
 
     /// <summary>

@@ -192,8 +192,12 @@ internal static class DTypes
 /// <summary>Writes a file beside its target and renames it, so that no reader and no crash ever sees half of it.</summary>
 public static class AtomicFile
 {
+    /// <exception cref="InvalidInputException">There is something else than a regular file, such as a device, in the target's
+    /// place.</exception>
     public static void Write(string path, Action<Stream> write)
     {
+        if (RegularFile.OtherKind(path) is { } kind)
+            throw new InvalidInputException(path, kind, "a file, or a name that is free", "Name another file to write.");
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
         string beside = $"{path}.{Environment.ProcessId}.{Guid.NewGuid():N}.partial";
         try

@@ -62,8 +62,7 @@ public sealed class Conversation
             throw new InvalidInputException(place, "an empty response", "text in the last turn", "Leave the row out, or give the "
                 + "response.")
             {
-                StrayRow =
-                "empty response"
+                StrayRow = "empty response"
             };
         }
         return new Conversation(normalised);

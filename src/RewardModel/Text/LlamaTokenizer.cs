@@ -22,7 +22,8 @@ public sealed class LlamaTokenizer
     private readonly TiktokenTokenizer _tokenizer;
     private readonly RegexPreTokenizer _words;
     private readonly AddedTokens _added;
-    private readonly LongWordMerger _longWords;
+    private readonly LongWordMerger _merger;
+    private readonly bool _isByRank; // two tokens merge wherever their whole is a token: what the library does
     private readonly int _longestToken, _largestId;
     private readonly string _path;
 
@@ -33,12 +34,13 @@ public sealed class LlamaTokenizer
     public bool AllowsSpecials { get; init; }
 
     private LlamaTokenizer(TiktokenTokenizer tokenizer, RegexPreTokenizer words, Dictionary<string, int> vocabulary, AddedTokens added,
-        string path)
+        LongWordMerger merger, bool isByRank, string path)
     {
         _tokenizer = tokenizer;
         _words = words;
         _added = added;
-        _longWords = new LongWordMerger(vocabulary);
+        _merger = merger;
+        _isByRank = isByRank;
         _longestToken = vocabulary.Keys.Concat(added.Tokens.Keys).Max(Encoding.UTF8.GetByteCount); // no token stands for more bytes
         _largestId = vocabulary.Values.Concat(added.Tokens.Values.Select(t => t.Id)).Max();
         _path = path;
@@ -70,9 +72,11 @@ public sealed class LlamaTokenizer
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         foreach (JsonProperty token in model.GetProperty("vocab").EnumerateObject()) vocabulary[token.Name] = token.Value.GetInt32();
         RequireIds(vocabulary, path);
-        RequireMergesInIdOrder(model.GetProperty("merges"), vocabulary, path);
+        HashSet<(string Left, string Right)> merges = MergesInIdOrder(model.GetProperty("merges"), vocabulary, path);
+        bool takesWholeWords = model.TryGetProperty("ignore_merges", out JsonElement ignored) && ignored.ValueKind == JsonValueKind.True;
 
         AddedTokens added = AddedTokens.Read(root.GetProperty("added_tokens"), path);
+        RequireOwnIds(added, vocabulary, path);
         foreach (string token in added.Tokens.Keys) vocabulary.Remove(token); // these are no parts of words
         if (vocabulary.Count == 0) throw Unsupported(path, "an empty vocabulary", "byte-level BPE");
 
@@ -81,10 +85,11 @@ public sealed class LlamaTokenizer
             ranks.Append(Convert.ToBase64String(ByteAlphabet.Decode(token, path))).Append(' ').Append(id).Append('\n');
         RegexPreTokenizer words = new(Compile(SplitPattern(root.GetProperty("pre_tokenizer"), path), path), null);
         using MemoryStream stream = new(Encoding.ASCII.GetBytes(ranks.ToString()));
-        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null), words, vocabulary, added, path)
+        bool isByRank = takesWholeWords && AreAllMerges(merges, vocabulary);
+        LongWordMerger merger = new(vocabulary, isByRank ? null : merges, takesWholeWords);
+        return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null), words, vocabulary, added, merger, isByRank, path)
         {
-            AllowsSpecials =
-            allowsSpecials
+            AllowsSpecials = allowsSpecials,
         };
     }
 
@@ -124,7 +129,7 @@ public sealed class LlamaTokenizer
     {
         try
         {
-            if (HasLongWord(text)) EncodeByWords(text, into, cancel);
+            if (!_isByRank || HasLongWord(text)) EncodeByWords(text, into, cancel);
             else into.AddRange(EncodeByLibrary(text));
         }
         catch (RegexMatchTimeoutException)
@@ -153,7 +158,7 @@ public sealed class LlamaTokenizer
         foreach ((int offset, int length) in _words.PreTokenize(text))
         {
             cancel.ThrowIfCancellationRequested();
-            _longWords.Merge(ByteAlphabet.Encode(Encoding.UTF8.GetBytes(text.Substring(offset, length))), into, cancel);
+            _merger.Merge(ByteAlphabet.Encode(Encoding.UTF8.GetBytes(text.Substring(offset, length))), into, cancel);
         }
     }
 
@@ -248,18 +253,58 @@ public sealed class LlamaTokenizer
         }
     }
 
-    private static void RequireMergesInIdOrder(JsonElement merges, Dictionary<string, int> vocabulary, string path)
+    /// <summary>A token that is looked for in the text itself has the id that the vocabulary gives it, and no other has that.</summary>
+    private static void RequireOwnIds(AddedTokens added, Dictionary<string, int> vocabulary, string path)
     {
-        int last = -1;
-        foreach (JsonElement merge in merges.EnumerateArray())
+        Dictionary<int, string> spellings = vocabulary.ToDictionary(v => v.Value, v => v.Key);
+        foreach (AddedToken token in added.Tokens.Values)
         {
-            string token = merge.ValueKind == JsonValueKind.Array
-                ? merge[0].GetString() + merge[1].GetString()
-                : merge.GetString()!.Replace(" ", "", StringComparison.Ordinal);
+            bool isOwn =
+                vocabulary.TryGetValue(token.Content, out int known) ? known == token.Id : spellings.TryAdd(token.Id, token.Content);
+            if (!isOwn)
+            {
+                throw Unsupported(path, $"the added token '{token.Content}' with id {token.Id}, which is "
+                    + $"'{(spellings.TryGetValue(token.Id, out string? other) ? other : "no token")}' in the vocabulary",
+                    "an id of its own");
+            }
+        }
+    }
+
+    /// <summary>
+    /// Whether the merges are all that the vocabulary allows: then the ranks of the tokens alone say what merges, as in Llama-3.
+    /// </summary>
+    private static bool AreAllMerges(HashSet<(string Left, string Right)> merges, Dictionary<string, int> vocabulary)
+    {
+        Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> tokens = vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
+        foreach (string token in vocabulary.Keys)
+        {
+            for (int at = 1; at < token.Length; at++)
+            {
+                bool isMerge = tokens.ContainsKey(token.AsSpan(0, at)) && tokens.ContainsKey(token.AsSpan(at));
+                if (isMerge && !merges.Contains((token[..at], token[at..]))) return false;
+            }
+        }
+        return true;
+    }
+
+    private static HashSet<(string Left, string Right)> MergesInIdOrder(JsonElement list, Dictionary<string, int> vocabulary, string path)
+    {
+        HashSet<(string Left, string Right)> merges = [];
+        int last = -1;
+        foreach (JsonElement merge in list.EnumerateArray())
+        {
+            string[] parts = merge.ValueKind == JsonValueKind.Array
+                ? [merge[0].GetString()!, merge[1].GetString()!]
+                : merge.GetString()!.Split(' ');
+            string token = string.Concat(parts);
+            if (parts.Length != 2 || parts.Any(p => !vocabulary.ContainsKey(p)))
+                throw Unsupported(path, $"the merge '{string.Join(' ', parts)}'", "two tokens of the vocabulary");
+            merges.Add((parts[0], parts[1]));
             if (!vocabulary.TryGetValue(token, out int id) || id < last)
                 throw Unsupported(path, $"merges out of id order (at '{token}')", "ids that grow with the merges");
             last = id;
         }
+        return merges;
     }
 
     private static string SplitPattern(JsonElement preTokenizer, string path)

@@ -6,7 +6,12 @@ namespace ArmoFlow.RewardModel.Text;
 /// hours.
 /// </summary>
 /// <param name="rankOf">Token (in the byte alphabet) → id, which is its rank.</param>
-internal sealed class LongWordMerger(Dictionary<string, int> rankOf)
+/// <param name="merges">The pairs that may be merged; null where these are all whose two parts and whole are tokens.</param>
+/// <param name="takesWholeWords">Whether a word of the vocabulary is taken as it is, without merges ('ignore_merges').</param>
+internal sealed class LongWordMerger(
+    Dictionary<string, int> rankOf,
+    HashSet<(string Left, string Right)>? merges = null,
+    bool takesWholeWords = true)
 {
     private const int StepsBetweenLooks = 4096;
     private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> _rankOf = rankOf.GetAlternateLookup<ReadOnlySpan<char>>();
@@ -18,7 +23,7 @@ internal sealed class LongWordMerger(Dictionary<string, int> rankOf)
     /// <param name="cancel">Looked at every few thousand merges.</param>
     public void Merge(string word, List<int> into, CancellationToken cancel)
     {
-        if (rankOf.TryGetValue(word, out int whole))
+        if (takesWholeWords && rankOf.TryGetValue(word, out int whole))
         {
             into.Add(whole); // a word of the vocabulary is taken as it is
             return;
@@ -45,6 +50,7 @@ internal sealed class LongWordMerger(Dictionary<string, int> rankOf)
         {
             int right = next[left];
             if (right >= word.Length || end[right] - left > _longest) return;
+            if (merges?.Contains((word[left..right], word[right..end[right]])) == false) return;
             if (_rankOf.TryGetValue(word.AsSpan(left, end[right] - left), out int rank)) pairs.Enqueue((left, end[right]), (rank, left));
         }
     }

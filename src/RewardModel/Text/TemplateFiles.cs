@@ -96,9 +96,38 @@ internal static partial class TemplateFiles
         bool opensAnother = code.Contains(ChatTemplate.StartHeader + "assistant", StringComparison.Ordinal);
         if (opensAnother && !code.Contains("add_generation_prompt", StringComparison.Ordinal))
             return "another assistant turn opened after the last";
+        if (OtherDoing(code) is { } doing) return doing;
         return Printed(code).Select(WithoutTokens).FirstOrDefault(text => text.Length > 0 && !Unprinted.Contains(text)) is { } other
             ? $"the text '{other[..Math.Min(other.Length, 40)]}'" : null;
     }
+
+    /// <summary>
+    /// What a template does that Llama-3's does not: leaves turns out, changes contents, treats a role apart. What it may do is listed,
+    /// since what it must not cannot be.
+    /// </summary>
+    private static string? OtherDoing(string code)
+    {
+        string acting = EmptyConditions().Replace(code, "");
+        string bare = string.Join(' ', Code().Matches(acting).Select(m => Literals().Replace(m.Value, " ")));
+        if (bare.Contains("!=", StringComparison.Ordinal)) return "turns that are left out or treated apart ('!=')";
+        string? other = Words().Matches(bare).Select(m => m.Value).FirstOrDefault(w => !Known.Contains(w));
+        if (other is not null) return $"'{other}', which is not part of it";
+        if (Slices().Match(acting) is { Success: true } slice) return $"a part of the turns or of a text alone ('{slice.Value}')";
+        bool comparesRoles = Comparisons().IsMatch(acting);
+        bool knowsEveryRole = acting.Contains("else %}", StringComparison.Ordinal) || acting.Contains("else -%}", StringComparison.Ordinal)
+            || Roles.All(role => acting.Contains($"'{role}'", StringComparison.Ordinal)
+                || acting.Contains($"\"{role}\"", StringComparison.Ordinal));
+        return comparesRoles && !knowsEveryRole ? "turns of some roles alone" : null;
+    }
+
+    private static readonly string[] Roles = ["system", "user", "assistant"];
+
+    private static readonly HashSet<string> Known = new(StringComparer.Ordinal)
+    {
+        "set", "for", "in", "if", "elif", "else", "endif", "endfor", "and", "is", "defined", "not", "true", "false",
+        "messages", "loop_messages", "message", "role", "content", "trim", "loop", "index0", "first", "last",
+        "bos_token", "add_generation_prompt",
+    };
 
     /// <summary>Every text that the template may print: what stands outside of its code, and the literals in it.</summary>
     private static IEnumerable<string> Printed(string code) =>
@@ -122,6 +151,20 @@ internal static partial class TemplateFiles
     // What stops the rendering prints nothing.
     [GeneratedRegex(@"raise_exception\([^)]*\)", RegexOptions.NonBacktracking)]
     private static partial Regex Refusals();
+
+    // What is left of a condition that only stopped the rendering.
+    [GeneratedRegex(@"\{%-?\s*if\b[^%]*%\}\s*(\{\{-?\s*-?\}\}\s*)?\{%-?\s*endif\s*-?%\}", RegexOptions.NonBacktracking)]
+    private static partial Regex EmptyConditions();
+
+    [GeneratedRegex(@"[A-Za-z_][A-Za-z_0-9]*", RegexOptions.NonBacktracking)]
+    private static partial Regex Words();
+
+    // A member by its name is no slice.
+    [GeneratedRegex(@"\w\[\s*[^'""\s\]][^\]]*\]", RegexOptions.NonBacktracking)]
+    private static partial Regex Slices();
+
+    [GeneratedRegex(@"==\s*['""](system|user|assistant)['""]", RegexOptions.NonBacktracking)]
+    private static partial Regex Comparisons();
 
     [GeneratedRegex(@"\{[{%].*?[%}]\}", RegexOptions.Singleline | RegexOptions.NonBacktracking)]
     private static partial Regex Code();

@@ -36,8 +36,7 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
         string id = StepRun.KeyOf("features-space", Version, parameters, new Dictionary<string, ArtifactRef>()).Value[..32];
         return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens)
         {
-            AllowsSpecials =
-            allowsSpecials
+            AllowsSpecials = allowsSpecials
         },
             config);
     }

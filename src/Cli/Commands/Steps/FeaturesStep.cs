@@ -33,8 +33,7 @@ internal static class FeaturesStep
         }.AcceptOnlyFromAmong("ratings", "pairs");
         Option<string> dtype = new Option<string>("--dtype")
         {
-            Description =
-            "auto, f32 or bf16.",
+            Description = "auto, f32 or bf16.",
             DefaultValueFactory = _ => "auto"
         }.AcceptOnlyFromAmong("auto", "f32", "bf16");
         Option<string> specials = new Option<string>("--template-specials")

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text.Json;
@@ -10,11 +11,38 @@ namespace ArmoFlow.Cli.Commands.Steps;
 /// <summary>What the step commands share: options, progress on stderr, identity of rows.</summary>
 internal static class StepFiles
 {
+    private static readonly string[] Paths =
+        ["--backbone", "--input", "--features", "--regression", "--transform", "--gating", "--subsets", "--out", "--report"];
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(2);
     private static long _lastProgress = Stopwatch.GetTimestamp();
 
     public static Option<string> File(string name, string description) => new(name) { Description = description, Required = true };
     public static Option<string?> Optional(string name, string description) => new(name) { Description = description };
+
+    /// <summary>Refuses to write over what the command reads, or into a folder that it reads.</summary>
+    public static void KeepInputs(CommandResult command)
+    {
+        (string Name, string Path)[] paths =
+        [
+            .. command.Children.OfType<OptionResult>()
+                .Where(o => Paths.Contains(o.Option.Name))
+                .SelectMany(o => o.Tokens.Where(t => t.Value.Length > 0).Select(t => (o.Option.Name, Path.GetFullPath(t.Value))))
+        ];
+        foreach ((string name, string target) in paths.Where(p => p.Name is "--out" or "--report"))
+        {
+            foreach ((string other, string input) in paths.Where(p => p.Name != name))
+            {
+                bool isInput = target == input || (System.IO.File.Exists(input) && System.IO.File.Exists(target)
+                    && RegularFile.Stamp(input) == RegularFile.Stamp(target));
+                bool isWithin = Directory.Exists(input) && target.StartsWith(input + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+                if (isInput || isWithin)
+                {
+                    command.AddError(
+                        $"{name} {target}: {(isInput ? "the same file as" : "within the folder of")} {other}. Write elsewhere.");
+                }
+            }
+        }
+    }
 
     public static void Progress(string unit, long done, long total)
     {
