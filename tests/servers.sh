@@ -29,7 +29,7 @@ install_bucket() {
 end_to_end() {
   install_servers artifacts/test-results
   dotnet build tests/EndToEnd.Tests -c Release --nologo -v quiet -clp:NoSummary || return 1
-  tail -n +1 -f "$report" &
+  tail --pid=$$ -n +1 -f "$report" &
   local follower=$! code
   dotnet test tests/EndToEnd.Tests -c Release --no-build --nologo --filter "FullyQualifiedName~$1" --logger "console;verbosity=minimal" \
     | grep -vE '^(Test run for|A total of|VSTest version|$)'

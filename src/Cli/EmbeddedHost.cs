@@ -48,11 +48,15 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     public static void Configure(IServiceCollection services, ILoggingBuilder logging, Workspace workspace)
     {
         logging.ClearProviders();
-        logging.AddSerilog(new LoggerConfiguration().MinimumLevel.Information().MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
-            .WriteTo
-            .File(Path.Combine(workspace.Folder, "armoflow.log"), formatProvider: System.Globalization.CultureInfo.InvariantCulture,
-                fileSizeLimitBytes: 10 << 20, rollOnFileSizeLimit: true, retainedFileCountLimit: 3, shared: true)
-                .CreateLogger(), dispose: true);
+        LoggerConfiguration log = new LoggerConfiguration()
+            .MinimumLevel.Information()
+            .MinimumLevel.Override("Microsoft", LogEventLevel.Warning)
+            // What it calls an error is tried again, or logged by whoever asked for it.
+            .MinimumLevel.Override("Microsoft.EntityFrameworkCore", LogEventLevel.Fatal)
+            .WriteTo.File(Path.Combine(workspace.Folder, "armoflow.log"),
+                formatProvider: System.Globalization.CultureInfo.InvariantCulture,
+                fileSizeLimitBytes: 10 << 20, rollOnFileSizeLimit: true, retainedFileCountLimit: 3, shared: true);
+        logging.AddSerilog(log.CreateLogger(), dispose: true);
         services.AddEmbeddedPersistence(workspace).AddWorkers().AddOrchestrator().AddHostedService<ControlPump>();
         // what is published before the queues exist is dropped
         services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);

@@ -36,6 +36,18 @@ internal static class Options
         return default;
     }
 
+    /// <summary>How many rows of a list are asked for.</summary>
+    public static Option<int> Limit(int usual)
+    {
+        Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => usual };
+        limit.Validators.Add(result =>
+        {
+            if (result.Tokens is [{ Value: { } text }] && int.TryParse(text, CultureInfo.InvariantCulture, out int number) && number < 1)
+                result.AddError($"--limit {number}: expected at least 1. Correct it.");
+        });
+        return limit;
+    }
+
     /// <summary>A number with a point, whatever the machine's language is: a comma would be taken for a separator of thousands.</summary>
     public static double Number(ArgumentResult result)
     {

@@ -57,6 +57,7 @@ public class CommandTests
             scored["objectives"]!.AsArray().Sum(o => o!["coefficient"]!.GetValue<double>()).ShouldBe(1, 1e-9);
         }
         await CommandLine.Succeed("models", "export", "--run", id, "--workspace", project.Workspace, "--out", exported);
+        File.Exists(Path.Combine(exported, "model.safetensors")).ShouldBeFalse("transformers would read it alone, without the head");
         JsonArray after = (await CommandLine.Succeed("score", "--path", exported, "--input", input, "--json")).Json["scores"]!.AsArray();
         for (int i = 0; i < 7; i++) Score(after[i]!).ShouldBe(Score(before[i]!), 1e-6 * Math.Max(1, Math.Abs(Score(before[i]!))));
 
@@ -273,7 +274,12 @@ public class CommandTests
         ill.ExitCode.ShouldBe(1);
         ill.Output.ShouldContain("model.safetensors");
         project.Edit("format: pairs", "format: peers");
-        await CommandLine.Refused(["spec", "validate", project.Spec], "Did you mean 'pairs'?");
+        project.Edit("objectives: [helpfulness,", "objectives: [helpfulnes,");
+        await CommandLine.Refused(["spec", "validate", project.Spec], "Did you mean 'pairs'?", "data/ratings.jsonl line 1", "'helpfulness'",
+            "Did you mean 'helpfulnes'?");
+        File.WriteAllText(project.Data("ratings.jsonl"), "messages,helpfulness\n\"a\",1\n");
+        await CommandLine.Refused(["spec", "validate", project.Spec], "not JSON at byte 1");
+        await CommandLine.Refused(["runs", "list", "--limit", "0", "--workspace", project.Workspace], "expected at least 1");
         await CommandLine.Refused(["init", project.Folder], "not empty");
         await CommandLine.Succeed("db", "migrate", "--workspace", project.Workspace);
     }

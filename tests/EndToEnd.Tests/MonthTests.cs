@@ -21,6 +21,7 @@ using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Time.Testing;
 using Shouldly;
 using Xunit;
+using static ArmoFlow.EndToEnd.Tests.Waiting;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
@@ -33,7 +34,6 @@ namespace ArmoFlow.EndToEnd.Tests;
 public class MonthTests(FaultBench bench, ITestOutputHelper output)
 {
     private const int Days = 30, InitialRows = 300, RowsADay = 10, RowsThatRetrain = 40;
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
 
     [Fact]
     public async Task A_month_leaves_an_auditor_no_question_open()
@@ -46,8 +46,8 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         File.WriteAllLines(project.Data("initial.jsonl"), rows[..InitialRows]);
         project.Edit("files: [data/ratings.jsonl]", "files: ['dataset:judge']");
         project.Edit("objectives: [",
-            $"promotion: {{ minimumHeldOut: 0.8 }}\nretrain: {{ newRows: {RowsThatRetrain}, atMostEveryHours: 90, debounceSeconds: 3600 "
-                + "}}\nobjectives: [");
+            $"promotion: {{ minimumHeldOut: 0.8 }}\n"
+            + $"retrain: {{ newRows: {RowsThatRetrain}, atMostEveryHours: 90, debounceSeconds: 3600 }}\nobjectives: [");
 
         bool isReceiverDown = false;
         List<string> told = [];
@@ -209,13 +209,8 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         async Task<JsonNode[]> Events(string where) =>
             [.. (await Json("audit", "query", "--where", where))["events"]!.AsArray().Select(e => e!)];
         async Task<int> Newest() => (int)await cluster.Count("select max(version) from model_versions where model = 'sample'");
-        async Task Quiet()
-        {
-            for (DateTime begun =
-                DateTime.UtcNow; await cluster.Count(
-                    "select count(*) from runs where current_state not in ('Completed', 'Failed', 'Cancelled')") > 0; await Task.Delay(100))
-                if (DateTime.UtcNow - begun > Limit) throw new TimeoutException("a run does not end");
-        }
+        Task Quiet() => Eventually(async () =>
+            await cluster.Count("select count(*) from runs where current_state not in ('Completed', 'Failed', 'Cancelled')") == 0);
 
         async Task Arrive(int day)
         {
@@ -231,9 +226,7 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
                 string elsewhere = Path.Combine(project.Folder, name);
                 await File.WriteAllTextAsync(elsewhere, RowsOf(day));
                 await cluster.Put("dataset-arrivals", $$"""{"dataset":"judge","address":"{{elsewhere}}"}""", "application/json");
-                for (DateTime begun =
-                    DateTime.UtcNow; await cluster.Count("select count(*) from dataset_files") < 1 + day; await Task.Delay(50))
-                    if (DateTime.UtcNow - begun > Limit) throw new TimeoutException("what a message told of does not arrive");
+                await Eventually(async () => await cluster.Count("select count(*) from dataset_files") >= 1 + day);
             }
             else await Upload(ada, name, Encoding.UTF8.GetBytes(RowsOf(day)));
         }
@@ -252,10 +245,9 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
             await hosted.OfType<AlertDelivery>().Single().Round(default);
         }
 
-
         async Task Upload(HttpClient who, string name, byte[] bytes) =>
-            (await who.PostAsync(new Uri($"api/v1/datasets/judge/files?fileName={name}", UriKind.Relative), new ByteArrayContent(
-                bytes))).EnsureSuccessStatusCode();
+            (await who.PostAsync($"api/v1/datasets/judge/files?fileName={name}", new ByteArrayContent(bytes))).EnsureSuccessStatusCode();
+
         async Task Post(HttpClient who, string path, object body)
         {
             using HttpRequestMessage request = new(HttpMethod.Post, $"api/v1/{path}") { Content = JsonContent.Create(body) };
@@ -270,7 +262,9 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
                 new(HttpMethod.Post, "api/v1/runs") { Content = new StringContent(spec, Encoding.UTF8, "application/yaml") };
             request.Headers.Add(RunsApi.SpecFolderHeader, project.Folder);
             using HttpResponseMessage response = await who.SendAsync(request);
-            return (await response.EnsureSuccessStatusCode().Content.ReadFromJsonAsync<JsonNode>())!["runId"]!.GetValue<string>();
+            string answer = await response.Content.ReadAsStringAsync();
+            response.IsSuccessStatusCode.ShouldBeTrue(answer);
+            return JsonNode.Parse(answer)!["runId"]!.GetValue<string>();
         }
 
         async Task<HttpStatusCode> Try(HttpClient who, int version, string? reason)

@@ -31,6 +31,11 @@ public class RegistryTests
         (await CommandLine.Succeed([.. one, "--json"])).Json["noSignal"]!.GetValue<string>().ShouldStartWith(FirstLine);
         (await CommandLine.Succeed(["models", "show", "sample", .. books])).Error.ShouldContain($"sample@1: {FirstLine}");
 
+        string exported = Path.Combine(project.Folder, "exported"); // whoever gets the folder has no run to look at
+        (await CommandLine.Succeed(["models", "export", "--run", id, "--out", exported, .. books])).Error.ShouldContain(FirstLine);
+        (await CommandLine.Succeed("score", "--path", exported, "--prompt", "please debug", "--response", "clear"))
+            .Output.ShouldStartWith(FirstLine);
+
         string[] promote = ["models", "promote", "sample@1", .. books];
         CommandResult refused = await CommandLine.Fails(promote, "refused: 1 of 1 gates do not hold");
         refused.Output.ShouldContain(FirstLine);

@@ -18,6 +18,7 @@ public sealed class RequestTests(AccessTests.Server server)
     [InlineData("POST", "/api/v1/score", """{"model": "m", "items": [null]}""", "items", "null")]
     [InlineData("POST", "/api/v1/score", """{"model": "m", "items": [{"messages": [null]}]}""", "items[0]", "role or content")]
     [InlineData("POST", "/api/v1/score", """{"model": "m", "pairs": [{"prompt": "p"}]}""", "$.pairs[0]", "chosen", "rejected")]
+    [InlineData("POST", "/api/v1/score", """{"model": "m", "prompt": "p", "items": []}""", "without a response")]
     [InlineData("POST", "/api/v1/score", """{"run": "nonsense"}""", "$.run", "expected an id")]
     [InlineData("POST", "/api/v1/score", """{"model": """, "line 1", "not JSON")]
     [InlineData("POST", "/api/v1/score", "", "the body is empty")]

@@ -69,8 +69,15 @@ public class ScoringTests
             .ShouldContain(setting == "safe" ? "''" : expected);
 
     [Fact]
-    public void Fixed_coefficients_of_more_than_one_are_refused() =>
-        Should.Throw<InvalidInputException>(() => Steering.Parse(["safe=0.7", "helpful=0.7"], Names)).Message.ShouldContain("at most 1");
+    public void Coefficients_that_cannot_sum_to_one_and_second_settings_are_refused()
+    {
+        Refused("at most 1", "safe=0.7", "helpful=0.7");
+        Refused("leave one of them to the gate", [.. Names.Select(n => $"{n}=0.1")]);
+        Refused("a second time", "safe=0.5", "safe=*2");
+
+        static void Refused(string expected, params string[] settings) =>
+            Should.Throw<InvalidInputException>(() => Steering.Parse(settings, Names)).Message.ShouldContain(expected);
+    }
 
     [Fact]
     public void Parts_of_different_models_are_refused() =>

@@ -31,7 +31,7 @@ internal static class AuditCommands
                 + "sequence, subject."
         };
         Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
-        Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 50 };
+        Option<int> limit = Options.Limit(50);
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();

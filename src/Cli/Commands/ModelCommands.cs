@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Text;
 
@@ -44,9 +45,11 @@ internal static class ModelCommands
                 Dtype = model.Stored.Features.Dtype,
                 MaxTokens = model.Stored.Features.MaxTokens,
                 AllowsSpecials = model.Stored.Features.AllowsSpecials,
+                NoSignal = RunSignal.Missing(model.Run.Metrics),
                 GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
             };
             string folder = parsed.GetRequiredValue(output);
+            if (card.NoSignal is not null) Console.Error.WriteLine(card.NoSignal);
             ReleasedLayout.Export(model.Stored.Backbone, model.Stored.Model, card, folder);
             if (parsed.GetValue(json))
             {

@@ -190,7 +190,7 @@ internal static class RunCommands
                 + "name, score, spec, status, submitted, tag, trigger."
         };
         Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
-        Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 20 };
+        Option<int> limit = Options.Limit(20);
         Option<bool> json = Options.Json();
         Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, where, cursor, limit, json };
         command.SetAction(async (parsed, cancel) =>

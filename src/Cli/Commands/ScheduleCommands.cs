@@ -172,7 +172,7 @@ internal static class ScheduleCommands
     private static Command History()
     {
         Argument<string> name = Name();
-        Option<int> limit = new("--limit") { Description = "How many at most.", DefaultValueFactory = _ => 20 };
+        Option<int> limit = Options.Limit(20);
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();

@@ -73,8 +73,7 @@ internal static class ScoreCommands
         foreach (ObjectivePart o in explanation.Objectives.OrderByDescending(o => o.Coefficient))
         {
             table.AddRow(Markup.Escape(o.Objective), F(o.Reward, "f3"), F(o.DebiasedReward, "f3"), F(o.Coefficient, "f3"),
-                F(o.Contribution, "f3"),
-                    Bar(o.Contribution, largest));
+                F(o.Contribution, "f3"), Bar(o.Contribution, largest));
         }
         table.AddRow("[bold]score[/]", "", "", F(explanation.Objectives.Sum(o => o.Coefficient), "f3"),
             $"[bold]{F(explanation.Score, "f3")}[/]", "");
@@ -86,7 +85,7 @@ internal static class ScoreCommands
     {
         double size = Math.Abs(contribution);
         if (Math.Round(size, 3) == 0) return "";
-        string bar = new('█', (int)Math.Round(BarWidth * size / largest));
+        string bar = new(contribution < 0 ? '░' : '█', (int)Math.Round(BarWidth * size / largest)); // told apart without colours too
         return $"[{(contribution < 0 ? "red" : "green")}]{bar}[/]";
     }
 
@@ -102,7 +101,7 @@ internal static class ScoreCommands
     {
         if (new object?[] { run, model, path }.Count(o => o is not null) != 1)
             throw new UsageException("score: expected one of --run ID, --model NAME[@ALIAS] and --path DIR.");
-        if (path is not null) return (ReleasedLayout.Import(path), null);
+        if (path is not null) return (ReleasedLayout.Import(path), ReleasedLayout.CardOf(path)?.NoSignal);
         await using WorkspaceClient client = new(workspace);
         RunModel loaded = await RunModel.Load(client, await RunModel.RunOf(run, model, workspace, cancel), cancel);
         return (loaded.Scorer(), RunSignal.Missing(loaded.Run.Metrics));

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Contracts.Specs;
+using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Ingestion;
 
@@ -14,39 +15,72 @@ internal static class SpecCommands
         Argument<string> path = new("spec") { Description = "The spec (YAML), or its folder." };
         Option<bool> json = Options.Json();
         Command command = new("validate",
-            "Checks a spec's keys and values, that its files and its backbone are there and fit together, and its formats are known.")
+            "Checks a spec's keys and values, its backbone, and each of its files by the file's first row.")
         {
             path,
             json
         };
-        command.SetAction(parsed =>
+        command.SetAction(async (parsed, cancel) =>
         {
             RunSpec spec = SpecReader.Load(parsed.GetRequiredValue(path));
             List<string> mistakes = [];
             int files = 0;
             foreach (SourceSpec source in spec.Ratings)
-            {
-                Try(mistakes, $"ratings '{source.Name}'", () => RatedFormats.Find(source.Format, spec.Objectives, [], []));
-                Try(mistakes, $"ratings '{source.Name}'", () => files += Files(spec, source.Files));
-            }
+                await Try($"ratings '{source.Name}'", source.Files, () => Rated(spec, source));
             foreach (SourceSpec source in spec.Preferences)
-            {
-                Try(mistakes, $"preferences '{source.Name}'", () => PairFormats.Find(source.Format));
-                Try(mistakes, $"preferences '{source.Name}'", () => files += Files(spec, source.Files));
-            }
-            if (spec.Benchmark is { } benchmark) Try(mistakes, "benchmark", () => files += Files(spec, benchmark.Files));
+                await Try($"preferences '{source.Name}'", source.Files, () => PairFormats.Find(source.Format));
+            if (spec.Benchmark is { } benchmark) await Try("benchmark", benchmark.Files, () => row => [PairFormats.RewardBench(row)]);
             if (spec.Backbone != BackboneSpec.OfModel)
             {
-                Try(mistakes, "backbone",
-                    () =>
-                        BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.AllowsSpecials));
+                await Try("backbone", [], () =>
+                {
+                    BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.AllowsSpecials);
+                    return _ => [];
+                });
             }
             if (mistakes.Count > 0) throw new UsageException(string.Join(Environment.NewLine, mistakes));
             if (parsed.GetValue(json)) Terminal.PrintJson(spec);
             else Console.Out.WriteLine(Summary(spec, files));
             return ExitCodes.Done;
+
+            // Notes a mistake and goes on to the next part.
+            async Task Try(string part, IReadOnlyList<string> patterns, Func<Func<SourceRow, IEnumerable<object>>> format)
+            {
+                try
+                {
+                    Func<SourceRow, IEnumerable<object>> read = format();
+                    // Data sets are in the books of whoever runs the spec, and are looked up there.
+                    IEnumerable<string> own = patterns.Where(f => DatasetReference.TryParse(f) is null);
+                    foreach ((string file, string shownAs) in FilePatterns.Resolve(spec.Folder, own))
+                    {
+                        files++;
+                        await ReadFirst(file, shownAs, read, cancel);
+                    }
+                }
+                catch (Exception e) when (Terminal.AsUserError(e) is { } message) { mistakes.Add($"{part}: {message}"); }
+            }
         });
         return command;
+    }
+
+    /// <summary>
+    /// Enough to see another format, another file, or a misspelt objective; a row that a source may leave out is none of these.
+    /// </summary>
+    private static async Task ReadFirst(string path, string shownAs, Func<SourceRow, IEnumerable<object>> read, CancellationToken cancel)
+    {
+        await foreach (SourceRow row in RowReader.Read(path, shownAs, cancel))
+        {
+            try { _ = read(row).Count(); }
+            catch (InvalidInputException e) when (e.StrayRow is not null) { }
+            return;
+        }
+    }
+
+    private static Func<SourceRow, IEnumerable<RatedResponse>> Rated(RunSpec spec, SourceSpec source)
+    {
+        IReadOnlyList<string> objectives = spec.Objectives.Count > 0 ? spec.Objectives : RatedFormats.PaperObjectives;
+        RatedColumn[] columns = [.. source.Columns.Select(c => new RatedColumn(c.Objective, c.Column, new Scale(c.Min, c.Max)))];
+        return RatedFormats.Find(source.Format, objectives, columns, source.Ignore).Read;
     }
 
     private static string Summary(RunSpec spec, int files)
@@ -56,14 +90,4 @@ internal static class SpecCommands
             + "objectives: the spec is sound.";
     }
 
-    /// <summary>Notes a mistake and goes on to the next part.</summary>
-    private static void Try(List<string> mistakes, string part, Action check)
-    {
-        try { check(); }
-        catch (Exception e) when (Terminal.AsUserError(e) is { } message) { mistakes.Add($"{part}: {message}"); }
-    }
-
-    /// <summary>Data sets are in the books of whoever runs the spec, and are looked up there.</summary>
-    private static int Files(RunSpec spec, IReadOnlyList<string> files) =>
-        FilePatterns.Resolve(spec.Folder, files.Where(f => DatasetReference.TryParse(f) is null)).Count;
 }

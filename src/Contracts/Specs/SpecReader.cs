@@ -41,6 +41,8 @@ public static class SpecReader
             long bytes = RegularFile.Length(path);
             if (bytes > MostBytes) throw TooLarge(Path.GetFileName(path), bytes);
             text = File.ReadAllText(path);
+            if (text.Contains('\0'))
+                throw new SpecException(path, "a file that holds no text", "a spec (YAML)", "Check the path.");
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -100,6 +100,8 @@ internal static class ScoreApi
     private static async Task<ScoreAnswer> Score(ScoreRequest request, ScoreService service, CancellationToken cancel)
     {
         RequireLists(request);
+        if (request.Prompt is not null && request.Response is null)
+            throw new ScoreRequestException("the request: a prompt without a response; expected both. Give the response, or items alone.");
         List<ScoreItem> items =
         [
             .. request.Items.Select((item, i) => Item(item, $"items[{i}]")),

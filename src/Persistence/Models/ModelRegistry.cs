@@ -335,8 +335,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         IReadOnlyList<int> way = await WayBack(model, alias, cancel);
         if (to is null && way.Count == 0)
         {
-            throw new RegistryException($"{model}@{alias} has meant no other version before {now.Version} that it was not rolled back "
-                + $"from; there is nothing to roll back to. To choose one: armoflow models promote {model}@VERSION.");
+            throw new RegistryException($"{model}@{alias} means version {now.Version}, and there is nothing to roll back to: it has "
+                + $"meant no other, or was rolled back from it. To choose one: armoflow models promote {model}@VERSION.");
         }
         if (to is { } wanted && !way.Contains(wanted))
         {

@@ -20,12 +20,14 @@ public sealed class Checkpoint : IDisposable
         Folder = folder;
         RequireNoAdapter(folder);
         string single = Path.Combine(folder, Single);
-        if (File.Exists(single)) // before an index, as transformers has it
+        Dictionary<string, string>? index = IndexOf(folder);
+        // Before an index, as transformers has it, but for one that is of several files itself: ours exported such.
+        if (File.Exists(single) && index?.ContainsValue(Single) != true)
         {
             _files[Single] = new SafetensorsFile(single);
             _fileOf = _files[Single].Entries.Keys.ToDictionary(name => name, _ => Single, StringComparer.Ordinal);
         }
-        else if (IndexOf(folder) is { } index)
+        else if (index is not null)
         {
             _fileOf = index;
             foreach (string name in _fileOf.Values.Distinct().Order(StringComparer.Ordinal))

@@ -83,7 +83,8 @@ internal static class JsonRow
             return new InvalidInputException(place, "values that are nested more than 64 deep", "one JSON object",
                 "Check that the file is the right one.");
         }
-        return rest.Length == 0 || !text.TrimEnd().EndsWith('}')
+        bool isCut = text.TrimStart().StartsWith('{') && (rest.Length == 0 || !text.TrimEnd().EndsWith('}'));
+        return isCut
             ? new InvalidInputException(place, $"not JSON: {unit} breaks off after {bytes.Length} bytes", "a whole JSON object",
                 "The file was cut; fetch it again.")
             : new InvalidInputException(place, $"not JSON at byte {at + 1} {(isData ? $"('{rest}')" : "of its first row")}",

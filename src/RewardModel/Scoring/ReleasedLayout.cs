@@ -25,6 +25,9 @@ public sealed record ModelCard
     public required int MaxTokens { get; init; }
     public bool AllowsSpecials { get; init; }
     public required IReadOnlyList<GoldenRow> GoldenRows { get; init; }
+
+    /// <summary>Why its scores mean nothing; null where they mean something.</summary>
+    public string? NoSignal { get; init; }
 }
 
 /// <summary>
@@ -101,8 +104,10 @@ public static class ReleasedLayout
         string[] names = [.. LlamaModel.Shapes(LlamaConfig.Load(Path.Combine(backbone, "config.json"))).Keys];
         foreach (IGrouping<string, string> shard in names.GroupBy(name => Path.GetFileName(checkpoint.FileOf(name).Path)))
         {
-            string target = Path.Combine(folder, shard.Key);
-            foreach (string name in shard) map[name] = shard.Key;
+            // Under its own name transformers would read it alone, without the index and the head.
+            string file = shard.Key == "model.safetensors" ? "model-00001-of-00001.safetensors" : shard.Key;
+            string target = Path.Combine(folder, file);
+            foreach (string name in shard) map[name] = file;
             if (shard.All(name => checkpoint.StoredName(name) == name))
             {
                 File.Copy(Path.Combine(backbone, shard.Key), target);
@@ -111,6 +116,13 @@ public static class ReleasedLayout
             using DisposeScope scope = NewDisposeScope();
             SafetensorsFile.Write(target, [.. shard.Select(name => (name, checkpoint.FileOf(name).Load(checkpoint.StoredName(name))))]);
         }
+    }
+
+    /// <summary>What we wrote beside an exported model; null for the released one.</summary>
+    public static ModelCard? CardOf(string folder)
+    {
+        string path = Path.Combine(folder, CardFile);
+        return File.Exists(path) ? JsonSerializer.Deserialize<ModelCard>(File.ReadAllBytes(path), Json) : null;
     }
 
     /// <summary>Loads an exported or released folder and checks its golden rows, where it has any.</summary>
@@ -131,8 +143,7 @@ public static class ReleasedLayout
             k = objectives.GetInt32();
             temperature = config.RootElement.TryGetProperty("gating_temperature", out JsonElement value) ? value.GetDouble() : 1;
         }
-        string cardPath = Path.Combine(folder, CardFile);
-        ModelCard? card = File.Exists(cardPath) ? JsonSerializer.Deserialize<ModelCard>(File.ReadAllBytes(cardPath), Json) : null;
+        ModelCard? card = CardOf(folder);
         IReadOnlyList<string> names = card?.Objectives.Select(RatedFormats.OurName).ToArray()
             ?? (k == RatedFormats.PaperObjectives.Count
                 ? RatedFormats.PaperObjectives

@@ -8,6 +8,7 @@ namespace ArmoFlow.RewardModel.Scoring;
 /// </summary>
 public sealed class Steering
 {
+    private const double SumTolerance = 1e-9; // decimals such as 0.1 are not exact
     private readonly Dictionary<int, double> _fixed = [], _scaled = [];
 
     /// <summary>Reads settings of the form OBJ=W or OBJ=*F.</summary>
@@ -35,6 +36,11 @@ public sealed class Steering
                 throw new InvalidInputException($"--steer {setting}", $"'{value}'", "a coefficient from 0 to 1, or a factor such as *2",
                     "Correct the value.");
             }
+            if (steering._scaled.ContainsKey(objective) || steering._fixed.ContainsKey(objective))
+            {
+                throw new InvalidInputException($"--steer {setting}", $"objective '{name}' a second time", "each objective once",
+                    "Leave one of the two out.");
+            }
             (scales ? steering._scaled : steering._fixed)[objective] = number;
         }
         double total = steering._fixed.Values.Sum();
@@ -42,6 +48,11 @@ public sealed class Steering
         {
             throw new InvalidInputException("--steer", $"fixed coefficients of {total} in all", "at most 1",
                 "Coefficients sum to 1: lower some of them.");
+        }
+        if (steering._fixed.Count == objectives.Count && Math.Abs(total - 1) > SumTolerance)
+        {
+            throw new InvalidInputException("--steer", $"fixed coefficients of {total} in all, of every objective", "1",
+                "Coefficients sum to 1: leave one of them to the gate.");
         }
         return steering._fixed.Count + steering._scaled.Count > 0 ? steering : null;
     }

@@ -26,7 +26,9 @@ internal static class StepFiles
         [
             .. command.Children.OfType<OptionResult>()
                 .Where(o => Paths.Contains(o.Option.Name))
-                .SelectMany(o => o.Tokens.Where(t => t.Value.Length > 0).Select(t => (o.Option.Name, Path.GetFullPath(t.Value))))
+                .SelectMany(o => o.Tokens, (o, token) => (o.Option.Name, token.Value))
+                .Where(p => p.Value.Length > 0 && !p.Value.Contains('\0')) // no path at all; who opens it says so
+                .Select(p => (p.Name, Path.GetFullPath(p.Value)))
         ];
         foreach ((string name, string target) in paths.Where(p => p.Name is "--out" or "--report"))
         {
