@@ -13,7 +13,7 @@ namespace ArmoFlow.Cli;
 internal sealed class DevServers(string folder)
 {
     private const string PostgresUser = "postgres", RabbitUser = "rabbitmq";
-    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(3);
     private readonly string _folder = Path.GetFullPath(folder);
 
     private string Data => Path.Combine(_folder, "postgres");
