@@ -355,6 +355,16 @@ public class PublishedRowsTests
     }
 
     [Fact]
+    public async Task A_text_that_only_looks_like_messages_is_a_turn_and_unusable_rows_are_left_out_within_their_share()
+    {
+        using SourceFile file = new("t.jsonl",
+            """{"prompt":"[{\"role\": \"user\"}] is JSON: why?","chosen":"a","rejected":"b"}""",
+            """{"prompt":"P","chosen":"\n\nHuman: P\n\nAssistant: a","rejected":"b"}""") { MaxDroppedShare = 0.5 };
+        SourceFile.Texts(await file.Pairs("pairs")).ShouldBe("u:[{\"role\": \"user\"}] is JSON: why? | a:a > b");
+        file.Report.Dropped.ShouldContainKeyAndValue("a transcript as one turn", 1);
+    }
+
+    [Fact]
     public async Task Responses_are_compared_on_one_objective()
     {
         using SourceFile file = new("t.jsonl",

@@ -7,8 +7,6 @@ namespace ArmoFlow.RewardModel.Files;
 /// <summary>Reads a small JSON file that others wrote, such as a configuration: whatever is wrong with it is our own error.</summary>
 internal static class SmallJson
 {
-    private static readonly JsonDocumentOptions NoDuplicates = new() { AllowDuplicateProperties = false };
-
     /// <param name="path">The file.</param>
     /// <param name="expected">What it should be, for the error.</param>
     /// <param name="missing">What to do where it is missing.</param>
@@ -20,10 +18,10 @@ internal static class SmallJson
         if (!Utf8.IsValid(bytes)) throw Damaged(path, "bytes that are not UTF-8", expected);
         try
         {
-            using JsonDocument document = JsonDocument.Parse(bytes, NoDuplicates);
+            using JsonDocument document = JsonDocument.Parse(bytes, DuplicateFields.Refused);
             return read(document.RootElement);
         }
-        catch (JsonException e) when (e.Message.Contains("Duplicate", StringComparison.OrdinalIgnoreCase))
+        catch (JsonException e) when (DuplicateFields.Is(e))
         {
             throw Damaged(path, "a key that stands twice in one object", "each once");
         }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using ArmoFlow.RewardModel.Files;
 
 namespace ArmoFlow.RewardModel.Ingestion;
 
@@ -11,7 +12,6 @@ namespace ArmoFlow.RewardModel.Ingestion;
 internal static class JsonRow
 {
     private const int PartShown = 40;
-    private static readonly JsonDocumentOptions NoDuplicates = new() { AllowDuplicateProperties = false };
     private const string NotFinite = "$notFinite";
     private static readonly string[] NotFiniteWords = ["NaN", "Infinity", "-Infinity"];
 
@@ -61,17 +61,17 @@ internal static class JsonRow
 
     private static JsonElement ParseMended(string text)
     {
-        try { return JsonElement.Parse(text, NoDuplicates); }
+        try { return JsonElement.Parse(text, DuplicateFields.Refused); }
         catch (JsonException) when (NotFiniteWords.Any(word => text.Contains(word, StringComparison.Ordinal)))
         {
-            return JsonElement.Parse(Mend(text, out _), NoDuplicates);
+            return JsonElement.Parse(Mend(text, out _), DuplicateFields.Refused);
         }
     }
 
     private static InvalidInputException NotJson(JsonException e, string text, string place, bool isData, string unit)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(text);
-        if (e.Message.Contains("Duplicate", StringComparison.OrdinalIgnoreCase))
+        if (DuplicateFields.Is(e))
         {
             return new InvalidInputException(place, "a field that stands twice in one object", "each once",
                 $"Correct {unit}: nobody can know which of the two counts.");

@@ -120,7 +120,10 @@ public static class Rows
         double? chosen = Given("chosen_rating") ?? Given("rating_chosen"), rejected = Given("rejected_rating") ?? Given("rating_rejected");
         if (chosen is null || rejected is null || chosen >= rejected) return row;
         throw new InvalidInputException(row.Place, $"a chosen answer rated {chosen} and a rejected one rated {rejected}",
-            "the chosen answer rated at least as high", "Correct the ratings, or exchange the answers.");
+            "the chosen answer rated at least as high", "Correct the ratings, or exchange the answers.")
+        {
+            StrayRow = "ratings against the order",
+        };
 
         double? Given(string column) => row.Fields.TryGetProperty(column, out JsonElement value) ? Number(value, row.Place, column) : null;
     }
@@ -142,8 +145,7 @@ public static class Rows
         JsonElement answer = row.Get(row.Fields, column);
         if (answer.ValueKind == JsonValueKind.String)
         {
-            string text = answer.GetString()!;
-            RequireTurn(text, place);
+            string text = RequireTurn(answer.GetString()!, place);
             return Conversation.Create(Continued(Prompt(row), [new Message(Assistant, text)], place), row.Place);
         }
         List<Message> messages = MessagesOf(row, answer, place);
@@ -181,12 +183,18 @@ public static class Rows
         if (Transcript.Is(text))
         {
             throw new InvalidInputException(place, "a transcript ('Human: … Assistant: …') where one turn is expected", "the turn's text",
-                "Read the two answers with the format hh-rlhf, or write the turns as a list of messages.");
+                "Read the two answers with the format hh-rlhf, or write the turns as a list of messages.")
+            {
+                StrayRow = "a transcript as one turn",
+            };
         }
         if (MessagesAsText(text))
         {
             throw new InvalidInputException(place, "a list of messages that is written as a text", "the list itself, or the turn's text",
-                "Write the list as JSON, not as a text that holds JSON.");
+                "Write the list as JSON, not as a text that holds JSON.")
+            {
+                StrayRow = "a list of messages as one turn",
+            };
         }
         return text;
     }
@@ -194,7 +202,8 @@ public static class Rows
     private static bool MessagesAsText(string text)
     {
         ReadOnlySpan<char> start = text.AsSpan(0, Math.Min(text.Length, 40)).TrimStart();
-        if (!start.StartsWith("[") || !start[1..].TrimStart().StartsWith("{")) return false;
+        bool isList = start.StartsWith("[") && start[1..].TrimStart().StartsWith("{") && text.AsSpan().TrimEnd().EndsWith("]");
+        if (!isList) return false;
         ReadOnlySpan<char> name = start[1..].TrimStart()[1..].TrimStart();
         return name.StartsWith("\"role\"") || name.StartsWith("'role'") || name.StartsWith("\"content\"") || name.StartsWith("'content'");
     }
