@@ -103,6 +103,7 @@ public class BackboneTests
     [InlineData("byte_fallback", "true", "byte fallback")]
     [InlineData("merges", """["a b"]""", "merges out of id order")]
     [InlineData("vocab", """{"日":0}""", "outside the byte alphabet")]
+    [InlineData("vocab", """{"a":0}""", "no token for the byte 0")]
     public void A_tokenizer_that_cannot_be_exact_is_refused_by_name(string key, string value, string expected)
     {
         using TemporaryFolder folder = new();

@@ -22,7 +22,7 @@ public sealed class LlamaTokenizer
     private readonly TiktokenTokenizer _tokenizer;
     private readonly RegexPreTokenizer _words;
     private readonly AddedTokens _added;
-    private readonly LongWordMerger _merger;
+    private readonly WordMerger _merger;
     private readonly bool _isByRank; // two tokens merge wherever their whole is a token: what the library does
     private readonly int _longestToken, _largestId;
     private readonly string _path;
@@ -34,7 +34,7 @@ public sealed class LlamaTokenizer
     public bool AllowsSpecials { get; init; }
 
     private LlamaTokenizer(TiktokenTokenizer tokenizer, RegexPreTokenizer words, Dictionary<string, int> vocabulary, AddedTokens added,
-        LongWordMerger merger, bool isByRank, string path)
+        WordMerger merger, bool isByRank, string path)
     {
         _tokenizer = tokenizer;
         _words = words;
@@ -72,7 +72,7 @@ public sealed class LlamaTokenizer
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         foreach (JsonProperty token in model.GetProperty("vocab").EnumerateObject()) vocabulary[token.Name] = token.Value.GetInt32();
         RequireIds(vocabulary, path);
-        HashSet<(string Left, string Right)> merges = MergesInIdOrder(model.GetProperty("merges"), vocabulary, path);
+        HashSet<(int Left, int Right)> merges = MergesInIdOrder(model.GetProperty("merges"), vocabulary, path);
         bool takesWholeWords = model.TryGetProperty("ignore_merges", out JsonElement ignored) && ignored.ValueKind == JsonValueKind.True;
 
         AddedTokens added = AddedTokens.Read(root.GetProperty("added_tokens"), path);
@@ -83,10 +83,11 @@ public sealed class LlamaTokenizer
         StringBuilder ranks = new();
         foreach ((string token, int id) in vocabulary.OrderBy(x => x.Value))
             ranks.Append(Convert.ToBase64String(ByteAlphabet.Decode(token, path))).Append(' ').Append(id).Append('\n');
+        RequireEveryByte(vocabulary, path);
         RegexPreTokenizer words = new(Compile(SplitPattern(root.GetProperty("pre_tokenizer"), path), path), null);
         using MemoryStream stream = new(Encoding.ASCII.GetBytes(ranks.ToString()));
         bool isByRank = takesWholeWords && AreAllMerges(merges, vocabulary);
-        LongWordMerger merger = new(vocabulary, isByRank ? null : merges, takesWholeWords);
+        WordMerger merger = new(vocabulary, isByRank ? null : merges, takesWholeWords);
         return new LlamaTokenizer(TiktokenTokenizer.Create(stream, words, null), words, vocabulary, added, merger, isByRank, path)
         {
             AllowsSpecials = allowsSpecials,
@@ -253,6 +254,16 @@ public sealed class LlamaTokenizer
         }
     }
 
+    /// <summary>A byte without a token would vanish from the text.</summary>
+    private static void RequireEveryByte(Dictionary<string, int> vocabulary, string path)
+    {
+        for (int value = 0; value <= byte.MaxValue; value++)
+        {
+            if (!vocabulary.ContainsKey(ByteAlphabet.Encode([(byte)value])))
+                throw Unsupported(path, $"no token for the byte {value}", "one for each of the 256");
+        }
+    }
+
     /// <summary>A token that is looked for in the text itself has the id that the vocabulary gives it, and no other has that.</summary>
     private static void RequireOwnIds(AddedTokens added, Dictionary<string, int> vocabulary, string path)
     {
@@ -273,23 +284,23 @@ public sealed class LlamaTokenizer
     /// <summary>
     /// Whether the merges are all that the vocabulary allows: then the ranks of the tokens alone say what merges, as in Llama-3.
     /// </summary>
-    private static bool AreAllMerges(HashSet<(string Left, string Right)> merges, Dictionary<string, int> vocabulary)
+    private static bool AreAllMerges(HashSet<(int Left, int Right)> merges, Dictionary<string, int> vocabulary)
     {
         Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> tokens = vocabulary.GetAlternateLookup<ReadOnlySpan<char>>();
         foreach (string token in vocabulary.Keys)
         {
             for (int at = 1; at < token.Length; at++)
             {
-                bool isMerge = tokens.ContainsKey(token.AsSpan(0, at)) && tokens.ContainsKey(token.AsSpan(at));
-                if (isMerge && !merges.Contains((token[..at], token[at..]))) return false;
+                bool isPair = tokens.TryGetValue(token.AsSpan(0, at), out int left) & tokens.TryGetValue(token.AsSpan(at), out int right);
+                if (isPair && !merges.Contains((left, right))) return false;
             }
         }
         return true;
     }
 
-    private static HashSet<(string Left, string Right)> MergesInIdOrder(JsonElement list, Dictionary<string, int> vocabulary, string path)
+    private static HashSet<(int Left, int Right)> MergesInIdOrder(JsonElement list, Dictionary<string, int> vocabulary, string path)
     {
-        HashSet<(string Left, string Right)> merges = [];
+        HashSet<(int Left, int Right)> merges = [];
         int last = -1;
         foreach (JsonElement merge in list.EnumerateArray())
         {
@@ -297,9 +308,10 @@ public sealed class LlamaTokenizer
                 ? [merge[0].GetString()!, merge[1].GetString()!]
                 : merge.GetString()!.Split(' ');
             string token = string.Concat(parts);
-            if (parts.Length != 2 || parts.Any(p => !vocabulary.ContainsKey(p)))
-                throw Unsupported(path, $"the merge '{string.Join(' ', parts)}'", "two tokens of the vocabulary");
-            merges.Add((parts[0], parts[1]));
+            int left = 0, right = 0;
+            bool isPair = parts.Length == 2 && vocabulary.TryGetValue(parts[0], out left) && vocabulary.TryGetValue(parts[1], out right);
+            if (!isPair) throw Unsupported(path, $"the merge '{string.Join(' ', parts)}'", "two tokens of the vocabulary");
+            merges.Add((left, right));
             if (!vocabulary.TryGetValue(token, out int id) || id < last)
                 throw Unsupported(path, $"merges out of id order (at '{token}')", "ids that grow with the merges");
             last = id;
