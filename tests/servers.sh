@@ -3,8 +3,8 @@
 as_root() { if [[ $(id -u) -eq 0 ]]; then "$@"; else sudo -n "$@"; fi; }
 debian_packages() { as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -qq --no-install-recommends "$@"; }
 
-# install NAME LOG COMMAND...: says so where it fails, since the tests that need it are then skipped.
-install() {
+# try_install NAME LOG COMMAND...: says so where it fails, since the tests that need it are then skipped.
+try_install() {
   local name=$1 log=$2
   shift 2
   mkdir -p "$(dirname "$log")"
@@ -15,14 +15,14 @@ install() {
 install_servers() {
   [[ -x /usr/lib/rabbitmq/bin/rabbitmq-server && -d /usr/lib/postgresql ]] && return
   command -v apt-get >/dev/null || return
-  install "postgresql and rabbitmq-server" "$1/packages.log" debian_packages postgresql rabbitmq-server
+  try_install "postgresql and rabbitmq-server" "$1/packages.log" debian_packages postgresql rabbitmq-server
 }
 
 # A server that speaks S3, from npm.
 install_bucket() {
   [[ -x artifacts/s3rver/node_modules/.bin/s3rver ]] && return
-  command -v npm >/dev/null || ! command -v apt-get >/dev/null || install npm "$1/npm.log" debian_packages npm
-  install s3rver "$1/s3rver.log" npm install --silent --no-audit --no-fund --prefix artifacts/s3rver s3rver@3.7.1
+  command -v npm >/dev/null || ! command -v apt-get >/dev/null || try_install npm "$1/npm.log" debian_packages npm
+  try_install s3rver "$1/s3rver.log" npm install --silent --no-audit --no-fund --prefix artifacts/s3rver s3rver@3.7.1
 }
 
 # end_to_end CLASS: one class of the end-to-end tests on real servers; what it writes to $report is shown while it goes on.

@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
+using static ArmoFlow.EndToEnd.Tests.Waiting;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
@@ -105,7 +106,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
         File.SetLastWriteTimeUtc(file, DateTime.UtcNow.AddMinutes(-1)); // written long enough ago to be whole
         using HttpResponseMessage watched = await http.PostAsJsonAsync("api/v1/datasets/arrivals/watches", new { address = folder });
         watched.StatusCode.ShouldBe(HttpStatusCode.OK, await watched.Content.ReadAsStringAsync());
-        await Until(async () => JsonNode.Parse(await http.GetStringAsync("api/v1/datasets/arrivals/files"))!.AsArray().Count == 1);
+        await Eventually(async () => JsonNode.Parse(await http.GetStringAsync("api/v1/datasets/arrivals/files"))!.AsArray().Count == 1);
     }
 
     /// <summary>Asks for a score again and again, as a trainer does; the time that each took.</summary>
@@ -157,7 +158,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
     private static async Task<JsonNode> Ended(HttpClient http, string run)
     {
         JsonNode document = null!;
-        await Until(async () =>
+        await Eventually(async () =>
         {
             document = JsonNode.Parse(await http.GetStringAsync($"api/v1/runs/{run}"))!;
             return document["status"]!.GetValue<string>() is "Completed" or "Failed" or "Cancelled";
@@ -165,15 +166,9 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
         return document;
     }
 
-    private static Task Ready(HttpClient http) => Until(async () =>
+    private static Task Ready(HttpClient http) => Eventually(async () =>
     {
         try { return (await http.GetAsync("health/ready")).IsSuccessStatusCode; }
         catch (HttpRequestException) { return false; }
     });
-
-    private static async Task Until(Func<Task<bool>> holds)
-    {
-        for (long start = Stopwatch.GetTimestamp(); !await holds(); await Task.Delay(AskInterval))
-            if (Stopwatch.GetElapsedTime(start) > Limit) throw new TimeoutException("it did not come to that");
-    }
 }

@@ -141,11 +141,14 @@ internal sealed class Cluster : IAsyncDisposable
     /// <exception cref="TimeoutException">The run is stuck, or went past.</exception>
     public async Task UntilState(string run, string state)
     {
-        for (long start =
-            Stopwatch.GetTimestamp(); await StateOf(run) is var now && now != state && now != "Completed"; await Task.Delay(LookInterval))
+        long start = Stopwatch.GetTimestamp();
+        while (true)
         {
+            string? now = await StateOf(run);
+            if (now == state || now == "Completed") return;
             if (Stopwatch.GetElapsedTime(start) > StartLimit || now is "Failed")
                 throw new TimeoutException($"the run is {now}, not {state}");
+            await Task.Delay(LookInterval);
         }
     }
 

@@ -5,6 +5,7 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
+using static ArmoFlow.EndToEnd.Tests.Waiting;
 using YamlDotNet.RepresentationModel;
 
 namespace ArmoFlow.EndToEnd.Tests;
@@ -46,7 +47,7 @@ public sealed class ComposeTests(FaultBench bench)
         using HttpResponseMessage submitted =
             await Attacks.Submit(http, await File.ReadAllTextAsync(project.Spec, cancel), folder: project.Folder);
         string run = JsonNode.Parse(await submitted.Content.ReadAsStringAsync(cancel))!["runId"]!.GetValue<string>();
-        while (!await cluster.HasEnded(run)) await Task.Delay(200, cancel);
+        await Eventually(() => cluster.HasEnded(run));
         (await cluster.StateOf(run)).ShouldBe("Completed");
         using HttpResponseMessage scored = await Attacks.Score(http, "sample", "please debug");
         scored.StatusCode.ShouldBe(HttpStatusCode.OK, await scored.Content.ReadAsStringAsync(cancel));

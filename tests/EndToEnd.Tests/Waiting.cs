@@ -5,9 +5,9 @@ namespace ArmoFlow.EndToEnd.Tests;
 
 internal static class Waiting
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100), Limit = TimeSpan.FromMinutes(5); // machines are shared
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100), Limit = TimeSpan.FromMinutes(10); // machines are shared
 
-    /// <exception cref="TimeoutException">Five minutes passed.</exception>
+    /// <exception cref="TimeoutException">Ten minutes passed.</exception>
     public static async Task Eventually(Func<Task<bool>> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
     {
         for (long start = Stopwatch.GetTimestamp(); !await condition(); await Task.Delay(Interval))

@@ -89,5 +89,4 @@ internal static class SpecCommands
         return $"{spec.Name}: {spec.Ratings.Count} rated and {spec.Preferences.Count} preference sources, {files} files, {objectives} "
             + "objectives: the spec is sound.";
     }
-
 }

@@ -43,10 +43,10 @@ public sealed class ScoreBatcher(IBus bus)
         while (lane.UnderWay < UnderWay && lane.Waiting.Count > 0)
         {
             List<(ScoreItem Item, TaskCompletionSource<ScoredResponse> Answer)> taken = [];
-            for (long characters =
-                0; taken.Count < LargestBatch && lane.Waiting.TryPeek(out (ScoreItem Item, TaskCompletionSource<ScoredResponse>) next);)
+            long characters = 0;
+            while (taken.Count < LargestBatch && lane.Waiting.Count > 0)
             {
-                characters += next.Item.Characters;
+                characters += lane.Waiting.Peek().Item.Characters;
                 if (taken.Count > 0 && characters > MostCharacters) break;
                 taken.Add(lane.Waiting.Dequeue());
             }

@@ -162,9 +162,7 @@ public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, 
                 ? $"data set '{name}' has no file '{file}'. See: armoflow datasets show {name}."
                 : $"data set '{name}' has {found.Count} files '{file}'. Give the sha256 of one: "
                     + $"{string.Join(", ", found.Select(f => f.Sha256))}.",
-                found.Count == 0
-                        ? Refusal.Missing
-                        : Refusal.Unusable);
+                found.Count == 0 ? Refusal.Missing : Refusal.Unusable);
         }
         found[0].WithdrawnIn = newest + 1;
         db.Note("dataset.withdrawn", $"dataset/{name}", new { version = newest },

@@ -53,9 +53,8 @@ public sealed class ServedModels(ArtifactStore artifacts, BackboneBooks backbone
 
     public ConversationScorer Get(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel)
     {
-        string key = string.Join(' ',
-            new[] { ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport }.Select(
-                n => of[n].Sha256));
+        string[] parts = [ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport];
+        string key = string.Join(' ', parts.Select(part => of[part].Sha256));
         int at = _loaded.FindIndex(l => l.Key == key);
         (string Key, ConversationScorer Scorer) found = at >= 0 ? _loaded[at] : (key, Load(spec, of, cancel).Scorer());
         if (at >= 0) _loaded.RemoveAt(at);
