@@ -5,8 +5,8 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
 using Shouldly;
 using Xunit;
-using static ArmoFlow.EndToEnd.Tests.Waiting;
 using YamlDotNet.RepresentationModel;
+using static ArmoFlow.EndToEnd.Tests.Waiting;
 
 namespace ArmoFlow.EndToEnd.Tests;
 

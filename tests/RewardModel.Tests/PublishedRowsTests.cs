@@ -359,7 +359,8 @@ public class PublishedRowsTests
     {
         using SourceFile file = new("t.jsonl",
             """{"prompt":"[{\"role\": \"user\"}] is JSON: why?","chosen":"a","rejected":"b"}""",
-            """{"prompt":"P","chosen":"\n\nHuman: P\n\nAssistant: a","rejected":"b"}""") { MaxDroppedShare = 0.5 };
+            """{"prompt":"P","chosen":"\n\nHuman: P\n\nAssistant: a","rejected":"b"}""")
+        { MaxDroppedShare = 0.5 };
         SourceFile.Texts(await file.Pairs("pairs")).ShouldBe("u:[{\"role\": \"user\"}] is JSON: why? | a:a > b");
         file.Report.Dropped.ShouldContainKeyAndValue("a transcript as one turn", 1);
     }
