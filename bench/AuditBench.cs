@@ -21,13 +21,13 @@ internal static class AuditBench
     public static async Task<int> Run(int events)
     {
         await using Servers servers = await Servers.Start();
-        await using ServiceProvider services = servers.Books();
+        await using ServiceProvider services = servers.Database();
         List<AuditEvent> trail = Make(events, await Rows(servers.Postgres, services, events / EventsPerRow));
         await Fill(servers.Postgres, trail);
-        AuditBooks books = services.GetRequiredService<AuditBooks>();
-        AuditVerdict verdict = await books.Verify(default);
+        AuditStore store = services.GetRequiredService<AuditStore>();
+        AuditVerdict verdict = await store.Verify(default);
         long start = Stopwatch.GetTimestamp();
-        verdict = await books.Verify(default);
+        verdict = await store.Verify(default);
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         double reading = await Reading(servers.Postgres), hashing = Hashing(trail);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"""

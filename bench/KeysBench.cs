@@ -24,8 +24,8 @@ internal static class KeysBench
     public static async Task<int> Run(int seconds)
     {
         await using Servers servers = await Servers.Start();
-        await using ServiceProvider books = servers.Books();
-        string key = (await books.GetRequiredService<AccessBooks>().Create("ada", Scope.Admin, null, default)).Text;
+        await using ServiceProvider store = servers.Database();
+        string key = (await store.GetRequiredService<AccessKeyStore>().Create("ada", Scope.Admin, null, default)).Text;
         int port = FreePorts.Next();
         Process server = await servers.Program("orchestrator on ", "orchestrator", "--require-keys", "--urls", $"http://127.0.0.1:{port}");
         using HttpClient http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}/") };

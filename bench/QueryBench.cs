@@ -9,7 +9,7 @@ using Npgsql;
 
 namespace ArmoFlow.Bench;
 
-/// <summary>Fills the books with a million runs and their lineage, and times what people ask of them.</summary>
+/// <summary>Fills the database with a million runs and their lineage, and times what people ask of them.</summary>
 internal static class QueryBench
 {
     private const int Repetitions = 41;

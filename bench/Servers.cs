@@ -32,13 +32,13 @@ internal sealed class Servers : IAsyncDisposable
     {
         Servers servers = new();
         await servers._servers.Up(default);
-        await using ServiceProvider services = servers.Books();
+        await using ServiceProvider services = servers.Database();
         await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
         await db.Database.MigrateAsync();
         return servers;
     }
 
-    public ServiceProvider Books() =>
+    public ServiceProvider Database() =>
         new ServiceCollection().AddLogging().AddServerPersistence(Postgres, Artifacts, CacheOptions.Default).BuildServiceProvider();
 
     /// <summary>Starts the program itself and returns when it says that it is there.</summary>

@@ -88,8 +88,8 @@ internal static class WorkflowBench
             asked = await Count(servers.Postgres, "select count(*) from runs where name like 'load-%' and attempt = 6"),
             faults = await Count(servers.Postgres, "select count(*) from faults");
         await Task.Delay(2000);
-        await using ServiceProvider books = servers.Books();
-        AuditVerdict trail = await books.GetRequiredService<AuditBooks>().Verify(default);
+        await using ServiceProvider store = servers.Database();
+        AuditVerdict trail = await store.GetRequiredService<AuditStore>().Verify(default);
         long unsent = await Count(servers.Postgres, "select count(*) from outbox_message");
 
         double rate = runs * MessagesPerRun / seconds;

@@ -63,7 +63,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
-            bus.UseBooks();
+            bus.UseConsumerOutbox();
             bus.AddStepConsumers();
             bus.AddRunSaga();
             bus.UsingInMemory((context, transport) => transport.ConfigureEndpoints(context));
@@ -77,14 +77,14 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         await using ArmoFlowDbContext db =
             await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         await Schema.MigrateWorkspace(db, cancel);
-        await services.GetRequiredService<AuditBooks>().Adopt(cancel);
+        await services.GetRequiredService<AuditStore>().Adopt(cancel);
         await db.Workers.ExecuteDeleteAsync(cancel); // whose workspace this was before is no more
         await db.StepClaims.ExecuteDeleteAsync(cancel); // nor does it do what others would wait for
         services.GetRequiredService<ScratchSpace>().RemoveAbandoned(new HashSet<Guid>());
-        while (await services.GetRequiredService<StepLogBooks>().EndOrphans(cancel)) { }
+        while (await services.GetRequiredService<StepLogStore>().EndOrphans(cancel)) { }
     }
 
-    /// <summary>Makes a workspace's books where there are none.</summary>
+    /// <summary>Makes a workspace's database where there is none.</summary>
     public static async Task Make(string folder, CancellationToken cancel)
     {
         using Workspace workspace = new(folder);
@@ -94,9 +94,9 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         await Prepare(services, cancel);
     }
 
-    /// <summary>The books of a workspace for reading, whoever holds it; those of an older version are brought up to date.</summary>
+    /// <summary>The database of a workspace for reading, whoever holds it; those of an older version are brought up to date.</summary>
     /// <exception cref="UsageException">There is no workspace, or it is of another version and cannot be brought to this one.</exception>
-    public static ServiceProvider OpenBooks(string folder)
+    public static ServiceProvider OpenDatabase(string folder)
     {
         Workspace workspace = new(folder);
         if (!File.Exists(workspace.Database))
@@ -122,7 +122,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
                 : $"workspace {workspace.Folder} is of an older armoflow, and in use by another process. "
                     + "End that one first, then ask again: the workspace is brought up to date.");
             Schema.MigrateWorkspace(db, CancellationToken.None).GetAwaiter().GetResult();
-            services.GetRequiredService<AuditBooks>().Adopt(CancellationToken.None).GetAwaiter().GetResult();
+            services.GetRequiredService<AuditStore>().Adopt(CancellationToken.None).GetAwaiter().GetResult();
         }
         return services;
     }

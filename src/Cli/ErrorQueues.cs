@@ -12,7 +12,7 @@ using RabbitMQ.Client.Exceptions;
 namespace ArmoFlow.Cli;
 
 /// <summary>
-/// Takes what was set aside in RabbitMQ's own error queues, while the books could not be reached, into the books: what is set aside
+/// Takes what was set aside in RabbitMQ's own error queues, while the database could not be reached, into the database: what is set aside
 /// anywhere is shown by 'runs faults'. A message is acknowledged once its row is committed; one that has no row stays where it is, and
 /// the others go on.
 /// </summary>
@@ -45,7 +45,7 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
 
     private static bool IsPassing(Exception e) =>
         e is BrokerUnreachableException or AlreadyClosedException or OperationInterruptedException or IOException
-            || BooksFault.IsTransient(e);
+            || DatabaseFault.IsTransient(e);
 
     private async Task CollectAll(CancellationToken cancel)
     {
@@ -71,7 +71,7 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
         }
     }
 
-    /// <summary>False for a message that the books do not take, whose neighbours they may.</summary>
+    /// <summary>False for a message that the database does not take, whose neighbours they may.</summary>
     private async Task<bool> TryEnter(string queue, string suffix, BasicGetResult message, CancellationToken cancel)
     {
         try

@@ -12,7 +12,7 @@ internal static class Options
 
     public static Option<string> Workspace() => new("--workspace")
     {
-        Description = "Folder of the books and artifacts (default: $ARMOFLOW_WORKSPACE, or .armoflow here).",
+        Description = "Folder of the database and artifacts (default: $ARMOFLOW_WORKSPACE, or .armoflow here).",
         DefaultValueFactory = _ => Environment.GetEnvironmentVariable("ARMOFLOW_WORKSPACE") ?? ".armoflow",
     };
 

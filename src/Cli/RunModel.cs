@@ -28,7 +28,7 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
     {
         if (run is null == model is null) throw new UsageException("expected one of --run ID and --model NAME[@ALIAS].");
         if (run is { } id) return id;
-        await using ServiceProvider books = EmbeddedHost.OpenBooks(workspace);
+        await using ServiceProvider books = EmbeddedHost.OpenDatabase(workspace);
         return (await books.GetRequiredService<ModelRegistry>().Resolve(model!, cancel)).RunId;
     }
 

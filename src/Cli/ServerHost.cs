@@ -47,7 +47,7 @@ internal static class ServerHost
         services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
-            bus.UseBooks();
+            bus.UseConsumerOutbox();
             consumers(bus);
             bus.UsingRabbitMq((context, transport) =>
             {
@@ -68,7 +68,7 @@ internal static class ServerHost
         await RequireStore(settings, cancel);
         services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
         await Until("Postgres", "--postgres or ARMOFLOW_POSTGRES", settings.Wait, () => RequireSchema(services, cancel), cancel);
-        await services.GetRequiredService<AuditBooks>().Adopt(cancel);
+        await services.GetRequiredService<AuditStore>().Adopt(cancel);
         await Until("RabbitMQ", "--rabbitmq or ARMOFLOW_RABBITMQ", settings.Wait, () => RequireBroker(settings.RabbitMq, cancel), cancel);
     }
 
@@ -100,7 +100,7 @@ internal static class ServerHost
             Console.Error.WriteLine(
                 $"warning: {DataRoots.Variable} is not set: whoever may submit runs may have them read any file that this user can read");
         }
-        if (!policy.NeedsKeys || await services.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel)) return;
+        if (!policy.NeedsKeys || await services.GetRequiredService<AccessKeyStore>().HasUsableAdmin(cancel)) return;
         string why = policy.IsLoopbackOnly ? "--require-keys: everybody is asked for a key"
             : "--urls: this address can be reached from other machines";
         string otherwise = policy.IsLoopbackOnly ? "leave --require-keys out" : "listen on localhost";
@@ -140,24 +140,24 @@ internal static class ServerHost
         if ((await db.Database.GetPendingMigrationsAsync(cancel)).Any())
             throw new UsageException("Postgres: the schema is not up to date. Run: armoflow db migrate.");
         string version =
-            await services.GetRequiredService<StepBooks>().Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
+            await services.GetRequiredService<StepStore>().Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
         if (version != Contracts.Protocol.Version)
         {
-            throw new UsageException($"this armoflow speaks version {Contracts.Protocol.Version} of the messages, the servers' books are "
+            throw new UsageException($"this armoflow speaks version {Contracts.Protocol.Version} of the messages, the servers' database is "
                 + $"of version {version}. Install the version that the orchestrator has, or finish its runs and upgrade it "
                 + "(docs/operations.md).");
         }
     }
 
-    /// <summary>After a migration the books speak this version: older processes no longer start.</summary>
+    /// <summary>After a migration the database speaks this version: older processes no longer start.</summary>
     /// <exception cref="UsageException">They speak a newer one already.</exception>
     public static async Task RaiseProtocol(IServiceProvider services, CancellationToken cancel)
     {
-        StepBooks books = services.GetRequiredService<StepBooks>();
+        StepStore books = services.GetRequiredService<StepStore>();
         string version = await books.Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
         if (int.Parse(version, CultureInfo.InvariantCulture) > int.Parse(Contracts.Protocol.Version, CultureInfo.InvariantCulture))
         {
-            throw new UsageException($"the servers' books are of version {version}, newer than this armoflow's "
+            throw new UsageException($"the servers' database is of version {version}, newer than this armoflow's "
                 + $"{Contracts.Protocol.Version}. Migrate with the newest version that runs on them.");
         }
         await books.Set(Contracts.Protocol.Setting, Contracts.Protocol.Version, cancel);
@@ -204,7 +204,7 @@ internal static class ServerHost
     {
         if (e is BrokerUnreachableException broker) return (broker.InnerException?.GetBaseException() ?? broker).Message.TrimEnd('.');
         NpgsqlException? cause = e as NpgsqlException ?? e.InnerException as NpgsqlException; // EF wraps what Npgsql says
-        bool mendsItself = cause is not null && (cause is not PostgresException || BooksFault.IsTransient(cause));
+        bool mendsItself = cause is not null && (cause is not PostgresException || DatabaseFault.IsTransient(cause));
         return mendsItself ? cause!.Message.TrimEnd('.') : null;
     }
 

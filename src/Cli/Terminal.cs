@@ -88,15 +88,15 @@ internal static class Terminal
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => Explain(inner),
         DbUpdateException { InnerException: { } inner } => Explain(inner),
-        SqliteException when DiskFull.Is(e) => $"no space left on the disk for the workspace's books. {DiskFull.Remedy}",
+        SqliteException when DiskFull.Is(e) => $"no space left on the disk for the workspace's database. {DiskFull.Remedy}",
         _ when DiskFull.Is(e) => $"no space left on the disk: {e.Message} {DiskFull.Remedy}",
         IOException when (e.HResult & 0xffff) == ReadOnlyFileSystem =>
             $"{e.Message} It is on a file system that may only be read. Use another --workspace, or mount it for writing.",
         SqliteException { SqliteErrorCode: SqliteReadOnly or SqliteCannotOpen } =>
-            "the workspace's books can only be read here: its folder is read-only for this user, or its disk is full. "
+            "the workspace's database can only be read here: its folder is read-only for this user, or its disk is full. "
                 + "Check permissions and free space, or use another --workspace.",
         SqliteException { SqliteErrorCode: SqliteBusy } =>
-            "the workspace's books are held by another process. Wait for it, or use another --workspace.",
+            "the workspace's database is held by another process. Wait for it, or use another --workspace.",
         Npgsql.PostgresException postgres =>
             $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
         Npgsql.NpgsqlException =>

@@ -8,6 +8,6 @@ public static class Protocol
 {
     public const string Version = "2";
 
-    /// <summary>Under which name the books keep the version that their processes speak.</summary>
+    /// <summary>Under which name the database keeps the version that their processes speak.</summary>
     public const string Setting = "protocol";
 }

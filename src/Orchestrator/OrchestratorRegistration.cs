@@ -48,7 +48,7 @@ public static class OrchestratorRegistration
 
     public static void AddRunSaga(this IBusRegistrationConfigurator bus)
     {
-        bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().StoredInBooks();
+        bus.AddSagaStateMachine<RunSaga, RunState, RunSagaDefinition>().StoredInDatabase();
         bus.AddConsumer<ProgressConsumer, ProgressConsumerDefinition>();
         bus.AddConsumer<DatasetArrivedConsumer, DatasetArrivedDefinition>();
         if (OpenLineageClient.Configured is { } address)

@@ -24,7 +24,7 @@ using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
 namespace ArmoFlow.Persistence;
 
-/// <summary>The books: runs, finished steps with their lineage, and where features lie. Never the artifacts' bytes.</summary>
+/// <summary>The database: runs, finished steps with their lineage, and where features lie. Never the artifacts' bytes.</summary>
 public class ArmoFlowDbContext : DbContext
 {
     private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
@@ -335,7 +335,7 @@ public class ArmoFlowDbContext : DbContext
     internal Task<int> SaveBound(CancellationToken cancel) => base.SaveChangesAsync(true, cancel);
 
     /// <summary>
-    /// Every text is cleaned on its way into the books, and into a question to them (<see cref="StoredText"/>). SQLite has no time stamps
+    /// Every text is cleaned on its way into the database, and into every query (<see cref="StoredText"/>). SQLite has no time stamps
     /// with offset: they are kept as ISO text in UTC, which sorts by time.
     /// </summary>
     protected override void ConfigureConventions(ModelConfigurationBuilder configurationBuilder)
@@ -384,7 +384,7 @@ internal sealed class UtcTextConverter() : ValueConverter<DateTimeOffset, string
     v => v.UtcDateTime.ToString("O", System.Globalization.CultureInfo.InvariantCulture),
     v => DateTimeOffset.Parse(v, System.Globalization.CultureInfo.InvariantCulture));
 
-/// <summary>The same books on Postgres: a type of its own, since migrations belong to a context type.</summary>
+/// <summary>The same database on Postgres: a type of its own, since migrations belong to a context type.</summary>
 public sealed class PostgresDbContext : ArmoFlowDbContext
 {
     // After a failed save nothing goes on with its transaction; a savepoint would be two round trips for each save, under locks.

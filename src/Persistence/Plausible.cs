@@ -1,7 +1,7 @@
 namespace ArmoFlow.Persistence;
 
 /// <summary>
-/// Times in the books against the clock of now. A machine whose clock was ahead for a while leaves times there that lie in the future;
+/// Times in the database against the clock of now. A machine whose clock was ahead for a while leaves times there that lie in the future;
 /// what waits for them would wait as long as the clock was ahead. Whoever compares a stored time with now asks here first.
 /// </summary>
 public static class Plausible

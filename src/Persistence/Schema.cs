@@ -5,7 +5,7 @@ using Npgsql;
 namespace ArmoFlow.Persistence;
 
 /// <summary>
-/// Brings the books' schema up to date, one process at a time, and never waits without a word. Entity Framework has a lock of its own:
+/// Brings the database's schema up to date, one process at a time, and never waits without a word. Entity Framework has a lock of its own:
 /// on SQLite a row that outlives a killed process, on Postgres a table that does not exist yet when two make it.
 /// </summary>
 public static class Schema
@@ -14,7 +14,7 @@ public static class Schema
     private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(200), Impatience = TimeSpan.FromSeconds(30);
 
     /// <summary>
-    /// A workspace's books. The caller holds the workspace (<see cref="Workspace.TryLock"/>): who took the lock's row is no more.
+    /// A workspace's database. The caller holds the workspace (<see cref="Workspace.TryLock"/>): who took the lock's row is no more.
     /// </summary>
     public static async Task MigrateWorkspace(ArmoFlowDbContext db, CancellationToken cancel)
     {
@@ -23,8 +23,8 @@ public static class Schema
         await db.Database.MigrateAsync(cancel);
     }
 
-    /// <summary>The servers' books; of several that ask at once one migrates, and the others wait and find it done.</summary>
-    /// <param name="db">The books.</param>
+    /// <summary>The servers' database; of several that ask at once one migrates, and the others wait and find it done.</summary>
+    /// <param name="db">The database.</param>
     /// <param name="connection">The connection string, for a connection that only holds the lock: both end with the process.</param>
     /// <param name="afterwards">What is done before the next is let in.</param>
     /// <param name="say">Hears why it takes long.</param>
@@ -53,7 +53,7 @@ public static class Schema
     /// What all books have in common. That the newest migration is the model is a test of this project: to compare them each time that
     /// books are migrated takes longer than to migrate them.
     /// </summary>
-    public static DbContextOptionsBuilder UseBooks(this DbContextOptionsBuilder options) => options.UseSnakeCaseNamingConvention()
+    public static DbContextOptionsBuilder UseSchema(this DbContextOptionsBuilder options) => options.UseSnakeCaseNamingConvention()
         .ConfigureWarnings(warnings => warnings.Ignore(RelationalEventId.PendingModelChangesWarning));
 
     private static async Task<bool> TryLock(NpgsqlConnection connection, CancellationToken cancel)

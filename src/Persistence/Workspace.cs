@@ -100,7 +100,7 @@ public sealed record CacheOptions(string Folder, long Bytes)
 
 public static class PersistenceRegistration
 {
-    /// <summary>The books and the store of an embedded workspace.</summary>
+    /// <summary>The database and the store of an embedded workspace.</summary>
     /// <param name="services">The services.</param>
     /// <param name="workspace">The workspace.</param>
     /// <param name="connection">How its database is opened; for reading and writing if left out.</param>
@@ -109,19 +109,19 @@ public static class PersistenceRegistration
     {
         connection ??= WorkspaceDatabase.Connection(workspace);
         return services.AddStore(workspace.Artifacts, scratch: workspace.Scratch)
-            .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseBooks());
+            .AddPooledDbContextFactory<ArmoFlowDbContext>(options => options.UseSqlite(connection).UseSchema());
     }
 
-    /// <summary>The books on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
+    /// <summary>The database on Postgres and the store in a folder that all machines share, or in a bucket (s3://bucket/prefix).</summary>
     /// <exception cref="SettingException">It is no connection string; the error does not show it, since it holds a password.</exception>
     public static IServiceCollection AddServerPersistence(this IServiceCollection services, string postgres, string artifacts,
         CacheOptions cache)
     {
-        string address = PostgresAddress(postgres); // now, not when somebody first asks for the books
+        string address = PostgresAddress(postgres); // now, not when somebody first asks for the database
         return (S3Bucket.IsAddress(artifacts)
                 ? services.AddSingleton<IBucket>(_ => new S3Bucket(artifacts)).AddStore(cache.Require(), cache.Bytes)
                 : services.AddStore(Path.GetFullPath(artifacts)))
-            .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(address).UseBooks())
+            .AddPooledDbContextFactory<PostgresDbContext>(options => options.UseNpgsql(address).UseSchema())
             .AddSingleton<IDbContextFactory<ArmoFlowDbContext>, PostgresContextFactory>();
     }
 
@@ -149,19 +149,19 @@ public static class PersistenceRegistration
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes,
             s.GetService<ILogger<ArtifactStore>>()))
             .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
-            .AddSingleton<StepBooks>().AddSingleton<StepClaims>().AddSingleton<WorkBooks>().AddSingleton<StepLogBooks>()
-            .AddSingleton<FaultBooks>()
+            .AddSingleton<StepStore>().AddSingleton<StepClaims>().AddSingleton<WorkStore>().AddSingleton<StepLogStore>()
+            .AddSingleton<FaultStore>()
             .AddSingleton<FaultKeeper>()
             .AddSingleton<Lineage>()
-            .AddSingleton<AuditBooks>()
-            .AddSingleton<AccessBooks>()
-                .AddSingleton<ModelRegistry>().AddSingleton<PolicyBooks>().AddSingleton<BackboneBooks>().AddSingleton<AlertBooks>()
-                .AddSingleton<HoldBooks>()
+            .AddSingleton<AuditStore>()
+            .AddSingleton<AccessKeyStore>()
+                .AddSingleton<ModelRegistry>().AddSingleton<PolicyStore>().AddSingleton<BackboneStore>().AddSingleton<AlertStore>()
+                .AddSingleton<HoldStore>()
                 .AddSingleton<Collector>()
-                .AddSingleton<ForgettingBooks>()
-                .AddSingleton<TombstoneBooks>()
+                .AddSingleton<ForgettingStore>()
+                .AddSingleton<TombstoneStore>()
                 .AddSingleton<Redaction>()
-                    .AddSingleton<DatasetBooks>().AddSingleton<StoreProbe>()
+                    .AddSingleton<DatasetStore>().AddSingleton<StoreProbe>()
                     .AddScoped<IOutboxContextFactory<ArmoFlowDbContext>, ConsumerOutbox>()
                     .AddSingleton<DeliveredMarks>()
                     .AddSingleton<OutboxSignal>()
@@ -173,8 +173,8 @@ public static class PersistenceRegistration
         public ArmoFlowDbContext CreateDbContext() => contexts.CreateDbContext();
     }
 
-    /// <summary>Stores run sagas in the books.</summary>
-    public static ISagaRegistrationConfigurator<RunState> StoredInBooks(this ISagaRegistrationConfigurator<RunState> saga)
+    /// <summary>Stores run sagas in the database.</summary>
+    public static ISagaRegistrationConfigurator<RunState> StoredInDatabase(this ISagaRegistrationConfigurator<RunState> saga)
     {
         saga.Repository(r =>
         {

@@ -3,8 +3,8 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Workers;
 
-/// <summary>Enters in the books what workers write down, so that little is lost with a killed process.</summary>
-public sealed class LogKeeper(StepLogBooks books, RunningWork running, ILogger<LogKeeper> log)
+/// <summary>Enters in the database what workers write down, so that little is lost with a killed process.</summary>
+public sealed class LogKeeper(StepLogStore store, RunningWork running, ILogger<LogKeeper> log)
 {
     private const int EndedAtOnce = 50; // each is a file to put into the store
 
@@ -31,7 +31,7 @@ public sealed class LogKeeper(StepLogBooks books, RunningWork running, ILogger<L
         bool isEntered = false;
         try
         {
-            await books.Enter([.. grown.Select(g => g.Row)], cancel);
+            await store.Enter([.. grown.Select(g => g.Row)], cancel);
             return isEntered = true;
         }
         catch (Exception e) when (e is not OperationCanceledException)

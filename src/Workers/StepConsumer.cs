@@ -8,7 +8,7 @@ using MassTransit;
 
 namespace ArmoFlow.Workers;
 
-/// <summary>The glue of all steps: reuse by key, a slice of work, the books, the event.</summary>
+/// <summary>The glue of all steps: reuse by key, a slice of work, the database, the event.</summary>
 public abstract class StepConsumer<TCommand, TCompleted>(
     string step,
     int version,
@@ -38,7 +38,7 @@ public abstract class StepConsumer<TCommand, TCompleted>(
         if (found.Result is { } known)
         {
             // Found at a later slice, it is this run's own work, finished just before a crash.
-            run.Log.Write("found finished in the books");
+            run.Log.Write("found finished in the database");
             await Complete(context, run, known, reused: command.Slice == 0);
             return;
         }
@@ -54,18 +54,18 @@ public abstract class StepConsumer<TCommand, TCompleted>(
         run.Log.Write(result.Detail);
         foreach ((string name, ArtifactRef artifact) in outcome.Outputs)
             run.Log.Write($"made {name}: {artifact.Sha256}, {artifact.Bytes} bytes");
-        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
-        StepResult standing = await Services.Books.Enter(transaction.Books, result, run.Cancel);
+        StepResult standing = await Services.Steps.Enter(transaction.Database, result, run.Cancel);
         await Complete(context, run, standing, reused: false);
     }
 
     /// <summary>
-    /// The step's result, if it is in the books, or nothing, if this run is to do the work; null if there is nothing to do now.
+    /// The step's result, if it is in the database, or nothing, if this run is to do the work; null if there is nothing to do now.
     /// </summary>
     private async Task<Finding?> FindOrClaim(StepRun run)
     {
-        if (await Services.Books.Find(run.Key, run.Cancel) is { } known) return new Finding(known);
+        if (await Services.Steps.Find(run.Key, run.Cancel) is { } known) return new Finding(known);
         switch (await Services.Claims.Take(run.Key, run.Id, run.Attempt, run.Cancel))
         {
             case ClaimOutcome.Superseded:
@@ -75,16 +75,16 @@ public abstract class StepConsumer<TCommand, TCompleted>(
                 run.Log.Write("another run does the same work; this one is asked again when that has ended");
                 return null;
             default:
-                return new Finding(await Services.Books.Find(run.Key, run.Cancel)); // finished by another, just before the claim
+                return new Finding(await Services.Steps.Find(run.Key, run.Cancel)); // finished by another, just before the claim
         }
     }
 
     /// <summary>Tells the saga, and every other run that waits for the same work, in the transaction that ends the claims on it.</summary>
     private async Task Complete(ConsumeContext<TCommand> context, StepRun run, StepResult result, bool reused)
     {
-        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
-        foreach (StepClaim other in await StepClaims.Finish(transaction.Books, run.Key, run.Id, run.Attempt, run.Cancel))
+        foreach (StepClaim other in await StepClaims.Finish(transaction.Database, run.Key, run.Id, run.Attempt, run.Cancel))
             await context.Publish(new StepReleased(other.RunId, other.Attempt));
         await context.Publish(Completed(context.Message, result, reused));
         transaction.AfterCommit = () => Services.Scratch.Forget(run.Key, CancellationToken.None);

@@ -18,14 +18,14 @@ namespace ArmoFlow.Workers;
 /// <summary>What every step's consumer is given.</summary>
 public sealed record StepServices(
     ArtifactStore Artifacts,
-    StepBooks Books,
+    StepStore Steps,
     StepClaims Claims,
-    WorkBooks Work,
+    WorkStore Work,
     ScratchSpace Scratch,
     RunningWork Running,
     ThisWorker Worker,
     IBus Bus,
-    BackboneBooks Backbones);
+    BackboneStore Backbones);
 
 /// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
 public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);

@@ -84,7 +84,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         }
         catch (Exception e)
         {
-            bool givenUp = context.GetRetryAttempt() >= RetryPolicy.Retries && !BooksFault.IsTransient(e);
+            bool givenUp = context.GetRetryAttempt() >= RetryPolicy.Retries && !DatabaseFault.IsTransient(e);
             work.Log.End(givenUp ? StepLog.Failed : StepLog.Retried, e.ToString());
             if (!givenUp) throw;
             await StartOver(context);
@@ -98,16 +98,16 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
     }
 
     /// <summary>What failed half-way leaves nothing: only what is said of it afterwards is entered and sent.</summary>
-    private static Task StartOver(ConsumeContext context) => context.GetPayload<BooksTransaction>().StartOver();
+    private static Task StartOver(ConsumeContext context) => context.GetPayload<MessageTransaction>().StartOver();
 
-    /// <summary>The step that made a lost artifact is done anew when it is asked for, whatever the books and the store say of it.</summary>
+    /// <summary>Forgets the result of the step that made a lost artifact, so that it is made again when it is next asked for.</summary>
     private static async Task<bool> TryDistrust(ConsumeContext context, string sha256, TCommand command)
     {
-        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (!await transaction.TryBegin(context.CancellationToken)) return false;
         bool isShard = command.Inputs.Values.All(i => i.Sha256 != sha256);
         string? table = isShard && command.Inputs.TryGetValue(ArtifactNames.Features, out ArtifactRef? features) ? features.Sha256 : null;
-        await StepBooks.Distrust(transaction.Books, table is null ? [sha256] : [sha256, table], context.CancellationToken);
+        await StepStore.Distrust(transaction.Database, table is null ? [sha256] : [sha256, table], context.CancellationToken);
         return true;
     }
 
@@ -158,7 +158,7 @@ internal static class RetryPolicy
 
     public static void Configure(IRetryConfigurator retry)
     {
-        retry.Ignore<Exception>(BooksFault.IsTransient); // the bus itself has more patience with these
+        retry.Ignore<Exception>(DatabaseFault.IsTransient); // the bus itself has more patience with these
         retry.Exponential(Retries, TimeSpan.FromMilliseconds(500), TimeSpan.FromSeconds(30), TimeSpan.FromMilliseconds(500));
     }
 }

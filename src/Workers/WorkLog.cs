@@ -4,7 +4,7 @@ using ArmoFlow.Persistence.Work;
 
 namespace ArmoFlow.Workers;
 
-/// <summary>What a worker writes down while it has a slice of work in hand; <see cref="LogKeeper"/> enters it in the books.</summary>
+/// <summary>What a worker writes down while it has a slice of work in hand; <see cref="LogKeeper"/> enters it in the database.</summary>
 public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid worker)
 {
     private readonly Guid _id = Guid.NewGuid();

@@ -25,7 +25,7 @@ public static class WorkersRegistration
         .AddSingleton<TrainerCache>()
         .AddSingleton<ServedModels>()
         .AddSingleton<LogKeeper>()
-        .AddHostedService<SignsOfLife>();
+        .AddHostedService<WorkerHeartbeat>();
 
     /// <summary>The consumers of some steps, or of all.</summary>
     public static void AddStepConsumers(this IBusRegistrationConfigurator bus, IReadOnlyCollection<string>? steps = null)

@@ -9,7 +9,7 @@ using Xunit;
 namespace ArmoFlow.Contracts.Tests;
 
 /// <summary>
-/// Messages that wait in queues, specs in the books and documents that scripts read: the names on the wire and their members.
+/// Messages that wait in queues, specs in the database and documents that scripts read: the names on the wire and their members.
 /// A message's full type name is its address.
 /// </summary>
 public class GoldenTests

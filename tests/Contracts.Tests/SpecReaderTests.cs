@@ -224,7 +224,7 @@ public class SpecReaderTests
 
     [Theory]
     [InlineData('a', 1000, "characters with its aliases written out")]
-    [InlineData('\'', 8, "bytes in the books")] // stored as \u0027
+    [InlineData('\'', 8, "bytes in the database")] // stored as \u0027
     public void A_short_text_that_is_stored_as_a_long_one_is_refused(char letter, int uses, string expected)
     {
         string name = new(letter, 100_000), quoted = $"\"{name}\"";

@@ -31,7 +31,7 @@ public sealed class AuditedRowsTests
                 .AddServerPersistence(servers.PostgresConnection, Path.Combine(folder, "artifacts"), CacheOptions.Default)
                 .BuildServiceProvider();
             IDbContextFactory<ArmoFlowDbContext> contexts = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>();
-            AuditBooks audit = services.GetRequiredService<AuditBooks>();
+            AuditStore audit = services.GetRequiredService<AuditStore>();
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(Cancel);
             await db.Database.MigrateAsync(Cancel);
             await audit.Adopt(Cancel);

@@ -106,7 +106,7 @@ internal sealed class Cluster : IAsyncDisposable
         return JsonNode.Parse(await response.Content.ReadAsStringAsync())!["runId"]!.GetValue<string>();
     }
 
-    /// <summary>The run's state as the books have it; null while the database is away.</summary>
+    /// <summary>The run's state as the database has it; null while the database is away.</summary>
     public async Task<string?> StateOf(string run)
     {
         try

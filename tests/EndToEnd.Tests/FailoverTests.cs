@@ -46,7 +46,7 @@ public class FailoverTests(FaultBench bench)
         bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "error_queues");
         string[] queues = ["broadcast-progress_error", "regression_error", "runs_skipped"];
-        // A row that the books do not take: its message lies before the others of its queue.
+        // A row that the database does not take: its message lies before the others of its queue.
         await cluster.Do("alter table faults add constraint no_poison check (body not like '%poison%')");
         await using IConnection connection = await new ConnectionFactory { Uri = new Uri(cluster.RabbitMq) }.CreateConnectionAsync();
         await using IChannel channel = await connection.CreateChannelAsync();

@@ -61,7 +61,7 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         await using WebApplication orchestrator = await Orchestrator(cluster, clock);
         string url = orchestrator.Urls.Single();
         await cluster.Worker();
-        AccessBooks keys = orchestrator.Services.GetRequiredService<AccessBooks>();
+        AccessKeyStore keys = orchestrator.Services.GetRequiredService<AccessKeyStore>();
         using HttpClient ada = Client(url, (await keys.Create("ada", Scope.Operator, null, default)).Text),
             grace = Client(url, (await keys.Create("grace", Scope.Operator, null, default)).Text);
         string Nightly(string gates) =>

@@ -104,7 +104,7 @@ public sealed class OutboxOrderTests(FaultBench bench)
         builder.Services.AddServerPersistence(postgres, cluster.Store, CacheOptions.Default).AddHostedService<OutboxDelivery>();
         builder.Services.AddMassTransit(bus =>
         {
-            bus.UseBooks();
+            bus.UseConsumerOutbox();
             bus.UsingInMemory((_, transport) => transport.ConnectSendObserver(new SlowBroker(process, record)));
         });
         return builder.Build();

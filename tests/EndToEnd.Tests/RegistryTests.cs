@@ -16,27 +16,27 @@ public class RegistryTests
         string[] swapped = [.. File.ReadLines(project.Data("pairs.jsonl")).Select((line, i) => i % 2 == 0 ? line
             : line.Replace("\"chosen\":", "\"x\":").Replace("\"rejected\":", "\"chosen\":").Replace("\"x\":", "\"rejected\":"))];
         File.WriteAllLines(project.Data("pairs.jsonl"), swapped);
-        string[] books = ["--workspace", project.Workspace];
-        CommandResult run = await CommandLine.Succeed(["run", project.Spec, .. books]);
+        string[] store = ["--workspace", project.Workspace];
+        CommandResult run = await CommandLine.Succeed(["run", project.Spec, .. store]);
         run.Output.ShouldStartWith(FirstLine);
         run.Output.ShouldContain("no signal");
         string id = run.Error.Split('\n').First(l => l.StartsWith("run ")).Split(' ')[1];
-        JsonNode shown = (await CommandLine.Succeed(["runs", "show", id, .. books, "--json"])).Json;
+        JsonNode shown = (await CommandLine.Succeed(["runs", "show", id, .. store, "--json"])).Json;
         shown["metrics"]!["gating"]!["health"]!["noSignal"]!.GetValue<string>().ShouldStartWith(FirstLine);
         shown["metrics"]!["evaluation"]!["scorers"]!["gate"]!["benchmark"]!["ties"]!.GetValue<int>().ShouldBeGreaterThanOrEqualTo(0);
-        (await CommandLine.Succeed(["runs", "show", id, .. books])).Output.ShouldStartWith(FirstLine);
+        (await CommandLine.Succeed(["runs", "show", id, .. store])).Output.ShouldStartWith(FirstLine);
         File.ReadLines(shown["artifacts"]!["report"]!["path"]!.GetValue<string>()).First().ShouldStartWith("**The gate found no signal: ");
-        string[] one = ["score", "--run", id, .. books, "--prompt", "please debug", "--response", "clear"];
+        string[] one = ["score", "--run", id, .. store, "--prompt", "please debug", "--response", "clear"];
         (await CommandLine.Succeed(one)).Output.ShouldStartWith(FirstLine);
         (await CommandLine.Succeed([.. one, "--json"])).Json["noSignal"]!.GetValue<string>().ShouldStartWith(FirstLine);
-        (await CommandLine.Succeed(["models", "show", "sample", .. books])).Error.ShouldContain($"sample@1: {FirstLine}");
+        (await CommandLine.Succeed(["models", "show", "sample", .. store])).Error.ShouldContain($"sample@1: {FirstLine}");
 
         string exported = Path.Combine(project.Folder, "exported"); // whoever gets the folder has no run to look at
-        (await CommandLine.Succeed(["models", "export", "--run", id, "--out", exported, .. books])).Error.ShouldContain(FirstLine);
+        (await CommandLine.Succeed(["models", "export", "--run", id, "--out", exported, .. store])).Error.ShouldContain(FirstLine);
         (await CommandLine.Succeed("score", "--path", exported, "--prompt", "please debug", "--response", "clear"))
             .Output.ShouldStartWith(FirstLine);
 
-        string[] promote = ["models", "promote", "sample@1", .. books];
+        string[] promote = ["models", "promote", "sample@1", .. store];
         CommandResult refused = await CommandLine.Fails(promote, "refused: 1 of 1 gates do not hold");
         refused.Output.ShouldContain(FirstLine);
         await CommandLine.Succeed([.. promote, "--force", "--reason", "to try the rest of the way"]);

@@ -38,7 +38,7 @@ public class RunTests
     }
 
     /// <summary>
-    /// The document that scripts read, the reports that gates and pages read, and what the keys of steps in the books are made of.
+    /// The document that scripts read, the reports that gates and pages read, and what the keys of steps in the database is made of.
     /// </summary>
     private static async Task KeepsItsForm(JsonNode run, SmallProject project)
     {
@@ -171,7 +171,7 @@ public class RunTests
     internal static SortedDictionary<string, string> Artifacts(JsonNode run) =>
         new(run["artifacts"]!.AsObject().ToDictionary(a => a.Key, a => a.Value!["sha256"]!.GetValue<string>()));
 
-    /// <summary>Watches the books until the run is in a state; for features, until the first shard is in.</summary>
+    /// <summary>Watches the database until the run is in a state; for features, until the first shard is in.</summary>
     private static async Task UntilInState(string workspace, string state, Process process)
     {
         while (State(workspace) != state || (state == "ExtractingFeatures" && Query(workspace, "select count(*) from feature_rows") is "0"))

@@ -308,9 +308,9 @@ public sealed class ServedWorkspaceTests
     }
 }
 
-/// <summary>The servers' books, asked for by several at once and told what they cannot keep.</summary>
+/// <summary>The servers' database, asked for by several at once and told what they cannot keep.</summary>
 [Collection(FaultBench.Collection)]
-public class ServerBooksTests(FaultBench bench)
+public class ServerDatabaseTests(FaultBench bench)
 {
     [Fact]
     public async Task Six_migrations_at_once_all_end_well_and_texts_that_Postgres_refuses_are_kept_without_what_it_refuses()

@@ -65,16 +65,16 @@ public sealed partial class AccessTests(AccessTests.Server server)
                 await db.Database.MigrateAsync();
             await _app.StartAsync();
             Http = new HttpClient { BaseAddress = new Uri(_app.Urls.Single()) };
-            AccessBooks books = _app.Services.GetRequiredService<AccessBooks>();
+            AccessKeyStore store = _app.Services.GetRequiredService<AccessKeyStore>();
             foreach (Scope scope in Enum.GetValues<Scope>())
             {
-                (AccessKey key, string text) = await books.Create(scope.ToString(), scope, null, default);
+                (AccessKey key, string text) = await store.Create(scope.ToString(), scope, null, default);
                 Keys[scope.ToString()] = text;
                 if (scope == Scope.Viewer) Viewer = key;
             }
-            (AccessKey revoked, string revokedText) = await books.Create("revoked", Scope.Admin, null, default);
-            (await books.Revoke(revoked.Id, default)).ShouldBeTrue();
-            (_, string expired) = await books.Create("expired", Scope.Admin, TimeSpan.FromMilliseconds(1), default);
+            (AccessKey revoked, string revokedText) = await store.Create("revoked", Scope.Admin, null, default);
+            (await store.Revoke(revoked.Id, default)).ShouldBeTrue();
+            (_, string expired) = await store.Create("expired", Scope.Admin, TimeSpan.FromMilliseconds(1), default);
             (Keys["revoked"], Keys["expired"]) = (revokedText, expired);
             Endpoints = [.. _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().SelectMany(e =>
                 (e.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["GET"]).Select(m => (m, Fill(e.RoutePattern.RawText!),
@@ -262,7 +262,7 @@ public sealed partial class AccessTests(AccessTests.Server server)
         using HttpResponseMessage trail = await server.Http.SendAsync(audit, TestContext.Current.CancellationToken);
         string said = await trail.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
         said.ShouldContain("key.created");
-        said.ShouldNotContain(server.Keys["Viewer"]!.Split('_')[2], Case.Sensitive, "no secret in the books");
+        said.ShouldNotContain(server.Keys["Viewer"]!.Split('_')[2], Case.Sensitive, "no secret in the database");
     }
 
     [Fact]

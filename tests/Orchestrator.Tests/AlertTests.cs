@@ -24,11 +24,11 @@ using Xunit;
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Evaluations of stored models: what they are made of, how they are judged, and that who is to know is told.</summary>
-public sealed class AlertTests : ClockedBooks
+public sealed class AlertTests : ClockedDatabase
 {
     private const string Secret = "a secret between the two";
 
-    private AlertBooks Books => Services.GetRequiredService<AlertBooks>();
+    private AlertStore Store => Services.GetRequiredService<AlertStore>();
     private RunService Runs => Services.GetRequiredService<RunService>();
 
     [Fact]
@@ -61,16 +61,16 @@ public sealed class AlertTests : ClockedBooks
             bad = await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }), own = await Evaluate(0.4, null);
         await Task.WhenAll(Enumerable.Range(0, 4)
             .Select(_ => Task.Run(() => Services.GetRequiredService<EvaluationJudge>().JudgePending(default))));
-        IReadOnlyList<ModelEvaluation> evaluations = await Books.Evaluations("m", 10, default);
+        IReadOnlyList<ModelEvaluation> evaluations = await Store.Evaluations("m", 10, default);
         evaluations.ToDictionary(e => e.RunId, e => e.Holds)
             .ShouldBe(new Dictionary<Guid, bool?> { [good] = true, [bad] = false, [own] = false }, ignoreOrder: true);
         evaluations.Single(e => e.RunId == bad).Score.ShouldBe(0.7);
-        IReadOnlyList<Alert> alerts = await Books.Alerts("m", 10, default);
+        IReadOnlyList<Alert> alerts = await Store.Alerts("m", 10, default);
         alerts.Select(a => a.RunId).ShouldBe([own, bad], ignoreOrder: true, "one for each, though four judged at once");
         alerts.Single(a => a.RunId == bad).Text.ShouldBe("m@1 is below its gates: benchmark score 0.7, at least 0.8");
         alerts.Single(a => a.RunId == own).Text
             .ShouldContain("at least 0.5", Case.Sensitive, "without gates of its own, those of the model's spec");
-        (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.raised'", null, 10, default)).Events.Count.ShouldBe(2);
+        (await Services.GetRequiredService<AuditStore>().Query("action = 'alert.raised'", null, 10, default)).Events.Count.ShouldBe(2);
     }
 
     [Fact]
@@ -86,8 +86,8 @@ public sealed class AlertTests : ClockedBooks
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         await Services.GetRequiredService<EvaluationJudge>().JudgePending(default);
-        (await Books.Alerts("m", 10, default)).Select(a => a.RunId).ShouldBe([other]);
-        (await Books.Pending(default)).ShouldBe([stuck], "it is tried again");
+        (await Store.Alerts("m", 10, default)).Select(a => a.RunId).ShouldBe([other]);
+        (await Store.Pending(default)).ShouldBe([stuck], "it is tried again");
     }
 
     [Fact]
@@ -113,10 +113,10 @@ public sealed class AlertTests : ClockedBooks
         for (int i = 0; i < 3; i++)
         {
             await delivery.Round(default);
-            Alert waiting = (await Books.Alerts("m", 1, default)).Single();
+            Alert waiting = (await Store.Alerts("m", 1, default)).Single();
             (waiting.Attempts, waiting.LastError, waiting.DeliveredAt).ShouldBe((i + 1, "answered 503", null));
             await delivery.Round(default); // not before its time
-            (await Books.Alerts("m", 1, default)).Single().Attempts.ShouldBe(i + 1);
+            (await Store.Alerts("m", 1, default)).Single().Attempts.ShouldBe(i + 1);
             Time.SetUtcNow(waiting.NextAttemptAt!.Value);
         }
         isDown = false;
@@ -127,7 +127,7 @@ public sealed class AlertTests : ClockedBooks
         signature.ShouldNotBe(AlertDelivery.Sign("another", timestamp, body));
         id.ShouldBe("1");
         JsonNode.Parse(body)!["text"]!.GetValue<string>().ShouldContain("benchmark score 0.7");
-        Alert told = (await Books.Alerts("m", 1, default)).Single();
+        Alert told = (await Store.Alerts("m", 1, default)).Single();
         (told.Attempts, told.NextAttemptAt, told.LastError).ShouldBe((4, null, null));
         told.DeliveredAt.ShouldBe(Time.GetUtcNow());
     }
@@ -140,11 +140,11 @@ public sealed class AlertTests : ClockedBooks
         using AlertDelivery delivery = Delivery(allowsLocal: false);
         await Judge();
         await delivery.Round(default);
-        (await Books.Alerts("m", 1, default)).Single().LastError!.ShouldContain("loopback or link-local");
-        Time.Advance(AlertBooks.Patience + TimeSpan.FromMinutes(1));
+        (await Store.Alerts("m", 1, default)).Single().LastError!.ShouldContain("loopback or link-local");
+        Time.Advance(AlertStore.Patience + TimeSpan.FromMinutes(1));
         await delivery.Round(default);
-        (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
-        (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
+        (await Store.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
+        (await Services.GetRequiredService<AuditStore>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
     }
 
     [Fact]
@@ -185,11 +185,11 @@ public sealed class AlertTests : ClockedBooks
         round.IsCompleted.ShouldBeFalse("one receiver still hangs");
         Guid later = await Evaluate(0.6, gates);
         await Judge();
-        (await Books.Alerts("m", 10, default)).ShouldContain(a => a.RunId == later, "though nobody has answered yet");
+        (await Store.Alerts("m", 10, default)).ShouldContain(a => a.RunId == later, "though nobody has answered yet");
         await round.WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
         mayEnd.SetResult();
 
-        Dictionary<Guid, Alert> alerts = (await Books.Alerts("m", 10, default)).ToDictionary(a => a.RunId);
+        Dictionary<Guid, Alert> alerts = (await Store.Alerts("m", 10, default)).ToDictionary(a => a.RunId);
         alerts[toHanging].LastError.ShouldBe("no answer within 2 s");
         alerts[alsoToHanging].Attempts.ShouldBe(1, "one after the other");
         alerts[toTrickling].DeliveredAt.ShouldNotBeNull("its status was success, and the rest of its answer is not waited for");
@@ -204,12 +204,12 @@ public sealed class AlertTests : ClockedBooks
         await Train(score: 0.9);
         await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, "http://127.0.0.1:9/hook");
         await Judge();
-        Alert alert = (await Books.Alerts("m", 1, default)).Single();
-        for (int i = 0; i < AlertBooks.MostAttempts - 1; i++) await Books.Settle(alert, "answered 500", default);
-        (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldNotBeNull();
-        await Books.Settle(alert, "answered 500", default);
-        (await Books.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
-        (await Services.GetRequiredService<AuditBooks>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
+        Alert alert = (await Store.Alerts("m", 1, default)).Single();
+        for (int i = 0; i < AlertStore.MostAttempts - 1; i++) await Store.Settle(alert, "answered 500", default);
+        (await Store.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldNotBeNull();
+        await Store.Settle(alert, "answered 500", default);
+        (await Store.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
+        (await Services.GetRequiredService<AuditStore>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
     }
 
     [Theory]
@@ -272,7 +272,7 @@ public sealed class AlertTests : ClockedBooks
         Caller.Current = new Caller("grace");
         (await models.Promote("m@1", "champion", force: false, null, default)).Promoted.ShouldBeTrue();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.DecidedBy.ShouldBe("ada, grace");
-        IReadOnlyList<AuditEvent> events = (await Services.GetRequiredService<AuditBooks>()
+        IReadOnlyList<AuditEvent> events = (await Services.GetRequiredService<AuditStore>()
             .Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
         events.Select(e => (e.Actor, e.Action))
             .ShouldBe([("grace", "model.promoted"), ("grace", "model.approved"), ("ada", "model.approved")]);
@@ -295,7 +295,7 @@ public sealed class AlertTests : ClockedBooks
         Guid worse = await Train(score: 0.4, rule);
         await Apply();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1);
-        Alert alert = (await Books.Alerts("m", 10, default)).ShouldHaveSingleItem();
+        Alert alert = (await Store.Alerts("m", 10, default)).ShouldHaveSingleItem();
         (alert.Kind, alert.RunId, alert.Text).ShouldBe((Alert.PromotionRefused, worse,
             "m@2 was not promoted to champion: benchmark score 0.4, at least 0.5"));
 
@@ -306,7 +306,7 @@ public sealed class AlertTests : ClockedBooks
         await registry.RollBack("m", "champion", "something else is wrong with it", default);
         await Apply();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1, "what somebody decides stays");
-        (await Services.GetRequiredService<AuditBooks>()
+        (await Services.GetRequiredService<AuditStore>()
             .Query("subject = 'model/m' AND action IN ('model.promoted','model.refused')", null, 10, default)).Events
             .Select(e => (e.Actor, e.Action))
                 .ShouldBe([("armoflow", "model.promoted"), ("armoflow", "model.refused"), ("armoflow", "model.promoted")]);
@@ -354,7 +354,7 @@ public sealed class AlertTests : ClockedBooks
     {
         WebhookOptions options = new(Secret, allowsLocal);
         if (limit is { } most) options = options with { Limit = most };
-        return new AlertDelivery(Books, new AlertSignal(), options, Time, NullLogger<AlertDelivery>.Instance);
+        return new AlertDelivery(Store, new AlertSignal(), options, Time, NullLogger<AlertDelivery>.Instance);
     }
 
     private async Task Judge()
@@ -414,7 +414,7 @@ public sealed class AlertTests : ClockedBooks
         RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id);
         run.Metrics["evaluation"] = Figures(score);
         run.CurrentState = "Completed";
-        await AlertBooks.Open(db, run, Time.GetUtcNow(), default);
+        await AlertStore.Open(db, run, Time.GetUtcNow(), default);
         await db.SaveChangesAsync();
         return id;
     }

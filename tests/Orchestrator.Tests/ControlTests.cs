@@ -11,7 +11,7 @@ using Xunit;
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>What is asked of a run is answered once it has come about; until then it is said to be still to come.</summary>
-public sealed class ControlTests : ClockedBooks
+public sealed class ControlTests : ClockedDatabase
 {
     private RunService Runs => Services.GetRequiredService<RunService>();
 

@@ -15,11 +15,11 @@ using Xunit;
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Data sets by their bytes, and policies that run specs when they grow, by a clock that the tests turn.</summary>
-public sealed class DatasetTests : ClockedBooks
+public sealed class DatasetTests : ClockedDatabase
 {
     private int _file;
 
-    private DatasetBooks Datasets => Services.GetRequiredService<DatasetBooks>();
+    private DatasetStore Datasets => Services.GetRequiredService<DatasetStore>();
     private PolicyService Policies => Services.GetRequiredService<PolicyService>();
     private PolicyRunner Runner => Services.GetRequiredService<PolicyRunner>();
 
@@ -72,7 +72,7 @@ public sealed class DatasetTests : ClockedBooks
         (await Should.ThrowAsync<DatasetException>(
             () => Datasets.Withdraw("judge", "a.jsonl", "which?", default))).Message.ShouldContain("2 files 'a.jsonl'");
         AuditEvent told =
-            (await Services.GetRequiredService<AuditBooks>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
+            (await Services.GetRequiredService<AuditStore>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
         told.After!.ShouldContain("wrong judge");
     }
 

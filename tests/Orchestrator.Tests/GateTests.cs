@@ -119,7 +119,7 @@ public sealed class GateTests
         double seconds = System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds;
         (answered + cutOff).ShouldBe(Attempts);
         ((double)answered).ShouldBeLessThanOrEqualTo(AccessGate.Failures.Burst + (seconds * AccessGate.Failures.PerSecond) + 1);
-        ((double)queries.Count).ShouldBeLessThanOrEqualTo((seconds / AccessBooks.Fresh.TotalSeconds) + 3,
+        ((double)queries.Count).ShouldBeLessThanOrEqualTo((seconds / AccessKeyStore.Fresh.TotalSeconds) + 3,
             "the keys are read a few times a second, and the use of one is noted once");
     }
 
@@ -128,9 +128,9 @@ public sealed class GateTests
     {
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: false));
         (await server.Ask("/api/v1/models", "localhost", [], server.Viewer)).ShouldBe(HttpStatusCode.OK);
-        (AccessKey key, string text) = await server.Books.Create("late", Scope.Viewer, null, default);
+        (AccessKey key, string text) = await server.Keys.Create("late", Scope.Viewer, null, default);
         (await server.Ask("/api/v1/models", "localhost", [], text)).ShouldBe(HttpStatusCode.OK);
-        (await server.Books.Revoke(key.Id, default)).ShouldBeTrue();
+        (await server.Keys.Revoke(key.Id, default)).ShouldBeTrue();
         (await server.Ask("/api/v1/models", "localhost", [], text)).ShouldBe(HttpStatusCode.Unauthorized);
     }
 
@@ -196,7 +196,7 @@ public sealed class GateTests
         private WebApplication _app = null!;
 
         public HttpClient Http { get; private set; } = null!;
-        public AccessBooks Books => _app.Services.GetRequiredService<AccessBooks>();
+        public AccessKeyStore Keys => _app.Services.GetRequiredService<AccessKeyStore>();
         public string Viewer { get; private set; } = "";
         public string Admin { get; private set; } = "";
 
@@ -210,11 +210,11 @@ public sealed class GateTests
             builder.Services.AddEmbeddedPersistence(workspace).AddAccess(policy).AddRunsApi();
             if (interceptor is not null)
             {
-                string books = new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = 60 }.ToString();
+                string store = new SqliteConnectionStringBuilder { DataSource = workspace.Database, DefaultTimeout = 60 }.ToString();
                 builder.Services.AddSingleton<IDbContextFactory<ArmoFlowDbContext>>(services => new Contexts(
                     new DbContextOptionsBuilder<ArmoFlowDbContext>()
                         .UseApplicationServiceProvider(services)
-                        .UseSqlite(books)
+                        .UseSqlite(store)
                         .UseSnakeCaseNamingConvention()
                         .AddInterceptors(interceptor).Options));
             }
@@ -232,8 +232,8 @@ public sealed class GateTests
             server._app.MapGet("/health/live", () => "live").Requires(null);
             await server._app.StartAsync();
             server.Http = new HttpClient { BaseAddress = new Uri(server._app.Urls.Single()) };
-            (_, server.Viewer) = await server.Books.Create("viewer", Scope.Viewer, null, default);
-            (_, server.Admin) = await server.Books.Create("admin", Scope.Admin, null, default);
+            (_, server.Viewer) = await server.Keys.Create("viewer", Scope.Viewer, null, default);
+            (_, server.Admin) = await server.Keys.Create("admin", Scope.Admin, null, default);
             return server;
         }
 

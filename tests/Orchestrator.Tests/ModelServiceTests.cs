@@ -25,7 +25,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
     private ServiceProvider _services = null!;
 
     private ModelService Service => _services.GetRequiredService<ModelService>();
-    private PolicyBooks Policies => _services.GetRequiredService<PolicyBooks>();
+    private PolicyStore Policies => _services.GetRequiredService<PolicyStore>();
     private ArtifactStore Store => _services.GetRequiredService<ArtifactStore>();
 
     public async ValueTask InitializeAsync()
@@ -101,7 +101,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
         await Policies.Set("m", new PolicySpec { Approvals = 2 }, "production", default);
         await _services.GetRequiredService<PromotionRules>().ApplyPending(default);
         (await _services.GetRequiredService<ModelRegistry>().History("m", default)).ShouldBeEmpty();
-        (await _services.GetRequiredService<Persistence.Alerts.AlertBooks>().Alerts("m", 10,
+        (await _services.GetRequiredService<Persistence.Alerts.AlertStore>().Alerts("m", 10,
             default)).Single().Text.ShouldContain("policy wants people");
     }
 
@@ -111,7 +111,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
         const string Missing = "the gate found no signal: it learnt nothing.";
         await Complete("nothing", score: 0.9, gates: new PromotionSpec { Automatic = "champion", MinimumScore = 0.1 }, noSignal: Missing);
         await _services.GetRequiredService<PromotionRules>().ApplyPending(default);
-        Persistence.Alerts.AlertBooks alerts = _services.GetRequiredService<Persistence.Alerts.AlertBooks>();
+        Persistence.Alerts.AlertStore alerts = _services.GetRequiredService<Persistence.Alerts.AlertStore>();
         (await alerts.Alerts("m", 10, default)).Single().Text.ShouldContain(Missing);
         await Complete("bare", score: 0.9, noSignal: Missing);
         await Complete("old", score: 0.9, metrics: """{"decorrelation":{"verbosity":"v"},"gating":{"health":{"saturated":["v"]}}}""");
@@ -123,7 +123,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
         }
         (await Service.Versions("m", default)).ShouldAllBe(v => v.NoSignal!.StartsWith("the gate found no signal: "));
         (await Service.Promote("m@2", "champion", force: true, "to try the rest of the way", default)).Forced.ShouldBeTrue();
-        AuditBooks audit = _services.GetRequiredService<AuditBooks>();
+        AuditStore audit = _services.GetRequiredService<AuditStore>();
         IReadOnlyList<AuditEvent> events = (await audit.Query("subject = 'model/m'", null, 50, default)).Events;
         events.Count(e => e.Action == "model.refused").ShouldBe(4, "the rule's refusal, and three of people");
         events.Count(e => e.Action == "model.forced").ShouldBe(1);
@@ -188,7 +188,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
         foreach (string part in ModelRegistry.Parts)
         {
             run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport
-                ? $$"""{"backboneDigest":"{{BackboneBooks.DigestOf(folder)}}","weights":"{{weights}}"}"""
+                ? $$"""{"backboneDigest":"{{BackboneStore.DigestOf(folder)}}","weights":"{{weights}}"}"""
                 : $"{part} {weights}");
         }
         JsonObject benchmark = new() { ["score"] = score }, gate = new() { ["heldOutAccuracy"] = 0.9, ["benchmark"] = benchmark };

@@ -286,7 +286,7 @@ public sealed class OldRunsTests : IAsyncDisposable
         builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
         builder.Services.AddMassTransit(bus =>
         {
-            bus.UseBooks();
+            bus.UseConsumerOutbox();
             bus.AddRunSaga();
             bus.AddConsumer<Worker<IngestData, DataIngested>>().Endpoint(e => e.Name = StepNames.Ingestion);
             bus.AddConsumer<Worker<ExtractFeatures, FeaturesExtracted>>().Endpoint(e => e.Name = StepNames.Features);

@@ -17,7 +17,7 @@ using Xunit;
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Collections by a clock that the tests turn.</summary>
-public sealed class RetentionPolicyTests : ClockedBooks
+public sealed class RetentionPolicyTests : ClockedDatabase
 {
     private RetentionPolicyService Policies => Services.GetRequiredService<RetentionPolicyService>();
     private ArtifactStore Artifacts => Services.GetRequiredService<ArtifactStore>();
@@ -66,7 +66,7 @@ public sealed class RetentionPolicyTests : ClockedBooks
             Time, NullLogger<CollectionEngine>.Instance).Look(default);
 
     private async Task<int> Events(string action) =>
-        (await Services.GetRequiredService<AuditBooks>().Query($"action = '{action}'", null, 10, default)).Events.Count;
+        (await Services.GetRequiredService<AuditStore>().Query($"action = '{action}'", null, 10, default)).Events.Count;
 
     private async Task<string> Run(int endedDaysAgo)
     {

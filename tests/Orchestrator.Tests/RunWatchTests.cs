@@ -11,7 +11,7 @@ using Xunit;
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Watching costs by the runs that are watched, not by those who watch.</summary>
-public sealed class RunWatchTests : ClockedBooks
+public sealed class RunWatchTests : ClockedDatabase
 {
     private const int Watchers = 200;
     private readonly Counter _queries = new();

@@ -12,7 +12,7 @@ using Xunit;
 namespace ArmoFlow.Orchestrator.Tests;
 
 /// <summary>Schedules by a clock that the tests turn: what is due, once, by the rules that it was added with.</summary>
-public sealed class ScheduleTests : ClockedBooks
+public sealed class ScheduleTests : ClockedDatabase
 {
     private ScheduleService Schedules => Services.GetRequiredService<ScheduleService>();
     private ScheduleRunner Runner => Services.GetRequiredService<ScheduleRunner>();
@@ -56,7 +56,7 @@ public sealed class ScheduleTests : ClockedBooks
         runs.Select(r => r.CorrelationId).ShouldBe(firings.Select(f => f.RunId!.Value), ignoreOrder: true);
         runs.ShouldAllBe(r => r.Trigger!.StartsWith("schedule nightly, due 2026-11-0"));
         (await db.OutboxMessages.CountAsync(m => m.MessageType.Contains("SubmitRun"), TestContext.Current.CancellationToken)).ShouldBe(3);
-        (await Services.GetRequiredService<AuditBooks>().Query("action = 'schedule.fired'", null, 10, default)).Events.Count.ShouldBe(3);
+        (await Services.GetRequiredService<AuditStore>().Query("action = 'schedule.fired'", null, 10, default)).Events.Count.ShouldBe(3);
     }
 
     [Theory]

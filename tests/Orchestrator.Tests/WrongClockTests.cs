@@ -18,8 +18,8 @@ using Xunit;
 
 namespace ArmoFlow.Orchestrator.Tests;
 
-/// <summary>A clock that was a year ahead for a while, and what it left in the books.</summary>
-public sealed class WrongClockTests : ClockedBooks
+/// <summary>A clock that was a year ahead for a while, and what it left in the database.</summary>
+public sealed class WrongClockTests : ClockedDatabase
 {
     private static readonly TimeSpan Year = TimeSpan.FromDays(365);
     private DateTimeOffset _right;
@@ -104,7 +104,7 @@ public sealed class WrongClockTests : ClockedBooks
     public async Task An_alert_that_was_to_be_posted_again_a_year_ahead_is_due()
     {
         const string webhook = "https://hooks.example.com/S3cret";
-        AlertBooks alerts = Services.GetRequiredService<AlertBooks>();
+        AlertStore alerts = Services.GetRequiredService<AlertStore>();
         Guid run = await Submit();
         await Ahead(async () =>
         {
@@ -135,9 +135,9 @@ public sealed class WrongClockTests : ClockedBooks
         File.AppendAllText(file, "{}\n");
         File.SetLastWriteTimeUtc(file, (Time.GetUtcNow() + Year).UtcDateTime);
         await watcher.Look(default);
-        (await Services.GetRequiredService<DatasetBooks>().Files("judge", null, default)).ShouldBeEmpty("it was still being written");
+        (await Services.GetRequiredService<DatasetStore>().Files("judge", null, default)).ShouldBeEmpty("it was still being written");
         await watcher.Look(default);
-        (await Services.GetRequiredService<DatasetBooks>().Files("judge", null, default)).ShouldHaveSingleItem().Rows.ShouldBe(2);
+        (await Services.GetRequiredService<DatasetStore>().Files("judge", null, default)).ShouldHaveSingleItem().Rows.ShouldBe(2);
     }
 
     /// <summary>Does something while the clock is a year ahead.</summary>
@@ -156,7 +156,7 @@ public sealed class WrongClockTests : ClockedBooks
     private async Task Arrive(string name)
     {
         using MemoryStream stream = new(Encoding.UTF8.GetBytes($"{{\"file\":\"{name}\"}}\n"));
-        await Services.GetRequiredService<DatasetBooks>().Add("judge", name, stream, default);
+        await Services.GetRequiredService<DatasetStore>().Add("judge", name, stream, default);
     }
 
     private async Task<Guid> Submit()
@@ -170,7 +170,7 @@ public sealed class WrongClockTests : ClockedBooks
     }
 
     private async Task<int> Events(string action) =>
-        (await Services.GetRequiredService<AuditBooks>().Query($"action = '{action}'", null, 10, default)).Events.Count;
+        (await Services.GetRequiredService<AuditStore>().Query($"action = '{action}'", null, 10, default)).Events.Count;
 
     private static RunSpec Spec() =>
         new() { Name = "name", Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] };

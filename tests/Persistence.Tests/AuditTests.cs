@@ -14,7 +14,7 @@ public sealed class AuditTests : IAsyncLifetime
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-audit-").FullName;
     private ServiceProvider _services = null!;
 
-    private AuditBooks Audit => _services.GetRequiredService<AuditBooks>();
+    private AuditStore Audit => _services.GetRequiredService<AuditStore>();
 
     public async ValueTask InitializeAsync()
     {
@@ -150,18 +150,18 @@ public sealed class AuditTests : IAsyncLifetime
         SignedHead head;
         await using (FileStream stream = File.Create(path)) head = await Audit.Export(stream, asParquet: false, default);
         AuditHead end = new() { Sequence = head.Sequence, Hash = head.Hash };
-        (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).IsWhole.ShouldBeTrue();
+        (await AuditVerification.Verify(AuditStore.ReadExport(path), end, default)).IsWhole.ShouldBeTrue();
         string[] lines = await File.ReadAllLinesAsync(path, TestContext.Current.CancellationToken);
         await File.WriteAllLinesAsync(path, lines[..^1], TestContext.Current.CancellationToken);
-        (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).BrokenAt.ShouldBe(10);
+        (await AuditVerification.Verify(AuditStore.ReadExport(path), end, default)).BrokenAt.ShouldBe(10);
         await File.WriteAllLinesAsync(path, [lines[0].Replace("thing.changed", "thing.removed", StringComparison.Ordinal), .. lines[1..]],
             TestContext.Current.CancellationToken);
-        (await AuditVerification.Verify(AuditBooks.ReadExport(path), end, default)).BrokenAt.ShouldBe(1);
+        (await AuditVerification.Verify(AuditStore.ReadExport(path), end, default)).BrokenAt.ShouldBe(1);
 
         string table = Path.Combine(_folder, "export.parquet");
         await using (FileStream stream = File.Create(table))
             (await Audit.Export(stream, asParquet: true, default)).Hash.ShouldBe(head.Hash);
-        (await AuditVerification.Verify(AuditBooks.ReadExport(
+        (await AuditVerification.Verify(AuditStore.ReadExport(
             table), end, default)).IsWhole.ShouldBeTrue("the table holds the same to the last digit of a time");
 
         using System.Security.Cryptography.ECDsa key =

@@ -20,7 +20,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-rows-").FullName;
     private ServiceProvider _services = null!;
 
-    private AuditBooks Audit => _services.GetRequiredService<AuditBooks>();
+    private AuditStore Audit => _services.GetRequiredService<AuditStore>();
     private IDbContextFactory<ArmoFlowDbContext> Contexts => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>();
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -173,7 +173,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
     public async Task A_step_done_again_takes_the_place_of_the_one_whose_outputs_are_gone()
     {
         await AuditedScenario.Fill(Contexts, Cancel);
-        StepBooks steps = _services.GetRequiredService<StepBooks>();
+        StepStore steps = _services.GetRequiredService<StepStore>();
         await steps.Enter(new StepResult
         {
             Key = new string('a', 64),
@@ -219,16 +219,16 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         await AuditedScenario.Fill(Contexts, Cancel);
         string path = Path.Combine(_folder, "export.jsonl");
         await using (FileStream stream = File.Create(path)) await Audit.Export(stream, asParquet: false, Cancel);
-        List<AuditEvent> events = await AuditBooks.ReadExport(path).ToListAsync(Cancel);
+        List<AuditEvent> events = await AuditStore.ReadExport(path).ToListAsync(Cancel);
         foreach (AuditEvent e in events)
-            (await AuditVerification.Verify(AuditBooks.ReadExport(path), null, Cancel, new SignedHead(e.Sequence, e.Hash, e.At)))
+            (await AuditVerification.Verify(AuditStore.ReadExport(path), null, Cancel, new SignedHead(e.Sequence, e.Hash, e.At)))
                 .IsWhole.ShouldBeTrue($"event {e.Sequence}");
-        (await AuditVerification.Verify(AuditBooks.ReadExport(path), null, Cancel, new SignedHead(0, AuditHead.Start, default)))
+        (await AuditVerification.Verify(AuditStore.ReadExport(path), null, Cancel, new SignedHead(0, AuditHead.Start, default)))
             .IsWhole.ShouldBeTrue("taken down before the first event");
-        AuditVerdict other = await AuditVerification.Verify(AuditBooks.ReadExport(path), null, Cancel,
+        AuditVerdict other = await AuditVerification.Verify(AuditStore.ReadExport(path), null, Cancel,
             new SignedHead(3, events[3].Hash, events[2].At));
         (other.IsWhole, other.BrokenAt).ShouldBe((false, 3));
-        AuditVerdict newer = await AuditVerification.Verify(AuditBooks.ReadExport(path), null, Cancel,
+        AuditVerdict newer = await AuditVerification.Verify(AuditStore.ReadExport(path), null, Cancel,
             new SignedHead(events.Count + 1, events[0].Hash, events[^1].At));
         (newer.IsWhole, newer.BrokenAt).ShouldBe((false, events.Count + 1));
         newer.What.ShouldNotBeNull().ShouldContain("newer than the last event");

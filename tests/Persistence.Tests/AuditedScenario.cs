@@ -18,7 +18,7 @@ using Microsoft.EntityFrameworkCore.Metadata;
 namespace ArmoFlow.Persistence.Tests;
 
 /// <summary>
-/// Books with rows in every audited table, entered as the program enters them and changed since, and their owner, who writes past the
+/// A database with rows in every audited table, entered as the program enters them and changed since, and their owner, who writes past the
 /// program.
 /// </summary>
 internal static class AuditedScenario

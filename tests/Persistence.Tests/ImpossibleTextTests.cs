@@ -11,7 +11,7 @@ using Xunit;
 
 namespace ArmoFlow.Persistence.Tests;
 
-/// <summary>Texts that a database refuses, on their way into the books.</summary>
+/// <summary>Texts that a database refuses, on their way into the database.</summary>
 public sealed class ImpossibleTextTests : IAsyncLifetime
 {
     private const string Impossible = "a\0b\uD800c", Clean = "a\uFFFDb\uFFFDc";
@@ -67,9 +67,9 @@ public sealed class ImpossibleTextTests : IAsyncLifetime
             db.Note("test.done", Impossible, before: new { text = Impossible });
             await db.SaveChangesAsync();
         }
-        AuditVerdict verdict = await _services.GetRequiredService<AuditBooks>().Verify(default);
+        AuditVerdict verdict = await _services.GetRequiredService<AuditStore>().Verify(default);
         verdict.IsWhole.ShouldBeTrue(verdict.What);
-        (await _services.GetRequiredService<AuditBooks>().Query(null, null, 1, default)).Events[0].Subject.ShouldBe(Clean);
+        (await _services.GetRequiredService<AuditStore>().Query(null, null, 1, default)).Events[0].Subject.ShouldBe(Clean);
     }
 
     [Fact]

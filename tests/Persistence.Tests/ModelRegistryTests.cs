@@ -89,7 +89,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         (then.Version, then.ValidUntil).ShouldBe((1, null));
         (await Registry.Resolve("m", default)).Version.ShouldBe(1);
         (await Registry.List(default)).Single().Aliases.ShouldBe(new Dictionary<string, int> { ["champion"] = 1 });
-        AuditPage trail = await _services.GetRequiredService<AuditBooks>()
+        AuditPage trail = await _services.GetRequiredService<AuditStore>()
             .Query("subject = 'model/m' AND action IN ('model.promoted', 'model.rolled-back')", null, 10, default);
         trail.Events.Select(e => (e.Action, e.Actor))
             .ShouldBe([("model.rolled-back", "grace"), ("model.promoted", "ada"), ("model.promoted", "ada")]);
@@ -146,7 +146,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
     [Fact]
     public async Task A_policy_is_kept_in_versions_and_decides_over_the_rules_of_specs()
     {
-        PolicyBooks policies = _services.GetRequiredService<PolicyBooks>();
+        PolicyStore policies = _services.GetRequiredService<PolicyStore>();
         Caller.Current = new Caller("ada");
         await policies.Set("m", new PolicySpec { MinimumScore = 0.8 }, "a floor", default);
         await policies.Set("m", new PolicySpec { Automatic = "candidate" }, "by rule", default);
@@ -155,7 +155,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         await policies.Set("m", new PolicySpec { Approvals = 2 }, "four eyes", default);
         await using (ArmoFlowDbContext db = await Context())
             (await Should.ThrowAsync<RegistryException>(() =>
-                PolicyBooks.RequireRoomForRule(db, Spec(new PromotionSpec { Automatic = "champion" }),
+                PolicyStore.RequireRoomForRule(db, Spec(new PromotionSpec { Automatic = "champion" }),
                 default))).Message.ShouldContain("wants 2 people");
         await policies.Remove("m", "no longer", default);
         (await policies.Current("m", default)).ShouldBeNull();
@@ -165,7 +165,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         (await Should.ThrowAsync<RegistryException>(() =>
             policies.Set("m", new PolicySpec(), " ", default))).Message.ShouldContain("for a reason");
         await Should.ThrowAsync<RegistryException>(() => policies.Remove("m", "again", default));
-        AuditPage trail = await _services.GetRequiredService<AuditBooks>().Query("action IN ('model.policy-set', 'model.policy-removed')",
+        AuditPage trail = await _services.GetRequiredService<AuditStore>().Query("action IN ('model.policy-set', 'model.policy-removed')",
             null, 10, default);
         trail.Events.Select(e => e.Action).ShouldBe(["model.policy-removed", "model.policy-set", "model.policy-set", "model.policy-set"]);
     }
@@ -173,7 +173,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
     [Fact]
     public async Task A_backbone_is_found_where_it_is_said_to_lie_if_its_bytes_are_those()
     {
-        BackboneBooks backbones = _services.GetRequiredService<BackboneBooks>();
+        BackboneStore backbones = _services.GetRequiredService<BackboneStore>();
         string moved = Directory.CreateDirectory(Path.Combine(_folder, "moved")).FullName, gone = Path.Combine(_folder, "gone");
         (await Should.ThrowAsync<RegistryException>(() =>
             backbones.Place("m@1", "digest", moved, default))).Message.ShouldContain("no backbone there");
@@ -181,12 +181,12 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         string found = (await Should.ThrowAsync<RegistryException>(() =>
             backbones.Place("m@1", new string('0', 64), moved, default))).Message;
         found.ShouldContain("expected 0000000000000000");
-        string digest = BackboneBooks.DigestOf(moved);
+        string digest = BackboneStore.DigestOf(moved);
         await backbones.Place("m@1", digest, moved, default);
         (await backbones.Locate(gone, digest, default)).ShouldBe(moved);
         (await backbones.Locate(gone, "another", default)).ShouldBe(gone);
         (await backbones.Locate(moved, "whatever", default)).ShouldBe(moved, "what is there is not looked for elsewhere");
-        (await _services.GetRequiredService<AuditBooks>().Query("action = 'backbone.placed'", null, 10,
+        (await _services.GetRequiredService<AuditStore>().Query("action = 'backbone.placed'", null, 10,
             default)).Events.ShouldHaveSingleItem();
     }
 

@@ -71,13 +71,13 @@ public sealed class OutboxTests : IAsyncLifetime
         public async Task Consume(ConsumeContext<Order> context)
         {
             notes.Tries++;
-            BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+            MessageTransaction transaction = context.GetPayload<MessageTransaction>();
             await context.Publish(new Done(context.Message.Name));
             if (context.Message.Name.StartsWith(TooLarge, StringComparison.Ordinal))
                 await context.Publish(new Said(Guid.Empty, new string('x', MessageBounds.MostBytes)));
             if (!await transaction.TryBegin(context.CancellationToken)) return;
-            transaction.Books.Settings.Add(new Setting { Key = context.Message.Name, Value = "done" });
-            await transaction.Books.SaveChangesAsync(context.CancellationToken);
+            transaction.Database.Settings.Add(new Setting { Key = context.Message.Name, Value = "done" });
+            await transaction.Database.SaveChangesAsync(context.CancellationToken);
             if (context.Message.FailAfterEffects || (context.Message.FailTwice && notes.Tries < 3))
                 throw new ArithmeticException($"order {notes.Tries} cannot be met");
         }
@@ -95,7 +95,7 @@ public sealed class OutboxTests : IAsyncLifetime
         public async Task Consume(ConsumeContext<Done> context)
         {
             // a second copy, between its commit and its being struck out
-            if (!await context.GetPayload<BooksTransaction>().TryBegin(context.CancellationToken)) return;
+            if (!await context.GetPayload<MessageTransaction>().TryBegin(context.CancellationToken)) return;
             lock (notes.Done)
             {
                 notes.Done.Add(context.Message.Name);
@@ -113,7 +113,7 @@ public sealed class OutboxTests : IAsyncLifetime
         builder.Services.AddOptions<MassTransitHostOptions>().Configure(o => o.WaitUntilStarted = true);
         builder.Services.AddMassTransit(bus =>
         {
-            bus.UseBooks();
+            bus.UseConsumerOutbox();
             bus.AddConsumer<OrderConsumer, OrderDefinition>();
             bus.AddConsumer<DoneConsumer>();
             bus.AddConsumer<SaidConsumer>();
@@ -187,11 +187,11 @@ public sealed class OutboxTests : IAsyncLifetime
     public async Task What_no_retry_helps_is_kept_grouped_and_can_be_sent_again_or_archived()
     {
         Caller.Current = new Caller("tester");
-        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
+        FaultStore store = _host.Services.GetRequiredService<FaultStore>();
         await Send(new Order("a", FailAfterEffects: true, false));
         await Send(new Order("b", FailAfterEffects: true, false));
-        await EventuallyAsync(async () => (await books.Groups(default)) is [{ Open: 2 }]);
-        FaultGroup group = (await books.Groups(default)).Single(); // the numbers in the two reasons differ
+        await EventuallyAsync(async () => (await store.Groups(default)) is [{ Open: 2 }]);
+        FaultGroup group = (await store.Groups(default)).Single(); // the numbers in the two reasons differ
         group.Queue.ShouldBe("Order");
         group.Reason.ShouldStartWith("ArithmeticException: order");
         _notes.Done.ShouldBeEmpty();
@@ -200,24 +200,24 @@ public sealed class OutboxTests : IAsyncLifetime
 
         for (int round = 1; round <= 5; round++)
         {
-            (await books.Decide(group.Fingerprint, redeliver: true, default)).ShouldBe(2);
+            (await store.Decide(group.Fingerprint, redeliver: true, default)).ShouldBe(2);
             _host.Services.GetRequiredService<OutboxSignal>().Raise();
-            await EventuallyAsync(async () => (await books.Groups(default)).Single() is { Open: 2 } g && g.Redelivered == 2 * round);
+            await EventuallyAsync(async () => (await store.Groups(default)).Single() is { Open: 2 } g && g.Redelivered == 2 * round);
         }
-        await Should.ThrowAsync<WornOutException>(() => books.Decide(group.Fingerprint, redeliver: true, default));
-        (await books.Decide("all", redeliver: false, default)).ShouldBe(2);
-        FaultRow archived = (await books.Find(group.Fingerprint, default))[0];
+        await Should.ThrowAsync<WornOutException>(() => store.Decide(group.Fingerprint, redeliver: true, default));
+        (await store.Decide("all", redeliver: false, default)).ShouldBe(2);
+        FaultRow archived = (await store.Find(group.Fingerprint, default))[0];
         (archived.Status, archived.DecidedBy, archived.Redeliveries).ShouldBe(("Archived", "tester", 5));
     }
 
     [Fact]
     public async Task A_message_of_an_unknown_kind_is_kept_and_one_that_is_no_message_too()
     {
-        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
+        FaultStore store = _host.Services.GetRequiredService<FaultStore>();
         ISendEndpoint queue = await _host.Services.GetRequiredService<IBus>().GetSendEndpoint(new Uri("queue:Order"));
         await queue.Send(new UnknownOrder(3), TestContext.Current.CancellationToken);
-        await EventuallyAsync(async () => (await books.Groups(default)).Count == 1);
-        FaultGroup skipped = (await books.Groups(default)).Single();
+        await EventuallyAsync(async () => (await store.Groups(default)).Count == 1);
+        FaultGroup skipped = (await store.Groups(default)).Single();
         skipped.Reason.ShouldContain("no consumer of this version");
         skipped.MessageType.ShouldContain("UnknownOrder");
     }
@@ -323,8 +323,8 @@ public sealed class OutboxTests : IAsyncLifetime
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         Caller.Current = new Caller("tester");
-        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
-        (await books.Decide("all", redeliver: true, TestContext.Current.CancellationToken)).ShouldBe(2);
+        FaultStore store = _host.Services.GetRequiredService<FaultStore>();
+        (await store.Decide("all", redeliver: true, TestContext.Current.CancellationToken)).ShouldBe(2);
         _host.Services.GetRequiredService<OutboxSignal>().Raise();
         await Eventually(() => _notes.Heard.Count == 2);
         _notes.Heard.ShouldBe(["another run's", "another run's, set aside"]);
@@ -359,12 +359,12 @@ public sealed class OutboxTests : IAsyncLifetime
         _notes.Heard.Single(h => h.StartsWith($"unsent {large}", StringComparison.Ordinal)).ShouldContain("expected at most");
         _notes.Heard.ShouldContain(h => h.StartsWith($"unsent {lost}", StringComparison.Ordinal));
         _notes.Heard.ShouldContain(h => h.StartsWith($"unsent {garbled}", StringComparison.Ordinal));
-        FaultBooks books = _host.Services.GetRequiredService<FaultBooks>();
-        (await books.Groups(default)).Count.ShouldBe(3);
-        FaultGroup cut = (await books.Groups(default)).Single(g => g.Reason.Contains("expected at most", StringComparison.Ordinal));
-        (await books.Find(cut.Fingerprint, default)).Single().Body.Length.ShouldBeLessThan(FaultRow.LongestBody);
+        FaultStore store = _host.Services.GetRequiredService<FaultStore>();
+        (await store.Groups(default)).Count.ShouldBe(3);
+        FaultGroup cut = (await store.Groups(default)).Single(g => g.Reason.Contains("expected at most", StringComparison.Ordinal));
+        (await store.Find(cut.Fingerprint, default)).Single().Body.Length.ShouldBeLessThan(FaultRow.LongestBody);
         (await Should.ThrowAsync<WornOutException>(
-            () => books.Decide(cut.Fingerprint, redeliver: true, default))).Message.ShouldContain("Archive it");
+            () => store.Decide(cut.Fingerprint, redeliver: true, default))).Message.ShouldContain("Archive it");
         await EventuallyAsync(async () =>
         {
             await using ArmoFlowDbContext db = await Context();
@@ -379,7 +379,7 @@ public sealed class OutboxTests : IAsyncLifetime
         await Send(new Order(TooLarge, false, false));
         await Eventually(() => _notes.Done.Count == 1 && _notes.Heard.Count == 1);
         _notes.Heard.Single().ShouldStartWith($"unsent {Guid.Empty}: Said: the message has");
-        (await _host.Services.GetRequiredService<FaultBooks>().Groups(default)).Single().Reason.ShouldContain("cannot be sent");
+        (await _host.Services.GetRequiredService<FaultStore>().Groups(default)).Single().Reason.ShouldContain("cannot be sent");
         await using ArmoFlowDbContext db = await Context();
         (await db.Settings.CountAsync(s => s.Key == TooLarge, TestContext.Current.CancellationToken)).ShouldBe(1);
     }

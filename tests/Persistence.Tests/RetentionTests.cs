@@ -55,9 +55,9 @@ public sealed class RetentionTests : IAsyncLifetime
         // what it was before may be asked for
         await Registry.Point((await Registry.Versions("m", default)).Single(v => v.Version == 4), "champion", null, new { },
             "model.promoted", default);
-        await _services.GetRequiredService<HoldBooks>().Hold($"run/{held.CorrelationId}", "a complaint", default);
+        await _services.GetRequiredService<HoldStore>().Hold($"run/{held.CorrelationId}", "a complaint", default);
         DatasetAddition file =
-            await _services.GetRequiredService<DatasetBooks>().Add("d", "f.jsonl", new MemoryStream("{}\n"u8.ToArray()), default);
+            await _services.GetRequiredService<DatasetStore>().Add("d", "f.jsonl", new MemoryStream("{}\n"u8.ToArray()), default);
         _time.Advance(TimeSpan.FromDays(60));
         RunState recent = await Complete("n", "5", "shard 5"), working = await Complete("n", "6", "shard 6", state: "Evaluating");
 
@@ -97,7 +97,7 @@ public sealed class RetentionTests : IAsyncLifetime
         }
         (await Collector.Collect(Rules, dryRun: false, default)).Artifacts.ShouldBeEmpty("the second finds nothing more");
 
-        await _services.GetRequiredService<HoldBooks>().Release($"run/{held.CorrelationId}", default);
+        await _services.GetRequiredService<HoldStore>().Release($"run/{held.CorrelationId}", default);
         (await Collector.Collect(Rules, dryRun: true, default)).Artifacts
             .Select(a => a.Sha256)
             .ShouldBe([.. Own(held), Shard(held)], ignoreOrder: true);
@@ -176,24 +176,24 @@ public sealed class RetentionTests : IAsyncLifetime
     [Fact]
     public async Task What_is_forgotten_is_in_no_later_run_and_the_models_that_used_it_are_known()
     {
-        ForgettingBooks books = _services.GetRequiredService<ForgettingBooks>();
+        ForgettingStore store = _services.GetRequiredService<ForgettingStore>();
         string conversation = new('a', 64), other = new('b', 64);
         await Complete("m", "1", "s1", conversations: [conversation, other]);
         await Complete("m", "2", "s2", conversations: [other]);
         await Complete("n", "3", "s3", conversations: [conversation], source: "spam");
-        (await books.Users(Exclusion.Conversation, conversation, default)).Select(u => (u.Model, u.Version)).ShouldBe([("m", 1), ("n", 1)]);
-        (await books.Users(Exclusion.Source, "spam", default)).Select(u => u.Model).ShouldBe(["n"]);
-        (await books.Users(Exclusion.Conversation, conversation, default)).ShouldAllBe(u => u.IsCertain);
+        (await store.Users(Exclusion.Conversation, conversation, default)).Select(u => (u.Model, u.Version)).ShouldBe([("m", 1), ("n", 1)]);
+        (await store.Users(Exclusion.Source, "spam", default)).Select(u => u.Model).ShouldBe(["n"]);
+        (await store.Users(Exclusion.Conversation, conversation, default)).ShouldAllBe(u => u.IsCertain);
         await Store.Delete((await Find("m", 1)).Artifacts[ArtifactNames.Conversations].Sha256, default);
-        (await books.Users(Exclusion.Conversation, conversation, default))
+        (await store.Users(Exclusion.Conversation, conversation, default))
             .Select(u => (u.Model, u.IsCertain))
             .ShouldBe([("m", false), ("n", true)], "what one read was collected: nobody can say");
-        await books.Exclude(Exclusion.Conversation, conversation, "asked to", default);
-        await books.Exclude(Exclusion.Conversation, conversation, "asked again", default);
-        await books.Exclude(Exclusion.Source, "spam", "it is", default);
-        (await books.List(default)).Select(e => (e.Kind, e.Reason)).ShouldBe([("conversation", "asked to"), ("source", "it is")]);
+        await store.Exclude(Exclusion.Conversation, conversation, "asked to", default);
+        await store.Exclude(Exclusion.Conversation, conversation, "asked again", default);
+        await store.Exclude(Exclusion.Source, "spam", "it is", default);
+        (await store.List(default)).Select(e => (e.Kind, e.Reason)).ShouldBe([("conversation", "asked to"), ("source", "it is")]);
         await using ArmoFlowDbContext db = await Context();
-        RunSpec spec = await ForgettingBooks.Apply(db, Spec("m", "spam", "good"), default);
+        RunSpec spec = await ForgettingStore.Apply(db, Spec("m", "spam", "good"), default);
         spec.Ratings.Select(r => r.Name).ShouldBe(["good"]);
         spec.Forgotten.ShouldBe([conversation]);
         foreach ((string kind, string value, string reason, string said) in new[]
@@ -203,14 +203,14 @@ public sealed class RetentionTests : IAsyncLifetime
             ("source", "", "y", "a source's name"),
             ("source", "x", " ", "needs a reason")
         })
-            (await Should.ThrowAsync<RetentionException>(() => books.Exclude(kind, value, reason, default))).Message.ShouldContain(said);
+            (await Should.ThrowAsync<RetentionException>(() => store.Exclude(kind, value, reason, default))).Message.ShouldContain(said);
     }
 
     [Fact]
     public async Task What_is_forgotten_is_taken_out_of_the_tables_that_are_kept_and_what_stays_is_said_before()
     {
         Redaction redaction = _services.GetRequiredService<Redaction>();
-        ForgettingBooks books = _services.GetRequiredService<ForgettingBooks>();
+        ForgettingStore store = _services.GetRequiredService<ForgettingStore>();
         string mine = new('a', 64), theirs = new('b', 64), third = new('c', 64);
         RunState run = await Complete("m", "1", "vectors");
         await Give(run, [mine, theirs, third], mine, theirs, third);
@@ -223,12 +223,12 @@ public sealed class RetentionTests : IAsyncLifetime
         plan.Removed.ShouldContain(Shard(run));
         plan.Stays.ShouldContain(s => s.Contains("m@1"));
         (await Store.Has(before, default)).ShouldBeTrue("a plan does nothing");
-        (await books.List(default)).ShouldBeEmpty();
+        (await store.List(default)).ShouldBeEmpty();
 
-        await _services.GetRequiredService<HoldBooks>().Hold("model/m", "a complaint", default);
+        await _services.GetRequiredService<HoldStore>().Hold("model/m", "a complaint", default);
         (await Should.ThrowAsync<RetentionException>(() =>
             redaction.Forget(Exclusion.Conversation, mine, "asked to", default))).Message.ShouldContain("holds release model/m");
-        await _services.GetRequiredService<HoldBooks>().Release("model/m", default);
+        await _services.GetRequiredService<HoldStore>().Release("model/m", default);
         await redaction.Forget(Exclusion.Conversation, mine, "asked to", default);
 
         RunState after = await Find("m", 1);
@@ -240,9 +240,9 @@ public sealed class RetentionTests : IAsyncLifetime
         (await Texts(after, ArtifactNames.Preferences, "chosen_id")).ShouldBe([theirs]);
         after.Artifacts[ArtifactNames.Benchmark].Sha256.ShouldBe(benchmark, "which did not have it");
         after.Artifacts[ArtifactNames.Regression].ShouldBe(run.Artifacts[ArtifactNames.Regression]);
-        (await books.Users(Exclusion.Conversation, mine, default)).Single().ShouldSatisfyAllConditions(u => u.Model.ShouldBe("m"), u =>
+        (await store.Users(Exclusion.Conversation, mine, default)).Single().ShouldSatisfyAllConditions(u => u.Model.ShouldBe("m"), u =>
             u.IsCertain.ShouldBeTrue("it is remembered that it was"));
-        TombstoneBooks tombstones = _services.GetRequiredService<TombstoneBooks>();
+        TombstoneStore tombstones = _services.GetRequiredService<TombstoneStore>();
         (await tombstones.Find(before, default))!.ReplacedBy.ShouldBe(after.Artifacts[ArtifactNames.Conversations].Sha256);
         (await tombstones.Explain(new ArtifactLostException(before, "missing"),
             default)).ShouldContain($"rows were taken out: conversation {mine} was forgotten on 2026-06-01 by");
@@ -253,12 +253,12 @@ public sealed class RetentionTests : IAsyncLifetime
         (await tombstones.Find(before, default)).ShouldNotBeNull("a collection does not take it for made anew");
 
         (await Should.ThrowAsync<RetentionException>(() =>
-            books.Lift(Exclusion.Conversation, theirs, "never was", default))).Message.ShouldContain("is not forgotten");
-        await books.Lift(Exclusion.Conversation, mine, "a mistake", default);
-        (await books.List(default)).ShouldBeEmpty();
-        (await books.List(default, withLifted: true)).Single().LiftedReason.ShouldBe("a mistake");
+            store.Lift(Exclusion.Conversation, theirs, "never was", default))).Message.ShouldContain("is not forgotten");
+        await store.Lift(Exclusion.Conversation, mine, "a mistake", default);
+        (await store.List(default)).ShouldBeEmpty();
+        (await store.List(default, withLifted: true)).Single().LiftedReason.ShouldBe("a mistake");
         await using ArmoFlowDbContext db = await Context();
-        (await ForgettingBooks.Apply(db, Spec("m", "s"), default)).Forgotten.ShouldBeNull();
+        (await ForgettingStore.Apply(db, Spec("m", "s"), default)).Forgotten.ShouldBeNull();
     }
 
     [Fact]
@@ -269,21 +269,21 @@ public sealed class RetentionTests : IAsyncLifetime
         await Give(run, [mine, theirs, third], mine, theirs, third,
             read: [("ratings/s/data/spam.jsonl", file), ("preferences/p/pairs.jsonl", new string('e', 64))]);
         await _services.GetRequiredService<Redaction>().Forget(Exclusion.Source, "s", "licence withdrawn", default);
-        ForgettingBooks books = _services.GetRequiredService<ForgettingBooks>();
-        (await books.List(default)).Select(e => (e.Kind, e.Value, e.Origin)).ShouldBe([("file", file, "source/s"), ("source", "s", null)]);
+        ForgettingStore store = _services.GetRequiredService<ForgettingStore>();
+        (await store.List(default)).Select(e => (e.Kind, e.Value, e.Origin)).ShouldBe([("file", file, "source/s"), ("source", "s", null)]);
         RunState after = await Find("m", 1);
         (await Texts(after, ArtifactNames.Ratings, "conversation_id")).ShouldBeEmpty();
         (await Texts(after, ArtifactNames.Conversations, "id")).ShouldBe([mine, theirs],
             "the pairs' conversations are another source's too");
         await using (ArmoFlowDbContext db = await Context())
         {
-            RunSpec renamed = await ForgettingBooks.Apply(db, Spec("m", "another-name"), default);
+            RunSpec renamed = await ForgettingStore.Apply(db, Spec("m", "another-name"), default);
             (renamed.Ratings.Single().Name, renamed.ForgottenFiles).ShouldBe(("another-name", [file]), new NameAndFiles());
             (await Should.ThrowAsync<RetentionException>(() =>
-                ForgettingBooks.Apply(db, Spec("m", "s"), default))).Message.ShouldContain("source s was forgotten on 2026-06-01 by");
+                ForgettingStore.Apply(db, Spec("m", "s"), default))).Message.ShouldContain("source s was forgotten on 2026-06-01 by");
         }
-        await books.Lift(Exclusion.Source, "s", "settled", default);
-        (await books.List(default)).ShouldBeEmpty("its files are lifted with it");
+        await store.Lift(Exclusion.Source, "s", "settled", default);
+        (await store.List(default)).ShouldBeEmpty("its files are lifted with it");
     }
 
     private sealed class NameAndFiles : IEqualityComparer<(string, IReadOnlyList<string>?)>

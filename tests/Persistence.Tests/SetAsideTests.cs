@@ -5,7 +5,7 @@ using Xunit;
 
 namespace ArmoFlow.Persistence.Tests;
 
-/// <summary>What the books keep of a message that was set aside.</summary>
+/// <summary>What the database keeps of a message that was set aside.</summary>
 public sealed class SetAsideTests
 {
     [Fact]

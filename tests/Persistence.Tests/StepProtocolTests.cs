@@ -10,7 +10,7 @@ using Xunit;
 namespace ArmoFlow.Persistence.Tests;
 
 /// <summary>
-/// Runs that need the same features at the same time. The books' own statements are run in every order in which transactions of
+/// Runs that need the same features at the same time. The database's own statements are run in every order in which transactions of
 /// workers and saga can come, with a run that is cancelled and retried, work that is given up for lost though it goes on, and
 /// processes that are killed between any two transactions. In no order may a run be left with nobody to work on it.
 /// </summary>
@@ -27,13 +27,13 @@ public sealed class StepProtocolTests : IAsyncLifetime
 
     private readonly SqliteConnection _connection = new("Data Source=:memory:");
     private readonly Dictionary<string, Rows> _known = [];
-    private InMemoryBooks _books = null!;
+    private InMemoryDatabase _database = null!;
 
     public async ValueTask InitializeAsync()
     {
         await _connection.OpenAsync();
-        _books = new InMemoryBooks(_connection);
-        await using ArmoFlowDbContext db = _books.CreateDbContext();
+        _database = new InMemoryDatabase(_connection);
+        await using ArmoFlowDbContext db = _database.CreateDbContext();
         await db.Database.EnsureCreatedAsync();
         foreach (Guid run in Runs)
         {
@@ -158,7 +158,7 @@ public sealed class StepProtocolTests : IAsyncLifetime
 
     private sealed record RunRow(int Attempt, string State);
 
-    /// <summary>The books' rows, the messages on their way, the work in hand and the plans' files.</summary>
+    /// <summary>The database's rows, the messages on their way, the work in hand and the plans' files.</summary>
     private sealed record World(
         string[] Claims,
         string[] Sharded,
@@ -235,7 +235,7 @@ public sealed class StepProtocolTests : IAsyncLifetime
     private async Task<World> Saga(World world, int run, Func<RunRow, RunRow> change, bool asks)
     {
         (world, IReadOnlyList<StepClaim> waiting) =
-            await InBooks(world, $"release {run}", db => StepClaims.Release(db, Runs[run], default));
+            await InTransaction(world, $"release {run}", db => StepClaims.Release(db, Runs[run], default));
         RunRow[] rows = [.. world.RunRows];
         rows[run] = change(rows[run]);
         return world with
@@ -251,7 +251,8 @@ public sealed class StepProtocolTests : IAsyncLifetime
         RunRow run = world.Run(work.Run);
         if (run.Attempt != work.Attempt || run.State != Working) return world;
         if (work.Kind == Kind.Features) return InHand(world, work with { Phase = world.HasResult ? Phase.Found : Phase.Claiming });
-        (world, bool isFinished) = await InBooks(world, $"is finished {work.Shard}", _ => _books.Work.IsFinished(Key, work.Shard, default));
+        (world, bool isFinished) = await InTransaction(world, $"is finished {work.Shard}",
+            _ => _database.Work.IsFinished(Key, work.Shard, default));
         return InHand(world, work with { Phase = isFinished || world.Files.Contains(work.Plan) ? Phase.Extracting : Phase.WithoutPlan });
     }
 
@@ -269,7 +270,8 @@ public sealed class StepProtocolTests : IAsyncLifetime
     private async Task<World> Claim(World world, Work work)
     {
         (world, ClaimOutcome outcome) =
-            await InBooks(world, $"take {work.Run} {work.Attempt}", db => StepClaims.Take(db, Key, Runs[work.Run], work.Attempt, default));
+            await InTransaction(world, $"take {work.Run} {work.Attempt}",
+                db => StepClaims.Take(db, Key, Runs[work.Run], work.Attempt, default));
         return outcome == ClaimOutcome.Held ? InHand(world, work with { Phase = Phase.LooksAgain }) : world;
     }
 
@@ -277,7 +279,7 @@ public sealed class StepProtocolTests : IAsyncLifetime
     private async Task<World> LookAgain(World world, Work work)
     {
         if (world.HasResult) return InHand(world, work with { Phase = Phase.Found });
-        (world, string? plan) = await InBooks(world, "plan", _ => _books.Work.PlanOf(Key, default));
+        (world, string? plan) = await InTransaction(world, "plan", _ => _database.Work.PlanOf(Key, default));
         if (plan is not null && world.Files.Contains(plan)) return InHand(world, work with { Phase = Phase.Planned, Plan = plan });
         string made = $"{(plan is null ? "" : "anew-")}{work.Run}-{work.Attempt}";
         return InHand(world with { Files = [.. world.Files.Append(made).Distinct()] }, work with { Phase = Phase.Planned, Plan = made });
@@ -286,16 +288,16 @@ public sealed class StepProtocolTests : IAsyncLifetime
     private async Task<World> SendOrFinish(World world, Work work)
     {
         int shards = world.Shards;
-        (world, IReadOnlyList<int>? open) = await InBooks(world, $"open {work.Plan} {shards}", async db =>
+        (world, IReadOnlyList<int>? open) = await InTransaction(world, $"open {work.Plan} {shards}", async db =>
         {
-            if (work.Plan.StartsWith("anew", StringComparison.Ordinal)) await WorkBooks.ForgetShards(db, Key, default);
-            return await WorkBooks.OpenShards(db, Key, work.Plan, shards, default);
+            if (work.Plan.StartsWith("anew", StringComparison.Ordinal)) await WorkStore.ForgetShards(db, Key, default);
+            return await WorkStore.OpenShards(db, Key, work.Plan, shards, default);
         });
         if (open is null) return Send(world, work.AsMessage());
         if (open.Count > 0) return Send(world, [.. open.Select(s => new Work(work.Run, work.Attempt, Kind.Shard, s, work.Plan))]);
-        (world, _) = await InBooks(world, "forget", async db =>
+        (world, _) = await InTransaction(world, "forget", async db =>
         {
-            await WorkBooks.ForgetShards(db, Key, default); // of the same transaction
+            await WorkStore.ForgetShards(db, Key, default); // of the same transaction
             return true;
         });
         return await Complete(world, work, enters: true);
@@ -303,7 +305,7 @@ public sealed class StepProtocolTests : IAsyncLifetime
 
     private async Task<World> Complete(World world, Work work, bool enters)
     {
-        (world, IReadOnlyList<StepClaim> others) = await InBooks(world, $"finish {work.Run} {work.Attempt}",
+        (world, IReadOnlyList<StepClaim> others) = await InTransaction(world, $"finish {work.Run} {work.Attempt}",
             db => StepClaims.Finish(db, Key, Runs[work.Run], work.Attempt, default));
         world = world with { HasResult = world.HasResult || enters };
         world = Send(world, [.. others.Select(Released), new Work(work.Run, work.Attempt, Kind.Extracted)]);
@@ -312,8 +314,8 @@ public sealed class StepProtocolTests : IAsyncLifetime
 
     private async Task<World> FinishShard(World world, Work work)
     {
-        (world, ShardOutcome outcome) = await InBooks(world, $"finish shard {work.Plan} {work.Shard}",
-            db => WorkBooks.FinishShard(db, Key, work.Plan, work.Shard, 1, default));
+        (world, ShardOutcome outcome) = await InTransaction(world, $"finish shard {work.Plan} {work.Shard}",
+            db => WorkStore.FinishShard(db, Key, work.Plan, work.Shard, 1, default));
         return outcome switch
         {
             ShardOutcome.LastIsDone => Send(world, new Work(work.Run, work.Attempt)),
@@ -336,11 +338,11 @@ public sealed class StepProtocolTests : IAsyncLifetime
     }
 
     /// <summary>
-    /// Puts the world's rows into the database, lets the books' statements change them in one transaction, and takes them out
+    /// Puts the world's rows into the database, lets the database's statements change them in one transaction, and takes them out
     /// again.
     /// </summary>
     /// <remarks>Equal rows and statements have equal outcomes: each is run once.</remarks>
-    private async Task<(World World, T Outcome)> InBooks<T>(World world, string statements, Func<ArmoFlowDbContext, Task<T>> work)
+    private async Task<(World World, T Outcome)> InTransaction<T>(World world, string statements, Func<ArmoFlowDbContext, Task<T>> work)
     {
         string identity = string.Join('|',
             [
@@ -354,19 +356,19 @@ public sealed class StepProtocolTests : IAsyncLifetime
             ]);
         if (!_known.TryGetValue(identity, out Rows? known))
         {
-            _books.Restore(world.Claims, world.Sharded, world.Finished, [.. world.RunRows.Select((r, i) => (Runs[i], r.Attempt, r.State))]);
-            await using ArmoFlowDbContext db = _books.CreateDbContext();
+            _database.Restore(world.Claims, world.Sharded, world.Finished, [.. world.RunRows.Select((r, i) => (Runs[i], r.Attempt, r.State))]);
+            await using ArmoFlowDbContext db = _database.CreateDbContext();
             object? outcome = await work(db);
             _known[identity] =
-                known = new Rows(_books.Rows("step_claims"), _books.Rows("sharded_steps"), _books.Rows("finished_shards"), outcome);
+                known = new Rows(_database.Rows("step_claims"), _database.Rows("sharded_steps"), _database.Rows("finished_shards"), outcome);
         }
         return (world with { Claims = known.Claims, Sharded = known.Sharded, Finished = known.Finished }, (T)known.Outcome!);
     }
 
     private sealed record Rows(string[] Claims, string[] Sharded, string[] Finished, object? Outcome);
 
-    /// <summary>The books on one connection, with their rows as SQL literals.</summary>
-    private sealed class InMemoryBooks(SqliteConnection connection) : IDbContextFactory<ArmoFlowDbContext>
+    /// <summary>The database on one connection, with their rows as SQL literals.</summary>
+    private sealed class InMemoryDatabase(SqliteConnection connection) : IDbContextFactory<ArmoFlowDbContext>
     {
         private readonly DbContextOptions<ArmoFlowDbContext> _options = new DbContextOptionsBuilder<ArmoFlowDbContext>()
             .UseSqlite(connection)
@@ -374,7 +376,7 @@ public sealed class StepProtocolTests : IAsyncLifetime
             .UseApplicationServiceProvider(new ServiceCollection().AddSingleton(TimeProvider.System).BuildServiceProvider())
             .Options;
 
-        public WorkBooks Work => new(this);
+        public WorkStore Work => new(this);
 
         public ArmoFlowDbContext CreateDbContext() => new(_options);
 

@@ -53,7 +53,7 @@ public class DecorrelationTests
         {
             PenaltyFit found = fit.Objectives[o];
             if (Math.Abs(found.After) <= VerbosityPenalty.Tolerance) continue;
-            JumpOverZero proof = found.Proof.ShouldNotBeNull();
+            ZeroCrossing proof = found.Proof.ShouldNotBeNull();
             BitConverter.SingleToInt32Bits((float)proof.UpperPenalty)
                 .ShouldBe(BitConverter.SingleToInt32Bits((float)proof.LowerPenalty) + Math.Sign(proof.LowerPenalty),
                     "neighbouring float32 values");

@@ -44,10 +44,10 @@ public sealed class LogKeeperTests : IAsyncLifetime
         using CancellationTokenSource ending = new();
         await ending.CancelAsync();
         await Should.ThrowAsync<OperationCanceledException>(() => keeper.EnterEnded(ending.Token));
-        StepLogBooks books = _services.GetRequiredService<StepLogBooks>();
-        (await books.Of(run, null, default)).ShouldBeEmpty();
+        StepLogStore store = _services.GetRequiredService<StepLogStore>();
+        (await store.Of(run, null, default)).ShouldBeEmpty();
         (await keeper.EnterEnded(default)).ShouldBeFalse("no more is left");
-        StepLog log = (await books.Of(run, null, default)).ShouldHaveSingleItem();
+        StepLog log = (await store.Of(run, null, default)).ShouldHaveSingleItem();
         (log.Outcome, log.Sha256 is null).ShouldBe((StepLog.Done, false));
     }
 }

@@ -32,7 +32,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
             .AddMassTransitTestHarness(bus =>
             {
                 bus.SetTestTimeouts(TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(20));
-                bus.UseBooks();
+                bus.UseConsumerOutbox();
                 bus.AddConsumer<ScriptedConsumer, ScriptedDefinition>();
                 bus.AddConsumer<Ear>();
                 bus.AddConsumer<StopWorkConsumer, StopWorkConsumerDefinition>();
@@ -53,7 +53,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     {
         public int Calls { get; set; }
         public Func<int, StepRun, Task<StepOutcome?>> Work { get; set; } = (_, _) => Task.FromResult<StepOutcome?>(null);
-        public Func<BooksTransaction, Task> Enter { get; set; } = _ => Task.CompletedTask;
+        public Func<MessageTransaction, Task> Enter { get; set; } = _ => Task.CompletedTask;
     }
 
     public sealed class ScriptedDefinition() : StepConsumerDefinition<ScriptedConsumer>("scripted");
@@ -66,7 +66,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
             Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
         protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
         {
-            await script.Enter(context.GetPayload<BooksTransaction>());
+            await script.Enter(context.GetPayload<MessageTransaction>());
             return await script.Work(++script.Calls, run);
         }
     }
@@ -183,7 +183,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         await Ask();
         (await Harness.Consumed.Any<StepReleased>(m => m.Context.Message == new StepReleased(waiting, 1))).ShouldBeTrue();
         Steps.Calls.ShouldBe(4);
-        await using ArmoFlowDbContext db = await Books();
+        await using ArmoFlowDbContext db = await Database();
         (await db.StepClaims.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0, "the claims end with the work");
     }
 
@@ -191,7 +191,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     public async Task A_lost_artifact_takes_the_trust_from_what_is_said_to_have_made_it()
     {
         string sha256 = new('a', 64);
-        await using (ArmoFlowDbContext db = await Books())
+        await using (ArmoFlowDbContext db = await Database())
         {
             db.StepResults.Add(new StepResult
             {
@@ -204,7 +204,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         Steps.Work = (_, _) => throw new ArtifactLostException(sha256, "its bytes have changed");
         await Ask();
         (await Harness.Consumed.Any<ArtifactLost>()).ShouldBeTrue();
-        await using ArmoFlowDbContext after = await Books();
+        await using ArmoFlowDbContext after = await Database();
         (await after.StepResults.SingleAsync(TestContext.Current.CancellationToken)).IsStale.ShouldBeTrue();
     }
 
@@ -214,13 +214,13 @@ public sealed class StepConsumerTests : IAsyncLifetime
         Steps.Enter = async transaction =>
         {
             (await transaction.TryBegin(default)).ShouldBeTrue();
-            transaction.Books.Settings.Add(new Setting { Key = "half", Value = "done" });
-            await transaction.Books.SaveChangesAsync();
+            transaction.Database.Settings.Add(new Setting { Key = "half", Value = "done" });
+            await transaction.Database.SaveChangesAsync();
         };
         Steps.Work = (_, _) => throw new InvalidInputException("file line 3", "a hole", "none", "Fill it.");
         await Ask();
         await Failure();
-        await using ArmoFlowDbContext db = await Books();
+        await using ArmoFlowDbContext db = await Database();
         (await db.Settings.AnyAsync(s => s.Key == "half", TestContext.Current.CancellationToken)).ShouldBeFalse();
     }
 
@@ -250,7 +250,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         failed.Error.ShouldContain(run.SpecDigest);
         failed.Error.ShouldContain(other);
         Steps.Calls.ShouldBe(0);
-        await using ArmoFlowDbContext db = await Books();
+        await using ArmoFlowDbContext db = await Database();
         (await db.Faults.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(0);
     }
 
@@ -271,7 +271,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     {
         RunState run = new() { CorrelationId = Guid.NewGuid(), Attempt = 2, CurrentState = RunState.StateOf(StepNames.Regression) };
         run.Open(Spec(name), DateTimeOffset.UtcNow);
-        await using ArmoFlowDbContext db = await Books();
+        await using ArmoFlowDbContext db = await Database();
         db.Runs.Add(run);
         await db.SaveChangesAsync();
         return run;
@@ -285,7 +285,8 @@ public sealed class StepConsumerTests : IAsyncLifetime
     private static RunSpec Spec(string name) =>
         new() { Name = name, Folder = "/", Backbone = new BackboneSpec("b"), Ratings = [], Preferences = [] };
 
-    private Task<ArmoFlowDbContext> Books() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private Task<ArmoFlowDbContext> Database() =>
+        _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
     private static async Task<StepOutcome?> Done(StepRun run) =>
         new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });

@@ -195,8 +195,8 @@ internal static class AuditCommands
             if (parsed.GetValue(server) is { } url) head = await ExportOf(url, path, rowsPath, cancel);
             else
             {
-                await using ServiceProvider books = EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
-                AuditBooks audit = books.GetRequiredService<AuditBooks>();
+                await using ServiceProvider books = EmbeddedHost.OpenDatabase(parsed.GetRequiredValue(workspace));
+                AuditStore audit = books.GetRequiredService<AuditStore>();
                 SignedHead? written = null;
                 if (rowsPath is null) AtomicFile.Write(path, stream => written =
                     audit.Export(stream, AuditParquet.IsParquet(path), cancel).GetAwaiter().GetResult());
@@ -238,7 +238,7 @@ internal static class AuditCommands
     private static async Task<SignedHead> EndOf(string export)
     {
         SignedHead head = new(0, AuditHead.Start, DateTimeOffset.UtcNow);
-        await foreach (AuditEvent e in AuditBooks.ReadExport(export)) head = head with { Sequence = e.Sequence, Hash = e.Hash };
+        await foreach (AuditEvent e in AuditStore.ReadExport(export)) head = head with { Sequence = e.Sequence, Hash = e.Hash };
         return head;
     }
 

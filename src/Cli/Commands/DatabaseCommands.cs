@@ -8,7 +8,7 @@ namespace ArmoFlow.Cli.Commands;
 
 internal static class DatabaseCommands
 {
-    public static Command Db() => new("db", "Keeps the books' schema.") { Migrate() };
+    public static Command Db() => new("db", "Keeps the database's schema.") { Migrate() };
 
     private static Command Migrate()
     {
@@ -30,7 +30,7 @@ internal static class DatabaseCommands
                     await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
                 await Schema.MigrateServer(db, connection, async () =>
                 {
-                    await server.GetRequiredService<AuditBooks>().Adopt(cancel);
+                    await server.GetRequiredService<AuditStore>().Adopt(cancel);
                     await ServerHost.RaiseProtocol(server, cancel);
                 }, Console.Error.WriteLine, cancel);
                 Console.Error.WriteLine("Postgres is up to date");

@@ -34,7 +34,7 @@ internal static class DatasetCommands
         command.SetAction(async (parsed, cancel) =>
         {
             IReadOnlyList<DatasetDocument> datasets = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetBooks>().List(cancel),
+                books => books.GetRequiredService<DatasetStore>().List(cancel),
                 client => client.Get<IReadOnlyList<DatasetDocument>>("api/v1/datasets", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(datasets);
             else if (datasets.Count == 0) Console.Error.WriteLine("no data set yet; make one with: armoflow datasets add NAME FILE");
@@ -66,7 +66,7 @@ internal static class DatasetCommands
             string which = parsed.GetRequiredValue(name);
             int? of = parsed.GetValue(version);
             IReadOnlyList<DatasetFile> files = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetBooks>().Files(which, of, cancel),
+                books => books.GetRequiredService<DatasetStore>().Files(which, of, cancel),
                     client =>
                         client.Get<IReadOnlyList<DatasetFile>>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("version", of)),
                             cancel));
@@ -115,7 +115,7 @@ internal static class DatasetCommands
             List<DatasetAddition> added = [];
             if (given.Contains("-")) await Enter(parsed.GetRequiredValue(fileName), Console.OpenStandardInput());
             foreach ((string path, _) in FilePatterns.Resolve(Directory.GetCurrentDirectory(), [.. given.Where(f => f != "-")]))
-                await Enter(Path.GetFileName(path), DatasetBooks.Open(path));
+                await Enter(Path.GetFileName(path), DatasetStore.Open(path));
             if (parsed.GetValue(json)) Terminal.PrintJson(added);
             return ExitCodes.Done;
 
@@ -123,7 +123,7 @@ internal static class DatasetCommands
             {
                 await using Stream content = stream;
                 added.Add(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                    books => books.GetRequiredService<DatasetBooks>().Add(which, file, content, cancel),
+                    books => books.GetRequiredService<DatasetStore>().Add(which, file, content, cancel),
                         client =>
                             client.Upload<DatasetAddition>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("fileName", file)),
                                 content, cancel),
@@ -152,7 +152,7 @@ internal static class DatasetCommands
         {
             string which = parsed.GetRequiredValue(name), gone = parsed.GetRequiredValue(file), why = parsed.GetRequiredValue(reason);
             DatasetFile withdrawn = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetBooks>().Withdraw(which, gone, why, cancel),
+                books => books.GetRequiredService<DatasetStore>().Withdraw(which, gone, why, cancel),
                     client => client.Send<DatasetFile>(HttpMethod.Delete,
                         ApiAddress.Of($"api/v1/datasets/{which}/files/{gone}", ("reason", why)),
                         null, cancel));

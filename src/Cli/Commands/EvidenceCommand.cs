@@ -52,7 +52,7 @@ internal static class EvidenceCommand
 
     private static async Task FromWorkspace(string folder, EvidenceRequest request, string path, CancellationToken cancel)
     {
-        await using ServiceProvider books = EmbeddedHost.OpenBooks(folder);
+        await using ServiceProvider books = EmbeddedHost.OpenDatabase(folder);
         ModelVersion version = await books.GetRequiredService<ModelRegistry>().Resolve(request.Model, cancel);
         object? score = null;
         if (request is { Prompt: { } prompt, Response: { } response })

@@ -82,7 +82,7 @@ internal static class ForgetCommand
         {
             bool withLifted = parsed.GetValue(all);
             IReadOnlyList<Exclusion> exclusions = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books =>
-                books.GetRequiredService<ForgettingBooks>().List(cancel, withLifted),
+                books.GetRequiredService<ForgettingStore>().List(cancel, withLifted),
                 client => client.Get<IReadOnlyList<Exclusion>>($"api/v1/exclusions?lifted={(withLifted ? "true" : "false")}", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(exclusions);
             else if (exclusions.Count == 0) Console.Error.WriteLine("nothing is forgotten");
@@ -107,7 +107,7 @@ internal static class ForgetCommand
             string what = parsed.GetRequiredValue(kind), which = await Target(what, parsed.GetValue(value), null, null, cancel);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = parsed.GetRequiredValue(reason) };
             Exclusion lifted = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books =>
-                books.GetRequiredService<ForgettingBooks>().Lift(what, which, request.Reason, cancel),
+                books.GetRequiredService<ForgettingStore>().Lift(what, which, request.Reason, cancel),
                 client => client.Send<Exclusion>(HttpMethod.Post, "api/v1/exclusions/undo", request, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(lifted);
             else

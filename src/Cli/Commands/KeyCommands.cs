@@ -8,7 +8,7 @@ using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
 
-/// <summary>Keys to the API; made where the books are, since the first one cannot be asked for over it.</summary>
+/// <summary>Keys to the API; made where the database is, since the first one cannot be asked for over it.</summary>
 internal static class KeyCommands
 {
     public static Command Keys() => new("keys", "Makes, lists and revokes keys to the HTTP API.") { Create(), List(), Revoke() };
@@ -36,13 +36,13 @@ internal static class KeyCommands
         {
             if (parsed.GetValue(days) is { } span && span is not (> 0 and < 36500))
                 throw new UsageException($"--days {span}: expected a number above 0.");
-            await using ServiceProvider books = OpenBooks(parsed, workspace, postgres);
-            if (parsed.GetValue(first) && await books.GetRequiredService<AccessBooks>().HasUsableAdmin(cancel))
+            await using ServiceProvider books = OpenDatabase(parsed, workspace, postgres);
+            if (parsed.GetValue(first) && await books.GetRequiredService<AccessKeyStore>().HasUsableAdmin(cancel))
             {
                 Console.Error.WriteLine("there is a usable key of scope Admin already: none was made.");
                 return ExitCodes.Done;
             }
-            (AccessKey key, string text) = await books.GetRequiredService<AccessBooks>().Create(parsed.GetRequiredValue(name),
+            (AccessKey key, string text) = await books.GetRequiredService<AccessKeyStore>().Create(parsed.GetRequiredValue(name),
                 parsed.GetValue(scope), parsed.GetValue(days) is { } d ? TimeSpan.FromDays(d) : null, cancel);
             if (parsed.GetValue(json))
                 Terminal.PrintJson(new { key.Id, key.Name, scope = key.Scope.ToString(), key.ExpiresAt, key = text });
@@ -64,8 +64,8 @@ internal static class KeyCommands
         Command command = new("list", "Lists keys, without their secrets.") { workspace, postgres, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using ServiceProvider books = OpenBooks(parsed, workspace, postgres);
-            IReadOnlyList<AccessKey> keys = await books.GetRequiredService<AccessBooks>().List(cancel);
+            await using ServiceProvider books = OpenDatabase(parsed, workspace, postgres);
+            IReadOnlyList<AccessKey> keys = await books.GetRequiredService<AccessKeyStore>().List(cancel);
             if (parsed.GetValue(json))
             {
                 Terminal.PrintJson(keys.Select(k => new
@@ -104,19 +104,19 @@ internal static class KeyCommands
         Command command = new("revoke", "Revokes a key, at once and for good.") { id, workspace, postgres };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using ServiceProvider books = OpenBooks(parsed, workspace, postgres);
-            if (!await books.GetRequiredService<AccessBooks>().Revoke(parsed.GetRequiredValue(id), cancel))
+            await using ServiceProvider books = OpenDatabase(parsed, workspace, postgres);
+            if (!await books.GetRequiredService<AccessKeyStore>().Revoke(parsed.GetRequiredValue(id), cancel))
                 throw new UsageException($"no usable key '{parsed.GetRequiredValue(id)}'. See: armoflow keys list.");
             return ExitCodes.Done;
         });
         return command;
     }
 
-    private static ServiceProvider OpenBooks(ParseResult parsed, Option<string> workspace, Option<string?> postgres) =>
+    private static ServiceProvider OpenDatabase(ParseResult parsed, Option<string> workspace, Option<string?> postgres) =>
         parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false
             ? new ServiceCollection().AddLogging().AddServerPersistence(connection, PrivateFolder.PathOf("no-artifacts"),
                 CacheOptions.Default).BuildServiceProvider()
-            : EmbeddedHost.OpenBooks(parsed.GetRequiredValue(workspace));
+            : EmbeddedHost.OpenDatabase(parsed.GetRequiredValue(workspace));
 
     private static string Day(DateTimeOffset? time) => time?.ToString("u", CultureInfo.InvariantCulture) ?? "";
 }

@@ -44,7 +44,7 @@ internal static class LineageCommand
             if (parsed.GetValue(conversation) is { } id)
             {
                 IReadOnlyList<UsedBy> users = await Books.Ask(url, folder,
-                    books => books.GetRequiredService<ForgettingBooks>().Users(Exclusion.Conversation, id, cancel),
+                    books => books.GetRequiredService<ForgettingStore>().Users(Exclusion.Conversation, id, cancel),
                     client => client.Get<IReadOnlyList<UsedBy>>(ApiAddress.Of($"api/v1/lineage/conversations/{id}"), cancel));
                 if (asJson) Terminal.PrintJson(users);
                 else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");

@@ -97,12 +97,12 @@ internal static class ReproduceCommand
             .Select(g => g.MaxBy(r => r.Version)!)];
         if (read.Length == 0) return;
         await EmbeddedHost.Make(to, cancel);
-        await using ServiceProvider source = EmbeddedHost.OpenBooks(from), target = EmbeddedHost.OpenBooks(to);
+        await using ServiceProvider source = EmbeddedHost.OpenDatabase(from), target = EmbeddedHost.OpenDatabase(to);
         foreach (DatasetReference dataset in read)
-            foreach (DatasetFile file in await source.GetRequiredService<DatasetBooks>().Files(dataset.Name, dataset.Version, cancel))
+            foreach (DatasetFile file in await source.GetRequiredService<DatasetStore>().Files(dataset.Name, dataset.Version, cancel))
             {
                 await using FileStream content = File.OpenRead(await source.GetRequiredService<ArtifactStore>().Open(file.Sha256, cancel));
-                await target.GetRequiredService<DatasetBooks>().Add(dataset.Name, file.FileName, content, cancel);
+                await target.GetRequiredService<DatasetStore>().Add(dataset.Name, file.FileName, content, cancel);
             }
     }
 }

@@ -43,7 +43,7 @@ internal static class RetentionCommands
             CollectRequest request =
                 new() { OlderThanDays = parsed.GetValue(older), KeepLast = parsed.GetValue(last), DryRun = parsed.GetValue(dryRun) };
             bool writesHere = parsed.GetValue(server) is null && !request.DryRun;
-            // or its books cannot even be opened
+            // or its database cannot even be opened
             if (writesHere) new Workspace(parsed.GetRequiredValue(workspace)).Scratch.SpendReserveIfFull();
             Collection collection = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
                 books => books.GetRequiredService<Collector>().Collect(request.ToRules(), request.DryRun, cancel),
@@ -184,7 +184,7 @@ internal static class RetentionCommands
         command.SetAction(async (parsed, cancel) =>
         {
             IReadOnlyList<LegalHold> holds = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<HoldBooks>().List(cancel),
+                books => books.GetRequiredService<HoldStore>().List(cancel),
                 client => client.Get<IReadOnlyList<LegalHold>>("api/v1/holds", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(holds);
             else if (holds.Count == 0) Console.Error.WriteLine("nothing is on hold");
@@ -220,7 +220,7 @@ internal static class RetentionCommands
         {
             HoldRequest request = new() { Subject = parsed.GetRequiredValue(subject), Reason = parsed.GetRequiredValue(reason) };
             LegalHold hold = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<HoldBooks>().Hold(request.Subject, request.Reason, cancel),
+                books => books.GetRequiredService<HoldStore>().Hold(request.Subject, request.Reason, cancel),
                 client => client.Send<LegalHold>(HttpMethod.Post, "api/v1/holds", request, cancel));
             Console.Error.WriteLine($"{hold.Subject} is on hold");
             return ExitCodes.Done;
@@ -239,7 +239,7 @@ internal static class RetentionCommands
             string which = parsed.GetRequiredValue(subject);
             await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
             {
-                await books.GetRequiredService<HoldBooks>().Release(which, cancel);
+                await books.GetRequiredService<HoldStore>().Release(which, cancel);
                 return null;
             }, async client =>
             {

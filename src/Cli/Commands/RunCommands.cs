@@ -126,7 +126,7 @@ internal static class RunCommands
 
     private static async Task ShowAlert(IServiceProvider services, string model, Guid run, CancellationToken cancel)
     {
-        if ((await services.GetRequiredService<AlertBooks>().Alerts(model, 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert)
+        if ((await services.GetRequiredService<AlertStore>().Alerts(model, 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert)
             Console.Error.WriteLine($"alert: {alert.Text}");
         services.GetRequiredService<AlertSignal>().Raise();
     }

@@ -10,7 +10,7 @@ using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
 
-/// <summary>Specs that are run by the clock, by whatever server works on the books.</summary>
+/// <summary>Specs that are run by the clock, by whatever server works on the database.</summary>
 internal static class ScheduleCommands
 {
     public static Command Schedules() =>

@@ -49,7 +49,7 @@ internal static class SpecCommands
                 try
                 {
                     Func<SourceRow, IEnumerable<object>> read = format();
-                    // Data sets are in the books of whoever runs the spec, and are looked up there.
+                    // Data sets are in the database of whoever runs the spec, and are looked up there.
                     IEnumerable<string> own = patterns.Where(f => DatasetReference.TryParse(f) is null);
                     foreach ((string file, string shownAs) in FilePatterns.Resolve(spec.Folder, own))
                     {

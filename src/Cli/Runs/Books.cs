@@ -2,12 +2,12 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Cli.Runs;
 
-/// <summary>The same question to a workspace's books or to a server.</summary>
+/// <summary>The same question to a workspace's database or to a server.</summary>
 internal static class Books
 {
     /// <param name="server">The server's address; null for the workspace.</param>
     /// <param name="workspace">The workspace's folder.</param>
-    /// <param name="here">Asks the books.</param>
+    /// <param name="here">Asks the database.</param>
     /// <param name="there">Asks the server.</param>
     public static async Task<T> Ask<T>(string? server, string workspace, Func<ServiceProvider, Task<T>> here,
         Func<ServerClient, Task<T>> there)
@@ -17,7 +17,7 @@ internal static class Books
             await using ServerClient client = new(server);
             return await there(client);
         }
-        await using ServiceProvider books = EmbeddedHost.OpenBooks(workspace);
+        await using ServiceProvider books = EmbeddedHost.OpenDatabase(workspace);
         return await here(books);
     }
 

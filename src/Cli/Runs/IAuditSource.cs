@@ -15,9 +15,9 @@ internal interface IAuditSource : IAsyncDisposable
 
     private sealed class WorkspaceTrail(string folder) : IAuditSource
     {
-        private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
+        private readonly ServiceProvider _books = EmbeddedHost.OpenDatabase(folder);
 
-        private AuditBooks Audit => _books.GetRequiredService<AuditBooks>();
+        private AuditStore Audit => _books.GetRequiredService<AuditStore>();
 
         public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) =>
             Audit.Query(where, cursor, limit, cancel);

@@ -40,11 +40,11 @@ internal interface IModelClient : IAsyncDisposable
 
     private sealed class WorkspaceModels(string folder) : IModelClient
     {
-        private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
+        private readonly ServiceProvider _books = EmbeddedHost.OpenDatabase(folder);
 
         private ModelRegistry Registry => _books.GetRequiredService<ModelRegistry>();
-        private PolicyBooks Policies => _books.GetRequiredService<PolicyBooks>();
-        private AlertBooks Books => _books.GetRequiredService<AlertBooks>();
+        private PolicyStore Policies => _books.GetRequiredService<PolicyStore>();
+        private AlertStore Books => _books.GetRequiredService<AlertStore>();
         private ModelService Service => _books.GetRequiredService<ModelService>();
 
         public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => Registry.List(cancel);

@@ -15,13 +15,13 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Cli.Runs;
 
-/// <summary>Reads a workspace's books; asks the process that holds it, or holds it for a moment itself, to change a run.</summary>
+/// <summary>Reads a workspace's database; asks the process that holds it, or holds it for a moment itself, to change a run.</summary>
 internal sealed class WorkspaceClient(string folder) : IRunClient
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
     // the holder waits itself, and looks three times a second
     private static readonly TimeSpan AnswerWait = RunService.AnswerWait + TimeSpan.FromSeconds(5);
-    private readonly ServiceProvider _books = EmbeddedHost.OpenBooks(folder);
+    private readonly ServiceProvider _books = EmbeddedHost.OpenDatabase(folder);
 
     private RunQueries Queries => _books.GetRequiredService<RunQueries>();
 
@@ -89,20 +89,20 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
 
     /// <summary>Where a backbone lies, that a run found in a folder.</summary>
     public string BackboneAt(string recorded, string digest, CancellationToken cancel) =>
-        _books.GetRequiredService<BackboneBooks>().Locate(recorded, digest, cancel).GetAwaiter().GetResult();
+        _books.GetRequiredService<BackboneStore>().Locate(recorded, digest, cancel).GetAwaiter().GetResult();
 
     /// <summary>A spec that leaves out what is forgotten by now.</summary>
     public async Task<RunSpec> WithoutForgotten(RunSpec spec, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db =
             await _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-        return await ForgettingBooks.Apply(db, spec, cancel);
+        return await ForgettingStore.Apply(db, spec, cancel);
     }
 
     private async Task<string> Open(string sha256, CancellationToken cancel)
     {
         try { return await _books.GetRequiredService<ArtifactStore>().Open(sha256, cancel); }
-        catch (ArtifactLostException e) { throw new UsageException(await _books.GetRequiredService<TombstoneBooks>().Explain(e, cancel)); }
+        catch (ArtifactLostException e) { throw new UsageException(await _books.GetRequiredService<TombstoneStore>().Explain(e, cancel)); }
     }
 
     public async Task Download(string sha256, string path, CancellationToken cancel)
@@ -116,15 +116,15 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     }
 
     public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) =>
-        _books.GetRequiredService<StepLogBooks>().Of(id, step, cancel);
-    public Task<string?> TextOf(StepLog log, CancellationToken cancel) => _books.GetRequiredService<StepLogBooks>().TextOf(log, cancel);
-    public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => _books.GetRequiredService<WorkBooks>().Workers(cancel);
-    public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultBooks>().Groups(cancel);
+        _books.GetRequiredService<StepLogStore>().Of(id, step, cancel);
+    public Task<string?> TextOf(StepLog log, CancellationToken cancel) => _books.GetRequiredService<StepLogStore>().TextOf(log, cancel);
+    public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => _books.GetRequiredService<WorkStore>().Workers(cancel);
+    public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultStore>().Groups(cancel);
     public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) =>
-        _books.GetRequiredService<FaultBooks>().Find(which, cancel);
+        _books.GetRequiredService<FaultStore>().Find(which, cancel);
 
     public Task<int> Decide(string which, bool redeliver, CancellationToken cancel) =>
-        _books.GetRequiredService<FaultBooks>().Decide(which, redeliver, cancel);
+        _books.GetRequiredService<FaultStore>().Decide(which, redeliver, cancel);
 
     public ValueTask DisposeAsync() => _books.DisposeAsync();
 }

@@ -2,7 +2,7 @@ using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Contracts.Runs;
 
-/// <summary>Starts a run that the books hold.</summary>
+/// <summary>Starts a run that the database holds.</summary>
 public sealed record SubmitRun
 {
     public required Guid RunId { get; init; }

@@ -12,7 +12,7 @@ public static class SpecReader
     /// <summary>The longest text that is read as a spec.</summary>
     public const int MostBytes = 1 << 20;
 
-    /// <summary>The longest spec as the books keep it, in bytes of JSON: what the text's aliases stand for is written out there.</summary>
+    /// <summary>The longest spec as the database keeps it, in bytes of JSON with every alias written out.</summary>
     public const int MostStoredBytes = 4 << 20;
 
     private const int MostNodes = 200_000; // a mapping that is named and used again counts each time
@@ -110,7 +110,7 @@ public static class SpecReader
         };
         Check(spec, root);
         long stored = JsonSerializer.SerializeToUtf8Bytes(spec).LongLength;
-        return stored <= MostStoredBytes ? spec : throw new SpecException(file, $"a spec that takes {stored:N0} bytes in the books",
+        return stored <= MostStoredBytes ? spec : throw new SpecException(file, $"a spec that takes {stored:N0} bytes in the database",
             $"at most {MostStoredBytes:N0}", ManyFiles);
     }
 

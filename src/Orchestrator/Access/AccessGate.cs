@@ -12,8 +12,8 @@ using Microsoft.Extensions.Primitives;
 
 namespace ArmoFlow.Orchestrator.Access;
 
-/// <summary>Lets in who has a key of the scope that an endpoint asks for, and tells the books who it was.</summary>
-public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvider time, ILogger<AccessGate> log)
+/// <summary>Lets in who has a key of the scope that an endpoint asks for, and names the caller for the audit trail.</summary>
+public sealed class AccessGate(AccessPolicy policy, AccessKeyStore store, TimeProvider time, ILogger<AccessGate> log)
 {
     /// <summary>Attempts without a usable key that an address has; beyond them it is not listened to.</summary>
     public static readonly Budget Failures = new(Burst: 60, PerSecond: 1);
@@ -32,7 +32,7 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
         _warnings = new(new Budget(1, 1.0 / 60), Room, time);
 
     /// <summary>Asks a request for its key, after routing, so that the endpoint is known.</summary>
-    public async Task LetIn(HttpContext context, RequestDelegate next)
+    public async Task Authorize(HttpContext context, RequestDelegate next)
     {
         IPAddress? client = policy.Proxies.ClientOf(context);
         context.Connection.RemoteIpAddress = client; // logs and limits speak of the caller, not of the proxy
@@ -97,7 +97,7 @@ public sealed class AccessGate(AccessPolicy policy, AccessBooks books, TimeProvi
     }
 
     private async ValueTask<AccessKey?> Check(string? given, CancellationToken cancel) =>
-        given is { Length: > 0 and < LongestKey } ? await books.Check(given, cancel) : null;
+        given is { Length: > 0 and < LongestKey } ? await store.Check(given, cancel) : null;
 
     private Task RefuseStranger(HttpContext context, string address)
     {
@@ -178,7 +178,7 @@ public static class AccessRegistration
     public static void UseAccess(this WebApplication app)
     {
         app.UseRouting();
-        app.Use(app.Services.GetRequiredService<AccessGate>().LetIn);
+        app.Use(app.Services.GetRequiredService<AccessGate>().Authorize);
     }
 
     public static T Requires<T>(this T endpoints, Scope? scope) where T : IEndpointConventionBuilder =>

@@ -34,7 +34,7 @@ public sealed record WebhookOptions(string? Secret, bool AllowsLocal)
 /// header X-ArmoFlow-Delivery tells copies apart, and X-ArmoFlow-Signature is the HMAC-SHA256 of time and body. The status is all that
 /// is read of an answer.
 /// </summary>
-public sealed class AlertDelivery(AlertBooks books, AlertSignal signal, WebhookOptions options, TimeProvider time,
+public sealed class AlertDelivery(AlertStore store, AlertSignal signal, WebhookOptions options, TimeProvider time,
     ILogger<AlertDelivery> log) : BackgroundService
 {
     private const int MostAtOnce = 16;
@@ -52,7 +52,7 @@ public sealed class AlertDelivery(AlertBooks books, AlertSignal signal, WebhookO
                 try
                 {
                     await Begin(posts, stoppingToken);
-                    if (await books.NextDue(stoppingToken) is { } next && next - time.GetUtcNow() < pause) pause = next - time.GetUtcNow();
+                    if (await store.NextDue(stoppingToken) is { } next && next - time.GetUtcNow() < pause) pause = next - time.GetUtcNow();
                 }
                 catch (Exception e) when (!stoppingToken.IsCancellationRequested)
                 {
@@ -80,11 +80,11 @@ public sealed class AlertDelivery(AlertBooks books, AlertSignal signal, WebhookO
     {
         foreach (string receiver in posts.Where(p => p.Value.IsCompleted).Select(p => p.Key).ToArray()) posts.Remove(receiver);
         int begun = 0;
-        foreach (string webhook in await books.DueWebhooks(cancel))
+        foreach (string webhook in await store.DueWebhooks(cancel))
         {
             if (posts.Count >= MostAtOnce) break;
             string receiver = ReceiverOf(webhook);
-            if (posts.ContainsKey(receiver) || await books.TakeDue(webhook, cancel) is not { } alert) continue;
+            if (posts.ContainsKey(receiver) || await store.TakeDue(webhook, cancel) is not { } alert) continue;
             posts[receiver] = Post(alert, cancel);
             begun++;
         }
@@ -105,7 +105,7 @@ public sealed class AlertDelivery(AlertBooks books, AlertSignal signal, WebhookO
             string receiver = ReceiverOf(alert.Webhook!);
             if (error is not null)
                 log.LogWarning("alert {Alert}: {Receiver}: {Error}; attempt {Attempt}", alert.Id, receiver, error, alert.Attempts + 1);
-            await books.Settle(alert, error, cancel);
+            await store.Settle(alert, error, cancel);
         }
         catch (OperationCanceledException) when (cancel.IsCancellationRequested) { } // its claim ends, and somebody posts it again
         catch (Exception e) { log.LogWarning("alert {Alert}: {Message}; trying again", alert.Id, e.Message); }

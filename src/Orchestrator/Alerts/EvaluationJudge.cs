@@ -15,13 +15,13 @@ namespace ArmoFlow.Orchestrator.Alerts;
 public sealed class EvaluationJudge(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     ModelService models,
-    AlertBooks books,
+    AlertStore store,
     TimeProvider time,
     ILogger<EvaluationJudge> log)
 {
     public async Task JudgePending(CancellationToken cancel)
     {
-        foreach (Guid run in await books.Pending(cancel))
+        foreach (Guid run in await store.Pending(cancel))
         {
             try { await Judge(run, cancel); }
             catch (Exception e) when (!cancel.IsCancellationRequested)
@@ -46,6 +46,6 @@ public sealed class EvaluationJudge(
             ? $"{run.Spec.Model} could not be evaluated: {error}"
             : $"{run.Spec.Model} is below its gates: {string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail))}";
         if (evaluation.Holds == false) log.LogWarning("alert: {Text} (run {Run})", text, id);
-        await books.Judge(evaluation, run.Spec.Alerts?.Webhook, text, cancel);
+        await store.Judge(evaluation, run.Spec.Alerts?.Webhook, text, cancel);
     }
 }

@@ -14,20 +14,20 @@ internal static class AuditApi
     {
         RouteGroupBuilder audit = app.MapGroup("/api/v1/audit").WithTags("audit").Requires(Scope.Viewer);
         audit.MapGet("",
-            (AuditBooks books, CancellationToken cancel, string? where = null, string? cursor = null, int limit = 50) =>
-                books.Query(where, cursor, limit, cancel))
+            (AuditStore store, CancellationToken cancel, string? where = null, string? cursor = null, int limit = 50) =>
+                store.Query(where, cursor, limit, cancel))
             .WithSummary("Events, newest first. where: comparisons of action, actor, at, request, sequence and subject with 'text' or "
                 + "numbers, IN, AND, OR, NOT.");
-        audit.MapGet("verify", (AuditBooks books, CancellationToken cancel) => books.Verify(cancel))
+        audit.MapGet("verify", (AuditStore store, CancellationToken cancel) => store.Verify(cancel))
             .WithSummary("Follows the chain of hashes to its head, names the first event that is not as it was written, and every row "
             + "that is not as the events say.");
         audit.MapGet("export", Export).WithSummary("All events, oldest first: format=jsonl, one document a line, or format=parquet, a "
             + "table. With rows=true (jsonl), the rows that they vouch for follow, as of the same moment.");
-        audit.MapGet("head", (AuditBooks books, CancellationToken cancel) => books.Head(cancel))
+        audit.MapGet("head", (AuditStore store, CancellationToken cancel) => store.Head(cancel))
             .WithSummary("The trail's end, to be kept elsewhere.");
     }
 
-    private static async Task<IResult> Export(HttpContext context, AuditBooks books, CancellationToken cancel, string format = "jsonl",
+    private static async Task<IResult> Export(HttpContext context, AuditStore store, CancellationToken cancel, string format = "jsonl",
         bool rows = false)
     {
         if (rows && format != "jsonl") return TypedResults.Problem($"format '{format}' with rows; expected jsonl", title: "Bad request.",
@@ -39,7 +39,7 @@ internal static class AuditApi
         }
         // Beside and then sent: a table is written with its end first known at its end.
         FileStream file = TemporaryFile.For(context);
-        await books.Export(file, format == "parquet", cancel, rows ? file : null);
+        await store.Export(file, format == "parquet", cancel, rows ? file : null);
         file.Position = 0;
         return TypedResults.Stream(file, format == "parquet" ? "application/vnd.apache.parquet" : "application/x-ndjson");
     }

@@ -36,18 +36,18 @@ internal static class DatasetsApi
     public static void MapDatasetsApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder datasets = app.MapGroup("/api/v1/datasets").WithTags("datasets").Requires(Scope.Viewer);
-        datasets.MapGet("", (DatasetBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Named data sets.");
+        datasets.MapGet("", (DatasetStore store, CancellationToken cancel) => store.List(cancel)).WithSummary("Named data sets.");
         datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
         datasets.MapGet("{name}/files",
-            (string name, DatasetBooks books, CancellationToken cancel, int? version = null) => books.Files(name, version, cancel))
+            (string name, DatasetStore store, CancellationToken cancel, int? version = null) => store.Files(name, version, cancel))
             .WithSummary("A data set's files, oldest first, as of a version.");
         datasets.MapPost("{name}/files", Add)
             .Requires(Scope.Operator)
             .WithMetadata(new RequestSizeLimitAttribute(LargestFile))
             .WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
         datasets.MapDelete("{name}/files/{file}",
-            (string name, string file, string reason, DatasetBooks books, CancellationToken cancel) =>
-                books.Withdraw(name, file, reason, cancel))
+            (string name, string file, string reason, DatasetStore store, CancellationToken cancel) =>
+                store.Withdraw(name, file, reason, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Makes a version without a file, named by its sha256, or by its name where one file alone has it; earlier "
                 + "versions keep it.");
@@ -84,12 +84,12 @@ internal static class DatasetsApi
             .WithSummary("Removes a policy.");
     }
 
-    private static async Task<DatasetDocument> Create(DatasetRequest request, DatasetBooks books, CancellationToken cancel)
+    private static async Task<DatasetDocument> Create(DatasetRequest request, DatasetStore store, CancellationToken cancel)
     {
-        await books.Create(request.Name, cancel);
-        return (await books.List(cancel)).Single(d => d.Name == request.Name);
+        await store.Create(request.Name, cancel);
+        return (await store.List(cancel)).Single(d => d.Name == request.Name);
     }
 
-    private static Task<DatasetAddition> Add(string name, string fileName, HttpRequest request, DatasetBooks books,
-        CancellationToken cancel) => books.Add(name, fileName, request.Body, cancel);
+    private static Task<DatasetAddition> Add(string name, string fileName, HttpRequest request, DatasetStore store,
+        CancellationToken cancel) => store.Add(name, fileName, request.Body, cancel);
 }

@@ -55,12 +55,12 @@ internal static class ModelsApi
         models.MapGet("{name}/history", (string name, ModelRegistry registry, CancellationToken cancel) => registry.History(name, cancel))
             .WithSummary("All that was ever known of a model's aliases, newest first.");
         models.MapGet("{name}/evaluations",
-            (string name, AlertBooks books, CancellationToken cancel, int limit = 100) =>
-                books.Evaluations(name, Math.Clamp(limit, 1, 1000), cancel))
+            (string name, AlertStore store, CancellationToken cancel, int limit = 100) =>
+                store.Evaluations(name, Math.Clamp(limit, 1, 1000), cancel))
             .WithSummary("What runs that evaluated its versions found, newest first, with the gates' verdicts.");
         models.MapGet("{name}/alerts",
-            (string name, AlertBooks books, CancellationToken cancel, int limit = 100) =>
-                books.Alerts(name, Math.Clamp(limit, 1, 1000), cancel))
+            (string name, AlertStore store, CancellationToken cancel, int limit = 100) =>
+                store.Alerts(name, Math.Clamp(limit, 1, 1000), cancel))
             .WithSummary("Evaluations that fell below their gates, newest first, and whether the webhook has been told.");
         models.MapGet("{name}/aliases/{alias}", At)
             .WithSummary("What an alias means, or meant at a time (at), as it was known at another (known).");
@@ -73,12 +73,12 @@ internal static class ModelsApi
             .Requires(Scope.Operator)
             .WithSummary("Lets an alias mean again what it meant before, one step further back each time, or a version further back.");
         models.MapGet("{name}/policy", Policy).WithSummary("What the model asks of each of its versions, whatever their specs say.");
-        models.MapGet("{name}/policy/history", (string name, PolicyBooks policies, CancellationToken cancel) =>
+        models.MapGet("{name}/policy/history", (string name, PolicyStore policies, CancellationToken cancel) =>
             policies.History(name, cancel)).WithSummary("All that the model's policy ever was, newest first.");
         models.MapPut("{name}/policy", SetPolicy).Requires(Scope.Admin).Accepts<PolicySpec>("application/yaml",
             "application/json")
             .WithSummary("Sets the model's policy: the keys of a spec's 'promotion' and 'promoters', as YAML or JSON, for a reason.");
-        models.MapDelete("{name}/policy", (string name, PolicyBooks policies, CancellationToken cancel, string? reason = null) =>
+        models.MapDelete("{name}/policy", (string name, PolicyStore policies, CancellationToken cancel, string? reason = null) =>
             policies.Remove(name, reason,
             cancel))
             .Requires(Scope.Admin)
@@ -112,11 +112,11 @@ internal static class ModelsApi
         service.RollBack(name, alias, request?.To, request?.Reason, cancel);
 
     private static async Task<Results<Ok<ModelPolicy>,
-        ProblemHttpResult>> Policy(string name, PolicyBooks policies, CancellationToken cancel) =>
+        ProblemHttpResult>> Policy(string name, PolicyStore policies, CancellationToken cancel) =>
         await policies.Current(name, cancel) is { } policy ? TypedResults.Ok(policy)
             : TypedResults.Problem($"model '{name}' has no policy", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
 
-    private static async Task<ModelPolicy> SetPolicy(string name, HttpRequest request, PolicyBooks policies, CancellationToken cancel,
+    private static async Task<ModelPolicy> SetPolicy(string name, HttpRequest request, PolicyStore policies, CancellationToken cancel,
         string? reason = null)
     {
         using StreamReader reader = new(request.Body);

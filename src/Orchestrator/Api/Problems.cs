@@ -18,7 +18,7 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
     {
         if (Of(exception) is not { } problem) return false; // a defect: 500, without a word of its inside
         httpContext.Response.StatusCode = problem.Status!.Value;
-        if (BooksFault.IsTransient(exception)) httpContext.Response.Headers.RetryAfter = RetrySeconds;
+        if (DatabaseFault.IsTransient(exception)) httpContext.Response.Headers.RetryAfter = RetrySeconds;
         // A client that accepts another form than JSON is told in JSON all the same: better than nothing.
         if (!await documents.TryWriteAsync(new ProblemDetailsContext { HttpContext = httpContext, ProblemDetails = problem }))
             await TypedResults.Problem(problem).ExecuteAsync(httpContext);
@@ -42,8 +42,8 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
         _ when DiskFull.Is(exception) => Problem(StatusCodes.Status507InsufficientStorage, "No space left.",
             $"no space left on the server's disk; nothing was entered. {DiskFull.Remedy}"),
         BadHttpRequestException bad => Problem(bad.StatusCode, "The request cannot be read.", UnreadableRequest.Explain(bad)),
-        _ when BooksFault.IsTransient(exception) => Problem(StatusCodes.Status503ServiceUnavailable, "A server is away.",
-            "The books cannot be written just now: the database restarts, or its standby takes over. Ask again after the seconds that "
+        _ when DatabaseFault.IsTransient(exception) => Problem(StatusCodes.Status503ServiceUnavailable, "A server is away.",
+            "The database cannot be written just now: it restarts, or its standby takes over. Ask again after the seconds that "
                 + "Retry-After names."),
         _ => null,
     };

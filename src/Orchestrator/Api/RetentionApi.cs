@@ -84,15 +84,15 @@ internal static class RetentionApi
             .WithSummary("Has servers collect by the clock.");
         retention.MapDelete("gc/policy", (RetentionPolicyService service, CancellationToken cancel) => service.Remove(cancel))
             .WithSummary("Collects by the clock no more.");
-        retention.MapGet("holds", (HoldBooks books, CancellationToken cancel) => books.List(cancel)).WithSummary("Legal holds.");
+        retention.MapGet("holds", (HoldStore store, CancellationToken cancel) => store.List(cancel)).WithSummary("Legal holds.");
         retention.MapPost("holds",
-            (HoldRequest request, HoldBooks books, CancellationToken cancel) =>
-                books.Hold(request.Subject ?? "", request.Reason ?? "", cancel))
+            (HoldRequest request, HoldStore store, CancellationToken cancel) =>
+                store.Hold(request.Subject ?? "", request.Reason ?? "", cancel))
             .WithSummary("Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.");
-        retention.MapDelete("holds", (string subject, HoldBooks books, CancellationToken cancel) => books.Release(subject, cancel))
+        retention.MapDelete("holds", (string subject, HoldStore store, CancellationToken cancel) => store.Release(subject, cancel))
             .WithSummary("Ends a legal hold.");
-        retention.MapGet("exclusions", (ForgettingBooks books, CancellationToken cancel, bool lifted = false) =>
-            books.List(cancel, lifted))
+        retention.MapGet("exclusions", (ForgettingStore store, CancellationToken cancel, bool lifted = false) =>
+            store.List(cancel, lifted))
             .WithSummary(
                 "Conversations, sources and files that no run reads any more; with those that were lifted, if they are asked for.");
         retention.MapPost("exclusions/plan", (ForgetTarget target, Redaction redaction, CancellationToken cancel) =>
@@ -106,8 +106,8 @@ internal static class RetentionApi
             cancel))
             .WithSummary("Forgets a conversation, a source or a file: takes it out of what is kept, lists every version that was made "
                 + "with it and, if asked, has their models made anew.");
-        retention.MapPost("exclusions/undo", (ForgetRequest request, ForgettingBooks books, CancellationToken cancel) =>
-            books.Lift(request.Kind ?? "", request.Value ?? "", request.Reason
+        retention.MapPost("exclusions/undo", (ForgetRequest request, ForgettingStore store, CancellationToken cancel) =>
+            store.Lift(request.Kind ?? "", request.Value ?? "", request.Reason
             ?? "", cancel))
             .WithSummary("Lets runs read again what was forgotten, where it still is; text that was removed does not come back.");
     }

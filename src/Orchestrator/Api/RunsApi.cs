@@ -81,7 +81,7 @@ public static class RunsApi
         runs.MapGet("{id:guid}/events", Events)
             .WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
         runs.MapGet("{id:guid}/logs",
-            (Guid id, StepLogBooks logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel))
+            (Guid id, StepLogStore logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel))
             .WithSummary(
                 "What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
@@ -94,24 +94,24 @@ public static class RunsApi
             .WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first; only "
                 + "those of a run, if one is named.");
         app.MapGet("/api/v1/lineage/conversations/{id}",
-            (string id, ForgettingBooks books, CancellationToken cancel) => books.Users(Exclusion.Conversation, id, cancel))
+            (string id, ForgettingStore store, CancellationToken cancel) => store.Users(Exclusion.Conversation, id, cancel))
             .Requires(Scope.Viewer)
             .WithTags("artifacts")
             .WithSummary("The versions of models that were made with a conversation.");
-        app.MapGet("/api/v1/workers", (WorkBooks work, CancellationToken cancel) => work.Workers(cancel))
+        app.MapGet("/api/v1/workers", (WorkStore work, CancellationToken cancel) => work.Workers(cancel))
             .Requires(Scope.Viewer)
             .WithTags("workers")
             .WithSummary("The workers that show signs of life.");
         RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults").Requires(Scope.Viewer);
-        faults.MapGet("", (FaultBooks books, CancellationToken cancel) => books.Groups(cancel))
+        faults.MapGet("", (FaultStore store, CancellationToken cancel) => store.Groups(cancel))
             .WithSummary("Messages that were set aside, alike ones grouped.");
-        faults.MapGet("{which}", (string which, FaultBooks books, CancellationToken cancel) => books.Find(which, cancel))
+        faults.MapGet("{which}", (string which, FaultStore store, CancellationToken cancel) => store.Find(which, cancel))
             .WithSummary("The faults of a group, or one by its number.");
         foreach (string action in new[] { "redeliver", "archive" })
         {
             faults.MapPost($"{{which}}/{action}",
-                (string which, FaultBooks books, OutboxSignal signal, CancellationToken cancel) =>
-                    Decide(which, action, books, signal, cancel))
+                (string which, FaultStore store, OutboxSignal signal, CancellationToken cancel) =>
+                    Decide(which, action, store, signal, cancel))
                 .Requires(Scope.Operator)
                 .WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
         }
@@ -201,7 +201,7 @@ public static class RunsApi
         await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(watch.Changes(id, cancel), "run");
 
     private static async Task<Results<PhysicalFileHttpResult,
-        ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, TombstoneBooks tombstones, CancellationToken cancel)
+        ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, TombstoneStore tombstones, CancellationToken cancel)
     {
         if (!Lineage.IsDigest(sha256))
         {
@@ -229,7 +229,7 @@ public static class RunsApi
                 statusCode: StatusCodes.Status400BadRequest);
     }
 
-    private static async Task<FaultsDecided> Decide(string which, string action, FaultBooks faults, OutboxSignal signal,
+    private static async Task<FaultsDecided> Decide(string which, string action, FaultStore faults, OutboxSignal signal,
         CancellationToken cancel)
     {
         int count = await faults.Decide(which, action == "redeliver", cancel);
@@ -240,17 +240,23 @@ public static class RunsApi
     private static async Task<IResult> Ready(
         IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, StoreProbe store, CancellationToken cancel)
     {
-        bool books = false;
+        bool isReachable = false;
         try
         {
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-            books = await db.Database.CanConnectAsync(cancel);
+            isReachable = await db.Database.CanConnectAsync(cancel);
         }
         catch (System.Data.Common.DbException) { }
         BusHealthStatus health = bus.CheckHealth().Status;
         string? wrong = await store.WhyNot(cancel);
-        bool ready = books && health == BusHealthStatus.Healthy && wrong is null;
-        var found = new { status = ready ? "ready" : "not ready", books, bus = health.ToString(), store = wrong ?? "can be written" };
+        bool ready = isReachable && health == BusHealthStatus.Healthy && wrong is null;
+        var found = new
+        {
+            status = ready ? "ready" : "not ready",
+            books = isReachable,
+            bus = health.ToString(),
+            store = wrong ?? "can be written",
+        };
         return Results.Json(found, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
     }
 

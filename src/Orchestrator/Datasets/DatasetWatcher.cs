@@ -27,7 +27,7 @@ public sealed record WatchDocument(string Dataset, string Address, string Create
 /// again after a crash: the same bytes twice are one.
 /// </summary>
 public sealed class DatasetWatcher(
-    DatasetBooks datasets,
+    DatasetStore datasets,
     IDbContextFactory<ArmoFlowDbContext> contexts,
     TimeProvider time,
     ILogger<DatasetWatcher> log)
@@ -149,7 +149,7 @@ public sealed class DatasetWatcher(
         DateTimeOffset now = time.GetUtcNow();
         foreach ((string name, string mark, DateTimeOffset written) in await source.List(cancel))
         {
-            if (!DatasetBooks.CanRead(name) || seen.GetValueOrDefault(name) == mark || !IsWhole(place, name, mark, written, now)) continue;
+            if (!DatasetStore.CanRead(name) || seen.GetValueOrDefault(name) == mark || !IsWhole(place, name, mark, written, now)) continue;
             string? error = null;
             try { await source.Read(name, content => datasets.Add(place.Dataset, name, content, cancel), cancel); }
             catch (DatasetException e)
@@ -215,7 +215,7 @@ public sealed class DatasetWatcher(
                 throw new DatasetException($"file '{name}': a link that leads out of the folder, which is not followed. "
                     + $"Put the file itself there, or have {DataRoots.Variable} name where it leads.");
             }
-            await using FileStream stream = DatasetBooks.Open(path);
+            await using FileStream stream = DatasetStore.Open(path);
             return await read(stream);
         }
 

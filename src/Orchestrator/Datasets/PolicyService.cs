@@ -48,7 +48,7 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<string, int> versions = [];
         foreach (string dataset in read)
-            versions[dataset] = await DatasetBooks.Newest(db, dataset, cancel);
+            versions[dataset] = await DatasetStore.Newest(db, dataset, cancel);
         RetrainPolicy? row = await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel);
         object? before = row is null ? null : Told(row);
         if (row is null) db.RetrainPolicies.Add(row = new RetrainPolicy { Name = name });

@@ -18,11 +18,11 @@ namespace ArmoFlow.Orchestrator.Models;
 public sealed class EvidencePack(
     ModelRegistry registry,
     RunQueries runs,
-    AlertBooks alerts,
+    AlertStore alerts,
     Lineage lineage,
     ArtifactStore artifacts,
-    StepLogBooks logs,
-    AuditBooks audit)
+    StepLogStore logs,
+    AuditStore audit)
 {
     private static readonly JsonSerializerOptions Format = new(JsonSerializerDefaults.Web) { WriteIndented = true };
 
@@ -34,7 +34,8 @@ public sealed class EvidencePack(
     public async Task Pack(ModelVersion version, object? score, Stream target, CancellationToken cancel)
     {
         RunDocument run = await runs.Find(version.RunId, cancel)
-            ?? throw new RegistryException($"version {version.Version} of {version.Model}: its run {version.RunId} is not in the books.");
+            ?? throw new RegistryException(
+                $"version {version.Version} of {version.Model}: its run {version.RunId} is not in the database.");
         using ZipArchive archive = new(target, ZipArchiveMode.Create, leaveOpen: true);
         SortedDictionary<string, string> sums = new(StringComparer.Ordinal);
         await AddText("README.md", Instructions(version, run));
@@ -141,7 +142,7 @@ public sealed class EvidencePack(
            `--head FILE`, that the trail holds a head that was kept elsewhere, of whatever age.
         3. Events of this model: those whose subject is `model/{version.Model}` or `run/{run.RunId}`.
         4. The weights: `sha256sum` of the artifacts, against the hashes above.
-        5. `armoflow runs reproduce {run.RunId}` where the books are: the same bytes again, from the same sources.
+        5. `armoflow runs reproduce {run.RunId}` where the database is: the same bytes again, from the same sources.
 
         """;
 }

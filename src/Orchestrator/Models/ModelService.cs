@@ -51,7 +51,7 @@ public sealed record RunGates(Guid RunId, bool IsJudged, bool? Holds, IReadOnlyL
 /// <summary>
 /// Promotes versions that pass their gates: those of the model's policy and of the version's own spec, whichever is stricter.
 /// </summary>
-public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, BackboneBooks backbones, TombstoneBooks tombstones,
+public sealed class ModelService(ModelRegistry registry, PolicyStore policies, BackboneStore backbones, TombstoneStore tombstones,
     RunQueries runs, ArtifactStore artifacts, TimeProvider time)
 {
     /// <summary>Runs the gates and lets the alias mean the version if all hold, or if it is forced with a reason.</summary>
@@ -229,7 +229,7 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     /// <param name="cancel">Gives up.</param>
     private async Task<IReadOnlyList<string>> Missing(ModelVersion version, RunDocument? run, bool isThorough, CancellationToken cancel)
     {
-        if (run is null) return [$"its run {version.RunId} is not in the books"];
+        if (run is null) return [$"its run {version.RunId} is not in the database"];
         List<string> missing = [];
         foreach (string part in ModelRegistry.Parts)
         {
@@ -262,8 +262,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
     {
         if (!backbones.SeesWhatWorkersSee || await runs.FindSpec(version.RunId, cancel) is not { } spec) return null;
         string recorded = Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path));
-        if (BackboneBooks.IsThere(recorded) || await BackboneOf(run, cancel) is not { } digest) return null;
-        return BackboneBooks.IsThere(await backbones.Locate(recorded, digest, cancel)) ? null
+        if (BackboneStore.IsThere(recorded) || await BackboneOf(run, cancel) is not { } digest) return null;
+        return BackboneStore.IsThere(await backbones.Locate(recorded, digest, cancel)) ? null
             : $"its backbone is no longer in {recorded}. Say where it lies now: armoflow models backbone "
                 + $"{version.Model}@{version.Version} PATH";
     }
@@ -283,7 +283,8 @@ public sealed class ModelService(ModelRegistry registry, PolicyBooks policies, B
 
     private async Task<JudgedRun> Open(ModelVersion version, CancellationToken cancel) =>
         await Open(await runs.Find(version.RunId, cancel)
-            ?? throw new RegistryException($"version {version.Version} of {version.Model}: its run {version.RunId} is not in the books."),
+            ?? throw new RegistryException(
+                $"version {version.Version} of {version.Model}: its run {version.RunId} is not in the database."),
             cancel);
 
     private async Task<JudgedRun> Open(RunDocument run, CancellationToken cancel)

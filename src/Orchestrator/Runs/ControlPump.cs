@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
-/// <summary>Carries out what other processes ask of this one through the books of a shared workspace.</summary>
+/// <summary>Carries out what other processes ask of this one through the database of a shared workspace.</summary>
 public sealed class ControlPump(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     RunService runs,

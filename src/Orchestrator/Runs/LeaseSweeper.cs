@@ -30,7 +30,7 @@ public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow, TimeSpan Unheld)
 public sealed class LeaseSweeper(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     BusOutbox outbox,
-    StepLogBooks logs,
+    StepLogStore logs,
     LeaseLimits limits,
     TimeProvider time,
     ILogger<LeaseSweeper> log) : BackgroundService

@@ -40,8 +40,8 @@ public sealed record RunFilter
 
 public sealed record RunPage(IReadOnlyList<RunDocument> Runs, string? Cursor);
 
-/// <summary>What the books say of runs; needs no bus.</summary>
-/// <param name="contexts">The books.</param>
+/// <summary>What the database says of runs; needs no bus.</summary>
+/// <param name="contexts">The database.</param>
 /// <param name="artifacts">The store.</param>
 /// <param name="progress">How far steps are.</param>
 /// <param name="time">The clock.</param>
@@ -61,7 +61,7 @@ public sealed class RunQueries(
     public async Task<Guid?> FindUnfinished(RunSpec spec, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        string digest = SpecReader.Digest(await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel));
+        string digest = SpecReader.Digest(await ForgettingStore.Apply(db, await DatasetStore.Pin(db, spec, cancel), cancel));
         RunState? run = await db.Runs.AsNoTracking()
             .Where(r => r.SpecDigest == digest && !RunState.Ended.Contains(r.CurrentState))
             .OrderByDescending(r => r.SubmittedAt)
@@ -212,7 +212,7 @@ public sealed class RunQueries(
     private bool IsInterrupted(RunState run) =>
         workspace is not null && !RunState.AtRest.Contains(run.CurrentState) && !workspace.IsHeld();
 
-    /// <summary>Its seconds end with the last sign of life that is in the books.</summary>
+    /// <summary>Its seconds end with the last sign of life that is in the database.</summary>
     private async Task<RunDocument> ToInterrupted(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
     {
         DateTimeOffset? seen = await db.Workers.MaxAsync(w => (DateTimeOffset?)w.SeenAt, cancel);

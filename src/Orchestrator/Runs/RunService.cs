@@ -28,7 +28,7 @@ public sealed class RunService(
 
     private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Enters a run in the books, together with the message that starts it.</summary>
+    /// <summary>Enters a run in the database, together with the message that starts it.</summary>
     public async Task<Guid> Submit(RunSpec spec, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
@@ -62,7 +62,7 @@ public sealed class RunService(
     }
 
     /// <summary>The same, with the caller's other changes.</summary>
-    /// <param name="db">The caller's books.</param>
+    /// <param name="db">The caller's database.</param>
     /// <param name="spec">The spec.</param>
     /// <param name="trigger">What asked for it; null for a person.</param>
     /// <param name="cancel">Gives up.</param>
@@ -74,8 +74,8 @@ public sealed class RunService(
     private async Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, Guid id, CancellationToken cancel)
     {
         RunState run = new() { CorrelationId = id, Trigger = trigger };
-        spec = await ForgettingBooks.Apply(db, await DatasetBooks.Pin(db, spec, cancel), cancel);
-        if (spec.Model is null) await PolicyBooks.RequireRoomForRule(db, spec, cancel);
+        spec = await ForgettingStore.Apply(db, await DatasetStore.Pin(db, spec, cancel), cancel);
+        if (spec.Model is null) await PolicyStore.RequireRoomForRule(db, spec, cancel);
         if (spec.Model is null) run.Open(spec, time.GetUtcNow());
         else spec = await OpenEvaluation(db, run, spec, cancel);
         db.Runs.Add(run);
@@ -159,7 +159,7 @@ public sealed class RunService(
         if (run.Steps.Any(s => s is { Name: StepNames.Ingestion, Status: "Completed" })) return;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RunSpec spec = await db.Runs.AsNoTracking().Where(r => r.CorrelationId == run.RunId).Select(r => r.Spec).SingleAsync(cancel);
-        if (SpecReader.Digest(spec) == SpecReader.Digest(await ForgettingBooks.Apply(db, spec, cancel))) return;
+        if (SpecReader.Digest(spec) == SpecReader.Digest(await ForgettingStore.Apply(db, spec, cancel))) return;
         Exclusion newest = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null)
             .OrderByDescending(e => e.At).FirstAsync(cancel);
         throw new RetentionException($"run {run.RunId} was submitted before {newest}, and might read it. Submit its spec again: armoflow "

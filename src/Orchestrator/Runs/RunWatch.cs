@@ -9,7 +9,7 @@ namespace ArmoFlow.Orchestrator.Runs;
 /// <summary>A run's state with how far its step is, as the event stream sends it.</summary>
 public sealed record RunEvent(RunDocument Run, StepProgressed? Progress);
 
-/// <summary>Watches runs. However many watch the same one, the books are asked for it once in each interval.</summary>
+/// <summary>Watches runs. However many watch the same one, the database is asked for it once in each interval.</summary>
 public sealed class RunWatch(RunQueries queries) : IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);

@@ -70,7 +70,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
 
         Initially(
             When(RunSubmitted, context => context.Saga.IsEntered || context.Message.Spec is not null)
-                .OpenBooks(time)
+                .OpenRun(time)
                 .SendStep(StepNames.Ingestion, time)
                 .TransitionTo(Ingesting),
             // What is asked of a run may overtake its submission, which then finds the run at rest or at work and is ignored.

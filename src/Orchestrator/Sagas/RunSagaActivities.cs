@@ -21,7 +21,7 @@ namespace ArmoFlow.Orchestrator.Sagas;
 internal static class RunSagaActivities
 {
     /// <summary>The submission has entered the run already; a message that came without one enters it here.</summary>
-    public static EventActivityBinder<RunState, SubmitRun> OpenBooks(this EventActivityBinder<RunState, SubmitRun> binder,
+    public static EventActivityBinder<RunState, SubmitRun> OpenRun(this EventActivityBinder<RunState, SubmitRun> binder,
         TimeProvider time) => binder.Then(context =>
     {
         if (!context.Saga.IsEntered) context.Saga.Open(context.Message.Spec!, time.GetUtcNow());
@@ -49,8 +49,8 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> EnterModel<T>(this EventActivityBinder<RunState, T> binder, TimeProvider time)
         where T : class => binder.ThenAsync(async context =>
     {
-        if (context.Saga.IsEvaluation || !context.TryGetPayload(out BooksTransaction? transaction)) return;
-        if (await ModelRegistry.Enter(transaction.Books, context.Saga, time.GetUtcNow(),
+        if (context.Saga.IsEvaluation || !context.TryGetPayload(out MessageTransaction? transaction)) return;
+        if (await ModelRegistry.Enter(transaction.Database, context.Saga, time.GetUtcNow(),
             context.CancellationToken)) context.GetOrAddPayload(() => new RuleToHold());
     });
 
@@ -95,12 +95,12 @@ internal static class RunSagaActivities
     public static EventActivityBinder<RunState, T> ReleaseClaims<T>(this EventActivityBinder<RunState, T> binder)
         where T : class => binder.ThenAsync(Release);
 
-    /// <summary>Ends the step in progress and tells the workers; what it has finished stays in the books.</summary>
+    /// <summary>Ends the step in progress and tells the workers; what it has finished stays in the database.</summary>
     public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status,
         TimeProvider time)
         where T : class => binder.Then(context => End(context.Saga, status, time)).TellWorkers();
 
-    /// <summary>Closes the books, goes to a state in which the run is at its end, and tells who listens.</summary>
+    /// <summary>Ends the run in a state of no return, frees what it held, and publishes its end.</summary>
     public static EventActivityBinder<RunState, T> EndIn<T>(this EventActivityBinder<RunState, T> binder, State state, TimeProvider time)
         where T : class => binder
         .Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null))
@@ -109,8 +109,8 @@ internal static class RunSagaActivities
         .ThenAsync(async context =>
         {
             Instruments.Runs.Add(1, Instruments.Tag("status", context.Saga.CurrentState));
-            if (context.Saga.IsEvaluation && context.TryGetPayload(out BooksTransaction? transaction))
-                await AlertBooks.Open(transaction.Books, context.Saga, time.GetUtcNow(), context.CancellationToken);
+            if (context.Saga.IsEvaluation && context.TryGetPayload(out MessageTransaction? transaction))
+                await AlertStore.Open(transaction.Database, context.Saga, time.GetUtcNow(), context.CancellationToken);
         })
         .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation,
             context.HasPayloadType(typeof(RuleToHold))));
@@ -152,8 +152,8 @@ internal static class RunSagaActivities
     private static async Task Release<T>(BehaviorContext<RunState, T> context)
         where T : class
     {
-        if (!context.TryGetPayload(out BooksTransaction? transaction)) return;
-        foreach (StepClaim waiting in await StepClaims.Release(transaction.Books, context.Saga.CorrelationId, context.CancellationToken))
+        if (!context.TryGetPayload(out MessageTransaction? transaction)) return;
+        foreach (StepClaim waiting in await StepClaims.Release(transaction.Database, context.Saga.CorrelationId, context.CancellationToken))
             await context.Publish(new StepReleased(waiting.RunId, waiting.Attempt));
     }
 

@@ -12,7 +12,7 @@ using Microsoft.Extensions.Logging;
 namespace ArmoFlow.Orchestrator.Schedules;
 
 /// <summary>
-/// The clock of the schedules: a recurring Hangfire job for each, in storage that all orchestrators share. The books' own table
+/// The clock of the schedules: a recurring Hangfire job for each, in storage that all orchestrators share. The database's own table
 /// says which there are; what Hangfire fires late, twice or never is put right by <see cref="ScheduleRunner"/>, which fires a period once.
 /// </summary>
 public sealed class HangfireEngine(
@@ -49,7 +49,7 @@ public sealed class HangfireEngine(
         server?.Dispose();
     }
 
-    /// <summary>Brings Hangfire's jobs to what the books say; true if there is any.</summary>
+    /// <summary>Brings Hangfire's jobs to what the database says; true if there is any.</summary>
     private async Task<bool> Follow(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);

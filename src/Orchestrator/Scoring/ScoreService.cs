@@ -20,7 +20,7 @@ public sealed record ScoringModel(string Model, int? Version, Guid RunId, string
 public sealed class ScoreService(
     ScoreBatcher batcher,
     ModelRegistry registry,
-    WorkBooks work,
+    WorkStore work,
     IDbContextFactory<ArmoFlowDbContext> contexts,
     TimeProvider time)
 {

@@ -411,7 +411,7 @@ public sealed class ArtifactStore(
     }
 }
 
-/// <summary>An artifact that the books name is not in the store as it was put; the step that made it can make it again.</summary>
+/// <summary>An artifact that the database names is not in the store as it was put; the step that made it can make it again.</summary>
 public sealed class ArtifactLostException(string sha256, string what) : IOException($"artifact {sha256}: {what}")
 {
     public string Sha256 { get; } = sha256;

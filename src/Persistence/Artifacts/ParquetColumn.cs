@@ -3,7 +3,7 @@ using Parquet.Schema;
 
 namespace ArmoFlow.Persistence.Artifacts;
 
-/// <summary>Reads single columns of the tables that steps make, where the books follow what refers to what.</summary>
+/// <summary>Reads single columns of the tables that steps make, where the database follows what refers to what.</summary>
 internal static class ParquetColumn
 {
     /// <summary>How many rows a table has.</summary>

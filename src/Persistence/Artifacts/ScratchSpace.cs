@@ -67,7 +67,7 @@ public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket
         foreach (string name in await bucket.List(ObjectName(key, ""), cancel)) await bucket.Delete(name, cancel);
     }
 
-    /// <summary>Frees what was set aside, so that a full disk can still be entered in the books.</summary>
+    /// <summary>Frees what was set aside, so that a full disk can still be entered in the database.</summary>
     public void SpendReserve()
     {
         if (Reserve is not null) File.Delete(Reserve);

@@ -83,7 +83,7 @@ public static class AuditRows
     {
         await using (FileStream target = File.Create(events))
         {
-            if (AuditParquet.IsParquet(events)) await AuditParquet.Write(target, AuditBooks.ReadExport(both), cancel);
+            if (AuditParquet.IsParquet(events)) await AuditParquet.Write(target, AuditStore.ReadExport(both), cancel);
             else await CopyLines(both, target, line => !IsRow(line), cancel);
         }
         await using (FileStream target = File.Create(rows))

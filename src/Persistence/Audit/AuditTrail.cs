@@ -15,7 +15,7 @@ public static class AuditTrail
     /// <summary>The action of an event that tells of nothing but the rows that it vouches for.</summary>
     public const string RowsBound = "rows.bound";
 
-    /// <summary>Notes what is done; saved, and bound to the event before it, with the next save of these books.</summary>
+    /// <summary>Notes what is done; saved, and bound to the event before it, with the next save.</summary>
     public static void Note(this ArmoFlowDbContext db, string action, string subject, object? before = null, object? after = null)
     {
         AuditEvent noted = New(db, action, subject, before, after);

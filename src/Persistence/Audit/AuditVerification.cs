@@ -61,12 +61,12 @@ public static class AuditVerification
         RowsHeading? heading = rows is null ? null : await AuditRows.ReadHeading(rows);
         long ledgerEnd = heading?.Sequence ?? long.MaxValue;
         SignedHead[] onTheWay = [.. kept, .. Head(heading)];
-        AuditVerdict verdict = await Follow(AuditBooks.ReadExport(export), head, onTheWay, ledger, ledgerEnd, progress, cancel);
+        AuditVerdict verdict = await Follow(AuditStore.ReadExport(export), head, onTheWay, ledger, ledgerEnd, progress, cancel);
         if (!verdict.IsWhole || rows is null) return verdict;
         return await Compare(verdict, ledger, AuditRows.Read(rows, cancel), heading!.IsPart, EventsOf, progress, cancel);
 
         async Task<Dictionary<long, AuditEvent>> EventsOf(IReadOnlySet<long> wanted) =>
-            await AuditBooks.ReadExport(export).Where(e => wanted.Contains(e.Sequence))
+            await AuditStore.ReadExport(export).Where(e => wanted.Contains(e.Sequence))
                 .ToDictionaryAsync(e => e.Sequence, cancellationToken: cancel);
     }
 

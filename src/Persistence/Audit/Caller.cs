@@ -9,7 +9,7 @@ public sealed record Caller(string Name, string? RequestId = null)
 {
     private static readonly AsyncLocal<Caller?> Ambient = new();
 
-    /// <summary>What the caller may do; everything for whoever works on the books themselves.</summary>
+    /// <summary>What the caller may do; everything for whoever works on the database directly.</summary>
     public Scope Scope { get; init; } = Scope.Admin;
 
     /// <summary>The user's or key's name alone, as policies list it.</summary>

@@ -29,7 +29,7 @@ public static class RowProofs
     private const int AtOnce = 200;
 
     /// <summary>The proofs of rows, by the values of their keys.</summary>
-    /// <param name="db">The books.</param>
+    /// <param name="db">The database.</param>
     /// <param name="keys">Each row's key, or the first part of it for all rows that share that.</param>
     /// <param name="cancel">Gives up.</param>
     /// <typeparam name="T">The rows' type.</typeparam>

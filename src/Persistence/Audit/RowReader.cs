@@ -24,7 +24,7 @@ internal static class RowReader
     private static readonly JsonSerializerOptions Text = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>Reads rows by their keys: one round trip for 200 of them.</summary>
-    /// <param name="db">The books, in the transaction of the change.</param>
+    /// <param name="db">The database, in the transaction of the change.</param>
     /// <param name="addresses">Which rows; a key's first part alone means all rows that share it.</param>
     /// <param name="locking">Postgres' lock on the rows, such as 'for update'; null for none.</param>
     /// <param name="cancel">Gives up.</param>

@@ -12,8 +12,8 @@ using Microsoft.Extensions.Logging;
 namespace ArmoFlow.Persistence.Faults;
 
 /// <summary>
-/// Where a message goes whose retries are used up, or that no consumer understands: into the books with its reason. Only if the
-/// books cannot be reached either does it go to the transport's own error queue.
+/// Where a message goes whose retries are used up, or that no consumer understands: into the database with its reason. Only if the
+/// database cannot be reached either does it go to the transport's own error queue.
 /// </summary>
 public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> contexts, ILogger<FaultKeeper> log)
 {
@@ -54,7 +54,7 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         });
     }
 
-    /// <summary>Enters what lay in one of the transport's own error queues; what is in the books already is not entered twice.</summary>
+    /// <summary>Enters what lay in one of the transport's own error queues; what is in the database already is not entered twice.</summary>
     /// <param name="queue">The queue that the message was of.</param>
     /// <param name="messageId">The message's id, where it has one.</param>
     /// <param name="contentType">Of the body.</param>

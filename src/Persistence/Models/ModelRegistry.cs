@@ -35,7 +35,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     {
         if (!Parts.All(run.Artifacts.ContainsKey)) return false; // nothing to score with
         string digest = DigestOf(run);
-        PolicySpec? policy = (await PolicyBooks.Current(db, run.Name, cancel))?.Policy;
+        PolicySpec? policy = (await PolicyStore.Current(db, run.Name, cancel))?.Policy;
         if (await db.ModelVersions.SingleOrDefaultAsync(v =>
             v.Model == run.Name && v.Digest == digest, cancel) is { } known) return await AddGates(db, known, run, policy, cancel);
         // another run's at the same time collides, and its message is tried again

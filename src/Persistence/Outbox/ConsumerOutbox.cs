@@ -25,7 +25,7 @@ internal sealed class ConsumerOutbox(
     public async Task Send<T>(ConsumeContext<T> context, OutboxConsumeOptions options, IPipe<OutboxConsumeContext<T>> next) where T : class
     {
         Guid messageId = context.GetOriginalMessageId() ?? throw new MessageException(typeof(T), "a message without an id");
-        await using BooksTransaction transaction = new(contexts, marks, messageId, options.ConsumerId);
+        await using MessageTransaction transaction = new(contexts, marks, messageId, options.ConsumerId);
         context.AddOrUpdatePayload(() => transaction, _ => transaction);
         OutboxConsumer<T> consumer = new(context, options, services, transaction);
         while (consumer.ContinueProcessing) await next.Send(consumer);
@@ -36,7 +36,7 @@ internal sealed class ConsumerOutbox(
         ConsumeContext<T> context,
         OutboxConsumeOptions options,
         IServiceProvider services,
-        BooksTransaction transaction) :
+        MessageTransaction transaction) :
         OutboxConsumeContextProxy<T>(context, options, services)
         where T : class
     {
@@ -94,14 +94,15 @@ public static class ConsumerOutboxRegistration
     /// message is tried again for a quarter of an hour before it is set aside as faulty. Broadcasts may be lost, or heard twice,
     /// without harm: they need no inbox. Nor does scoring, which changes nothing.
     /// </summary>
-    public static void UseBooks(this IBusRegistrationConfigurator bus) => bus.AddConfigureEndpointsCallback((context, name, endpoint) =>
+    public static void UseConsumerOutbox(this IBusRegistrationConfigurator bus) =>
+        bus.AddConfigureEndpointsCallback((context, name, endpoint) =>
     {
         if (Broadcasts.IsOne(name)) context.GetRequiredService<FaultKeeper>().Attach(endpoint);
         if (Broadcasts.IsOne(name) || name == ScoreResponses.Queue) return;
         endpoint.UseConsumeFilter(typeof(LogScopeFilter<>), context);
         endpoint.UseMessageRetry(retry =>
         {
-            retry.Handle<Exception>(BooksFault.IsTransient);
+            retry.Handle<Exception>(DatabaseFault.IsTransient);
             retry.Exponential(90, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(10), TimeSpan.FromMilliseconds(200));
         });
         context.GetRequiredService<FaultKeeper>().Attach(endpoint);

@@ -195,7 +195,7 @@ public sealed class OutboxDelivery(
         foreach (InboxState inbox in await orphans.OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
         {
             // Two processes may both send it: the receivers' inboxes take it once.
-            await using BooksTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);
+            await using MessageTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);
             IReadOnlyList<OutboxMessage> left = await transaction.Undelivered(cancel);
             IReadOnlyList<Sending> results = await Task.WhenAll(left.Select(m => TrySend(m, cancel)));
             if (results.Any(r => r.Outcome == Outcome.Later)) continue; // the next upkeep sends all of it again

@@ -25,7 +25,7 @@ public sealed record ForgetPlan(string Kind, string Value, IReadOnlyList<UsedBy>
 /// place in the runs that had it, and a tombstone says so. Features that were made with it are removed; whoever needs the others makes
 /// them anew.
 /// </summary>
-public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ForgettingBooks books,
+public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, ForgettingStore store,
     TimeProvider time)
 {
     private static readonly string[] Tables = [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences,
@@ -40,12 +40,12 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     /// <exception cref="RetentionException">There is nothing of the kind.</exception>
     public async Task<ForgetPlan> Plan(string kind, string value, CancellationToken cancel)
     {
-        ForgettingBooks.Require(kind, value);
+        ForgettingStore.Require(kind, value);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        IReadOnlyList<UsedBy> users = await books.Users(kind, value, cancel);
+        IReadOnlyList<UsedBy> users = await store.Users(kind, value, cancel);
         IReadOnlyList<string> files = kind switch
         {
-            Exclusion.Source => await ForgettingBooks.FilesOf(db, value, cancel),
+            Exclusion.Source => await ForgettingStore.FilesOf(db, value, cancel),
             Exclusion.File => [value],
             _ => [],
         };
@@ -75,7 +75,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         ForgetPlan plan = await Plan(kind, value, cancel);
         if (plan.Obstacles.Count > 0)
             throw new RetentionException($"{kind} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
-        Exclusion exclusion = await books.Exclude(kind, value, reason, cancel); // first: a run that is submitted meanwhile leaves it out
+        Exclusion exclusion = await store.Exclude(kind, value, reason, cancel); // first: a run that is submitted meanwhile leaves it out
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, plan.Files, cancel);
         Dictionary<string, ArtifactRef> replaced = [];
@@ -104,9 +104,9 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
                 if (isThere) affected.Add(new Rows(run, [value], []));
                 continue;
             }
-            IReadOnlyList<StepArtifact> read = await ForgettingBooks.Read(db, run, cancel);
-            HashSet<string> sources = [.. ForgettingBooks.SourcesOf(run.Spec).Where(s =>
-                (kind == Exclusion.Source && s == value) || read.Any(f => ForgettingBooks.IsOf(f, s) && files.Contains(f.Sha256)))];
+            IReadOnlyList<StepArtifact> read = await ForgettingStore.Read(db, run, cancel);
+            HashSet<string> sources = [.. ForgettingStore.SourcesOf(run.Spec).Where(s =>
+                (kind == Exclusion.Source && s == value) || read.Any(f => ForgettingStore.IsOf(f, s) && files.Contains(f.Sha256)))];
             if (sources.Count == 0) continue;
             HashSet<string> conversations = await OnlyOf(run, sources, cancel);
             if (conversations.Count > 0 || await HasRowsOf(run, sources, cancel)) affected.Add(new Rows(run, conversations, sources));
@@ -241,10 +241,11 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         }
         if (users.Any(u => !u.IsCertain)) stays.Add("of versions marked as uncertain, nobody can say any more what they read");
         if (affected.Count > 0)
-            stays.Add("figures and reports of the runs that read it, which hold no text, and its id in the books and in the audit trail");
+            stays.Add(
+                "figures and reports of the runs that read it, which hold no text, and its id in the database and in the audit trail");
         if (kind != Exclusion.Conversation) return stays;
         HashSet<string> read = [];
-        foreach (Rows rows in affected) read.UnionWith((await ForgettingBooks.Read(db, rows.Run, cancel)).Select(f => f.Sha256));
+        foreach (Rows rows in affected) read.UnionWith((await ForgettingStore.Read(db, rows.Run, cancel)).Select(f => f.Sha256));
         foreach (var file in await db.DatasetFiles.Where(f => read.Contains(f.Sha256))
             .Select(f => new { f.Dataset, f.FileName, f.Sha256 }).ToListAsync(cancel))
         {

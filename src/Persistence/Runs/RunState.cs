@@ -6,7 +6,7 @@ using MassTransit;
 
 namespace ArmoFlow.Persistence.Runs;
 
-/// <summary>The row of a run: the saga's state and the books of its steps. Only the saga writes it.</summary>
+/// <summary>The row of a run: the saga's state and the state of its steps. Only the saga writes it.</summary>
 public sealed class RunState : SagaStateMachineInstance
 {
     /// <summary>The process that <c>RunSaga</c> describes; a run keeps the one that it was started with.</summary>

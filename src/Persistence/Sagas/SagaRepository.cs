@@ -9,7 +9,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Sagas;
 
 /// <summary>
-/// Saga storage on EF Core, on MassTransit's extension point. A message's one transaction (<see cref="BooksTransaction"/>) locks
+/// Saga storage on EF Core, on MassTransit's extension point. A message's one transaction (<see cref="MessageTransaction"/>) locks
 /// the saga's row from the load to the commit (Postgres: FOR UPDATE; SQLite: an immediate transaction, which admits one writer).
 /// </summary>
 public sealed class SagaRepositoryContextFactory<TSaga, TContext>(
@@ -23,18 +23,20 @@ public sealed class SagaRepositoryContextFactory<TSaga, TContext>(
 
     public async Task Send<T>(ConsumeContext<T> context, IPipe<SagaRepositoryContext<TSaga, T>> next) where T : class
     {
-        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (await transaction.TryBegin(context.CancellationToken))
-            await next.Send(new SagaContext<T>(transaction.Books, context, consumeContexts));
+            await next.Send(new SagaContext<T>(transaction.Database, context, consumeContexts));
     }
 
     public async Task SendQuery<T>(ConsumeContext<T> context, ISagaQuery<TSaga> query,
         IPipe<SagaRepositoryQueryContext<TSaga, T>> next) where T : class
     {
-        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (!await transaction.TryBegin(context.CancellationToken)) return;
-        List<TSaga> instances = await transaction.Books.Set<TSaga>().Where(query.FilterExpression).ToListAsync(context.CancellationToken);
-        await next.Send(new LoadedSagaRepositoryQueryContext<TSaga, T>(new SagaContext<T>(transaction.Books, context, consumeContexts),
+        List<TSaga> instances = await transaction.Database.Set<TSaga>()
+            .Where(query.FilterExpression)
+            .ToListAsync(context.CancellationToken);
+        await next.Send(new LoadedSagaRepositoryQueryContext<TSaga, T>(new SagaContext<T>(transaction.Database, context, consumeContexts),
             instances));
     }
 

@@ -1,6 +1,6 @@
 namespace ArmoFlow.Persistence.Steps;
 
-/// <summary>A finished step under its key: what it was made from and what it made. The books' lineage is these rows.</summary>
+/// <summary>A finished step under its key: what it was made from and what it made. These rows are the lineage.</summary>
 public sealed class StepResult
 {
     public string Key { get; set; } = "";

@@ -53,8 +53,8 @@ public sealed class StepClaims(IDbContextFactory<ArmoFlowDbContext> contexts)
         }
     }
 
-    /// <summary>Ends all claims on a key whose result is in the books; returns those that are to be told.</summary>
-    /// <param name="db">The caller's books.</param>
+    /// <summary>Ends all claims on a key whose result is in the database; returns those that are to be told.</summary>
+    /// <param name="db">The caller's database.</param>
     /// <param name="key">The step's key.</param>
     /// <param name="run">The run whose work it was, which hears of it anyway.</param>
     /// <param name="attempt">The asking that is answered; the run may wait by a newer one.</param>

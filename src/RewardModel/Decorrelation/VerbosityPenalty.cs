@@ -9,10 +9,10 @@ public sealed record PenaltyFit
     public required double After { get; init; }
 
     /// <summary>Where no penalty meets the tolerance: neighbouring float32 penalties between which the correlation jumps over 0.</summary>
-    public JumpOverZero? Proof { get; init; }
+    public ZeroCrossing? Proof { get; init; }
 }
 
-public sealed record JumpOverZero(double LowerPenalty, double CorrelationThere, double UpperPenalty, double CorrelationHere);
+public sealed record ZeroCrossing(double LowerPenalty, double CorrelationThere, double UpperPenalty, double CorrelationHere);
 
 public sealed record DecorrelationFit(float[] Penalties, float[] Transform, IReadOnlyList<PenaltyFit> Objectives);
 
@@ -95,7 +95,7 @@ public static class VerbosityPenalty
             Penalty = best,
             Before = before,
             After = bestCorrelation,
-            Proof = Math.Abs(bestCorrelation) > Tolerance ? new JumpOverZero(low, atLow, high, atHigh) : null,
+            Proof = Math.Abs(bestCorrelation) > Tolerance ? new ZeroCrossing(low, atLow, high, atHigh) : null,
         };
     }
 

@@ -29,7 +29,7 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
         LlamaConfig config = BackboneParts.Open(folder, allowsSpecials).Config;
         string digest = await DigestOf(folder, run);
         string dtype = run.Spec.Backbone.Dtype != "auto" ? run.Spec.Backbone.Dtype
-            : await run.Services.Books.Settle($"dtype {digest} {ComputeType.Hardware}",
+            : await run.Services.Steps.Settle($"dtype {digest} {ComputeType.Hardware}",
                 () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize),
                 run.Cancel);
         object parameters = new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens, allowsSpecials };
@@ -45,10 +45,10 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
     private static async Task<string> FolderOf(StepRun run)
     {
         string named = Path.GetFullPath(Path.Combine(run.Spec.Folder, run.Spec.Backbone.Path));
-        if (run.Spec.Model is not { } model || BackboneBooks.IsThere(named)) return named;
+        if (run.Spec.Model is not { } model || BackboneStore.IsThere(named)) return named;
         string digest = (await run.OpenJson<FeaturesReport>(ArtifactNames.ModelFeaturesReport)).BackboneDigest;
         string found = await run.Services.Backbones.Locate(named, digest, run.Cancel);
-        return BackboneBooks.IsThere(found) ? found
+        return BackboneStore.IsThere(found) ? found
             : throw new InvalidInputException(named, "no backbone", $"that of {model}, with sha256 {digest[..16]}…",
                 $"Say where it lies now: armoflow models backbone {model} PATH; or name its folder in the spec: backbone: {{ path: … }}.");
     }
@@ -57,6 +57,6 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
     public static Task<string> DigestOf(string folder, StepRun run)
     {
         string stamp = StepRun.KeyOf(Checkpoint.Stamp(folder), 1, "", new Dictionary<string, ArtifactRef>()).Value;
-        return run.Services.Books.Settle($"digest {folder} {stamp}", () => Checkpoint.Digest(folder, run.Cancel), run.Cancel);
+        return run.Services.Steps.Settle($"digest {folder} {stamp}", () => Checkpoint.Digest(folder, run.Cancel), run.Cancel);
     }
 }

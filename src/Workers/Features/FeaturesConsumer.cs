@@ -70,12 +70,12 @@ public sealed class FeaturesConsumer(StepServices services)
         string? entered = await Services.Work.PlanOf(run.Key, run.Cancel);
         ShardPlan? known = entered is null ? null : await ShardPlan.Find(run, entered);
         ShardPlan plan = known ?? await MakePlan(run);
-        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return StepOutcome.Elsewhere;
         // its files are gone
-        if (known is null && entered is not null) await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
+        if (known is null && entered is not null) await WorkStore.ForgetShards(transaction.Database, run.Key, run.Cancel);
         // another plan came first: follow that
-        if (await WorkBooks.OpenShards(transaction.Books, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return null;
+        if (await WorkStore.OpenShards(transaction.Database, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return null;
         foreach (int shard in open) await context.Send(new Uri($"queue:{ExtractShard.Queue}"), Command(run, plan, shard));
         return open.Count > 0 ? StepOutcome.Elsewhere : await Finish(run, plan, transaction);
     }
@@ -97,7 +97,7 @@ public sealed class FeaturesConsumer(StepServices services)
         Shard = shard,
     };
 
-    private static async Task<StepOutcome?> Finish(StepRun run, ShardPlan plan, BooksTransaction transaction)
+    private static async Task<StepOutcome?> Finish(StepRun run, ShardPlan plan, MessageTransaction transaction)
     {
         FeatureSpace space = plan.Space;
         HashSet<string> overLimit = [.. plan.OverLimit];
@@ -109,10 +109,10 @@ public sealed class FeaturesConsumer(StepServices services)
             ids.Add(conversation.Id);
             if (seenPrompts.Add(conversation.PromptId)) prompts.Add(conversation.PromptId);
         }
-        Dictionary<string, FeatureRow> responses = await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, ids, run.Cancel);
+        Dictionary<string, FeatureRow> responses = await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Response, ids, run.Cancel);
         Dictionary<string, FeatureRow> promptRows =
-            await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
-        await WorkBooks.ForgetShards(transaction.Books, run.Key, run.Cancel);
+            await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
+        await WorkStore.ForgetShards(transaction.Database, run.Key, run.Cancel);
         if (!ids.TrueForAll(responses.ContainsKey) || !prompts.TrueForAll(promptRows.ContainsKey))
         {
             // A shard was removed from the store since the plan was made, which no longer covers everything: plan anew.

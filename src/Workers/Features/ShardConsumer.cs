@@ -38,11 +38,11 @@ public sealed class ShardConsumer(
             }
             rows = await plan.Extract(run, command.Shard, extractors.Get(plan.Space.Folder, plan.Space.Digest, plan.Space.Dtype));
         }
-        BooksTransaction transaction = context.GetPayload<BooksTransaction>();
+        MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
-        await StepBooks.EnterFeatures(transaction.Books, rows, run.Cancel);
+        await StepStore.EnterFeatures(transaction.Database, rows, run.Cancel);
         int conversations = rows.Count(r => r.Kind == FeatureTable.Response);
-        switch (await WorkBooks.FinishShard(transaction.Books, run.Key, command.Plan, command.Shard, conversations, run.Cancel))
+        switch (await WorkStore.FinishShard(transaction.Database, run.Key, command.Plan, command.Shard, conversations, run.Cancel))
         {
             case ShardOutcome.LastIsDone:
                 await context.Send(new Uri($"queue:{StepNames.Features}"), Rest(command));

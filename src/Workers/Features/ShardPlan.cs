@@ -52,8 +52,8 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
             all.Add((c.Id, c.PromptId));
         await RequireWhole(run, all.Count);
         Dictionary<string, FeatureRow> known =
-            await run.Services.Books.FindFeatures(space.Id, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
-        HashSet<string> ownedPrompts = [.. (await run.Services.Books.FindFeatures(space.Id, FeatureTable.Prompt,
+            await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
+        HashSet<string> ownedPrompts = [.. (await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Prompt,
             all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
 
         List<string> overLimit = [];

@@ -18,7 +18,7 @@ public sealed class IngestionConsumerDefinition() : StepConsumerDefinition<Inges
 public sealed record IngestionReport(IReadOnlyList<string> Objectives, IReadOnlyList<SourceReport> Sources, int DistinctConversations);
 
 /// <summary>Reads every source of the spec into one canonical data set.</summary>
-public sealed class IngestionConsumer(StepServices services, DatasetBooks datasets, ForgettingBooks forgetting)
+public sealed class IngestionConsumer(StepServices services, DatasetStore datasets, ForgettingStore forgetting)
     : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 2, services)
 {
     private const string Rated = "ratings", Paired = "preferences", Benchmarked = "benchmark";

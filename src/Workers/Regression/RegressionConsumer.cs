@@ -35,7 +35,7 @@ public sealed class RegressionConsumer(StepServices services)
             for (int o = 0; o < run.Objectives.Count; o++) labels[i, o] = rows[i].Labels[o];
         string[] ids = [.. rows.Select(r => r.ConversationId)];
         RegressionFit fit = new RidgeRegression(features.Responses(ids), labels, run.Objectives, ids)
-            .Fit(Alphas(run), new GramBooks(run, space.Space), (done, total) => run.Progress("rows", done, total), run.Cancel);
+            .Fit(Alphas(run), new KeptGrams(run, space.Space), (done, total) => run.Progress("rows", done, total), run.Cancel);
 
         using Tensor w = tensor(fit.Weight, [run.Objectives.Count, fit.Dimension]);
         ArtifactRef weight = await run.PutTensors([("weight", w)]);
@@ -52,13 +52,13 @@ public sealed class RegressionConsumer(StepServices services)
     }
 
     /// <summary>Gram matrices of prefixes, kept as finished steps of their own.</summary>
-    private sealed class GramBooks(StepRun run, string space) : IGramStore
+    private sealed class KeptGrams(StepRun run, string space) : IGramStore
     {
         private StepKey Key(string prefix) => StepRun.KeyOf("gram", 1, new { space, prefix }, new Dictionary<string, ArtifactRef>());
 
         public NormalEquations? Find(string key)
         {
-            if (run.Services.Books.Find(Key(key), run.Cancel).GetAwaiter().GetResult() is not { } known) return null;
+            if (run.Services.Steps.Find(Key(key), run.Cancel).GetAwaiter().GetResult() is not { } known) return null;
             using SafetensorsFile file =
                 new(run.Services.Artifacts.Open(known.Artifacts.Single(a => a.IsOutput).Sha256, run.Cancel).GetAwaiter().GetResult());
             return new NormalEquations(file.Load("gram"), file.Load("moments"),
@@ -71,7 +71,7 @@ public sealed class RegressionConsumer(StepServices services)
                 new Dictionary<string, string> { ["rows"] = sums.Rows.ToString(System.Globalization.CultureInfo.InvariantCulture) })
                 .GetAwaiter()
                 .GetResult();
-            run.Services.Books.Enter(new StepResult
+            run.Services.Steps.Enter(new StepResult
             {
                 Key = Key(key).Value,
                 Step = "gram",

@@ -33,7 +33,7 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
     /// <exception cref="InvalidInputException">It is gone, or has changed.</exception>
     public ConversationScorer Scorer()
     {
-        if (!BackboneBooks.IsThere(Backbone))
+        if (!BackboneStore.IsThere(Backbone))
             throw new InvalidInputException(Backbone, "no backbone",
                 $"the one with sha256 {Features.BackboneDigest[..16]}… that the model was trained on",
                 "Say where it lies now: armoflow models backbone NAME PATH.");
@@ -46,7 +46,7 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
 }
 
 /// <summary>The models that this process scores with; the two used last stay loaded, so that a swapped alias does not thrash.</summary>
-public sealed class ServedModels(ArtifactStore artifacts, BackboneBooks backbones) : IDisposable
+public sealed class ServedModels(ArtifactStore artifacts, BackboneStore backbones) : IDisposable
 {
     private const int Kept = 2;
     private readonly List<(string Key, ConversationScorer Scorer)> _loaded = [];

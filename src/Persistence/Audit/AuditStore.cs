@@ -41,7 +41,7 @@ public sealed record SignedHead(long Sequence, string Hash, DateTimeOffset At)
 }
 
 /// <summary>The audit trail: asked, followed from end to end, written out.</summary>
-public sealed class AuditBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class AuditStore(IDbContextFactory<ArmoFlowDbContext> contexts)
 {
     private const int LargestPage = 1000;
 

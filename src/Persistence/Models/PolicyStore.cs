@@ -5,7 +5,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Models;
 
 /// <summary>What models ask of their versions: set by administrators, in versions of their own, applied whatever a spec says.</summary>
-public sealed class PolicyBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class PolicyStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     /// <summary>The policy that counts now; null where there is none.</summary>
     public static async Task<ModelPolicy?> Current(ArmoFlowDbContext db, string model, CancellationToken cancel)

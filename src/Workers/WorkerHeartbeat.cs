@@ -9,7 +9,7 @@ using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Workers;
 
-/// <summary>This process as a worker: the steps that it serves, and the id under which the books know it.</summary>
+/// <summary>This process as a worker: the steps that it serves, and the id under which the database knows it.</summary>
 public sealed record ThisWorker(IReadOnlyCollection<string> Steps)
 {
     public Guid Id { get; } = Guid.NewGuid();
@@ -19,16 +19,16 @@ public sealed record ThisWorker(IReadOnlyCollection<string> Steps)
 }
 
 /// <summary>
-/// Announces this process in the books, holds leases for work that lasts longer than a second, and renews them as long as it
+/// Announces this process in the database, holds leases for work that lasts longer than a second, and renews them as long as it
 /// lives. When the process is asked to end, its work goes back to the queues at once.
 /// </summary>
-public sealed class SignsOfLife(
-    WorkBooks books,
+public sealed class WorkerHeartbeat(
+    WorkStore store,
     ScratchSpace scratch,
     RunningWork running,
     LogKeeper logs,
     ThisWorker self,
-    ILogger<SignsOfLife> log,
+    ILogger<WorkerHeartbeat> log,
     IHostApplicationLifetime? lifetime = null,
     IBusControl? bus = null) : BackgroundService
 {
@@ -61,7 +61,7 @@ public sealed class SignsOfLife(
                 try
                 {
                     if (ticks == 1) await ClearScratch(stoppingToken);
-                    if (ticks++ % beat == 0) await books.Beat(_worker, InHand(), IdleSteps(), stoppingToken);
+                    if (ticks++ % beat == 0) await store.Beat(_worker, InHand(), IdleSteps(), stoppingToken);
                     await logs.EnterGrown(Tick / 2, stoppingToken); // before its lease: work that can be lost has a log
                     await ExchangeLeases(stoppingToken);
                     long start = Stopwatch.GetTimestamp();
@@ -79,7 +79,7 @@ public sealed class SignsOfLife(
 
     /// <summary>What workers that are no more left half-written.</summary>
     private async Task ClearScratch(CancellationToken cancel) =>
-        scratch.RemoveAbandoned((await books.Workers(cancel)).Select(w => w.Id).ToHashSet());
+        scratch.RemoveAbandoned((await store.Workers(cancel)).Select(w => w.Id).ToHashSet());
 
     private string InHand() => string.Join(", ", running.InHand.Select(w => $"{w.Step} of {w.RunId}"));
 
@@ -101,7 +101,7 @@ public sealed class SignsOfLife(
             Worker = _worker.Id,
             TakenAt = DateTimeOffset.UtcNow
         })];
-        await books.Exchange(leases, [.. ended.Select(w => _leases[w])], cancel);
+        await store.Exchange(leases, [.. ended.Select(w => _leases[w])], cancel);
         foreach (WorkInHand work in ended) _leases.Remove(work);
         foreach ((WorkInHand work, WorkLease lease) in begun.Zip(leases)) _leases[work] = lease;
     }
@@ -112,7 +112,7 @@ public sealed class SignsOfLife(
         try
         {
             while (await logs.EnterEnded(limit.Token)) { }
-            await books.Leave(_worker.Id, limit.Token);
+            await store.Leave(_worker.Id, limit.Token);
         }
         catch (Exception e) { log.LogWarning("leaving: {Message}", e.Message); }
     }

@@ -18,7 +18,7 @@ namespace ArmoFlow.Persistence.Retention;
 public sealed record UsedBy(string Model, int Version, Guid RunId, bool IsCertain = true);
 
 /// <summary>What no run is to read any more, and which models have.</summary>
-public sealed class ForgettingBooks(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
+public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
     private const int ConversationIdLength = 64;
     private const string Rated = "ratings", Paired = "preferences";

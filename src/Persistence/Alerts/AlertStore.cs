@@ -8,7 +8,7 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace ArmoFlow.Persistence.Alerts;
 
 /// <summary>Evaluations of stored models, the alerts that they raise, and the alerts' way to who is to know.</summary>
-public sealed class AlertBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class AlertStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     private static readonly TimeSpan Claim = TimeSpan.FromMinutes(1), FirstPause = TimeSpan.FromSeconds(5),
         LongestPause = TimeSpan.FromHours(1);

@@ -4,7 +4,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Retention;
 
 /// <summary>Legal holds.</summary>
-public sealed class HoldBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class HoldStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     public async Task<IReadOnlyList<LegalHold>> List(CancellationToken cancel)
     {

@@ -6,7 +6,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Models;
 
 /// <summary>Where backbones lie that are no longer where a run found them: by digest, so that a version cannot be given another.</summary>
-public sealed class BackboneBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class BackboneStore(IDbContextFactory<ArmoFlowDbContext> contexts)
 {
     private const string Configuration = "config.json";
 

@@ -8,7 +8,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Access;
 
 /// <summary>Keys to the API: made, checked, revoked. A key reads armoflow_ID_SECRET.</summary>
-public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time) : IDisposable
+public sealed class AccessKeyStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time) : IDisposable
 {
     private const string Prefix = "armoflow";
     private const int IdBytes = 6, SecretBytes = 32;
@@ -92,7 +92,7 @@ public sealed class AccessBooks(IDbContextFactory<ArmoFlowDbContext> contexts, T
         try
         {
             if (_known is { } meanwhile && Stopwatch.GetElapsedTime(meanwhile.At) < Fresh) return meanwhile.Keys;
-            long at = Stopwatch.GetTimestamp(); // of the machine, not of the books: this is about what is read how often
+            long at = Stopwatch.GetTimestamp(); // of the machine, not of the database: this is about what is read how often
             Dictionary<string, AccessKey> keys = (await List(cancel)).ToDictionary(k => k.Id, StringComparer.Ordinal);
             _known = new Snapshot(keys, at);
             return keys;

@@ -22,7 +22,7 @@ public sealed record DatasetDocument(
 public sealed record DatasetAddition(string Dataset, int Version, string FileName, string Sha256, long Bytes, long? Rows, bool IsNew);
 
 /// <summary>Named data sets, their files in the artifact store.</summary>
-public sealed class DatasetBooks(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
+public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
     private static readonly string[] Kinds = [".json", ".jsonl", ".ndjson", ".parquet"];
 

@@ -9,7 +9,7 @@ namespace ArmoFlow.Persistence.Outbox;
 /// The one transaction of a message: its effects, its inbox row and what it sends. It begins with the first effect, so that long
 /// work holds no locks, and the inbox row is its first: of two copies of a message, one gets no further.
 /// </summary>
-public sealed class BooksTransaction(
+public sealed class MessageTransaction(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     DeliveredMarks marks,
     Guid messageId,
@@ -29,12 +29,13 @@ public sealed class BooksTransaction(
     /// <summary>What the consumer has sent and nobody would ever take; entered with its effects.</summary>
     internal List<FaultRow> SetAside { get; } = [];
 
-    /// <summary>What is to be done once the effects are in the books; its loss harms nothing.</summary>
+    /// <summary>What is to be done once the effects are in the database; its loss harms nothing.</summary>
     public Func<Task>? AfterCommit { get; set; }
 
-    /// <summary>The books, for this message's effects. Saved and committed when its consumer returns.</summary>
+    /// <summary>The database, for this message's effects. Saved and committed when its consumer returns.</summary>
     /// <exception cref="InvalidOperationException">The transaction has not begun, or is another's.</exception>
-    public ArmoFlowDbContext Books => _transaction is not null ? _db! : throw new InvalidOperationException("begin the transaction first");
+    public ArmoFlowDbContext Database =>
+        _transaction is not null ? _db! : throw new InvalidOperationException("begin the transaction first");
 
     /// <summary>Takes back everything that was entered and is still to be sent, so that only what follows is.</summary>
     public async Task StartOver()
@@ -72,13 +73,13 @@ public sealed class BooksTransaction(
     public async Task Commit(CancellationToken cancel)
     {
         foreach (OutboxMessage message in Messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
-        Books.Faults.AddRange(SetAside);
-        Books.OutboxMessages.AddRange(Messages);
-        await Books.SaveChangesAsync(cancel);
+        Database.Faults.AddRange(SetAside);
+        Database.OutboxMessages.AddRange(Messages);
+        await Database.SaveChangesAsync(cancel);
         _sent = [.. Messages.Select(m => m.SequenceNumber)];
         if (Messages.Count == 0)
         {
-            await Books.InboxStates.Where(i => i.Id == _inboxId)
+            await Database.InboxStates.Where(i => i.Id == _inboxId)
                 .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
         }
         await _transaction!.CommitAsync(cancel);

@@ -9,7 +9,7 @@ using Xunit;
 namespace ArmoFlow.Persistence.Tests;
 
 /// <summary>What servers say that restart or fail over is waited for; what a later try meets again is not.</summary>
-public sealed class BooksFaultTests
+public sealed class DatabaseFaultTests
 {
     [Theory]
     [InlineData("25006")] // a standby
@@ -25,9 +25,9 @@ public sealed class BooksFaultTests
     [InlineData("08P01")]
     public void A_server_that_is_not_ready_is_waited_for(string state)
     {
-        BooksFault.IsTransient(Said(state)).ShouldBeTrue();
-        BooksFault.IsTransient(new DbUpdateException("an error", Said(state))).ShouldBeTrue();
-        BooksFault.IsTransient(new AggregateException(new InvalidOperationException(), new DbUpdateException("an error", Said(state))))
+        DatabaseFault.IsTransient(Said(state)).ShouldBeTrue();
+        DatabaseFault.IsTransient(new DbUpdateException("an error", Said(state))).ShouldBeTrue();
+        DatabaseFault.IsTransient(new AggregateException(new InvalidOperationException(), new DbUpdateException("an error", Said(state))))
             .ShouldBeTrue();
     }
 
@@ -38,14 +38,14 @@ public sealed class BooksFaultTests
     [InlineData("22001")] // too long
     [InlineData("28P01")] // a wrong password
     public void A_fault_of_what_was_asked_is_not(string state) =>
-        BooksFault.IsTransient(new DbUpdateException("an error", Said(state))).ShouldBeFalse();
+        DatabaseFault.IsTransient(new DbUpdateException("an error", Said(state))).ShouldBeFalse();
 
     [Fact]
     public void Others_than_servers_say_nothing_of_them()
     {
-        BooksFault.IsTransient(new ConnectionException("the broker is away")).ShouldBeTrue();
-        BooksFault.IsTransient(new DataException("a defect")).ShouldBeFalse();
-        BooksFault.IsTransient(new IOException("the disk")).ShouldBeFalse();
+        DatabaseFault.IsTransient(new ConnectionException("the broker is away")).ShouldBeTrue();
+        DatabaseFault.IsTransient(new DataException("a defect")).ShouldBeFalse();
+        DatabaseFault.IsTransient(new IOException("the disk")).ShouldBeFalse();
     }
 
     private static PostgresException Said(string state) => new("an error", "ERROR", "ERROR", state);

@@ -5,7 +5,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Work;
 
 /// <summary>The logs of slices of work: rows while they grow, artifacts once they have ended.</summary>
-public sealed class StepLogBooks(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
+public sealed class StepLogStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
     private const int MostLogs = 1000, EndedAtOnce = 100;
 

@@ -9,12 +9,12 @@ using Xunit;
 
 namespace ArmoFlow.Persistence.Tests;
 
-public sealed class BooksTests : IAsyncLifetime
+public sealed class StepStoreTests : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-books-").FullName;
     private ServiceProvider _services = null!;
 
-    private StepBooks Books => _services.GetRequiredService<StepBooks>();
+    private StepStore Store => _services.GetRequiredService<StepStore>();
     private ArtifactStore Artifacts => _services.GetRequiredService<ArtifactStore>();
 
     public async ValueTask InitializeAsync()
@@ -52,14 +52,14 @@ public sealed class BooksTests : IAsyncLifetime
     public async Task A_finished_step_is_found_by_its_key_until_an_output_is_gone()
     {
         ArtifactRef output = await Artifacts.PutText("weights");
-        await Books.Enter(Result("key", output), default);
-        StepResult found = (await Books.Find(new StepKey("key"), default)).ShouldNotBeNull();
+        await Store.Enter(Result("key", output), default);
+        StepResult found = (await Store.Find(new StepKey("key"), default)).ShouldNotBeNull();
         found.Artifacts.Single().Sha256.ShouldBe(output.Sha256);
-        (await Books.Find(new StepKey("other"), default)).ShouldBeNull();
+        (await Store.Find(new StepKey("other"), default)).ShouldBeNull();
         File.Delete(Artifacts.LocationOf(output.Sha256));
-        (await Books.Find(new StepKey("key"), default)).ShouldBeNull();
-        await Books.Enter(Result("key", await Artifacts.PutText("weights")), default);
-        (await Books.Find(new StepKey("key"), default)).ShouldNotBeNull();
+        (await Store.Find(new StepKey("key"), default)).ShouldBeNull();
+        await Store.Enter(Result("key", await Artifacts.PutText("weights")), default);
+        (await Store.Find(new StepKey("key"), default)).ShouldNotBeNull();
     }
 
     [Fact]
@@ -70,24 +70,24 @@ public sealed class BooksTests : IAsyncLifetime
             .Select(i => new FeatureRow { Space = "s", Kind = "r", Id = $"c{i}", Shard = shard.Sha256, Row = i })];
         await using (ArmoFlowDbContext db = await Context())
         {
-            await StepBooks.EnterFeatures(db, rows, default);
-            await StepBooks.EnterFeatures(db, rows, default);
+            await StepStore.EnterFeatures(db, rows, default);
+            await StepStore.EnterFeatures(db, rows, default);
         }
-        Dictionary<string, FeatureRow> found = await Books.FindFeatures("s", "r", [.. rows.Select(r => r.Id), "unknown"], default);
+        Dictionary<string, FeatureRow> found = await Store.FindFeatures("s", "r", [.. rows.Select(r => r.Id), "unknown"], default);
         found.Count.ShouldBe(1200);
         found["c1199"].Row.ShouldBe(1199);
-        (await Books.FindFeatures("other", "r", ["c1"], default)).ShouldBeEmpty();
+        (await Store.FindFeatures("other", "r", ["c1"], default)).ShouldBeEmpty();
         await File.WriteAllTextAsync(Artifacts.LocationOf(shard.Sha256), "damaged", TestContext.Current.CancellationToken);
-        (await Books.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty("other bytes than were put");
+        (await Store.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty("other bytes than were put");
         File.Delete(Artifacts.LocationOf(shard.Sha256));
-        (await Books.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty();
+        (await Store.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty();
     }
 
     [Fact]
     public async Task A_choice_is_settled_once()
     {
-        (await Books.Settle("dtype", () => "f32", default)).ShouldBe("f32");
-        (await Books.Settle("dtype", () => "bf16", default)).ShouldBe("f32");
+        (await Store.Settle("dtype", () => "f32", default)).ShouldBe("f32");
+        (await Store.Settle("dtype", () => "bf16", default)).ShouldBe("f32");
     }
 
     [Fact]

@@ -5,7 +5,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Faults;
 
 /// <summary>What was set aside, and what was decided of it.</summary>
-public sealed class FaultBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts)
 {
     private const int MostRedeliveries = 5;
 

@@ -14,7 +14,7 @@ namespace ArmoFlow.Orchestrator.Tests;
 /// An orchestrator's services on a workspace of their own, by a clock that the tests turn. Its bus never starts: what is sent stays
 /// in the outbox.
 /// </summary>
-public abstract class ClockedBooks : IAsyncLifetime
+public abstract class ClockedDatabase : IAsyncLifetime
 {
     protected string Folder { get; } = Directory.CreateTempSubdirectory("armoflow-books-").FullName;
     protected FakeTimeProvider Time { get; } = new(new DateTimeOffset(2026, 11, 2, 1, 0, 0, TimeSpan.Zero));
@@ -41,7 +41,7 @@ public abstract class ClockedBooks : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         // Whatever a test does, it does past no event: each row that it leaves is one that the trail vouches for.
-        AuditVerdict verdict = await Services.GetRequiredService<AuditBooks>().Verify(default);
+        AuditVerdict verdict = await Services.GetRequiredService<AuditStore>().Verify(default);
         verdict.What.ShouldBeNull();
         await Services.DisposeAsync();
         Directory.Delete(Folder, recursive: true);

@@ -4,7 +4,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Retention;
 
 /// <summary>What is known of artifacts whose bytes were removed on purpose.</summary>
-public sealed class TombstoneBooks(IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class TombstoneStore(IDbContextFactory<ArmoFlowDbContext> contexts)
 {
     /// <summary>Null for an artifact that nobody removed.</summary>
     public async Task<Tombstone?> Find(string sha256, CancellationToken cancel)

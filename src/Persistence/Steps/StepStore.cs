@@ -7,7 +7,7 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace ArmoFlow.Persistence.Steps;
 
 /// <summary>Finished steps by key, features by conversation, settled choices: what makes reuse and resuming possible.</summary>
-public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
+public sealed class StepStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
     private const int IdsPerQuery = 500, RowsPerInsert = 200;
 
@@ -63,7 +63,7 @@ public sealed class StepBooks(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     /// An artifact was found lost, or cannot be read: whatever is said to have made it is to be done anew, with the caller's other
     /// changes, and features that lie in it are extracted again.
     /// </summary>
-    /// <param name="db">The caller's books.</param>
+    /// <param name="db">The caller's database.</param>
     /// <param name="artifacts">The artifact, and the table that names it where it is a shard of features.</param>
     /// <param name="cancel">Gives up.</param>
     public static async Task Distrust(ArmoFlowDbContext db, IReadOnlyCollection<string> artifacts, CancellationToken cancel)

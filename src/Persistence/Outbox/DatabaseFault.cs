@@ -9,7 +9,7 @@ namespace ArmoFlow.Persistence.Outbox;
 /// Faults of the servers underneath, as against those of the work: they pass, and say nothing about the step. The one list of
 /// them.
 /// </summary>
-public static class BooksFault
+public static class DatabaseFault
 {
     private const int SqliteBusy = 5, SqliteLocked = 6;
     private const string ConnectionClass = "08"; // connection exceptions
