@@ -1,10 +1,10 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
 using MassTransit;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Exceptions;
@@ -16,38 +16,20 @@ namespace ArmoFlow.Cli;
 /// anywhere is shown by 'runs faults'. A message is acknowledged once its row is committed; one that has no row stays where it is, and
 /// the others go on.
 /// </summary>
-internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<ErrorQueues> log) : BackgroundService
+internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<ErrorQueues> log)
+    : PeriodicService("error queues", TimeSpan.FromSeconds(15), FirstRound.AtOnce, log)
 {
     private const string Failed = "_error", Skipped = "_skipped";
     private const int MostRemembered = 1000;
     private const long LastSecond = 253_402_300_800; // of the year 9999
     private static readonly string[] Queues = [.. QueueDepths.Queues, "openlineage", .. Broadcasts.Names];
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(15);
     private readonly HashSet<string> _refused = []; // of which the log has been told
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using PeriodicTimer timer = new(Interval);
-        try
-        {
-            do
-            {
-                try { await CollectAll(stoppingToken); }
-                catch (Exception e) when (IsPassing(e)) { log.LogDebug("error queues: {Message}; trying again", e.Message); }
-                catch (Exception e)
-                    when (e is not OperationCanceledException)
-                { log.LogWarning("error queues: {Message}; trying again", e.Message); }
-            }
-            while (await timer.WaitForNextTickAsync(stoppingToken));
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested) { }
-    }
-
-    private static bool IsPassing(Exception e) =>
+    protected override bool IsTransient(Exception e) =>
         e is BrokerUnreachableException or AlreadyClosedException or OperationInterruptedException or IOException
             || DatabaseFault.IsTransient(e);
 
-    private async Task CollectAll(CancellationToken cancel)
+    protected override async Task Round(CancellationToken cancel)
     {
         await using IConnection connection =
             await new ConnectionFactory { Uri = rabbitMq }.CreateConnectionAsync("armoflow error queues", cancel);
@@ -79,7 +61,7 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
             await Enter(queue, suffix, message, cancel);
             return true;
         }
-        catch (Exception e) when (!IsPassing(e) && !cancel.IsCancellationRequested)
+        catch (Exception e) when (!IsTransient(e) && !cancel.IsCancellationRequested)
         {
             string id = message.BasicProperties.MessageId ?? Convert.ToHexStringLower(SHA256.HashData(message.Body.Span));
             string name = $"{queue}{suffix} {id}";

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Reflection;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Features;
@@ -30,11 +31,14 @@ public sealed class WorkerHeartbeat(
     ThisWorker self,
     ILogger<WorkerHeartbeat> log,
     IHostApplicationLifetime? lifetime = null,
-    IBusControl? bus = null) : BackgroundService
+    IBusControl? bus = null) : PeriodicService("heartbeat", Tick, FirstRound.AtOnce, log)
 {
     private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1), BeatInterval = TimeSpan.FromSeconds(10),
         LeaveLimit = TimeSpan.FromSeconds(5), LogLimit = TimeSpan.FromSeconds(4), IdleAfter = TimeSpan.FromSeconds(15);
+    private static readonly long RoundsBetweenBeats = (long)(BeatInterval / Tick);
     private readonly Dictionary<WorkInHand, WorkLease> _leases = new(ReferenceEqualityComparer.Instance);
+    private CancellationTokenRegistration? _ending;
+    private long _rounds;
     private readonly WorkerRow _worker = new()
     {
         Id = self.Id,
@@ -48,32 +52,29 @@ public sealed class WorkerHeartbeat(
         SeenAt = DateTimeOffset.UtcNow,
     };
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    /// <inheritdoc/>
+    public override Task StartAsync(CancellationToken cancellationToken)
     {
         // Before the bus stops, which waits for the work in hand.
-        using CancellationTokenRegistration? ending = lifetime?.ApplicationStopping.Register(running.HandBack);
-        using PeriodicTimer timer = new(Tick);
-        long ticks = 0, beat = (long)(BeatInterval / Tick);
-        try
-        {
-            do
-            {
-                try
-                {
-                    if (ticks == 1) await ClearScratch(stoppingToken);
-                    if (ticks++ % beat == 0) await store.Beat(_worker, InHand(), IdleSteps(), stoppingToken);
-                    await logs.EnterGrown(Tick / 2, stoppingToken); // before its lease: work that can be lost has a log
-                    await ExchangeLeases(stoppingToken);
-                    long start = Stopwatch.GetTimestamp();
-                    while (await logs.EnterEnded(stoppingToken) && Stopwatch.GetElapsedTime(start) < LogLimit) { }
-                }
-                catch (Exception e)
-                    when (e is not OperationCanceledException)
-                { log.LogWarning("sign of life: {Message}; trying again", e.Message); }
-            }
-            while (await timer.WaitForNextTickAsync(stoppingToken));
-        }
-        catch (OperationCanceledException) { }
+        _ending = lifetime?.ApplicationStopping.Register(running.HandBack);
+        return base.StartAsync(cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    protected override async Task Round(CancellationToken cancel)
+    {
+        if (_rounds == 1) await ClearScratch(cancel);
+        if (_rounds++ % RoundsBetweenBeats == 0) await store.Beat(_worker, InHand(), IdleSteps(), cancel);
+        await logs.EnterGrown(Tick / 2, cancel); // before its lease: work that can be lost has a log
+        await ExchangeLeases(cancel);
+        long start = Stopwatch.GetTimestamp();
+        while (await logs.EnterEnded(cancel) && Stopwatch.GetElapsedTime(start) < LogLimit) { }
+    }
+
+    /// <inheritdoc/>
+    protected override async Task End()
+    {
+        if (_ending is { } ending) await ending.DisposeAsync();
         await Leave();
     }
 

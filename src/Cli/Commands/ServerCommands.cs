@@ -35,7 +35,8 @@ internal static class ServerCommands
             builder.WebHost.UseKestrelCore().UseUrls(parsed.GetRequiredValue(urls).Split(';'));
             ServerHost.Configure(builder.Services, builder.Logging, settings, bus => bus.AddRunSaga());
             AccessPolicy policy = ServerHost.PolicyOf(parsed.GetRequiredValue(urls), parsed.GetValue(requireKeys));
-            builder.Services.AddOrchestrator().AddHostedService(_ => new QueueDepths(ServerHost.Address(settings.RabbitMq)))
+            builder.Services.AddOrchestrator().AddHostedService(s =>
+                new QueueDepths(ServerHost.Address(settings.RabbitMq), s.GetRequiredService<ILogger<QueueDepths>>()))
                 .AddHostedService(s => new ErrorQueues(ServerHost.Address(settings.RabbitMq), s.GetRequiredService<FaultKeeper>(),
                     s.GetRequiredService<ILogger<ErrorQueues>>()))
                 .AddTelemetry("orchestrator", isScraped: true).AddSchedules(settings.Postgres).AddAccess(policy).AddRunsApi();

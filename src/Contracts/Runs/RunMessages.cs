@@ -24,7 +24,7 @@ public sealed record RetryRun(Guid RunId);
 /// <summary>Tells workers to drop the work of a run within a second.</summary>
 public sealed record StopWork(Guid RunId);
 
-/// <summary>A worker that had a step in hand no longer shows signs of life, or holds it for too long.</summary>
+/// <summary>A worker that had a step in hand has no heartbeat any more, or holds the step for too long.</summary>
 public sealed record WorkLost
 {
     public required Guid RunId { get; init; }

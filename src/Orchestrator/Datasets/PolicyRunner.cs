@@ -9,7 +9,6 @@ using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Datasets;
@@ -117,29 +116,12 @@ public sealed class PolicyRunner(
 }
 
 /// <summary>Looks twice a minute whether data has arrived where it is watched for, and whether a policy's has grown.</summary>
-public sealed class PolicyEngine(DatasetWatcher watcher, PolicyRunner runner, ILogger<PolicyEngine> log) : BackgroundService
+public sealed class PolicyEngine(DatasetWatcher watcher, PolicyRunner runner, ILogger<PolicyEngine> log)
+    : PeriodicService("data sets and policies", TimeSpan.FromSeconds(30), FirstRound.AfterInterval, log)
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(30);
-
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task Round(CancellationToken cancel)
     {
-        using PeriodicTimer timer = new(Interval);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                try
-                {
-                    await watcher.Look(stoppingToken);
-                    await runner.Look(stoppingToken);
-                }
-                catch (Exception e)
-                    when (e is not OperationCanceledException)
-                {
-                    log.LogWarning("data sets and policies: {Message}; trying again", e.Message);
-                }
-            }
-        }
-        catch (OperationCanceledException) { }
+        await watcher.Look(cancel);
+        await runner.Look(cancel);
     }
 }

@@ -4,7 +4,6 @@ using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Retention;
 using Microsoft.EntityFrameworkCore;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Retention;
@@ -17,25 +16,9 @@ public sealed class CollectionEngine(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     Collector collector,
     TimeProvider time,
-    ILogger<CollectionEngine> log) : BackgroundService
+    ILogger<CollectionEngine> log) : PeriodicService("retention", TimeSpan.FromMinutes(1), FirstRound.AfterInterval, log)
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
-
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using PeriodicTimer timer = new(Interval);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                try { await Look(stoppingToken); }
-                catch (Exception e)
-                    when (e is not OperationCanceledException)
-                { log.LogWarning("retention: {Message}; trying again", e.Message); }
-            }
-        }
-        catch (OperationCanceledException) { }
-    }
+    protected override Task Round(CancellationToken cancel) => Look(cancel);
 
     /// <summary>Collects, if it is time and nobody else does.</summary>
     public async Task Look(CancellationToken cancel)

@@ -8,7 +8,6 @@ using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Runs;
@@ -33,10 +32,10 @@ public sealed class LeaseSweeper(
     StepLogStore logs,
     LeaseLimits limits,
     TimeProvider time,
-    ILogger<LeaseSweeper> log) : BackgroundService
+    ILogger<LeaseSweeper> log) : PeriodicService("leases", TimeSpan.FromSeconds(8), FirstRound.AfterInterval, log)
 {
     private const int MostUnheld = 1000;
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(8), SendTime = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan SendTime = TimeSpan.FromSeconds(15);
     private readonly Dictionary<(Guid Run, string Step, int Slot, Guid Worker), Sighting> _leases = [];
     private readonly Dictionary<Guid, Sighting> _workers = [];
     private readonly Dictionary<(Guid Run, int Attempt), Sighting> _unheld = [];
@@ -45,23 +44,7 @@ public sealed class LeaseSweeper(
     /// <summary>A count, and since when it was seen unchanged, and since when at all.</summary>
     private readonly record struct Sighting(long Count, long Since, long First);
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using PeriodicTimer timer = new(Interval);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                try { await Sweep(stoppingToken); }
-                catch (Exception e)
-                    when (e is not OperationCanceledException)
-                { log.LogWarning("leases: {Message}; trying again", e.Message); }
-            }
-        }
-        catch (OperationCanceledException) { }
-    }
-
-    private async Task Sweep(CancellationToken cancel)
+    protected override async Task Round(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<WorkLease> leases = await db.WorkLeases.AsNoTracking().ToListAsync(cancel);
@@ -74,7 +57,7 @@ public sealed class LeaseSweeper(
             string holder =
                 workers.Find(w => w.Id == lease.Worker) is { } worker ? $"worker {worker.ProcessId} on {worker.Machine}" : "a worker";
             if (Stopwatch.GetElapsedTime(seen.Since) > limits.Lost)
-                await Take(lease, $"{holder} was lost: no sign of life for {limits.Lost.TotalSeconds:f0} s");
+                await Take(lease, $"{holder} was lost: no heartbeat for {limits.Lost.TotalSeconds:f0} s");
             else if (lease.Slot > 0 && Stopwatch.GetElapsedTime(seen.First) > limits.Slow)
                 await Take(lease, $"{holder} held it for more than {limits.Slow.TotalMinutes:f0} minutes");
         }

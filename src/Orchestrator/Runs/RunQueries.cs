@@ -212,7 +212,7 @@ public sealed class RunQueries(
     private bool IsInterrupted(RunState run) =>
         workspace is not null && !RunState.AtRest.Contains(run.CurrentState) && !workspace.IsHeld();
 
-    /// <summary>Its seconds end with the last sign of life that is in the database.</summary>
+    /// <summary>Its seconds end with the last heartbeat, log or step that the database has.</summary>
     private async Task<RunDocument> ToInterrupted(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
     {
         DateTimeOffset? seen = await db.Workers.MaxAsync(w => (DateTimeOffset?)w.SeenAt, cancel);

@@ -6,7 +6,6 @@ using Hangfire.PostgreSql;
 using Hangfire.PostgreSql.Factories;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Schedules;
@@ -19,34 +18,24 @@ public sealed class HangfireEngine(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     ScheduleRunner runner,
     IServiceProvider services,
-    ILogger<HangfireEngine> log) : BackgroundService
+    ILogger<HangfireEngine> log) : PeriodicService("schedules", TimeSpan.FromSeconds(30), FirstRound.AtOnce, log)
 {
-    private static readonly TimeSpan Look = TimeSpan.FromSeconds(30), Polling = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Polling = TimeSpan.FromSeconds(2);
     private const int Workers = 2;
     private readonly Dictionary<string, DateTimeOffset> _known = [];
+    private BackgroundJobServer? _server;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task Round(CancellationToken cancel)
     {
-        BackgroundJobServer? server = null;
-        using PeriodicTimer timer = new(Look);
-        try
-        {
-            do
-            {
-                try
-                {
-                    // Hangfire is not even begun until there is something to fire: it asks its storage all the time.
-                    if (await Follow(stoppingToken)) server ??= Begin();
-                    foreach (string name in _known.Keys) await runner.Fire(name, stoppingToken); // what Hangfire has let go by
-                }
-                catch (Exception e)
-                    when (e is not OperationCanceledException)
-                { log.LogWarning("schedules: {Message}; trying again", e.Message); }
-            }
-            while (await timer.WaitForNextTickAsync(stoppingToken));
-        }
-        catch (OperationCanceledException) { }
-        server?.Dispose();
+        // Hangfire is not even begun until there is something to fire: it asks its storage all the time.
+        if (await Follow(cancel)) _server ??= Begin();
+        foreach (string name in _known.Keys) await runner.Fire(name, cancel); // what Hangfire missed
+    }
+
+    protected override Task End()
+    {
+        _server?.Dispose();
+        return Task.CompletedTask;
     }
 
     /// <summary>Brings Hangfire's jobs to what the database says; true if there is any.</summary>

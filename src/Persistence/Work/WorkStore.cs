@@ -55,7 +55,7 @@ public sealed class WorkStore(IDbContextFactory<ArmoFlowDbContext> contexts)
         await db.SaveChangesAsync(cancel);
     }
 
-    /// <summary>A worker's sign of life, for itself and all it has in hand; announces it anew where it had been given up.</summary>
+    /// <summary>A worker's heartbeat, which renews the leases on its work; a worker that had been given up is announced anew.</summary>
     public async Task Beat(WorkerRow worker, string current, string idleSteps, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
