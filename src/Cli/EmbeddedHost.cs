@@ -30,7 +30,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     public static async Task<EmbeddedHost?> TryStart(string folder, CancellationToken cancel)
     {
         Workspace workspace = new(folder);
-        if (!workspace.TryLock()) return null;
+        if (!await workspace.TakeLock(cancel)) return null;
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
         Configure(builder.Services, builder.Logging, workspace);
         IHost host = builder.Build();
@@ -88,7 +88,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     public static async Task Make(string folder, CancellationToken cancel)
     {
         using Workspace workspace = new(folder);
-        if (File.Exists(workspace.Database) || !workspace.TryLock()) return;
+        if (File.Exists(workspace.Database) || !await workspace.TakeLock(cancel)) return;
         await using ServiceProvider services =
             new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
         await Prepare(services, cancel);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Diagnostics;
 using Npgsql;
@@ -35,13 +36,15 @@ public static class Schema
         NpgsqlConnectionStringBuilder own = new(connection) { Pooling = false, ApplicationName = "armoflow db migrate" };
         await using NpgsqlConnection holder = new(own.ConnectionString);
         await holder.OpenAsync(cancel);
-        DateTime since = DateTime.UtcNow, said = DateTime.MinValue;
+        long since = Stopwatch.GetTimestamp();
+        TimeSpan nextWord = TimeSpan.Zero;
         while (!await TryLock(holder, cancel))
         {
-            if (DateTime.UtcNow - said > Impatience)
+            TimeSpan waited = Stopwatch.GetElapsedTime(since);
+            if (waited >= nextWord)
             {
-                said = DateTime.UtcNow;
-                say($"waiting for another process that brings Postgres's schema up to date ({(said - since).TotalSeconds:f0} s)");
+                nextWord = waited + Impatience;
+                say($"waiting for another process that brings Postgres's schema up to date ({waited.TotalSeconds:f0} s)");
             }
             await Task.Delay(LookInterval, cancel);
         }

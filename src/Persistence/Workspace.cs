@@ -35,18 +35,29 @@ public sealed class Workspace(string folder) : IDisposable
     public string Artifacts => Path.Combine(Folder, "artifacts");
     public ScratchSpace Scratch => new(Path.Combine(Folder, "scratch"), Path.Combine(Folder, "reserve"));
 
-    /// <summary>Takes the workspace for this process; false where another one has it.</summary>
+    /// <summary>Takes the workspace for this process; false where another one has it for longer than a look (<see cref="IsHeld"/>).</summary>
+    public async Task<bool> TakeLock(CancellationToken cancel)
+    {
+        for (int tries = 1; tries < LockTries; tries++)
+        {
+            if (TryLock()) return true;
+            await Task.Delay(LockPause, cancel);
+        }
+        return TryLock();
+    }
+
+    /// <summary>Takes the workspace for this process; false where another one has it, if only for a look.</summary>
     public bool TryLock()
     {
+        if (_lock is not null) return true;
         Directory.CreateDirectory(Folder);
-        for (int tries = 1; _lock is null; tries++)
+        try
         {
-            try { _lock = new FileStream(LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None); }
-            catch (IOException e) when (IsHeldByAnother(e))
-            {
-                if (tries == LockTries) return false;
-                Thread.Sleep(LockPause); // it may be somebody's look (IsHeld)
-            }
+            _lock = new FileStream(LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+        }
+        catch (IOException e) when (IsHeldByAnother(e))
+        {
+            return false;
         }
         Directory.CreateDirectory(Scratch.Folder);
         if (!File.Exists(Scratch.Reserve)) SetAside(Scratch.Reserve!);
@@ -147,7 +158,7 @@ public static class PersistenceRegistration
     {
         services.TryAddSingleton(TimeProvider.System);
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes,
-            s.GetService<ILogger<ArtifactStore>>()))
+            s.GetService<ILogger<ArtifactStore>>(), s.GetRequiredService<TimeProvider>()))
             .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
             .AddSingleton<StepStore>().AddSingleton<StepClaims>().AddSingleton<WorkStore>().AddSingleton<StepLogStore>()
             .AddSingleton<FaultStore>()

@@ -21,7 +21,7 @@ public sealed record WorkInHand(Guid RunId, string Step, int Slot, int Attempt, 
 }
 
 /// <summary>The work in progress in this process, so that a cancelled run's can be stopped at once.</summary>
-public sealed class RunningWork(ThisWorker worker)
+public sealed class RunningWork(ThisWorker worker, TimeProvider time)
 {
     private readonly ConcurrentDictionary<WorkInHand, byte> _work = new(ReferenceEqualityComparer.Instance);
     private readonly ConcurrentQueue<WorkLog> _ended = [];
@@ -36,7 +36,7 @@ public sealed class RunningWork(ThisWorker worker)
     public WorkInHand Begin(Guid run, string step, int slot, int attempt, CancellationToken outer)
     {
         WorkInHand work = new(run, step, slot, attempt, CancellationTokenSource.CreateLinkedTokenSource(outer),
-            new WorkLog(run, step, slot, attempt, worker.Id));
+            new WorkLog(run, step, slot, attempt, worker.Id, time));
         _work.TryAdd(work, 0);
         _lastActive[step] = Stopwatch.GetTimestamp();
         if (IsEnding) work.Stop.Cancel();

@@ -5,11 +5,11 @@ using ArmoFlow.Persistence.Work;
 namespace ArmoFlow.Workers;
 
 /// <summary>What a worker writes down while it has a slice of work in hand; <see cref="LogKeeper"/> enters it in the database.</summary>
-public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid worker)
+public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid worker, TimeProvider time)
 {
     private readonly Guid _id = Guid.NewGuid();
     private readonly StringBuilder _text = new();
-    private readonly DateTimeOffset _startedAt = DateTimeOffset.UtcNow;
+    private readonly DateTimeOffset _startedAt = time.GetUtcNow();
     private DateTimeOffset? _endedAt;
     private string _outcome = StepLog.Working;
     private int _written;
@@ -21,7 +21,7 @@ public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid w
 
     public void Write(string line)
     {
-        lock (_text) _text.Append(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:O} {line}\n");
+        lock (_text) _text.Append(CultureInfo.InvariantCulture, $"{time.GetUtcNow().UtcDateTime:O} {line}\n");
     }
 
     public void End(string outcome, string line)
@@ -29,7 +29,8 @@ public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid w
         lock (_text)
         {
             Write($"{outcome}: {line}");
-            (_outcome, _endedAt) = (outcome, DateTimeOffset.UtcNow);
+            _outcome = outcome;
+            _endedAt = time.GetUtcNow();
         }
     }
 

@@ -29,6 +29,7 @@ public sealed class WorkerHeartbeat(
     RunningWork running,
     LogKeeper logs,
     ThisWorker self,
+    TimeProvider time,
     ILogger<WorkerHeartbeat> log,
     IHostApplicationLifetime? lifetime = null,
     IBusControl? bus = null) : PeriodicService("heartbeat", Tick, FirstRound.AtOnce, log)
@@ -48,8 +49,8 @@ public sealed class WorkerHeartbeat(
         Steps = string.Join(',', self.Steps),
         Device = ComputeType.Hardware,
         MemoryBytes = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes,
-        StartedAt = DateTimeOffset.UtcNow,
-        SeenAt = DateTimeOffset.UtcNow,
+        StartedAt = time.GetUtcNow(),
+        SeenAt = time.GetUtcNow(),
     };
 
     /// <inheritdoc/>
@@ -100,7 +101,7 @@ public sealed class WorkerHeartbeat(
             Slot = w.Slot,
             Attempt = w.Attempt,
             Worker = _worker.Id,
-            TakenAt = DateTimeOffset.UtcNow
+            TakenAt = time.GetUtcNow()
         })];
         await store.Exchange(leases, [.. ended.Select(w => _leases[w])], cancel);
         foreach (WorkInHand work in ended) _leases.Remove(work);

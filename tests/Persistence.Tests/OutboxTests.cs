@@ -401,8 +401,8 @@ public sealed class OutboxTests : IAsyncLifetime
         IBus bus = _host.Services.GetRequiredService<IBus>();
         foreach (object message in messages)
         {
-            if (message is Said said) await BusOutbox.Enter(bus, db, said, default);
-            else await BusOutbox.Enter(bus, db, (Refused)message, default);
+            if (message is Said said) await BusOutbox.Enter(bus, db, said, DateTimeOffset.UtcNow, default);
+            else await BusOutbox.Enter(bus, db, (Refused)message, DateTimeOffset.UtcNow, default);
         }
         await db.SaveChangesAsync();
         _host.Services.GetRequiredService<OutboxSignal>().Raise();
@@ -413,7 +413,8 @@ public sealed class OutboxTests : IAsyncLifetime
         string type = MessageUrn.ForTypeString<Said>();
         string message = $$"""{"runId":"{{run}}","name":"{{name}}"}""";
         string body = $$"""{"messageId":"{{NewId.NextGuid()}}","messageType":["{{type}}"],"message":{{message}} }""";
-        return FaultRow.Of("Said", NewId.NextGuid(), type, "application/vnd.masstransit+json", body, "IOException: not then", null);
+        return FaultRow.Of("Said", NewId.NextGuid(), type, "application/vnd.masstransit+json", body, "IOException: not then", null,
+            DateTimeOffset.UtcNow);
     }
 
     private static void Leave(ArmoFlowDbContext db, Guid run, Uri address, string name)

@@ -376,7 +376,7 @@ public sealed class StepProtocolTests : IAsyncLifetime
             .UseApplicationServiceProvider(new ServiceCollection().AddSingleton(TimeProvider.System).BuildServiceProvider())
             .Options;
 
-        public WorkStore Work => new(this);
+        public WorkStore Work => new(this, TimeProvider.System);
 
         public ArmoFlowDbContext CreateDbContext() => new(_options);
 

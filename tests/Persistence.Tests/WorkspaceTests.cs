@@ -63,7 +63,7 @@ public sealed class WorkspaceTests : IDisposable
         for (int i = 0; i < 50; i++)
         {
             using Workspace starter = new(_folder);
-            starter.TryLock().ShouldBeTrue();
+            (await starter.TakeLock(TestContext.Current.CancellationToken)).ShouldBeTrue();
         }
         await end.CancelAsync();
         await looking;

@@ -24,7 +24,7 @@ internal static class ServeCommand
         command.SetAction(async (parsed, cancel) =>
         {
             using Workspace folder = new(parsed.GetRequiredValue(workspace));
-            if (!folder.TryLock())
+            if (!await folder.TakeLock(cancel))
             {
                 throw new UsageException(
                     $"workspace {folder.Folder} is in use by another process. Stop it first, or use another --workspace.");

@@ -17,7 +17,8 @@ public sealed class ArtifactStore(
     string folder,
     IBucket? bucket = null,
     long cacheBytes = long.MaxValue,
-    ILogger<ArtifactStore>? logger = null)
+    ILogger<ArtifactStore>? logger = null,
+    TimeProvider? time = null)
 {
     /// <summary>Where a process id means something: containers may share a machine's name, and have ids of their own.</summary>
     private static readonly string PidNamespace = NamePidNamespace();
@@ -29,6 +30,7 @@ public sealed class ArtifactStore(
     private readonly SemaphoreSlim[] _turns = [.. Enumerable.Range(0, 64).Select(_ => new SemaphoreSlim(1))];
     private readonly ILogger _log = logger ?? NullLogger<ArtifactStore>.Instance;
     private readonly Lock _room = new();
+    private readonly TimeProvider _time = time ?? TimeProvider.System;
     private long _cached = -1;
 
     public string Folder { get; } = folder;
@@ -186,9 +188,9 @@ public sealed class ArtifactStore(
     }
 
     /// <summary>A process among those that this one can see is asked for; what is another machine's, or container's, has a day.</summary>
-    private static bool IsAbandoned(FileInfo file)
+    private bool IsAbandoned(FileInfo file)
     {
-        bool isOld = file.LastWriteTimeUtc < DateTime.UtcNow - Abandoned;
+        bool isOld = file.LastWriteTimeUtc < _time.GetUtcNow().UtcDateTime - Abandoned;
         string[] parts = file.Name.Split('~');
         if (parts.Length != 3) return isOld; // of a version that did not name the machine
         if (parts[0] != PidNamespace) return isOld;
@@ -360,10 +362,10 @@ public sealed class ArtifactStore(
     }
 
     /// <summary>Who was given its path may open it only now; another process may have been, since the folder was listed.</summary>
-    private static bool IsInUse(FileInfo file)
+    private bool IsInUse(FileInfo file)
     {
         file.Refresh();
-        return file.Exists && DateTime.UtcNow - file.LastAccessTimeUtc < InUse;
+        return file.Exists && _time.GetUtcNow().UtcDateTime - file.LastAccessTimeUtc < InUse;
     }
 
     /// <summary>
@@ -375,7 +377,7 @@ public sealed class ArtifactStore(
         if (bucket is null) return true; // nothing is ever dropped
         lock (_room) // an eviction that has looked at the old time has ended
         {
-            try { File.SetLastAccessTimeUtc(path, DateTime.UtcNow); }
+            try { File.SetLastAccessTimeUtc(path, _time.GetUtcNow().UtcDateTime); }
             catch (FileNotFoundException) { return false; }
             catch (Exception e)
                 when (e is IOException or UnauthorizedAccessException)

@@ -41,7 +41,7 @@ public sealed record SignedHead(long Sequence, string Hash, DateTimeOffset At)
 }
 
 /// <summary>The audit trail: asked, followed from end to end, written out.</summary>
-public sealed class AuditStore(IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class AuditStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     private const int LargestPage = 1000;
 
@@ -113,7 +113,7 @@ public sealed class AuditStore(IDbContextFactory<ArmoFlowDbContext> contexts)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
-        return new SignedHead(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
+        return new SignedHead(head.Sequence, head.Hash, time.GetUtcNow());
     }
 
     /// <summary>Writes all events, one JSON document a line or as a Parquet table, and returns the head that they end with.</summary>
@@ -130,7 +130,7 @@ public sealed class AuditStore(IDbContextFactory<ArmoFlowDbContext> contexts)
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction snapshot = await Snapshot(db, cancel);
         AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
-        SignedHead end = new(head.Sequence, head.Hash, DateTimeOffset.UtcNow);
+        SignedHead end = new(head.Sequence, head.Hash, time.GetUtcNow());
         if (asParquet) await AuditParquet.Write(target, All(db), cancel);
         else await WriteLines(target, All(db), cancel);
         if (rows is null) return end;

@@ -15,7 +15,10 @@ namespace ArmoFlow.Persistence.Faults;
 /// Where a message goes whose retries are used up, or that no consumer understands: into the database with its reason. Only if the
 /// database cannot be reached either does it go to the transport's own error queue.
 /// </summary>
-public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> contexts, ILogger<FaultKeeper> log)
+public sealed partial class FaultKeeper(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    TimeProvider time,
+    ILogger<FaultKeeper> log)
 {
     public void Attach(IReceiveEndpointConfigurator endpoint)
     {
@@ -33,13 +36,13 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
     }
 
     /// <summary>Sends a kept message to its queue again, in the transaction of the caller; its run's messages stay in order.</summary>
-    public static void Redeliver(ArmoFlowDbContext db, FaultRow fault)
+    public static void Redeliver(ArmoFlowDbContext db, FaultRow fault, DateTimeOffset now)
     {
         Outbox.OutboxState outbox = new()
         {
             OutboxId = NewId.NextGuid(),
             LockId = Outbox.MessageBounds.RunOf(fault.Body)?.Run ?? Guid.Empty,
-            Created = DateTime.UtcNow,
+            Created = now.UtcDateTime,
         };
         db.OutboxStates.Add(outbox);
         db.OutboxMessages.Add(new Outbox.OutboxMessage
@@ -50,7 +53,7 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
             ContentType = fault.ContentType,
             MessageType = fault.MessageType,
             Body = fault.Body,
-            SentTime = DateTime.UtcNow,
+            SentTime = now.UtcDateTime,
         });
     }
 
@@ -70,7 +73,8 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
         if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == "Open", cancel))
             return;
         string type = TypeOf(body) ?? "unknown";
-        await Enter(db, FaultRow.Of(queue, messageId, type, contentType ?? Json, body, reason, stack, origin), cancel);
+        await Enter(db, FaultRow.Of(queue, messageId, type, contentType ?? Json, body, reason, stack,
+            time.GetUtcNow(), origin), cancel);
     }
 
     private static string Json => SystemTextJsonMessageSerializer.JsonContentType.ToString();
@@ -83,7 +87,8 @@ public sealed partial class FaultKeeper(IDbContextFactory<ArmoFlowDbContext> con
             string body = Encoding.UTF8.GetString(context.Body.GetBytes());
             string type = TypeOf(body) ?? context.TransportHeaders.Get<string>("MT-MessageType") ?? "unknown";
             await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(CancellationToken.None);
-            await Enter(db, FaultRow.Of(queue, context.GetMessageId(), type, context.ContentType?.ToString() ?? Json, body, reason, stack),
+            await Enter(db, FaultRow.Of(queue, context.GetMessageId(), type, context.ContentType?.ToString() ?? Json, body, reason, stack,
+                time.GetUtcNow()),
                 CancellationToken.None);
             return true;
         }

@@ -42,9 +42,8 @@ public sealed class FaultRow
 
     /// <summary>A message as it is set aside, its texts bounded.</summary>
     public static FaultRow Of(string queue, Guid? messageId, string messageType, string contentType, string body, string reason,
-        string? stack, FaultOrigin? origin = null)
+        string? stack, DateTimeOffset now, FaultOrigin? origin = null)
     {
-        DateTimeOffset now = DateTimeOffset.UtcNow;
         bool isLong = body.Length > LongestBody;
         return new FaultRow
         {

@@ -5,7 +5,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Faults;
 
 /// <summary>What was set aside, and what was decided of it.</summary>
-public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     private const int MostRedeliveries = 5;
 
@@ -58,13 +58,15 @@ public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts)
         if (redeliver && faults.Find(f => Broadcasts.IsOne(f.Queue)) is { } told)
             throw new WornOutException($"fault {told.Id}: it was told to every process at the time; expected a message that can be sent "
                 + "again. Archive it: nothing is lost by it.");
+        DateTimeOffset now = time.GetUtcNow();
         foreach (FaultRow fault in faults.OrderBy(f => f.Id))
         {
-            (fault.Status, fault.DecidedAt, fault.DecidedBy) =
-                (redeliver ? "Redelivered" : "Archived", DateTimeOffset.UtcNow, Caller.Current.Name);
+            fault.Status = redeliver ? "Redelivered" : "Archived";
+            fault.DecidedAt = now;
+            fault.DecidedBy = Caller.Current.Name;
             db.Note(redeliver ? "fault.redelivered" : "fault.archived", $"fault/{fault.Id}",
                 after: new { fault.Queue, fault.MessageId, fault.Reason });
-            if (redeliver) FaultKeeper.Redeliver(db, fault);
+            if (redeliver) FaultKeeper.Redeliver(db, fault, now);
         }
         await db.SaveChangesAsync(cancel);
         return faults.Count;

@@ -33,22 +33,23 @@ public sealed class OutboxSignal : Signal
 }
 
 /// <summary>Commits changes outside a consumer, such as the API's, together with the messages that they cause.</summary>
-public sealed class BusOutbox(IBus bus, OutboxSignal signal)
+public sealed class BusOutbox(IBus bus, OutboxSignal signal, TimeProvider time)
 {
     /// <exception cref="MessageTooLargeException">No broker would take the message; nothing is entered.</exception>
     public async Task Save<T>(ArmoFlowDbContext db, T message, CancellationToken cancel) where T : class
     {
-        await Enter(bus, db, message, cancel);
+        await Enter(bus, db, message, time.GetUtcNow(), cancel);
         await db.SaveChangesAsync(cancel);
         signal.Raise();
         if (db.Database.IsNpgsql()) await db.Database.ExecuteSqlRawAsync($"notify {OutboxSignal.PostgresChannel}", cancel);
     }
 
     /// <summary>Adds a message to the caller's changes; it is sent once these are committed and somebody raises the signal.</summary>
-    public static async Task Enter<T>(IBus bus, ArmoFlowDbContext db, T message, CancellationToken cancel) where T : class
+    public static async Task Enter<T>(IBus bus, ArmoFlowDbContext db, T message, DateTimeOffset now, CancellationToken cancel)
+        where T : class
     {
-        OutboxState state = new() { OutboxId = NewId.NextGuid(), LockId = RunOf<T>.Get(message), Created = DateTime.UtcNow };
-        await new OutboxSendEndpoint(new Rows(db, state.OutboxId), await bus.GetPublishSendEndpoint<T>()).Send(message, cancel);
+        OutboxState state = new() { OutboxId = NewId.NextGuid(), LockId = RunOf<T>.Get(message), Created = now.UtcDateTime };
+        await new OutboxSendEndpoint(new Rows(db, state.OutboxId, now), await bus.GetPublishSendEndpoint<T>()).Send(message, cancel);
         db.OutboxStates.Add(state);
     }
 
@@ -59,11 +60,11 @@ public sealed class BusOutbox(IBus bus, OutboxSignal signal)
         public static Guid Get(T message) => Run?.GetValue(message) is Guid run ? run : Guid.Empty;
     }
 
-    private sealed class Rows(ArmoFlowDbContext db, Guid outboxId) : OutboxSendContext
+    private sealed class Rows(ArmoFlowDbContext db, Guid outboxId, DateTimeOffset now) : OutboxSendContext
     {
         public Task AddSend<T>(SendContext<T> context) where T : class
         {
-            OutboxMessage message = OutboxMessage.Of(context, SystemTextJsonMessageSerializer.Instance);
+            OutboxMessage message = OutboxMessage.Of(context, SystemTextJsonMessageSerializer.Instance, now);
             if (MessageBounds.WhyNever(message.Body) is { } why) throw new MessageTooLargeException(typeof(T).Name, why);
             message.OutboxId = outboxId;
             db.OutboxMessages.Add(message);

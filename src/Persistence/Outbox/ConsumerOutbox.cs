@@ -18,6 +18,7 @@ namespace ArmoFlow.Persistence.Outbox;
 internal sealed class ConsumerOutbox(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     DeliveredMarks marks,
+    TimeProvider time,
     IServiceProvider services) : IOutboxContextFactory<ArmoFlowDbContext>
 {
     public void Probe(ProbeContext context) => context.CreateFilterScope("outbox");
@@ -25,9 +26,9 @@ internal sealed class ConsumerOutbox(
     public async Task Send<T>(ConsumeContext<T> context, OutboxConsumeOptions options, IPipe<OutboxConsumeContext<T>> next) where T : class
     {
         Guid messageId = context.GetOriginalMessageId() ?? throw new MessageException(typeof(T), "a message without an id");
-        await using MessageTransaction transaction = new(contexts, marks, messageId, options.ConsumerId);
+        await using MessageTransaction transaction = new(contexts, marks, time, messageId, options.ConsumerId);
         context.AddOrUpdatePayload(() => transaction, _ => transaction);
-        OutboxConsumer<T> consumer = new(context, options, services, transaction);
+        OutboxConsumer<T> consumer = new(context, options, services, time, transaction);
         while (consumer.ContinueProcessing) await next.Send(consumer);
     }
 
@@ -36,6 +37,7 @@ internal sealed class ConsumerOutbox(
         ConsumeContext<T> context,
         OutboxConsumeOptions options,
         IServiceProvider services,
+        TimeProvider time,
         MessageTransaction transaction) :
         OutboxConsumeContextProxy<T>(context, options, services)
         where T : class
@@ -50,10 +52,10 @@ internal sealed class ConsumerOutbox(
 
         public override async Task AddSend<TMessage>(SendContext<TMessage> context)
         {
-            OutboxMessage message = OutboxMessage.Of(context, SerializerContext);
+            OutboxMessage message = OutboxMessage.Of(context, SerializerContext, time.GetUtcNow());
             if (MessageBounds.WhyNever(message.Body) is { } why)
             {
-                lock (transaction.Messages) transaction.SetAside.Add(message.AsFault(why));
+                lock (transaction.Messages) transaction.SetAside.Add(message.AsFault(why, time.GetUtcNow()));
                 if (MessageBounds.RunOf(message.Body) is { } run)
                     await Publish(new MessageUnsent(run.Run, run.Attempt, $"{typeof(TMessage).Name}: {why}"), CancellationToken);
                 return;

@@ -8,7 +8,10 @@ namespace ArmoFlow.Persistence.Outbox;
 /// Strikes out, many at a time, what consumers have sent. Should the process die before, the upkeep sends it once more, and the
 /// receivers' inboxes know it.
 /// </summary>
-public sealed class DeliveredMarks(IDbContextFactory<ArmoFlowDbContext> contexts, ILogger<DeliveredMarks> log) : IAsyncDisposable
+public sealed class DeliveredMarks(
+    IDbContextFactory<ArmoFlowDbContext> contexts,
+    TimeProvider time,
+    ILogger<DeliveredMarks> log) : IAsyncDisposable
 {
     private const int Batch = 500;
     private static readonly TimeSpan Gather = TimeSpan.FromMilliseconds(50);
@@ -45,8 +48,9 @@ public sealed class DeliveredMarks(IDbContextFactory<ArmoFlowDbContext> contexts
                 }
                 await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync();
                 await db.OutboxMessages.Where(m => messages.Contains(m.SequenceNumber)).ExecuteDeleteAsync();
+                DateTime now = time.GetUtcNow().UtcDateTime;
                 await db.InboxStates.Where(i => inboxes.Contains(i.Id))
-                    .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow));
+                    .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, now));
             }
         }
         finally { _one.Release(); }

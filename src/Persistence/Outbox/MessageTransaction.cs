@@ -12,6 +12,7 @@ namespace ArmoFlow.Persistence.Outbox;
 public sealed class MessageTransaction(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     DeliveredMarks marks,
+    TimeProvider time,
     Guid messageId,
     Guid consumerId) : IAsyncDisposable
 {
@@ -19,6 +20,8 @@ public sealed class MessageTransaction(
     private IDbContextTransaction? _transaction;
     private long _inboxId;
     private long[] _sent = [];
+
+    private DateTime Now => time.GetUtcNow().UtcDateTime;
 
     /// <summary>True once it is known that another copy of the message was dealt with.</summary>
     public bool IsDuplicate { get; private set; }
@@ -57,7 +60,7 @@ public sealed class MessageTransaction(
         _db = await contexts.CreateDbContextAsync(cancel);
         IsolationLevel isolation = _db.Database.IsNpgsql() ? IsolationLevel.ReadCommitted : IsolationLevel.Serializable;
         _transaction = await _db.Database.BeginTransactionAsync(isolation, cancel);
-        DateTime now = DateTime.UtcNow;
+        DateTime now = Now;
         List<long> inserted =
             await _db.Database.SqlQuery<long>($"""
                 insert into inbox_state (message_id, consumer_id, lock_id, received, receive_count, consumed)
@@ -72,7 +75,11 @@ public sealed class MessageTransaction(
 
     public async Task Commit(CancellationToken cancel)
     {
-        foreach (OutboxMessage message in Messages) (message.InboxMessageId, message.InboxConsumerId) = (messageId, consumerId);
+        foreach (OutboxMessage message in Messages)
+        {
+            message.InboxMessageId = messageId;
+            message.InboxConsumerId = consumerId;
+        }
         Database.Faults.AddRange(SetAside);
         Database.OutboxMessages.AddRange(Messages);
         await Database.SaveChangesAsync(cancel);
@@ -80,7 +87,7 @@ public sealed class MessageTransaction(
         if (Messages.Count == 0)
         {
             await Database.InboxStates.Where(i => i.Id == _inboxId)
-                .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+                .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, Now), cancel);
         }
         await _transaction!.CommitAsync(cancel);
         await DisposeAsync();
@@ -108,13 +115,14 @@ public sealed class MessageTransaction(
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await db.OutboxMessages.Where(m => m.InboxMessageId == messageId && m.InboxConsumerId == consumerId).ExecuteDeleteAsync(cancel);
         await db.InboxStates.Where(i => i.MessageId == messageId && i.ConsumerId == consumerId)
-            .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, DateTime.UtcNow), cancel);
+            .ExecuteUpdateAsync(set => set.SetProperty(i => i.Delivered, Now), cancel);
     }
 
     public async ValueTask DisposeAsync()
     {
         if (_transaction is not null) await _transaction.DisposeAsync(); // rolls back what was not committed
         if (_db is not null) await _db.DisposeAsync();
-        (_transaction, _db) = (null, null);
+        _transaction = null;
+        _db = null;
     }
 }

@@ -23,6 +23,7 @@ public sealed class OutboxDelivery(
     IBus bus,
     OutboxSignal signal,
     DeliveredMarks marks,
+    TimeProvider time,
     ILogger<OutboxDelivery> log) : BackgroundService
 {
     private const int BatchSize = 100, ClearedAtOnce = 5000;
@@ -31,6 +32,8 @@ public sealed class OutboxDelivery(
 
     private static readonly TimeSpan SendLimit = TimeSpan.FromSeconds(30), LongestRest = TimeSpan.FromMinutes(1);
     private readonly Dictionary<Guid, (int Tries, DateTime NotBefore)> _later = [];
+
+    private DateTime Now => time.GetUtcNow().UtcDateTime;
 
     private enum Outcome
     {
@@ -44,15 +47,15 @@ public sealed class OutboxDelivery(
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         Task listening = Listen(stoppingToken);
-        DateTime upkeep = DateTime.UtcNow; // at the start: a crash may have left something
+        DateTime upkeep = Now; // at the start: a crash may have left something
         while (!stoppingToken.IsCancellationRequested)
         {
             try
             {
-                if (DateTime.UtcNow >= upkeep)
+                if (Now >= upkeep)
                 {
                     await Upkeep(stoppingToken);
-                    upkeep = DateTime.UtcNow + UpkeepInterval;
+                    upkeep = Now + UpkeepInterval;
                 }
                 if (await DeliverBatch(stoppingToken) > 0) continue;
                 await signal.Wait(UntilNextLook(), stoppingToken);
@@ -61,7 +64,7 @@ public sealed class OutboxDelivery(
             catch (Exception e)
             {
                 log.LogWarning("outbox: {Message}; trying again", e.Message);
-                await Task.Delay(Rest, stoppingToken).ContinueWith(_ => { }, CancellationToken.None);
+                await TakeRest(stoppingToken);
             }
         }
         await listening;
@@ -73,7 +76,7 @@ public sealed class OutboxDelivery(
     /// </summary>
     private TimeSpan UntilNextLook()
     {
-        DateTime now = DateTime.UtcNow;
+        DateTime now = Now;
         foreach (Guid sentByOthers in _later.Where(l => l.Value.NotBefore <= now).Select(l => l.Key).ToList()) _later.Remove(sentByOthers);
         if (_later.Count == 0) return Poll;
         TimeSpan due = _later.Values.Min(l => l.NotBefore) - now;
@@ -103,7 +106,7 @@ public sealed class OutboxDelivery(
         foreach (Guid sent in finished)
         {
             _later.Remove(sent);
-            Instruments.OutboxLag.Record((DateTime.UtcNow - claimed[sent]).TotalSeconds);
+            Instruments.OutboxLag.Record((Now - claimed[sent]).TotalSeconds);
         }
         if (gone.Length == 0 && results.Count > 0) throw new IOException(results[0].Reason); // nothing gets through: the broker is away
         foreach (Sending failed in results.Where(r => r.Outcome == Outcome.Later).DistinctBy(r => r.Message.OutboxId)) PutOff(failed);
@@ -116,7 +119,7 @@ public sealed class OutboxDelivery(
     /// </summary>
     private IQueryable<OutboxState> Claim(ArmoFlowDbContext db)
     {
-        DateTime now = DateTime.UtcNow;
+        DateTime now = Now;
         Guid[] notDue = [.. _later.Where(l => l.Value.NotBefore > now).Select(l => l.Key)];
         if (!db.Database.IsNpgsql())
         {
@@ -167,7 +170,7 @@ public sealed class OutboxDelivery(
         Guid outbox = failed.Message.OutboxId!.Value;
         int tries = _later.GetValueOrDefault(outbox).Tries;
         TimeSpan wait = TimeSpan.FromSeconds(Math.Min(Math.Pow(2, tries), LongestRest.TotalSeconds));
-        _later[outbox] = (tries + 1, DateTime.UtcNow + wait);
+        _later[outbox] = (tries + 1, Now + wait);
         log.LogWarning("outbox: message {Message}: {Reason}; trying again in {Seconds} s", failed.Message.MessageId, failed.Reason,
             wait.TotalSeconds);
     }
@@ -175,27 +178,27 @@ public sealed class OutboxDelivery(
     /// <summary>Into the faults, with the word to the message's run that nothing will come of it.</summary>
     private async Task SetAside(ArmoFlowDbContext db, Sending never, CancellationToken cancel)
     {
-        FaultRow fault = never.Message.AsFault(never.Reason);
+        FaultRow fault = never.Message.AsFault(never.Reason, time.GetUtcNow());
         db.Faults.Add(fault);
         Instruments.Faults.Add(1, Instruments.Tag("queue", fault.Queue));
         log.LogError("set aside for queue {Queue}: {Reason} (see: armoflow runs faults)", fault.Queue, fault.Reason);
         if (MessageBounds.RunOf(never.Message.Body) is not { } run) return;
-        await BusOutbox.Enter(bus, db, new MessageUnsent(run.Run, run.Attempt, $"{fault.MessageType.Split(':')[^1]} {fault.Reason}"),
-            cancel);
+        MessageUnsent unsent = new(run.Run, run.Attempt, $"{fault.MessageType.Split(':')[^1]} {fault.Reason}");
+        await BusOutbox.Enter(bus, db, unsent, time.GetUtcNow(), cancel);
         signal.Raise();
     }
 
     private async Task Upkeep(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        DateTime old = DateTime.UtcNow - OrphanAge, ancient = DateTime.UtcNow - Window;
-        DateTime now = DateTime.UtcNow, latest = now + Plausible.Tolerance; // a clock that was ahead entered what is later
+        DateTime now = Now, old = now - OrphanAge, ancient = now - Window;
+        DateTime latest = now + Plausible.Tolerance; // a clock that was ahead entered what is later
         IQueryable<InboxState> orphans =
             db.InboxStates.AsNoTracking().Where(i => i.Delivered == null && (i.Consumed < old || i.Consumed > latest));
         foreach (InboxState inbox in await orphans.OrderBy(i => i.Consumed).Take(BatchSize).ToListAsync(cancel))
         {
             // Two processes may both send it: the receivers' inboxes take it once.
-            await using MessageTransaction transaction = new(contexts, marks, inbox.MessageId, inbox.ConsumerId);
+            await using MessageTransaction transaction = new(contexts, marks, time, inbox.MessageId, inbox.ConsumerId);
             IReadOnlyList<OutboxMessage> left = await transaction.Undelivered(cancel);
             IReadOnlyList<Sending> results = await Task.WhenAll(left.Select(m => TrySend(m, cancel)));
             if (results.Any(r => r.Outcome == Outcome.Later)) continue; // the next upkeep sends all of it again
@@ -222,6 +225,13 @@ public sealed class OutboxDelivery(
         await (await bus.GetSendEndpoint(address)).Send(new SerializedMessageBody(), new OutboxMessageSendPipe(message, address), cancel);
     }
 
+    /// <summary>A pause after a failure; it ends at once, and without an error, where the process does.</summary>
+    private static async Task TakeRest(CancellationToken cancel)
+    {
+        try { await Task.Delay(Rest, cancel); }
+        catch (OperationCanceledException) { }
+    }
+
     private async Task Listen(CancellationToken cancel)
     {
         while (!cancel.IsCancellationRequested)
@@ -241,7 +251,7 @@ public sealed class OutboxDelivery(
             catch (Exception e)
             {
                 log.LogWarning("outbox: listening: {Message}; trying again", e.Message);
-                await Task.Delay(Rest, cancel).ContinueWith(_ => { }, CancellationToken.None);
+                await TakeRest(cancel);
             }
         }
     }

@@ -77,7 +77,7 @@ public sealed class OutboxMessage : OutboxMessageContext
     IReadOnlyDictionary<string, object> OutboxMessageContext.Properties => _properties;
 
     /// <summary>What a send would have put on the wire.</summary>
-    public static OutboxMessage Of<T>(SendContext<T> context, IObjectDeserializer serializer) where T : class
+    public static OutboxMessage Of<T>(SendContext<T> context, IObjectDeserializer serializer, DateTimeOffset now) where T : class
     {
         Dictionary<string, object> properties = new(StringComparer.OrdinalIgnoreCase);
         List<KeyValuePair<string, object>> headers = [.. context.Headers.GetAll()];
@@ -96,7 +96,7 @@ public sealed class OutboxMessage : OutboxMessageContext
             DestinationAddress = context.DestinationAddress,
             ResponseAddress = context.ResponseAddress,
             FaultAddress = context.FaultAddress,
-            SentTime = context.SentTime ?? DateTime.UtcNow,
+            SentTime = context.SentTime ?? now.UtcDateTime,
             ContentType = (context.ContentType ?? context.Serialization.DefaultContentType).ToString(),
             MessageType = string.Join(';', context.SupportedMessageTypes),
             Body = context.Serializer.GetMessageBody(context).GetString(),
@@ -106,12 +106,12 @@ public sealed class OutboxMessage : OutboxMessageContext
     }
 
     /// <summary>The message as it is set aside.</summary>
-    public FaultRow AsFault(string reason)
+    public FaultRow AsFault(string reason, DateTimeOffset now)
     {
         string queue = DestinationAddress is not { } address
             ? "nowhere"
             : address.IsAbsoluteUri ? address.AbsolutePath.Split('/')[^1] : address.ToString();
-        return FaultRow.Of(queue, MessageId, MessageType.Split(';')[0], ContentType, Body, FaultRow.Unsendable + reason, null);
+        return FaultRow.Of(queue, MessageId, MessageType.Split(';')[0], ContentType, Body, FaultRow.Unsendable + reason, null, now);
     }
 
     /// <summary>Makes headers and properties of a loaded row readable.</summary>

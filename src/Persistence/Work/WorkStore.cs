@@ -6,7 +6,7 @@ using Microsoft.EntityFrameworkCore;
 namespace ArmoFlow.Persistence.Work;
 
 /// <summary>Who works on what: workers, their leases, and the shards of steps that several work on.</summary>
-public sealed class WorkStore(IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class WorkStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
 {
     /// <summary>True where the run has gone on without this asking for a step: cancelled, paused, failed, or asked anew.</summary>
     public async Task<bool> IsSuperseded(Guid run, int attempt, CancellationToken cancel)
@@ -60,7 +60,7 @@ public sealed class WorkStore(IDbContextFactory<ArmoFlowDbContext> contexts)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         worker.Beats++;
-        worker.SeenAt = DateTimeOffset.UtcNow;
+        worker.SeenAt = time.GetUtcNow();
         worker.Current = current;
         worker.IdleSteps = idleSteps;
         await db.WorkLeases.Where(l => l.Worker == worker.Id)
