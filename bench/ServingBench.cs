@@ -31,9 +31,9 @@ internal static class ServingBench
         using Process server = Start("serve", "--urls", "http://127.0.0.1:0", "--workspace", workspace);
         try
         {
-            string? line;
-            while ((line = await server.StandardError.ReadLineAsync())?.Contains(" on http", StringComparison.Ordinal) != true)
-                if (line is null) return 1;
+            string? line = await server.StandardError.ReadLineAsync();
+            while (line?.Contains(" on http", StringComparison.Ordinal) == false) line = await server.StandardError.ReadLineAsync();
+            if (line is null) return 1;
             _ = server.StandardError.ReadToEndAsync();
             using HttpClient http = new(new SocketsHttpHandler
             {

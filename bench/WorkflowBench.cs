@@ -125,8 +125,12 @@ internal static class WorkflowBench
 
             void Add<T>(string queue)
                 where T : class, IConsumer =>
-                    bus.AddConsumer<T>().Endpoint(e => (e.Name, e.PrefetchCount, e.ConcurrentMessageLimit) = (queue, 2 * StepsAtOnce,
-                        StepsAtOnce));
+                    bus.AddConsumer<T>().Endpoint(e =>
+                    {
+                        e.Name = queue;
+                        e.PrefetchCount = 2 * StepsAtOnce;
+                        e.ConcurrentMessageLimit = StepsAtOnce;
+                    });
         });
         IHost host = builder.Build();
         await host.StartAsync();

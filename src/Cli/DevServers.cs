@@ -153,8 +153,11 @@ internal sealed class DevServers(string folder)
         process.BeginErrorReadLine();
         while (!process.HasExited) await Task.Delay(50, cancel);
         if (process.ExitCode == 0) return;
-        lock (said) throw new UsageException(
+        lock (said)
+        {
+            throw new UsageException(
             $"{program} ended with {process.ExitCode}: {said.ToString().Trim()}\nSee the logs in {_folder}.");
+        }
     }
 
     private static async Task Own(string path, string user, CancellationToken cancel)

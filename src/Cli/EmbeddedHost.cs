@@ -24,7 +24,11 @@ internal sealed class EmbeddedHost : IAsyncDisposable
 
     public IServiceProvider Services => _host.Services;
 
-    private EmbeddedHost(IHost host, Workspace workspace) => (_host, _workspace) = (host, workspace);
+    private EmbeddedHost(IHost host, Workspace workspace)
+    {
+        _host = host;
+        _workspace = workspace;
+    }
 
     /// <summary>Takes the workspace and starts everything; null where another process has it.</summary>
     public static async Task<EmbeddedHost?> TryStart(string folder, CancellationToken cancel)
@@ -117,10 +121,13 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         }
         using (workspace)
         {
-            if (!workspace.TryLock()) throw new UsageException(applied.Count == 0
+            if (!workspace.TryLock())
+            {
+                throw new UsageException(applied.Count == 0
                 ? $"workspace {workspace.Folder} is being made by another process. Ask again in a moment."
                 : $"workspace {workspace.Folder} is of an older armoflow, and in use by another process. "
                     + "End that one first, then ask again: the workspace is brought up to date.");
+            }
             Schema.MigrateWorkspace(db, CancellationToken.None).GetAwaiter().GetResult();
             services.GetRequiredService<AuditStore>().Adopt(CancellationToken.None).GetAwaiter().GetResult();
         }

@@ -34,16 +34,24 @@ internal static class ServerHost
             .AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
         if (Environment.GetEnvironmentVariable("ARMOFLOW_LOG") == "json")
         {
-            logging.AddJsonConsole(
-                console => (console.IncludeScopes, console.UseUtcTimestamp, console.TimestampFormat) = (true, true, "O"));
+            logging.AddJsonConsole(console =>
+            {
+                console.IncludeScopes = true;
+                console.UseUtcTimestamp = true;
+                console.TimestampFormat = "O";
+            });
         }
         else logging.AddSimpleConsole(console => console.SingleLine = true);
         services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(
             console => console.LogToStandardErrorThreshold = LogLevel.Trace);
         Uri rabbitMq = Address(settings.RabbitMq);
         services.AddServerPersistence(settings.Postgres, settings.Artifacts, settings.Cache);
-        services.AddOptions<MassTransitHostOptions>()
-            .Configure(o => (o.WaitUntilStarted, o.StartTimeout, o.StopTimeout) = (true, settings.Wait, StopTimeout));
+        services.AddOptions<MassTransitHostOptions>().Configure(o =>
+        {
+            o.WaitUntilStarted = true;
+            o.StartTimeout = settings.Wait;
+            o.StopTimeout = StopTimeout;
+        });
         services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
@@ -53,7 +61,8 @@ internal static class ServerHost
             {
                 transport.Host(rabbitMq, host => host.Heartbeat(Heartbeat)); // a worker that is cut off is known to be within half a minute
                 Broadcasts names = new();
-                (transport.SendTopology.ErrorQueueNameFormatter, transport.SendTopology.DeadLetterQueueNameFormatter) = (names, names);
+                transport.SendTopology.ErrorQueueNameFormatter = names;
+                transport.SendTopology.DeadLetterQueueNameFormatter = names;
                 transport.ConfigureEndpoints(context);
             });
         });

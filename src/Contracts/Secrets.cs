@@ -23,9 +23,13 @@ public static partial class Secrets
     }
 
     /// <summary>An address whose path and query are the secret, as those of webhooks often are: scheme and host alone.</summary>
-    public static string? HostOf(string? address) => address is null ? null
-        : !Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) ? Hidden
-        : uri.PathAndQuery == "/" ? $"{uri.Scheme}://{uri.Authority}/" : $"{uri.Scheme}://{uri.Authority}/{Hidden}";
+    public static string? HostOf(string? address)
+    {
+        if (address is null) return null;
+        if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri)) return Hidden;
+        string rest = uri.PathAndQuery == "/" ? "" : Hidden;
+        return $"{uri.Scheme}://{uri.Authority}/{rest}";
+    }
 
     [GeneratedRegex(@"(\bbearer\s+)[^\s,;'""]+", RegexOptions.IgnoreCase)]
     private static partial Regex Bearer();

@@ -35,7 +35,9 @@ public sealed class Workspace(string folder) : IDisposable
     public string Artifacts => Path.Combine(Folder, "artifacts");
     public ScratchSpace Scratch => new(Path.Combine(Folder, "scratch"), Path.Combine(Folder, "reserve"));
 
-    /// <summary>Takes the workspace for this process; false where another one has it for longer than a look (<see cref="IsHeld"/>).</summary>
+    /// <summary>
+    /// Takes the workspace for this process; false where another one has it for longer than a look (<see cref="IsHeld"/>).
+    /// </summary>
     public async Task<bool> TakeLock(CancellationToken cancel)
     {
         for (int tries = 1; tries < LockTries; tries++)

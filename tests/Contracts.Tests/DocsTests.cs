@@ -22,6 +22,7 @@ public partial class DocsTests
         int read = 0;
         foreach (string page in Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md", SearchOption.AllDirectories)
             .Append(Path.Combine(root, "README.md")))
+        {
             foreach (Match block in Block().Matches(File.ReadAllText(page)))
             {
                 string text = block.Groups[1].Value;
@@ -34,6 +35,7 @@ public partial class DocsTests
                 Should.NotThrow(() => SpecReader.Parse(spec, Path.GetFileName(page), root), $"{page}:\n{spec}");
                 read++;
             }
+        }
         read.ShouldBeGreaterThanOrEqualTo(4);
     }
 

@@ -38,8 +38,11 @@ public sealed class AuditedRowsTests
             await AuditedScenario.Fill(contexts, Cancel);
             await AuditedScenario.ChangeAtOnce(contexts, Cancel);
             (await audit.Verify(Cancel)).What.ShouldBeNull("changes at the same time are no contradiction");
-            foreach (AuditedTable table in AuditedTables.Of(db).All) await AuditedScenario.Write(db,
+            foreach (AuditedTable table in AuditedTables.Of(db).All)
+            {
+                await AuditedScenario.Write(db,
                 $"create table kept_{table.Name} as select * from {table.Name}", Cancel);
+            }
             int tampered = 0;
             foreach ((AuditedTable table, string column, bool isBound) in AuditedScenario.Columns(db).ToList())
             {
@@ -52,8 +55,11 @@ public sealed class AuditedRowsTests
                 string where = $"{table.Name}.{column}";
                 verdict.IsWhole.ShouldBe(!isBound, where);
                 bool isKey = table.Key.Any(k => k.Name == column);
-                if (isBound) verdict.Findings.ShouldContain(f => f.Table == table.Name
+                if (isBound)
+                {
+                    verdict.Findings.ShouldContain(f => f.Table == table.Name
                     && (isKey || f.Columns.SequenceEqual(new[] { column })), where);
+                }
                 await AuditedScenario.Write(db, $"delete from {table.Name}; insert into {table.Name} select * from kept_{table.Name}",
                     Cancel);
                 tampered++;

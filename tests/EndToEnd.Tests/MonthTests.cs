@@ -128,10 +128,13 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         (await cluster.Count("select count(*) from firings where outcome = 'Submitted'")).ShouldBe(Days);
         (await cluster.Count("select count(*) from model_evaluations where holds is not null")).ShouldBe(Days);
         (await cluster.Count("select count(*) from faults")).ShouldBe(0);
-        lock (told) told.Select(t => JsonNode.Parse(t)!["id"]!.GetValue<long>())
+        lock (told)
+        {
+            told.Select(t => JsonNode.Parse(t)!["id"]!.GetValue<long>())
             .Distinct()
             .Count()
             .ShouldBe(2, "the receiver was away on both nights, and has been told of both since");
+        }
 
         // 1. Which version was in production on a day?
         (await Json("models", "at", Day(5), "champion"))[0]!["version"]!.GetValue<int>().ShouldBe(1);

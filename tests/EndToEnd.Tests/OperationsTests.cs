@@ -231,12 +231,14 @@ public class OperationsTests
             float[] embeddings = features.LoadFloats("embeddings"), prompts = features.LoadFloats("prompt_embeddings");
             int d = (int)features.Entry("embeddings").Shape[2];
             for (int i = 0; i < rows.Length; i++)
+            {
                 foreach ((string side, int at) in new[] { ("chosen", 2 * i), ("rejected", (2 * i) + 1) })
                 {
                     double step = model.Explain(embeddings[(at * d)..((at + 1) * d)], prompts[(at * d)..((at + 1) * d)]).Score;
                     served[i]![side]!["score"]!.GetValue<double>()
                         .ShouldBe(step, 1e-4 * Math.Max(1, Math.Abs(step)), "features differ by 1e-5 at most, times β");
                 }
+            }
         }
 
         Task<HttpResponseMessage> Promote() => http.PutAsJsonAsync("/api/v1/models/sample/aliases/other", new { version = 1 },

@@ -75,7 +75,8 @@ public sealed partial class AccessTests(AccessTests.Server server)
             (AccessKey revoked, string revokedText) = await store.Create("revoked", Scope.Admin, null, default);
             (await store.Revoke(revoked.Id, default)).ShouldBeTrue();
             (_, string expired) = await store.Create("expired", Scope.Admin, TimeSpan.FromMilliseconds(1), default);
-            (Keys["revoked"], Keys["expired"]) = (revokedText, expired);
+            Keys["revoked"] = revokedText;
+            Keys["expired"] = expired;
             Endpoints = [.. _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().SelectMany(e =>
                 (e.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["GET"]).Select(m => (m, Fill(e.RoutePattern.RawText!),
                     e.Metadata.GetMetadata<RequiredScope>() is { } r ? r.Scope : Scope.Admin)))];
@@ -107,6 +108,7 @@ public sealed partial class AccessTests(AccessTests.Server server)
         server.Endpoints.Count.ShouldBeGreaterThan(20);
         List<string> wrong = [];
         foreach ((string method, string path, Scope? required) in server.Endpoints)
+        {
             foreach ((string kind, string? key) in server.Keys)
             {
                 HttpStatusCode status = await Ask(method, path, key);
@@ -118,6 +120,7 @@ public sealed partial class AccessTests(AccessTests.Server server)
                     : status == expected;
                 if (!isRight) wrong.Add($"{method} {path} with {kind}: {status}");
             }
+        }
         wrong.ShouldBeEmpty();
         server.Endpoints.Where(e => e.Required is null).Select(e => $"{e.Method} {e.Path}").ShouldBe(Open, ignoreOrder: true);
         server.Endpoints.Where(e => e.Method != "GET" && e.Required < Scope.Operator)

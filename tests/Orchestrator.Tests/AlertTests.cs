@@ -101,8 +101,11 @@ public sealed class AlertTests : ClockedDatabase
             string body = await reader.ReadToEndAsync();
             if (!isDown)
             {
-                lock (received) received.Add((body, context.Request.Headers["X-ArmoFlow-Signature"]!,
+                lock (received)
+                {
+                    received.Add((body, context.Request.Headers["X-ArmoFlow-Signature"]!,
                     context.Request.Headers["X-ArmoFlow-Timestamp"]!, context.Request.Headers["X-ArmoFlow-Delivery"]!));
+                }
             }
             context.Response.StatusCode = isDown ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status204NoContent;
         });

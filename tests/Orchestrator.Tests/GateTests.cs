@@ -113,8 +113,11 @@ public sealed class GateTests
             if (status == HttpStatusCode.Unauthorized) Interlocked.Increment(ref answered);
             else if (status == HttpStatusCode.TooManyRequests) Interlocked.Increment(ref cutOff);
         });
-        for (int i = 0; i < Served; i++) (await server.Ask("/counted", "localhost", i % 2 == 0 ? elsewhere
+        for (int i = 0; i < Served; i++)
+        {
+            (await server.Ask("/counted", "localhost", i % 2 == 0 ? elsewhere
             : flood, server.Viewer)).ShouldBe(HttpStatusCode.OK, "also from the address that the flood comes from");
+        }
         await flooding;
         double seconds = System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds;
         (answered + cutOff).ShouldBe(Attempts);

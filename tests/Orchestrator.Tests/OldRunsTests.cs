@@ -56,14 +56,20 @@ public sealed class OldRunsTests : IAsyncDisposable
 
         public bool Holds<T>(int attempt) where T : StepCommand
         {
-            lock (Heard) return Heard.Any(h => h.Type == MessageUrn.ForTypeString<T>()
+            lock (Heard)
+            {
+                return Heard.Any(h => h.Type == MessageUrn.ForTypeString<T>()
                 && h.Body["message"]!["attempt"]!.GetValue<int>() == attempt);
+            }
         }
 
         public void Hear<T>(ConsumeContext<T> context) where T : class
         {
-            lock (Heard) Heard.Add(new OldMessage(MessageUrn.ForTypeString<T>(), context.DestinationAddress!.ToString(),
+            lock (Heard)
+            {
+                Heard.Add(new OldMessage(MessageUrn.ForTypeString<T>(), context.DestinationAddress!.ToString(),
                 Envelope(context.ReceiveContext.Body.GetString())));
+            }
         }
     }
 
@@ -117,13 +123,13 @@ public sealed class OldRunsTests : IAsyncDisposable
             foreach (((_, JsonNode? value), int i) in old.Row.Select((c, i) => (c, i)))
             {
                 DbParameter parameter = insert.CreateParameter();
-                (parameter.ParameterName, parameter.Value) = ($"@p{i}",
-                    value?.GetValueKind() switch
+                parameter.ParameterName = $"@p{i}";
+                parameter.Value = value?.GetValueKind() switch
                     {
                         null => DBNull.Value,
                         JsonValueKind.Number => value.GetValue<long>(),
                         _ => value.GetValue<string>()
-                    });
+                    };
                 insert.Parameters.Add(parameter);
             }
             (await insert.ExecuteNonQueryAsync()).ShouldBe(1);

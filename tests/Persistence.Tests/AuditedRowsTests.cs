@@ -221,8 +221,10 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         await using (FileStream stream = File.Create(path)) await Audit.Export(stream, asParquet: false, Cancel);
         List<AuditEvent> events = await AuditStore.ReadExport(path).ToListAsync(Cancel);
         foreach (AuditEvent e in events)
+        {
             (await AuditVerification.Verify(AuditStore.ReadExport(path), null, Cancel, new SignedHead(e.Sequence, e.Hash, e.At)))
                 .IsWhole.ShouldBeTrue($"event {e.Sequence}");
+        }
         (await AuditVerification.Verify(AuditStore.ReadExport(path), null, Cancel, new SignedHead(0, AuditHead.Start, default)))
             .IsWhole.ShouldBeTrue("taken down before the first event");
         AuditVerdict other = await AuditVerification.Verify(AuditStore.ReadExport(path), null, Cancel,
@@ -241,10 +243,16 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         string rows = Path.Combine(_folder, "rows.jsonl"), table = Path.Combine(_folder, "rows.parquet"), some =
             Path.Combine(_folder, "some.jsonl"), events = Path.Combine(_folder, "events.jsonl");
         await using (FileStream target = File.Create(rows)) await Audit.Export(Stream.Null, asParquet: false, Cancel, target);
-        await using (FileStream target = File.Create(table)) await Audit.Export(Stream.Null, asParquet: false, Cancel, target,
+        await using (FileStream target = File.Create(table))
+        {
+            await Audit.Export(Stream.Null, asParquet: false, Cancel, target,
             rowsAsParquet: true);
-        await using (FileStream target = File.Create(some)) await Audit.Export(Stream.Null, asParquet: false, Cancel, target, which: r =>
+        }
+        await using (FileStream target = File.Create(some))
+        {
+            await Audit.Export(Stream.Null, asParquet: false, Cancel, target, which: r =>
             r.Table == "alias_periods");
+        }
         await using (ArmoFlowDbContext db = await Context())
         {
             foreach (RunState run in await db.Runs.ToListAsync(Cancel)) run.Error = "changed since";
@@ -297,8 +305,13 @@ public sealed class AuditedRowsTests : IAsyncLifetime
             "insert into legal_holds (subject, reason, \"by\", at) values ('model/a', '', 'ann', '2026-01-01T00:00:00.0000000Z'), "
             + "('model/b', '', 'ann', '2026-01-01T00:00:00.0000000Z')", Cancel);
         await foreach (RowValues row in RowReader.All(db, holds, Cancel))
-            if (row.Key.Contains("model/", StringComparison.Ordinal)) bound.Add(new BoundRow(row.Table, row.Key, null,
+        {
+            if (row.Key.Contains("model/", StringComparison.Ordinal))
+            {
+                bound.Add(new BoundRow(row.Table, row.Key, null,
                 row.Only(older)!.Digest(), row.Only(older)!.Marks()));
+            }
+        }
         AuditEvent layouts = AuditTrail.New(db, RowLedger.Adopted, RowLedger.LayoutSubject,
             after: new { tables = AuditedTables.Of(db).All.ToDictionary(t => t.Name, t => t == holds ? older : [.. t.ColumnNames]) });
         AuditEvent entered = AuditTrail.New(db, "hold.put", "model/a");

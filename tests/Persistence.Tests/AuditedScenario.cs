@@ -141,14 +141,20 @@ internal static class AuditedScenario
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
         {
             RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id, cancel);
-            (run.CurrentState, run.Attempt) = ("ExtractingFeatures", 2);
-            (run.Steps[0].Key, run.Steps[0].Status, run.Steps[0].EndedAt) = (key, "Completed", now);
+            run.CurrentState = "ExtractingFeatures";
+            run.Attempt = 2;
+            run.Steps[0].Key = key;
+            run.Steps[0].Status = "Completed";
+            run.Steps[0].EndedAt = now;
             run.Artifacts["conversations"] = new ArtifactRef(new string('b', 64), 7);
             run.Metrics["ingestion"] = new JsonObject { ["rows"] = 12, ["share"] = 0.1 };
             db.Add(new ModelVersion { Model = "m", Version = 1, RunId = id, Digest = "d1", CreatedAt = now, Tags = ["good"] });
             db.Add(new ModelVersion { Model = "m", Version = 2, RunId = id, Digest = "d2", CreatedAt = now });
             await db.SaveChangesAsync(cancel);
-            (run.CurrentState, run.Score, run.HeldOutAccuracy, run.EndedAt) = ("Completed", 0.875, 2.0 / 3, now.AddHours(1));
+            run.CurrentState = "Completed";
+            run.Score = 0.875;
+            run.HeldOutAccuracy = 2.0 / 3;
+            run.EndedAt = now.AddHours(1);
             db.Add(new ModelPolicy
             {
                 Model = "m",
@@ -178,7 +184,8 @@ internal static class AuditedScenario
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
         {
             ModelEvaluation evaluation = await db.ModelEvaluations.SingleAsync(cancel);
-            (evaluation.Holds, evaluation.Verdicts) = (false, """[{"gate":"score"}]""");
+            evaluation.Holds = false;
+            evaluation.Verdicts = """[{"gate":"score"}]""";
             (await db.Faults.SingleAsync(cancel)).Status = "Archived";
             (await db.Tombstones.SingleAsync(cancel)).RemovedAt = now;
             await db.SaveChangesAsync(cancel);

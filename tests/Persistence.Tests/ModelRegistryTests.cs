@@ -154,9 +154,11 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         (await Registry.Resolve("m@4", default)).AwaitsAlias.ShouldBe("candidate", "the policy's rule, though the spec has none");
         await policies.Set("m", new PolicySpec { Approvals = 2 }, "four eyes", default);
         await using (ArmoFlowDbContext db = await Context())
+        {
             (await Should.ThrowAsync<RegistryException>(() =>
                 PolicyStore.RequireRoomForRule(db, Spec(new PromotionSpec { Automatic = "champion" }),
                 default))).Message.ShouldContain("wants 2 people");
+        }
         await policies.Remove("m", "no longer", default);
         (await policies.Current("m", default)).ShouldBeNull();
         (await policies.History("m", default)).Select(p =>

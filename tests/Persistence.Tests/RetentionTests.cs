@@ -134,7 +134,8 @@ public sealed class RetentionTests : IAsyncLifetime
         // Another run has reused the old one's regression between the marking and the removing.
         RunState reusing = new() { CorrelationId = Guid.NewGuid() };
         reusing.Open(Spec("o", "s"), _time.GetUtcNow());
-        (reusing.CurrentState, reusing.EndedAt) = ("Completed", _time.GetUtcNow().AddMinutes(1));
+        reusing.CurrentState = "Completed";
+        reusing.EndedAt = _time.GetUtcNow().AddMinutes(1);
         string reused = old.Artifacts[ArtifactNames.Regression].Sha256;
         reusing.Artifacts[ArtifactNames.Regression] = old.Artifacts[ArtifactNames.Regression];
         Collector collector =
@@ -320,12 +321,15 @@ public sealed class RetentionTests : IAsyncLifetime
         await using ArmoFlowDbContext db = await Context();
         db.Update(run);
         db.FeatureRows.Add(new FeatureRow { Space = "s", Kind = "r", Id = first, Shard = Shard(run) });
-        if (read is not null) db.StepResults.Add(new StepResult
+        if (read is not null)
+        {
+            db.StepResults.Add(new StepResult
         {
             Key = $"key {run.CorrelationId}",
             Step = StepNames.Ingestion,
             Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })]
         });
+        }
         await db.SaveChangesAsync();
 
         async Task<ArtifactRef> Table<T>(IEnumerable<T> rows) where T : class, new() => await Store.Put(async path =>

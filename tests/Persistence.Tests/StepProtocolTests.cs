@@ -356,11 +356,13 @@ public sealed class StepProtocolTests : IAsyncLifetime
             ]);
         if (!_known.TryGetValue(identity, out Rows? known))
         {
-            _database.Restore(world.Claims, world.Sharded, world.Finished, [.. world.RunRows.Select((r, i) => (Runs[i], r.Attempt, r.State))]);
+            _database.Restore(world.Claims, world.Sharded, world.Finished,
+                [.. world.RunRows.Select((r, i) => (Runs[i], r.Attempt, r.State))]);
             await using ArmoFlowDbContext db = _database.CreateDbContext();
             object? outcome = await work(db);
             _known[identity] =
-                known = new Rows(_database.Rows("step_claims"), _database.Rows("sharded_steps"), _database.Rows("finished_shards"), outcome);
+                known = new Rows(_database.Rows("step_claims"), _database.Rows("sharded_steps"),
+                    _database.Rows("finished_shards"), outcome);
         }
         return (world with { Claims = known.Claims, Sharded = known.Sharded, Finished = known.Finished }, (T)known.Outcome!);
     }

@@ -23,8 +23,10 @@ public class GatingTests
             int kind = U(i, 1) < 0.5 ? 0 : 1;
             for (int j = 0; j < d; j++) prompts[i * d + j] = (float)(U(i * d + j, 2) - 0.5 + (j == 0 ? 2 * kind - 1 : 0));
             (double a, double b) = (U(i, 3), U(i, 4));
-            (chosen[i, kind], rejected[i, kind]) = (Math.Max(a, b), Math.Min(a, b));
-            (chosen[i, 1 - kind], rejected[i, 1 - kind]) = (U(i, 5), U(i, 6));
+            chosen[i, kind] = Math.Max(a, b);
+            rejected[i, kind] = Math.Min(a, b);
+            chosen[i, 1 - kind] = U(i, 5);
+            rejected[i, 1 - kind] = U(i, 6);
         }
         return new GatingPairs
         {

@@ -139,11 +139,13 @@ public class RegressionTests
     {
         double[,] a = new double[p.D, p.D + 1];
         foreach (int i in Enumerable.Range(0, p.Rows).Where(i => !double.IsNaN(p.Labels[i, objective]) && (use?.Invoke(i) ?? true)))
+        {
             for (int r = 0; r < p.D; r++)
             {
                 for (int c = 0; c < p.D; c++) a[r, c] += (double)p.X[i * p.D + r] * p.X[i * p.D + c];
                 a[r, p.D] += p.X[i * p.D + r] * p.Labels[i, objective];
             }
+        }
         for (int r = 0; r < p.D; r++) a[r, r] += alpha;
         return Eliminate(a);
     }
@@ -212,12 +214,14 @@ public class RegressionTests
             double[,] labels = new double[rows, k];
             double[] truth = [.. Enumerable.Range(0, d * k).Select(_ => Next())];
             for (int i = 0; i < rows; i++)
+            {
                 for (int o = 0; o < k; o++)
                 {
                     labels[i, o] = i >= k && (Next() + 1) / 2 < missing
                         ? double.NaN
                         : Enumerable.Range(0, d).Sum(j => truth[o * d + j] * x[i * d + j]) + noise * Next();
                 }
+            }
             return new Problem(x, labels, [.. Enumerable.Range(0, rows).Select(i => $"{seed}-{i}")], d);
         }
 

@@ -80,8 +80,11 @@ internal static class AuditCommands
         command.SetAction(async (parsed, cancel) =>
         {
             string? file = parsed.GetValue(export), rowsFile = parsed.GetValue(rows), kept = parsed.GetValue(head);
-            if (rowsFile is not null && file is null) throw new UsageException("--rows: expected with --export FILE. Without it, the "
+            if (rowsFile is not null && file is null)
+            {
+                throw new UsageException("--rows: expected with --export FILE. Without it, the "
                 + "rows of the workspace or server are verified anyway.");
+            }
             string? own = file is not null && File.Exists(HeadOf(file)) ? HeadOf(file) : null;
             SignedHead? known = kept is null ? null : await ReadHead(kept, cancel), end = own is null ? null : await ReadHead(own, cancel);
             if (parsed.GetValue(key) is { } pem) await RequireSignature(kept ?? own, known ?? end, pem, cancel);
@@ -111,9 +114,12 @@ internal static class AuditCommands
     private static async Task RequireSignature(string? path, SignedHead? head, string pem, CancellationToken cancel)
     {
         bool isSigned = head is not null && head.IsSignedBy(await File.ReadAllTextAsync(pem, cancel));
-        if (!isSigned) throw new UsageException($"{path ?? "--public-key"}: "
+        if (!isSigned)
+        {
+            throw new UsageException($"{path ?? "--public-key"}: "
             + $"{(head is null ? "no head to check" : "the head is not signed by that key")}; expected a head signed by {pem}. Give "
             + "--head.");
+        }
     }
 
     private static async Task<AuditVerdict> VerifyExport(string export, string? rows, SignedHead? end, SignedHead? kept,
@@ -140,18 +146,27 @@ internal static class AuditCommands
             string rows = verdict.Rows is { } checkedRows ? $"; {checkedRows:N0} rows agree with them" : "";
             Console.Out.WriteLine($"{verdict.Events:N0} events, whole; head {verdict.HeadHash}{rows}");
         }
-        else if (verdict.BrokenAt is { } at) Console.Error.WriteLine($"armoflow: audit trail broken at event {at}: {verdict.What}. "
+        else if (verdict.BrokenAt is { } at)
+        {
+            Console.Error.WriteLine($"armoflow: audit trail broken at event {at}: {verdict.What}. "
             + $"The {verdict.Events:N0} events before it are whole.");
+        }
         else
         {
             Console.Error.WriteLine($"armoflow: {verdict.FindingCount:N0} rows do not agree with the audit trail; its "
                 + $"{verdict.Events:N0} events are whole.");
             foreach (RowFinding finding in verdict.Findings) Console.Error.WriteLine($"  {finding}");
         }
-        if (verdict.AdoptedRows > 0) Console.Error.WriteLine($"{verdict.AdoptedRows:N0} rows were there before events vouched for "
+        if (verdict.AdoptedRows > 0)
+        {
+            Console.Error.WriteLine($"{verdict.AdoptedRows:N0} rows were there before events vouched for "
             + $"rows: taken in as they were at event {verdict.AdoptedAt}, not vouched for before.");
-        if (verdict.Unrecorded > 0) Console.Error.WriteLine($"{verdict.Unrecorded:N0} rows are of finished steps that no run has "
+        }
+        if (verdict.Unrecorded > 0)
+        {
+            Console.Error.WriteLine($"{verdict.Unrecorded:N0} rows are of finished steps that no run has "
             + "recorded: no event vouches for them.");
+        }
     }
 
     /// <summary>Says on stderr now and then how far a verification has come.</summary>
@@ -198,12 +213,17 @@ internal static class AuditCommands
                 await using ServiceProvider books = EmbeddedHost.OpenDatabase(parsed.GetRequiredValue(workspace));
                 AuditStore audit = books.GetRequiredService<AuditStore>();
                 SignedHead? written = null;
-                if (rowsPath is null) AtomicFile.Write(path, stream => written =
+                if (rowsPath is null)
+                {
+                    AtomicFile.Write(path, stream => written =
                     audit.Export(stream, AuditParquet.IsParquet(path), cancel).GetAwaiter().GetResult());
+                }
                 else
+                {
                     AtomicFile.Write(path, stream => AtomicFile.Write(rowsPath, rowsStream =>
                         written = audit.Export(stream, AuditParquet.IsParquet(path), cancel, rowsStream, AuditParquet.IsParquet(rowsPath))
                             .GetAwaiter().GetResult()));
+                }
                 head = written!;
             }
             await WriteHead(head, HeadOf(path), cancel);

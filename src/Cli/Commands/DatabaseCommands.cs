@@ -37,7 +37,8 @@ internal static class DatabaseCommands
                 return ExitCodes.Done;
             }
             using Workspace folder = new(parsed.GetRequiredValue(workspace));
-            if (!await folder.TakeLock(cancel)) throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first.");
+            if (!await folder.TakeLock(cancel))
+                throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first.");
             await using ServiceProvider services =
                 new ServiceCollection().AddLogging().AddEmbeddedPersistence(folder).BuildServiceProvider();
             await EmbeddedHost.Prepare(services, cancel);

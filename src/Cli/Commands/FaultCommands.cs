@@ -63,12 +63,14 @@ internal static class FaultCommands
                 throw new UsageException($"no fault or group '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
             if (parsed.GetValue(json)) Terminal.PrintJson(faults);
             else
+            {
                 foreach (FaultRow f in faults)
                 {
                     Console.Out.WriteLine($"{f.Id}  {f.FaultedAt:u}  "
                         + $"{f.Status}{(f.DecidedBy is { } by ? $" by {by} {f.DecidedAt:u}" : "")}  {f.Queue}  "
                         + $"{f.Machine}\n{f.Reason}\n{f.Body}\n");
                 }
+            }
             return ExitCodes.Done;
         });
         return command;

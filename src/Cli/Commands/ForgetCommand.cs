@@ -123,8 +123,11 @@ internal static class ForgetCommand
     /// <summary>A conversation by its text, a file by its bytes.</summary>
     private static async Task<string> Target(string kind, string? value, string? prompt, string? response, CancellationToken cancel)
     {
-        if (value is null) return prompt is not null && response is not null ? Conversation.Create(prompt, response, "--prompt").Id
+        if (value is null)
+        {
+            return prompt is not null && response is not null ? Conversation.Create(prompt, response, "--prompt").Id
             : throw new UsageException("name the conversation: its id, or --prompt and --response.");
+        }
         if (kind != Exclusion.File || !File.Exists(value)) return value;
         await using FileStream stream = File.OpenRead(value);
         return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel));

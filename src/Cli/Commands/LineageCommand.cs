@@ -67,9 +67,12 @@ internal static class LineageCommand
             else
             {
                 Table table = RunTables.New("", "step", "finished", "from", "made", "on");
-                foreach (LineageStep s in steps) table.AddRow($"{s.Distance}", $"{s.Step} v{s.Version}",
+                foreach (LineageStep s in steps)
+                {
+                    table.AddRow($"{s.Distance}", $"{s.Step} v{s.Version}",
                     s.CreatedAt.ToString("u", CultureInfo.InvariantCulture), List(s.Inputs, s.Redacted), List(s.Outputs, s.Redacted),
                     Markup.Escape(s.Hardware));
+                }
                 Terminal.Out.Write(table);
             }
             return ExitCodes.Done;

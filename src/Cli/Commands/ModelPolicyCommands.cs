@@ -99,8 +99,11 @@ internal static class ModelPolicyCommands
     private static void Write(IReadOnlyList<ModelPolicy> policies)
     {
         Table table = RunTables.New("version", "since", "by", "asks for", "reason");
-        foreach (ModelPolicy p in policies) table.AddRow($"{p.Version}", Format.Time(p.At), Markup.Escape(p.SetBy),
+        foreach (ModelPolicy p in policies)
+        {
+            table.AddRow($"{p.Version}", Format.Time(p.At), Markup.Escape(p.SetBy),
             Markup.Escape(p.Policy is { } asked ? Words(asked) : "nothing: removed"), Markup.Escape(p.Reason));
+        }
         Terminal.Out.Write(table);
     }
 

@@ -60,11 +60,13 @@ internal static class RegistryCommands
             }
             Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "usable", "notes");
             foreach (VersionDocument v in versions)
+            {
                 table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(),
                     v.NoSignal is null ? Percent(v.HeldOutAccuracy) : RunTables.NoSignal,
                     v.NoSignal is null ? Percent(v.Score) : RunTables.NoSignal,
                     string.Join(", ", v.Aliases), v.Usable ? "yes"
                     : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
+            }
             Terminal.Out.Write(table);
             foreach (VersionDocument v in versions.Where(v =>
                 !v.Usable))

@@ -99,10 +99,12 @@ internal static class ReproduceCommand
         await EmbeddedHost.Make(to, cancel);
         await using ServiceProvider source = EmbeddedHost.OpenDatabase(from), target = EmbeddedHost.OpenDatabase(to);
         foreach (DatasetReference dataset in read)
+        {
             foreach (DatasetFile file in await source.GetRequiredService<DatasetStore>().Files(dataset.Name, dataset.Version, cancel))
             {
                 await using FileStream content = File.OpenRead(await source.GetRequiredService<ArtifactStore>().Open(file.Sha256, cancel));
                 await target.GetRequiredService<DatasetStore>().Add(dataset.Name, file.FileName, content, cancel);
             }
+        }
     }
 }

@@ -82,8 +82,10 @@ internal static class RunTables
         Dictionary<string, JsonNode> penalties = Named(run.Metrics["decorrelation"]?["objectives"]);
         Table objectives = New("objective", "rated rows", "α", "held-out R²", "corr. with verbosity", "after penalty");
         foreach ((string name, JsonNode fit) in Named(run.Metrics["regression"]?["objectives"]))
+        {
             objectives.AddRow(Markup.Escape(name), Number(fit["rows"], "N0"), Number(fit["alpha"], "g4"), Number(fit["validationR2"], "f3"),
                 Number(penalties.GetValueOrDefault(name)?["before"], "f3"), Number(penalties.GetValueOrDefault(name)?["after"], "0.0e+0"));
+        }
         Terminal.Out.Write(objectives);
 
         if (run.Metrics["evaluation"]?["scorers"] is not JsonObject scorers) return;

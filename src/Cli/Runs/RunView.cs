@@ -108,7 +108,12 @@ internal static class RunView
         public string Describe(StepProgressed progress)
         {
             string key = progress.Step + progress.Unit.Split(',')[0];
-            if (key != _step) (_step, _start, _firstDone) = (key, Stopwatch.GetTimestamp(), progress.Done);
+            if (key != _step)
+            {
+                _step = key;
+                _start = Stopwatch.GetTimestamp();
+                _firstDone = progress.Done;
+            }
             double seconds = Stopwatch.GetElapsedTime(_start).TotalSeconds, rate = seconds > 0 ? (progress.Done - _firstDone) / seconds : 0;
             string total = progress.Total > 0 ? string.Create(CultureInfo.InvariantCulture, $" of {progress.Total:N0}") : "";
             string speed = rate > 0 ? string.Create(CultureInfo.InvariantCulture, $", {rate:N0}/s") : "";

@@ -131,11 +131,17 @@ public record PromotionSpec
         };
     }
 
-    private static T? Largest<T>(T? a, T? b) where T : struct, IComparable<T> =>
-        a is { } x && b is { } y ? x.CompareTo(y) >= 0 ? x : y : a ?? b;
+    private static T? Largest<T>(T? a, T? b) where T : struct, IComparable<T>
+    {
+        if (a is not { } x || b is not { } y) return a ?? b;
+        return x.CompareTo(y) >= 0 ? x : y;
+    }
 
-    private static T? Smallest<T>(T? a, T? b) where T : struct, IComparable<T> =>
-        a is { } x && b is { } y ? x.CompareTo(y) <= 0 ? x : y : a ?? b;
+    private static T? Smallest<T>(T? a, T? b) where T : struct, IComparable<T>
+    {
+        if (a is not { } x || b is not { } y) return a ?? b;
+        return x.CompareTo(y) <= 0 ? x : y;
+    }
 }
 
 /// <summary>What a model asks of each of its versions, whatever their specs say: a spec may only add to it.</summary>

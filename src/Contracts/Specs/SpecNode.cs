@@ -13,7 +13,9 @@ internal sealed class SpecNode
 
     public SpecNode(YamlNode node, string file, string path, params string[] allowed)
     {
-        (_file, _path, _start) = (file, path, node.Start);
+        _file = file;
+        _path = path;
+        _start = node.Start;
         if (node is not YamlMappingNode mapping)
             throw Wrong(node, Describe(node), "a mapping of keys to values", $"Write '{path}' as key: value pairs.");
         foreach ((YamlNode key, YamlNode value) in mapping.Children)
@@ -61,9 +63,12 @@ internal sealed class SpecNode
             : throw Wrong(_entries[key].Value, $"'{Join(key)}: {Text(key)}'", "a whole number", "Correct the value.");
     }
 
-    public long Long(string key, long fallback) => !Has(key) ? fallback
-        : long.TryParse(Text(key), NumberStyles.Integer, CultureInfo.InvariantCulture, out long value) && value >= 0 ? value
-        : throw Wrong(_entries[key].Value, $"'{Join(key)}: {Text(key)}'", "a whole number of at least 0", "Correct the value.");
+    public long Long(string key, long fallback)
+    {
+        if (!Has(key)) return fallback;
+        if (long.TryParse(Text(key), NumberStyles.Integer, CultureInfo.InvariantCulture, out long value) && value >= 0) return value;
+        throw Wrong(_entries[key].Value, $"'{Join(key)}: {Text(key)}'", "a whole number of at least 0", "Correct the value.");
+    }
 
     public IReadOnlyList<string> Texts(string key) => [.. Items(key).Select(n => Scalar(key, n))];
 
@@ -81,9 +86,14 @@ internal sealed class SpecNode
     public SpecException Wrong(string key, string found, string expected, string remedy) =>
         Wrong(_entries.TryGetValue(key, out (YamlNode, YamlNode Value) e) ? e.Value : null, found, expected, remedy);
 
-    private IEnumerable<YamlNode> Items(string key) => !Has(key) ? []
-        : _entries[key].Value is YamlSequenceNode sequence ? sequence.Children
-        : throw Wrong(_entries[key].Value, $"'{Join(key)}' is {Describe(_entries[key].Value)}", "a list", $"Write {key}: [ … ].");
+    private IEnumerable<YamlNode> Items(string key)
+    {
+        if (!Has(key)) return [];
+        YamlNode value = _entries[key].Value;
+        return value is YamlSequenceNode sequence
+            ? sequence.Children
+            : throw Wrong(value, $"'{Join(key)}' is {Describe(value)}", "a list", $"Write {key}: [ … ].");
+    }
 
     private SpecException Missing(string key) => Wrong((YamlNode?)null, $"no key '{Join(key)}'", "all required keys", $"Add '{key}'.");
 

@@ -93,9 +93,7 @@ public static class SpecReader
                     RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true)
                 }
                 : new LimitsSpec(),
-            Evaluation = root.OptionalChild("evaluation", "baselines") is { } evaluation && evaluation.Has("baselines")
-                ? Evaluation(evaluation, model is not null)
-                : model is not null ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec(),
+            Evaluation = Evaluation(root.OptionalChild("evaluation", "baselines"), model is not null),
             Promotion = root.OptionalChild("promotion", PromotionKeys) is { } promotion ? Promotion(promotion, model is not null) : null,
             Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
             Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain
@@ -130,8 +128,10 @@ public static class SpecReader
             VerbosityCorrelation: null, Objectives.Count: 0
         };
         if (asksForNothing && promoters.Count == 0)
+        {
             throw root.Wrong(Promoters, "a policy that asks for nothing", "at least one gate, 'approvals' or 'promoters'",
                 "Add minimumScore: 0.8, or remove the policy: armoflow models policy remove.");
+        }
         return new PolicySpec
         {
             Approvals = gates.Approvals,
@@ -359,8 +359,9 @@ public static class SpecReader
             ? new AlertsSpec(node.Text("webhook"))
             : throw node.Wrong("webhook", "a text that is no address", "an address such as https://host/path", "Correct the address.");
 
-    private static EvaluationSpec Evaluation(SpecNode node, bool isOfStoredModel)
+    private static EvaluationSpec Evaluation(SpecNode? node, bool isOfStoredModel)
     {
+        if (node is null || !node.Has("baselines")) return isOfStoredModel ? new EvaluationSpec { Baselines = [] } : new EvaluationSpec();
         if (isOfStoredModel && node.Texts("baselines").Contains("bradley-terry"))
         {
             throw node.Wrong("baselines", "baseline 'bradley-terry' beside 'model'", "mean, or none",
@@ -428,17 +429,21 @@ public static class SpecReader
                 DidYouMean.Suggest(spec.Decorrelation.Verbosity, spec.Objectives));
         }
         foreach (ColumnSpec column in spec.Ratings.SelectMany(r => r.Columns))
+        {
             if (!spec.Objectives.Contains(column.Objective))
             {
                 throw root.Wrong("ratings", $"objective '{column.Objective}' is not in this spec", "one of the objectives",
                     DidYouMean.Suggest(column.Objective, spec.Objectives));
             }
+        }
         foreach (string objective in spec.Promotion?.Objectives.Keys ?? Enumerable.Empty<string>())
+        {
             if (!spec.Objectives.Contains(objective))
             {
                 throw root.Wrong("promotion", $"objective '{objective}' is not in this spec", "one of the objectives",
                     DidYouMean.Suggest(objective, spec.Objectives));
             }
+        }
         if (spec.Decorrelation.Reference is { } reference && !spec.Preferences.Any(p => p.Name == reference))
         {
             throw root.Wrong("decorrelation", $"reference '{reference}'", "the name of a preference source",

@@ -26,8 +26,11 @@ public sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks)
         foreach (string part in text.Split([',', ' ', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
             if (IPNetwork.TryParse(part, out IPNetwork network)) networks.Add(network);
-            else if (IPAddress.TryParse(part, out IPAddress? address)) networks.Add(new IPNetwork(address,
+            else if (IPAddress.TryParse(part, out IPAddress? address))
+            {
+                networks.Add(new IPNetwork(address,
                 address.GetAddressBytes().Length * 8));
+            }
             else
             {
                 throw new SettingException(

@@ -39,9 +39,10 @@ public sealed class EvaluationJudge(
         ModelEvaluation evaluation = await db.ModelEvaluations.AsNoTracking().SingleAsync(e => e.RunId == id, cancel);
         IReadOnlyList<GateVerdict> verdicts = run.Error is null ? await models.JudgeEvaluation(run, cancel) : [];
         RunDocument document = run.ToDocument(_ => null, time.GetUtcNow());
-        (evaluation.Score, evaluation.HeldOutAccuracy) = (PromotionGates.Score(document), PromotionGates.HeldOut(document));
-        (evaluation.Holds, evaluation.Verdicts) =
-            (run.Error is null && verdicts.All(v => v.Holds), JsonSerializer.Serialize(verdicts, JsonSerializerOptions.Web));
+        evaluation.Score = PromotionGates.Score(document);
+        evaluation.HeldOutAccuracy = PromotionGates.HeldOut(document);
+        evaluation.Holds = run.Error is null && verdicts.All(v => v.Holds);
+        evaluation.Verdicts = JsonSerializer.Serialize(verdicts, JsonSerializerOptions.Web);
         string text = run.Error is { } error
             ? $"{run.Spec.Model} could not be evaluated: {error}"
             : $"{run.Spec.Model} is below its gates: {string.Join("; ", verdicts.Where(v => !v.Holds).Select(v => v.Detail))}";

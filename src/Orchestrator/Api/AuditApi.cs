@@ -30,8 +30,11 @@ internal static class AuditApi
     private static async Task<IResult> Export(HttpContext context, AuditStore store, CancellationToken cancel, string format = "jsonl",
         bool rows = false)
     {
-        if (rows && format != "jsonl") return TypedResults.Problem($"format '{format}' with rows; expected jsonl", title: "Bad request.",
+        if (rows && format != "jsonl")
+        {
+            return TypedResults.Problem($"format '{format}' with rows; expected jsonl", title: "Bad request.",
             statusCode: StatusCodes.Status400BadRequest);
+        }
         if (format is not ("jsonl" or "parquet"))
         {
             return TypedResults.Problem($"format '{format}'; expected jsonl or parquet", title: "Bad request.",

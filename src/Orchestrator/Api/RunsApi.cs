@@ -85,8 +85,10 @@ public static class RunsApi
             .WithSummary(
                 "What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
+        {
             runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) =>
                 Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary(SummaryOf(action));
+        }
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("An artifact's bytes.");
         app.MapGet("/api/v1/lineage/{sha256}", Trace)
             .Requires(Scope.Viewer)

@@ -95,7 +95,9 @@ public sealed class PolicyRunner(
             v => Settled(v.Value, [.. files.Where(f => f.Dataset == v.Key)], [.. added.Where(f => f.Dataset == v.Key)]));
         RunSpec settled = DatasetReference.Replace(policy.Spec,
             f => DatasetReference.TryParse(f) is { Version: null } r ? (r with { Version = row.Versions[r.Name] }).ToString() : f);
-        (row.LastRunAt, row.LastRunId) = (now, await runs.Submit(db, settled, $"policy {policy.Name}: {brought} in {from}", cancel));
+        Guid run = await runs.Submit(db, settled, $"policy {policy.Name}: {brought} in {from}", cancel);
+        row.LastRunAt = now;
+        row.LastRunId = run;
         db.Note("policy.fired", $"policy/{policy.Name}", new { versions = policy.Versions },
             new { versions = row.Versions, run = row.LastRunId, brought });
         await db.SaveChangesAsync(cancel);

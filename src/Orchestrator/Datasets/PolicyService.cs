@@ -52,7 +52,9 @@ public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts,
         RetrainPolicy? row = await db.RetrainPolicies.SingleOrDefaultAsync(p => p.Name == name, cancel);
         object? before = row is null ? null : Told(row);
         if (row is null) db.RetrainPolicies.Add(row = new RetrainPolicy { Name = name });
-        (row.Spec, row.Versions, row.CreatedBy) = (spec, versions, Caller.Current.Name);
+        row.Spec = spec;
+        row.Versions = versions;
+        row.CreatedBy = Caller.Current.Name;
         db.Note("policy.put", $"policy/{name}", before, Told(row));
         await db.SaveChangesAsync(cancel);
         return Document(row);

@@ -59,12 +59,16 @@ public sealed class EvidencePack(
             ArtifactNames.BenchmarkOutcomes,
             ArtifactNames.IngestionReport
         })
+        {
             if (run.Artifacts.TryGetValue(name, out ArtifactDocument? artifact))
+            {
                 await Add($"artifacts/{name}.{(name == ArtifactNames.Report ? "md" : "json")}", async entry =>
                 {
                     await using FileStream content = File.OpenRead(await artifacts.Open(artifact.Sha256, cancel));
                     await content.CopyToAsync(entry, cancel);
                 });
+            }
+        }
         await Add("logs.txt", async entry =>
         {
             foreach (StepLog log in await logs.Of(version.RunId, null, cancel))

@@ -168,8 +168,11 @@ public sealed class ModelService(ModelRegistry registry, PolicyStore policies, B
     /// <exception cref="RegistryException">There is another backbone, or none.</exception>
     public async Task<PlacedBackbone> PlaceBackbone(string reference, string folder, CancellationToken cancel)
     {
-        if (string.IsNullOrWhiteSpace(folder)) throw new RegistryException("no path; expected the folder that the backbone lies in now.",
+        if (string.IsNullOrWhiteSpace(folder))
+        {
+            throw new RegistryException("no path; expected the folder that the backbone lies in now.",
             Refusal.Unusable);
+        }
         ModelVersion version = await registry.Resolve(reference, cancel);
         RunDocument? run = await runs.Find(version.RunId, cancel);
         string digest = await BackboneOf(run, cancel)

@@ -40,8 +40,12 @@ public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> 
         RetentionPolicy? row = await db.RetentionPolicies.SingleOrDefaultAsync(cancel);
         object? before = row is null ? null : Told(row);
         if (row is null) db.RetentionPolicies.Add(row = new RetentionPolicy());
-        (row.OlderThanDays, row.KeepLast, row.Cron, row.TimeZone, row.SetBy, row.ActiveSince) =
-            (rules.OlderThan.TotalDays, rules.KeepLast, cron, timeZone, Caller.Current.Name, now);
+        row.OlderThanDays = rules.OlderThan.TotalDays;
+        row.KeepLast = rules.KeepLast;
+        row.Cron = cron;
+        row.TimeZone = timeZone;
+        row.SetBy = Caller.Current.Name;
+        row.ActiveSince = now;
         db.Note("gc.scheduled", "artifacts", before, Told(row));
         await db.SaveChangesAsync(cancel);
         return Document(row);

@@ -164,9 +164,9 @@ public sealed class LeaseSweeper(
         long at = Stopwatch.GetTimestamp();
         foreach ((TKey key, long count) in now)
         {
-            sightings[key] = !sightings.TryGetValue(key, out Sighting seen)
-                ? new Sighting(count, at, at)
-                : seen.Count == count ? seen : seen with { Count = count, Since = at };
+            bool isKnown = sightings.TryGetValue(key, out Sighting seen);
+            if (!isKnown) sightings[key] = new Sighting(count, at, at);
+            else if (seen.Count != count) sightings[key] = seen with { Count = count, Since = at };
         }
     }
 }

@@ -75,11 +75,16 @@ public sealed class OpenLineageClient(Uri address) : IDisposable
     private readonly HttpClient _http = new() { Timeout = Timeout.InfiniteTimeSpan };
 
     /// <summary>Where events go; null for nowhere.</summary>
-    /// <exception cref="SettingException">The address is none.</exception>
-    public static Uri? Configured => Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } text ? null
-        : Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https"
-            ? url
-            : throw new SettingException($"{Variable}: '{text}'; expected an address such as http://host:5000.");
+    /// <exception cref="SettingException">It is not an HTTP address.</exception>
+    public static Uri? Configured
+    {
+        get
+        {
+            if (Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } text) return null;
+            if (Uri.TryCreate(text, UriKind.Absolute, out Uri? url) && url.Scheme is "http" or "https") return url;
+            throw new SettingException($"{Variable}: '{text}'; expected an address such as http://host:5000.");
+        }
+    }
 
     /// <summary>Posts an event. Of the answer the status is all that is read, so that neither its length nor its pace matters.</summary>
     /// <exception cref="HttpRequestException">The server refuses it, is away, or does not answer in time.</exception>

@@ -193,8 +193,10 @@ public sealed class RunService(
         while (true)
         {
             await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
+            {
                 if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is { } run
                     && condition(run)) return true;
+            }
             if (time.GetElapsedTime(start) >= AnswerWait) return false;
             await Task.Delay(LookInterval, time, cancel);
         }

@@ -84,8 +84,7 @@ internal static class RunSagaActivities
         Func<BehaviorContext<RunState, T>, string> step)
         where T : class => binder.Then(context =>
     {
-        foreach (RunStep undone in context.Saga.Steps.SkipWhile(s => s.Name != step(context)))
-            (undone.Status, undone.StartedAt, undone.EndedAt, undone.Key, undone.Reused) = ("Pending", null, null, null, false);
+        foreach (RunStep undone in context.Saga.Steps.SkipWhile(s => s.Name != step(context))) undone.Reset();
     });
 
     public static EventActivityBinder<RunState, T> TellWorkers<T>(this EventActivityBinder<RunState, T> binder)
@@ -103,7 +102,7 @@ internal static class RunSagaActivities
     /// <summary>Ends the run in a state of no return, frees what it held, and publishes its end.</summary>
     public static EventActivityBinder<RunState, T> EndIn<T>(this EventActivityBinder<RunState, T> binder, State state, TimeProvider time)
         where T : class => binder
-        .Then(context => (context.Saga.EndedAt, context.Saga.DeadlineAt) = (time.GetUtcNow(), null))
+        .Then(context => context.Saga.End(time.GetUtcNow()))
         .ReleaseClaims()
         .TransitionTo(state)
         .ThenAsync(async context =>
@@ -116,7 +115,7 @@ internal static class RunSagaActivities
             context.HasPayloadType(typeof(RuleToHold))));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
-        where T : class => binder.Then(context => (context.Saga.Error, context.Saga.BadInput, context.Saga.EndedAt) = (null, false, null));
+        where T : class => binder.Then(context => context.Saga.Reopen());
 
     /// <summary>Asks again for the first step that is not completed, and waits for it.</summary>
     public static EventActivityBinder<RunState, T> GoOn<T>(this EventActivityBinder<RunState, T> binder, RunSaga saga, TimeProvider time)
@@ -143,7 +142,9 @@ internal static class RunSagaActivities
         RunState run = context.Saga;
         if (run.Attempt > 0) await Release(context); // claims belong to an asking
         RunStep step = run.Steps.Single(s => s.Name == name);
-        (step.Status, step.StartedAt, step.EndedAt) = ("Running", time.GetUtcNow(), null);
+        step.Status = "Running";
+        step.StartedAt = time.GetUtcNow();
+        step.EndedAt = null;
         run.Attempt++;
         run.SetDeadline(time.GetUtcNow());
         await context.Send(new Uri($"queue:{name}"), Command(run, name));

@@ -99,10 +99,16 @@ public sealed class ScheduleRunner(
             .ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, f => f.Outcome), cancel) == 0) return;
         if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule)
             await Submit(db, schedule, waiting, cancel);
-        else (waiting.Outcome, waiting.Detail) = (Firing.Skipped, "the schedule was removed while it waited");
+        else Skip(waiting, "the schedule was removed while it waited");
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise();
+    }
+
+    private static void Skip(Firing firing, string why)
+    {
+        firing.Outcome = Firing.Skipped;
+        firing.Detail = why;
     }
 
     private async Task<Firing?> Enter(ArmoFlowDbContext db, Schedule schedule, DateTimeOffset due, bool isByHand, bool isMissed,
@@ -122,13 +128,18 @@ public sealed class ScheduleRunner(
         List<Guid> inProgress = await InProgress(db, schedule.Name).ToListAsync(cancel);
         if (isMissed) firing.Outcome = Firing.Missed;
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Skip)
-            (firing.Outcome, firing.Detail) = (Firing.Skipped, $"run {inProgress[0]} is in progress");
+            Skip(firing, $"run {inProgress[0]} is in progress");
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Queue)
         {
-            (firing.Outcome, firing.Detail) =
-                await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == Firing.Queued, cancel)
-                    ? (Firing.Skipped, "another firing waits already")
-                    : (Firing.Queued, $"waits for run {inProgress[0]}");
+            if (await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == Firing.Queued, cancel))
+            {
+                Skip(firing, "another firing waits already");
+            }
+            else
+            {
+                firing.Outcome = Firing.Queued;
+                firing.Detail = $"waits for run {inProgress[0]}";
+            }
         }
         else
         {
@@ -156,10 +167,11 @@ public sealed class ScheduleRunner(
     {
         try
         {
-            (firing.Outcome, firing.RunId) =
-                (Firing.Submitted, await runs.Submit(db, schedule.Spec, Trigger(schedule, firing.DueAt), cancel));
+            Guid run = await runs.Submit(db, schedule.Spec, Trigger(schedule, firing.DueAt), cancel);
+            firing.Outcome = Firing.Submitted;
+            firing.RunId = run;
         }
-        catch (RefusedException e) { (firing.Outcome, firing.Detail) = (Firing.Skipped, e.Message); }
+        catch (RefusedException e) { Skip(firing, e.Message); }
     }
 
     private static object Column(ArmoFlowDbContext db, DateTimeOffset at) =>

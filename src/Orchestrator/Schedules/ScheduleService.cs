@@ -44,7 +44,9 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
             throw new ScheduleException($"cron '{schedule.Cron}' is never due. Correct it.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Schedule? before = await db.Schedules.SingleOrDefaultAsync(s => s.Name == schedule.Name, cancel);
-        (schedule.ActiveSince, schedule.UpdatedAt, schedule.CreatedBy) = (now, now, Caller.Current.Name);
+        schedule.ActiveSince = now;
+        schedule.UpdatedAt = now;
+        schedule.CreatedBy = Caller.Current.Name;
         db.Note("schedule.put", $"schedule/{schedule.Name}", before is null ? null : Told(before), Told(schedule));
         if (before is not null) db.Entry(before).State = EntityState.Detached;
         db.Entry(schedule).State = before is null ? EntityState.Added : EntityState.Modified;
@@ -59,7 +61,11 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
     /// <summary>Goes on from now: what was due in between is not made up for.</summary>
     /// <exception cref="ScheduleException">There is no such schedule.</exception>
     public Task<ScheduleDocument> Resume(string name, CancellationToken cancel) =>
-        Change(name, "schedule.resumed", s => (s.PausedAt, s.ActiveSince) = (null, time.GetUtcNow()), cancel);
+        Change(name, "schedule.resumed", schedule =>
+        {
+            schedule.PausedAt = null;
+            schedule.ActiveSince = time.GetUtcNow();
+        }, cancel);
 
     /// <exception cref="ScheduleException">There is no such schedule.</exception>
     public async Task Remove(string name, CancellationToken cancel)

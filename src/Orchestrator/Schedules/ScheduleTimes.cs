@@ -41,8 +41,12 @@ public sealed class ScheduleTimes
     public IReadOnlyList<DateTimeOffset> After(DateTimeOffset from, int count)
     {
         List<DateTimeOffset> times = [];
-        for (DateTimeOffset? at = from; times.Count < count && (at = _cron.GetNextOccurrence(at.Value, _zone)) is { } next;)
-            times.Add(next.ToUniversalTime());
+        DateTimeOffset? next = _cron.GetNextOccurrence(from, _zone);
+        while (next is { } at && times.Count < count)
+        {
+            times.Add(at.ToUniversalTime());
+            next = _cron.GetNextOccurrence(at, _zone);
+        }
         return times;
     }
 
@@ -52,7 +56,10 @@ public sealed class ScheduleTimes
         DateTimeOffset? due = null;
         int count = 0;
         for (DateTimeOffset? next = _cron.GetNextOccurrence(after, _zone); next <= now; next = _cron.GetNextOccurrence(next.Value, _zone))
-            (due, count) = (next.Value.ToUniversalTime(), count + 1);
+        {
+            due = next.Value.ToUniversalTime();
+            count++;
+        }
         return (due, count);
     }
 }

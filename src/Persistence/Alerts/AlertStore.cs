@@ -38,7 +38,9 @@ public sealed class AlertStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
                 Version = int.Parse(model[1], CultureInfo.InvariantCulture)
             });
         }
-        (evaluation.At, evaluation.Holds, evaluation.Error) = (now, null, run.Error);
+        evaluation.At = now;
+        evaluation.Holds = null;
+        evaluation.Error = run.Error;
     }
 
     /// <summary>Evaluations that nobody has held against their gates yet.</summary>
@@ -58,7 +60,10 @@ public sealed class AlertStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         bool isClaimed = await open.ExecuteUpdateAsync(set => set.SetProperty(e => e.Holds, e => e.Holds), cancel) == 1;
         if (!isClaimed) return;
         ModelEvaluation row = await open.SingleAsync(cancel);
-        (row.Holds, row.Verdicts, row.Score, row.HeldOutAccuracy) = (judged.Holds, judged.Verdicts, judged.Score, judged.HeldOutAccuracy);
+        row.Holds = judged.Holds;
+        row.Verdicts = judged.Verdicts;
+        row.Score = judged.Score;
+        row.HeldOutAccuracy = judged.HeldOutAccuracy;
         string subject = $"model/{judged.Model}";
         db.Note("model.evaluated", subject,
             after: new { version = judged.Version, run = judged.RunId, judged.Score, judged.HeldOutAccuracy, judged.Holds });
@@ -150,7 +155,11 @@ public sealed class AlertStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         alert.LastError = error;
         bool isGivenUp = now - alert.RaisedAt > Patience || alert.Attempts >= MostAttempts;
         TimeSpan pause = FirstPause * Math.Pow(2, Math.Min(alert.Attempts - 1, 10));
-        if (error is null) (alert.DeliveredAt, alert.NextAttemptAt) = (now, null);
+        if (error is null)
+        {
+            alert.DeliveredAt = now;
+            alert.NextAttemptAt = null;
+        }
         else alert.NextAttemptAt = isGivenUp ? null : now + (pause < LongestPause ? pause : LongestPause);
         if (alert.NextAttemptAt is null)
         {
@@ -166,7 +175,8 @@ internal static class Alerts
     /// <summary>Enters an alert, due at once where somebody is to be told.</summary>
     public static void Raise(this ArmoFlowDbContext db, Alert alert, DateTimeOffset now)
     {
-        (alert.RaisedAt, alert.NextAttemptAt) = (now, alert.Webhook is null ? null : now);
+        alert.RaisedAt = now;
+        alert.NextAttemptAt = alert.Webhook is null ? null : now;
         db.Alerts.Add(alert);
         db.Note("alert.raised", $"model/{alert.Model}", after: new { version = alert.Version, run = alert.RunId, alert.Text });
     }

@@ -29,8 +29,11 @@ internal static class ParquetRows
             Dictionary<string, double?[]> numbers = [];
             foreach (DataField field in reader.Schema.DataFields)
             {
-                if (!IsNumber(field)) await from.ReadAsync(field, texts[field.Name] = new string[rows],
+                if (!IsNumber(field))
+                {
+                    await from.ReadAsync(field, texts[field.Name] = new string[rows],
                     cancellationToken: cancel);
+                }
                 else await from.ReadAsync<double>(field, (numbers[field.Name] = new double?[rows]).AsMemory(), cancellationToken: cancel);
             }
             int[] kept = [.. Enumerable.Range(0, rows).Where(row => !leavesOut(texts, row))];
@@ -39,8 +42,11 @@ internal static class ParquetRows
             foreach (DataField field in schema.DataFields)
             {
                 if (texts.TryGetValue(field.Name, out string[]? column)) await to.WriteAsync(field, [.. kept.Select(row => column[row])]);
-                else await to.WriteAsync<double>(field, kept.Select(row => numbers[field.Name][row]).ToArray().AsMemory(),
+                else
+                {
+                    await to.WriteAsync<double>(field, kept.Select(row => numbers[field.Name][row]).ToArray().AsMemory(),
                     cancellationToken: cancel);
+                }
             }
             to.CompleteValidate();
         }

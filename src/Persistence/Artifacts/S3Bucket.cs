@@ -21,15 +21,18 @@ public sealed class S3Bucket : IBucket, IDisposable
     public S3Bucket(string address)
     {
         string[] parts = address[Scheme.Length..].TrimEnd('/').Split('/', 2);
-        (_bucket, _prefix, Address) = (parts[0], parts.Length > 1 ? parts[1] + "/" : "", address.TrimEnd('/'));
+        _bucket = parts[0];
+        _prefix = parts.Length > 1 ? parts[1] + "/" : "";
+        Address = address.TrimEnd('/');
         AmazonS3Config config = new() { Timeout = TimeSpan.FromMinutes(5), MaxErrorRetry = 4 };
         if (Environment.GetEnvironmentVariable("AWS_ENDPOINT_URL") is { Length: > 0 } endpoint)
         {
-            (config.ServiceURL, config.ForcePathStyle, config.AuthenticationRegion) =
-                (endpoint, true, Environment.GetEnvironmentVariable("AWS_REGION") ?? DefaultRegion);
+            config.ServiceURL = endpoint;
+            config.ForcePathStyle = true;
+            config.AuthenticationRegion = Environment.GetEnvironmentVariable("AWS_REGION") ?? DefaultRegion;
             // Other servers may take a checksum behind the body for a part of it.
-            (config.RequestChecksumCalculation, config.ResponseChecksumValidation) =
-                (RequestChecksumCalculation.WHEN_REQUIRED, ResponseChecksumValidation.WHEN_REQUIRED);
+            config.RequestChecksumCalculation = RequestChecksumCalculation.WHEN_REQUIRED;
+            config.ResponseChecksumValidation = ResponseChecksumValidation.WHEN_REQUIRED;
         }
         _client = new AmazonS3Client(config);
     }

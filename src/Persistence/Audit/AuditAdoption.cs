@@ -15,7 +15,11 @@ internal sealed class AuditAdoption
     private readonly RowLedger _ledger = new();
     private Dictionary<string, IReadOnlyList<string>> _known = [];
 
-    private AuditAdoption(ArmoFlowDbContext db) => (_db, _tables) = (db, AuditedTables.Of(db));
+    private AuditAdoption(ArmoFlowDbContext db)
+    {
+        _db = db;
+        _tables = AuditedTables.Of(db);
+    }
 
     /// <summary>Does nothing where the trail knows all tables and columns, which it does after the first time.</summary>
     public static async Task Ensure(ArmoFlowDbContext db, CancellationToken cancel)
@@ -71,8 +75,11 @@ internal sealed class AuditAdoption
     private BoundRow? Bind(AuditedTable table, RowValues row)
     {
         (long Event, bool Agrees)? known = _ledger.Find(row, out RowValues? asBound);
-        if (known is null) return _known.ContainsKey(table.Name) ? null
+        if (known is null)
+        {
+            return _known.ContainsKey(table.Name) ? null
             : new BoundRow(row.Table, row.Key, null, row.Digest(), row.Marks());
+        }
         bool isOfOtherColumns = known.Value.Agrees && asBound!.Columns.Count != row.Columns.Count;
         return isOfOtherColumns ? new BoundRow(row.Table, row.Key, asBound!.Digest()[..BoundRow.BeforeLength], row.Digest(), row.Marks())
             : null;

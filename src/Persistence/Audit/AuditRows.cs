@@ -56,8 +56,13 @@ public static class AuditRows
     public static async Task<RowsHeading> ReadHeading(string path)
     {
         await foreach ((string table, string _, string content) in Lines(path))
-            if (table.Length == 0) return JsonSerializer.Deserialize<RowsHeading>(content, Text)
+        {
+            if (table.Length == 0)
+            {
+                return JsonSerializer.Deserialize<RowsHeading>(content, Text)
                 ?? throw new JsonException("the heading is null");
+            }
+        }
         throw new JsonException("no heading: expected rows of armoflow audit export --rows");
     }
 
@@ -118,8 +123,11 @@ public static class AuditRows
             if (!IsRow(line)) continue;
             using JsonDocument document = JsonDocument.Parse(line);
             if (document.RootElement.TryGetProperty("heading", out JsonElement heading)) yield return ("", "", heading.GetRawText());
-            else yield return (document.RootElement.GetProperty("table").GetString()!, document.RootElement.GetProperty("key")
+            else
+            {
+                yield return (document.RootElement.GetProperty("table").GetString()!, document.RootElement.GetProperty("key")
                 .GetRawText(), document.RootElement.GetProperty("row").GetRawText());
+            }
         }
     }
 

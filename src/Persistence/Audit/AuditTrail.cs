@@ -102,9 +102,11 @@ public static class AuditTrail
         AuditHead head = await db.AuditHeads.AsNoTracking().SingleAsync(cancel);
         foreach (AuditEvent e in events)
         {
-            (e.Sequence, e.PreviousHash) = (head.Sequence + 1, head.Hash);
+            e.Sequence = head.Sequence + 1;
+            e.PreviousHash = head.Hash;
             e.Hash = e.ComputeHash();
-            (head.Sequence, head.Hash) = (e.Sequence, e.Hash);
+            head.Sequence = e.Sequence;
+            head.Hash = e.Hash;
             db.AuditEvents.Add(e);
             db.AuditRows.AddRange(AddressesOf(e).Select(address => new AuditRow { Row = address, Sequence = e.Sequence }));
         }

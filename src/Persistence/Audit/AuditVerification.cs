@@ -85,29 +85,44 @@ public static class AuditVerification
     {
         long sequence = 0;
         string hash = AuditHead.Start;
-        if (kept.FirstOrDefault(k => k.Sequence == 0 && k.Hash != AuditHead.Start) is not null) return Broken(1,
+        if (kept.FirstOrDefault(k => k.Sequence == 0 && k.Hash != AuditHead.Start) is not null)
+        {
+            return Broken(1,
             "the head that was kept is not the beginning of any trail");
+        }
         await foreach (AuditEvent e in events.WithCancellation(cancel))
         {
-            string? what = e.Sequence != sequence + 1
-                ? e.Sequence <= sequence ? $"event {e.Sequence} is there twice or out of place" : $"event {sequence + 1} is missing"
-                    : e.PreviousHash != hash ? "it does not follow the event before it"
-                    : e.ComputeHash() != e.Hash ? "its content was altered"
-                    : null;
+            string? what = e switch
+            {
+                _ when e.Sequence <= sequence => $"event {e.Sequence} is there twice or out of place",
+                _ when e.Sequence > sequence + 1 => $"event {sequence + 1} is missing",
+                _ when e.PreviousHash != hash => "it does not follow the event before it",
+                _ when e.ComputeHash() != e.Hash => "its content was altered",
+                _ => null,
+            };
             if (what is not null) return Broken(Math.Min(e.Sequence, sequence + 1), what);
-            if (Array.Find(kept, k => k.Sequence == e.Sequence && k.Hash != e.Hash) is { } other) return Broken(e.Sequence,
+            if (Array.Find(kept, k => k.Sequence == e.Sequence && k.Hash != e.Hash) is { } other)
+            {
+                return Broken(e.Sequence,
                 $"it is not the event that the head kept at {other.At.UtcDateTime:u} names: the trail was written anew");
-            (sequence, hash) = (e.Sequence, e.Hash);
+            }
+            sequence = e.Sequence;
+            hash = e.Hash;
             if (sequence <= ledgerEnd) ledger.Take(e);
             if (sequence % ProgressEvery == 0) progress?.Report(new AuditProgress(sequence, 0));
         }
         bool isCut = head is not null && head.Sequence > sequence;
         if (isCut) return Broken(sequence + 1, $"events {sequence + 1} to {head!.Sequence} are missing");
-        if (head is not null && (head.Sequence != sequence || head.Hash != hash)) return Broken(sequence + 1,
+        if (head is not null && (head.Sequence != sequence || head.Hash != hash))
+        {
+            return Broken(sequence + 1,
             "the head does not agree with the last event");
+        }
         if (kept.MaxBy(k => k.Sequence) is { } newest && newest.Sequence > sequence)
+        {
             return Broken(sequence + 1, $"events {sequence + 1} to {newest.Sequence} are missing: the head kept at "
                 + $"{newest.At.UtcDateTime:u} is newer than the last event");
+        }
         return new AuditVerdict(sequence, true, null, null, sequence, hash);
 
         AuditVerdict Broken(long at, string what) => new(sequence, false, at, what, sequence, hash);

@@ -65,8 +65,10 @@ public sealed record BoundRow(string Table, string Key, string? Before, string? 
         try
         {
             foreach (JsonElement row in document.RootElement.EnumerateArray())
+            {
                 found.Add(new BoundRow(row[0].GetString()!, row[1].GetRawText(), row[2].GetString(), row[3].GetString(),
                     row.GetArrayLength() > 4 ? row[4].GetString() : null));
+            }
         }
         catch (Exception e) when (e is InvalidOperationException or IndexOutOfRangeException)
         {

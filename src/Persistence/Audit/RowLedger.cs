@@ -83,20 +83,29 @@ internal sealed class RowLedger
         if (row.Before == BoundRow.Seen)
         {
             bool isOther = isSameLayout && known.Digest != DigestOf(row.After!);
-            if (isOther) Find(row, known.Sequence,
+            if (isOther)
+            {
+                Find(row, known.Sequence,
                 $"at event {sequence} it was not what event {known.Sequence} vouches for: it was changed past ArmoFlow");
+            }
             if (isKnown) return;
         }
         else if (row.Before is null)
         {
-            if (isKnown) Find(row, known.Sequence,
+            if (isKnown)
+            {
+                Find(row, known.Sequence,
                 $"event {sequence} enters it, though event {known.Sequence} did before: it was removed past ArmoFlow");
+            }
         }
         else if (!isKnown)
         {
             bool isUnrecorded = row.After is null && IsBoundByRuns(row.Table);
-            if (!isUnrecorded) Find(row, null,
+            if (!isUnrecorded)
+            {
+                Find(row, null,
                 $"it was there before event {sequence}, and no event vouches for it: it was entered past ArmoFlow");
+            }
         }
         else if (known.Before != BeforeOf(row.Before))
         {
@@ -174,12 +183,14 @@ internal sealed class RowLedger
         FindingCount += Math.Max(0, _bound.Count - MostFindings);
         Dictionary<UInt128, Bound> missing = _bound.Take(MostFindings).ToDictionary();
         foreach ((long sequence, AuditEvent e) in await eventsOf(missing.Values.Select(b => b.Sequence).ToHashSet()))
+        {
             foreach (BoundRow row in BoundRow.Read(e.Rows))
             {
                 bool isMissing = missing.TryGetValue(IdOf(row.Table, row.Key), out Bound bound) && bound.Sequence == sequence
                     && missing.Remove(IdOf(row.Table, row.Key));
                 if (isMissing) Find(row, sequence, $"event {sequence} vouches for it, and it is missing");
             }
+        }
     }
 
     private void Find(BoundRow row, long? sequence, string what) => Find(new RowFinding(row.Table, row.Key, [], what, sequence));

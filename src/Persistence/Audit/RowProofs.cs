@@ -15,7 +15,9 @@ public sealed record RowProof(long? ProvedBy, string? Disagrees)
     {
         RowProof[] all = [.. proofs];
         string[] disagreeing = [.. all.Select(p => p.Disagrees).OfType<string>().Distinct()];
-        return all.Length == 0 ? None : disagreeing.Length > 0 ? new RowProof(null, string.Join("; ", disagreeing))
+        if (all.Length == 0) return None;
+        return disagreeing.Length > 0
+            ? new RowProof(null, string.Join("; ", disagreeing))
             : new RowProof(all.Max(p => p.ProvedBy), null);
     }
 }

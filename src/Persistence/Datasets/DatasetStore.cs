@@ -191,6 +191,7 @@ public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
     {
         Dictionary<string, string> pinned = [];
         foreach (string file in DatasetReference.FilesOf(spec))
+        {
             if (DatasetReference.TryParse(file) is { } reference)
             {
                 int newest = await Newest(db, reference.Name, cancel), which = reference.Version ?? newest;
@@ -210,6 +211,7 @@ public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
                 }
                 pinned[file] = (reference with { Version = reference.Version ?? newest }).ToString();
             }
+        }
         return pinned.Count == 0 ? spec : DatasetReference.Replace(spec, f => pinned.GetValueOrDefault(f, f));
     }
 

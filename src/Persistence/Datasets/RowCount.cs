@@ -33,7 +33,8 @@ internal static class RowCount
             when (e is InvalidDataException or EndOfStreamException or JsonException
                 || (e is IOException && name.EndsWith(".parquet", StringComparison.OrdinalIgnoreCase)))
         {
-            string kind = e is JsonException ? "JSON array" : isZipped ? "gzip" : "Parquet table";
+            string container = isZipped ? "gzip" : "Parquet table";
+            string kind = e is JsonException ? "JSON array" : container;
             throw new DatasetException($"file '{name}': its {kind} is damaged ({e.Message.Split('\n')[0].TrimEnd('.')}). Fetch it again.");
         }
     }

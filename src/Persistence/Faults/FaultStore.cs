@@ -56,8 +56,10 @@ public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
             throw new WornOutException($"fault {vain.Id}: {found}; expected one that can be sent again. Archive it, and retry its run.");
         }
         if (redeliver && faults.Find(f => Broadcasts.IsOne(f.Queue)) is { } told)
+        {
             throw new WornOutException($"fault {told.Id}: it was told to every process at the time; expected a message that can be sent "
                 + "again. Archive it: nothing is lost by it.");
+        }
         DateTimeOffset now = time.GetUtcNow();
         foreach (FaultRow fault in faults.OrderBy(f => f.Id))
         {
@@ -72,10 +74,12 @@ public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         return faults.Count;
     }
 
-    private static IQueryable<FaultRow> Chosen(IQueryable<FaultRow> faults, string which) => which == "all" ? faults
-        : long.TryParse(which, out long id) && which.Length < 12
-            ? faults.Where(f => f.Id == id)
-            : faults.Where(f => f.Fingerprint == which);
+    private static IQueryable<FaultRow> Chosen(IQueryable<FaultRow> faults, string which)
+    {
+        if (which == "all") return faults;
+        bool isNumber = long.TryParse(which, out long id) && which.Length < 12; // a fingerprint may be all digits
+        return isNumber ? faults.Where(f => f.Id == id) : faults.Where(f => f.Fingerprint == which);
+    }
 }
 
 /// <summary>A message that cannot be sent again: it has come back too often, or was too long to be kept.</summary>

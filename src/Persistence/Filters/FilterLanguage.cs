@@ -106,12 +106,14 @@ public sealed class FilterLanguage<T>(IReadOnlyDictionary<string, LambdaExpressi
             Expression order = Expression.Call(typeof(string), nameof(string.Compare), null, body, Parameter(value));
             return Binary(operation, order, Expression.Constant(0));
         }
-        Expression constant = type == typeof(DateTimeOffset)
-            ? Parameter(Time(value))
-            : type == typeof(long)
-                ? Parameter(Whole(value))
-                : type == typeof(double) ? Parameter(Number(value)) : type == typeof(Guid) ? Parameter(Identifier(value))
-                    : throw new InvalidOperationException($"a field of type {type}");
+        Expression constant = type switch
+        {
+            _ when type == typeof(DateTimeOffset) => Parameter(Time(value)),
+            _ when type == typeof(long) => Parameter(Whole(value)),
+            _ when type == typeof(double) => Parameter(Number(value)),
+            _ when type == typeof(Guid) => Parameter(Identifier(value)),
+            _ => throw new InvalidOperationException($"a field of type {type}"),
+        };
         return Binary(operation, body, body.Type == type ? constant : Expression.Convert(constant, body.Type));
     }
 

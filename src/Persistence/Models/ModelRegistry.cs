@@ -173,8 +173,11 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     private static async Task Prove(ArmoFlowDbContext db, IReadOnlyList<AliasPeriod> periods, CancellationToken cancel)
     {
         IReadOnlyList<RowProof> proofs = await RowProofs.Of<AliasPeriod>(db, [.. periods.Select(p => new object[] { p.Id })], cancel);
-        foreach ((AliasPeriod period, RowProof proof) in periods.Zip(proofs)) (period.ProvedBy, period.Disagrees) = (proof.ProvedBy,
-            proof.Disagrees);
+        foreach ((AliasPeriod period, RowProof proof) in periods.Zip(proofs))
+        {
+            period.ProvedBy = proof.ProvedBy;
+            period.Disagrees = proof.Disagrees;
+        }
     }
 
     /// <summary>Lets an alias mean a version from now on.</summary>

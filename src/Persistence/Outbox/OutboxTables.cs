@@ -108,9 +108,12 @@ public sealed class OutboxMessage : OutboxMessageContext
     /// <summary>The message as it is set aside.</summary>
     public FaultRow AsFault(string reason, DateTimeOffset now)
     {
-        string queue = DestinationAddress is not { } address
-            ? "nowhere"
-            : address.IsAbsoluteUri ? address.AbsolutePath.Split('/')[^1] : address.ToString();
+        string queue = DestinationAddress switch
+        {
+            null => "nowhere",
+            { IsAbsoluteUri: true } address => address.AbsolutePath.Split('/')[^1],
+            { } address => address.ToString(),
+        };
         return FaultRow.Of(queue, MessageId, MessageType.Split(';')[0], ContentType, Body, FaultRow.Unsendable + reason, null, now);
     }
 

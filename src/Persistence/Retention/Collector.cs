@@ -76,8 +76,10 @@ public sealed class Collector(
             .Select(l => new { l.RunId, l.Sha256 })
             .AsAsyncEnumerable()
             .WithCancellation(cancel))
+        {
             if (keptRuns.ContainsKey(log.RunId)) kept.Add(log.Sha256!);
             else candidates.TryAdd(log.Sha256!, $"log of run {log.RunId}");
+        }
         // a run that begins may reuse these
         kept.UnionWith(await db.StepArtifacts.Where(a => db.StepResults.Any(r => r.Key == a.Key && r.CreatedAt >= before))
             .Select(a => a.Sha256)
@@ -87,8 +89,10 @@ public sealed class Collector(
         // shards of a run in progress are in no table yet
         if (await ShardsOf(featureTables, cancel) is { } read
             && !await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel))
+        {
             foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel))
                 if (!read.Contains(shard)) candidates.TryAdd(shard, FeatureShard);
+        }
 
         List<Collected> goes = [];
         foreach ((string sha256, string why) in candidates.Where(c => !kept.Contains(c.Key)))
@@ -119,17 +123,21 @@ public sealed class Collector(
                 p.Version))];
         HashSet<(string, int)> keptVersions = [];
         foreach (var model in (await db.ModelVersions.AsNoTracking().ToListAsync(cancel)).GroupBy(v => v.Model))
+        {
             foreach (var (version, rank) in model.OrderByDescending(v => v.Version).Select((v, i) => (v, i)))
             {
-                string? why = held.Contains($"model/{version.Model}")
-                    ? "legal hold"
-                    : aliased.Contains((version.Model, version.Version))
-                        ? "an alias meant it"
-                        : rank < rules.KeepLast ? "newest versions" : null;
+                string? why = (version.Model, version.Version) switch
+                {
+                    _ when held.Contains($"model/{version.Model}") => "legal hold",
+                    (string Model, int Version) named when aliased.Contains(named) => "an alias meant it",
+                    _ when rank < rules.KeepLast => "newest versions",
+                    _ => null,
+                };
                 if (why is null) continue;
                 kept.TryAdd(version.RunId, why);
                 keptVersions.Add((version.Model, version.Version));
             }
+        }
         foreach (var evaluation in await db.ModelEvaluations.Select(e => new { e.RunId, e.Model, e.Version }).ToListAsync(cancel))
         {
             if (keptVersions.Contains((evaluation.Model, evaluation.Version)))

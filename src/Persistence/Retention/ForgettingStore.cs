@@ -68,8 +68,13 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         Exclusion exclusion = await Enter(db, kind, value, reason, origin: null, users, cancel);
         if (kind == Exclusion.Source)
-            foreach (string file in await FilesOf(db, value, cancel)) await Enter(db, Exclusion.File, file, reason, $"{kind}/{value}",
+        {
+            foreach (string file in await FilesOf(db, value, cancel))
+            {
+                await Enter(db, Exclusion.File, file, reason, $"{kind}/{value}",
                 null, cancel);
+            }
+        }
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         return exclusion;
@@ -85,8 +90,13 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
             return known;
         }
         Exclusion exclusion = known ?? new Exclusion { Kind = kind, Value = value };
-        (exclusion.Reason, exclusion.By, exclusion.At, exclusion.Origin) = (reason, Caller.Current.Name, time.GetUtcNow(), origin);
-        (exclusion.LiftedAt, exclusion.LiftedBy, exclusion.LiftedReason) = (null, null, null);
+        exclusion.Reason = reason;
+        exclusion.By = Caller.Current.Name;
+        exclusion.At = time.GetUtcNow();
+        exclusion.Origin = origin;
+        exclusion.LiftedAt = null;
+        exclusion.LiftedBy = null;
+        exclusion.LiftedReason = null;
         if (users is not null) exclusion.Users = [.. users];
         if (known is null) db.Exclusions.Add(exclusion);
         if (origin is null) db.Note("data.forgotten", $"{kind}/{value}", after: new { reason });
@@ -104,8 +114,12 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
             e.LiftedAt == null && ((e.Kind == kind && e.Value == value) || e.Origin == origin)).ToListAsync(cancel);
         Exclusion named = lifted.SingleOrDefault(e => e.Kind == kind && e.Value == value)
             ?? throw new RetentionException($"{kind} '{value}' is not forgotten. See: armoflow forget list.", Refusal.Missing);
-        foreach (Exclusion exclusion in lifted) (exclusion.LiftedAt, exclusion.LiftedBy, exclusion.LiftedReason) = (time.GetUtcNow(),
-            Caller.Current.Name, reason);
+        foreach (Exclusion exclusion in lifted)
+        {
+            exclusion.LiftedAt = time.GetUtcNow();
+            exclusion.LiftedBy = Caller.Current.Name;
+            exclusion.LiftedReason = reason;
+        }
         db.Note("data.forgetting-lifted", origin, new { named.Reason, named.By, named.At }, new { reason });
         await db.SaveChangesAsync(cancel);
         return named;
@@ -138,8 +152,11 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
 
         async Task<bool?> Reads(RunState run)
         {
-            if (kind == Exclusion.Conversation) return run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table)
+            if (kind == Exclusion.Conversation)
+            {
+                return run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table)
                 ? await Holds(table.Sha256) : false;
+            }
             if (kind == Exclusion.Source && run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value)) return true;
             return (await Read(db, run, cancel)).Any(f => files.Contains(f.Sha256));
         }

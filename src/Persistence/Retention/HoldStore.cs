@@ -29,7 +29,9 @@ public sealed class HoldStore(IDbContextFactory<ArmoFlowDbContext> contexts, Tim
         }
         LegalHold? hold = await db.LegalHolds.SingleOrDefaultAsync(h => h.Subject == subject, cancel);
         if (hold is null) db.LegalHolds.Add(hold = new LegalHold { Subject = subject });
-        (hold.Reason, hold.By, hold.At) = (reason, Caller.Current.Name, time.GetUtcNow());
+        hold.Reason = reason;
+        hold.By = Caller.Current.Name;
+        hold.At = time.GetUtcNow();
         db.Note("hold.put", subject, after: new { reason });
         await db.SaveChangesAsync(cancel);
         return hold;

@@ -99,8 +99,11 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             if (kind == Exclusion.Conversation)
             {
                 if (!holds.TryGetValue(table.Sha256,
-                    out bool isThere)) holds[table.Sha256] = isThere = (await ParquetColumn.Distinct(await artifacts.Open(table.Sha256,
+                    out bool isThere))
+                {
+                    holds[table.Sha256] = isThere = (await ParquetColumn.Distinct(await artifacts.Open(table.Sha256,
                     cancel), Id, cancel)).Contains(value);
+                }
                 if (isThere) affected.Add(new Rows(run, [value], []));
                 continue;
             }
@@ -118,10 +121,16 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     private async Task<HashSet<string>> OnlyOf(RunState run, HashSet<string> sources, CancellationToken cancel)
     {
         HashSet<string> theirs = [], others = [];
-        await foreach (string[] row in Read(run, ArtifactNames.Ratings, [ConversationId, Source], cancel)) (sources.Contains(row[1])
+        await foreach (string[] row in Read(run, ArtifactNames.Ratings, [ConversationId, Source], cancel))
+        {
+            (sources.Contains(row[1])
             ? theirs : others).Add(row[0]);
-        await foreach (string[] row in Read(run, ArtifactNames.Preferences, [Chosen, Rejected, Source], cancel)) (sources.Contains(row[2])
+        }
+        await foreach (string[] row in Read(run, ArtifactNames.Preferences, [Chosen, Rejected, Source], cancel))
+        {
+            (sources.Contains(row[2])
             ? theirs : others).UnionWith(row[..2]);
+        }
         await foreach (string[] row in Read(run, ArtifactNames.Benchmark, [Chosen, Rejected], cancel)) others.UnionWith(row);
         theirs.ExceptWith(others);
         return theirs;
@@ -179,15 +188,20 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     private async Task<IReadOnlyList<string>> FeaturesOf(ArmoFlowDbContext db, HashSet<string> conversations, CancellationToken cancel)
     {
         HashSet<string> shards = [];
-        foreach (string[] some in conversations.Chunk(500)) shards.UnionWith(await db.FeatureRows.Where(f => some.Contains(f.Id))
+        foreach (string[] some in conversations.Chunk(500))
+        {
+            shards.UnionWith(await db.FeatureRows.Where(f => some.Contains(f.Id))
             .Select(f => f.Shard).Distinct().ToListAsync(cancel));
+        }
         if (shards.Count == 0) return [];
         HashSet<string> tables = [.. (await db.Runs.AsNoTracking().ToListAsync(cancel))
             .Select(r => r.Artifacts.GetValueOrDefault(ArtifactNames.Features)?.Sha256).OfType<string>()];
         List<string> gone = [.. shards];
         foreach (string table in tables)
+        {
             if (await artifacts.Has(table, cancel)
                 && (await ParquetColumn.Distinct(await artifacts.Open(table, cancel), Shard, cancel)).Overlaps(shards)) gone.Add(table);
+        }
         return gone;
     }
 
@@ -207,16 +221,25 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             (r.Key, (ArtifactRef?)r.Value)).Concat(removed.Select(r => (r, (ArtifactRef?)null))))
         {
             Tombstone? tombstone = await db.Tombstones.SingleOrDefaultAsync(t => t.Sha256 == sha256, cancel);
-            if (tombstone is null) db.Tombstones.Add(tombstone = new Tombstone
+            if (tombstone is null)
+            {
+                db.Tombstones.Add(tombstone = new Tombstone
             {
                 Sha256 = sha256,
                 Bytes = await artifacts.SizeOf(sha256, cancel) ?? 0
             });
-            (tombstone.Why, tombstone.At, tombstone.RemovedAt, tombstone.ReplacedBy) = (why, now, null, without?.Sha256);
+            }
+            tombstone.Why = why;
+            tombstone.At = now;
+            tombstone.RemovedAt = null;
+            tombstone.ReplacedBy = without?.Sha256;
         }
         foreach (string[] some in removed.Chunk(500)) await db.FeatureRows.Where(f => some.Contains(f.Shard)).ExecuteDeleteAsync(cancel);
-        if (replaced.Count + removed.Count > 0) db.Note("data.redacted", subject,
+        if (replaced.Count + removed.Count > 0)
+        {
+            db.Note("data.redacted", subject,
             after: new { rewritten = replaced.ToDictionary(r => r.Key, r => r.Value.Sha256), removed });
+        }
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
     }
@@ -241,8 +264,10 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         }
         if (users.Any(u => !u.IsCertain)) stays.Add("of versions marked as uncertain, nobody can say any more what they read");
         if (affected.Count > 0)
+        {
             stays.Add(
                 "figures and reports of the runs that read it, which hold no text, and its id in the database and in the audit trail");
+        }
         if (kind != Exclusion.Conversation) return stays;
         HashSet<string> read = [];
         foreach (Rows rows in affected) read.UnionWith((await ForgettingStore.Read(db, rows.Run, cancel)).Select(f => f.Sha256));
@@ -261,11 +286,13 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         List<string> obstacles = [];
         HashSet<string> held = [.. await db.LegalHolds.Select(h => h.Subject).ToListAsync(cancel)];
         foreach (Rows rows in affected)
+        {
             foreach (string subject in new[] { $"run/{rows.Run.CorrelationId}", $"model/{rows.Run.Name}" })
             {
                 if (held.Remove(subject))
                     obstacles.Add($"{subject} is on legal hold and was made with it (armoflow holds release {subject})");
             }
+        }
         List<Guid> working = await db.Runs.Where(r => !RunState.Ended.Contains(r.CurrentState))
             .Select(r => r.CorrelationId).ToListAsync(cancel);
         if (working.Count > 0

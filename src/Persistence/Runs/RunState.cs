@@ -73,15 +73,38 @@ public sealed class RunState : SagaStateMachineInstance
 
     public bool MayLoseMore => Steps.Sum(s => s.Losses) < MostLosses;
 
-    public void Open(RunSpec spec, DateTimeOffset now) => (Name, Spec, SpecDigest, Tags, SubmittedAt, Steps) =
-        (spec.Name, spec, SpecReader.Digest(spec), [.. spec.Tags], now, [.. StepNames.All.Select(name => new RunStep { Name = name })]);
+    public void Open(RunSpec spec, DateTimeOffset now)
+    {
+        Name = spec.Name;
+        Spec = spec;
+        SpecDigest = SpecReader.Digest(spec);
+        Tags = [.. spec.Tags];
+        SubmittedAt = now;
+        Steps = [.. StepNames.All.Select(name => new RunStep { Name = name })];
+    }
+
+    /// <summary>The run is at its end: it is waited for no longer.</summary>
+    public void End(DateTimeOffset now)
+    {
+        EndedAt = now;
+        DeadlineAt = null;
+    }
+
+    /// <summary>A run that had ended goes on.</summary>
+    public void Reopen()
+    {
+        Error = null;
+        BadInput = false;
+        EndedAt = null;
+    }
 
     /// <summary>Takes in what a step has measured.</summary>
     public void Record(string step, JsonNode? metrics)
     {
         Metrics[step] = metrics;
-        if (step == StepNames.Evaluation && metrics?["scorers"]?["gate"] is { } gate)
-            (Score, HeldOutAccuracy) = ((double?)gate["benchmark"]?["score"], (double?)gate["heldOutAccuracy"]);
+        if (step != StepNames.Evaluation || metrics?["scorers"]?["gate"] is not { } gate) return;
+        Score = (double?)gate["benchmark"]?["score"];
+        HeldOutAccuracy = (double?)gate["heldOutAccuracy"];
     }
 
     /// <summary>True for a run that evaluates a stored model instead of training one.</summary>
@@ -96,8 +119,10 @@ public sealed class RunState : SagaStateMachineInstance
         {
             Metrics[name] = madeBy.Metrics[name]?.DeepClone();
             RunStep step = Steps.Single(s => s.Name == name);
-            (step.Status, step.Reused, step.Key, step.Detail) =
-                ("Completed", true, madeBy.Steps.Single(s => s.Name == name).Key, $"of {model}, made by run {madeBy.CorrelationId}");
+            step.Status = "Completed";
+            step.Reused = true;
+            step.Key = madeBy.Steps.Single(s => s.Name == name).Key;
+            step.Detail = $"of {model}, made by run {madeBy.CorrelationId}";
         }
     }
 
@@ -149,6 +174,16 @@ public sealed class RunStep
     public int Losses { get; set; }
     public DateTimeOffset? StartedAt { get; set; }
     public DateTimeOffset? EndedAt { get; set; }
+
+    /// <summary>Counts as not done, and is asked for anew; how often it was lost is kept.</summary>
+    public void Reset()
+    {
+        Status = "Pending";
+        StartedAt = null;
+        EndedAt = null;
+        Key = null;
+        Reused = false;
+    }
 
     /// <summary>How long it took, or has taken; 0 where a clock has stepped back.</summary>
     public double SecondsAt(DateTimeOffset now) =>

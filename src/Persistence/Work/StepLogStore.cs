@@ -43,7 +43,8 @@ public sealed class StepLogStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
         foreach (StepLog log in orphans)
         {
             DateTimeOffset now = time.GetUtcNow();
-            (log.EndedAt, log.Outcome) = (now, StepLog.Lost);
+            log.EndedAt = now;
+            log.Outcome = StepLog.Lost;
             log.Text += string.Create(CultureInfo.InvariantCulture, $"{now.UtcDateTime:O} lost: nothing more was heard of its worker\n");
             await PutAway(log, cancel);
         }

@@ -23,7 +23,11 @@ internal sealed class LlamaConfigReader
     private readonly string _path;
     private readonly JsonElement _root;
 
-    private LlamaConfigReader(string path, JsonElement root) => (_path, _root) = (path, root);
+    private LlamaConfigReader(string path, JsonElement root)
+    {
+        _path = path;
+        _root = root;
+    }
 
     /// <exception cref="InvalidInputException">The file is missing, not JSON, or describes what we do not compute.</exception>
     public static LlamaConfig Read(string path) => SmallJson.Read(path, "a Hugging Face Llama config.json",
@@ -92,7 +96,8 @@ internal sealed class LlamaConfigReader
         JsonElement? newer = Dictionary("rope_parameters"), older = Dictionary("rope_scaling");
         if (newer is { } a && older is { } b && !JsonElement.DeepEquals(a, b))
             throw Unsupported("rope_parameters and rope_scaling that differ", "one of them, or both alike");
-        return newer is { } parameters ? ("rope_parameters", parameters) : older is { } scaling ? ("rope_scaling", scaling) : null;
+        if (newer is { } parameters) return ("rope_parameters", parameters);
+        return older is { } scaling ? ("rope_scaling", scaling) : null;
     }
 
     private JsonElement? Dictionary(string name)

@@ -16,11 +16,15 @@ public sealed class LlamaPrefix : IDisposable
     /// <summary>[1, 1, hiddenSize], on the CPU.</summary>
     public Tensor Hidden { get; }
 
-    /// <summary>Of memory.</summary>
+    /// <summary>Bytes of memory that the keys and values take.</summary>
     public long Bytes => Layers.Sum(l => l.K.NumberOfElements * l.K.ElementSize + l.V.NumberOfElements * l.V.ElementSize);
 
-    internal LlamaPrefix(long length, IReadOnlyList<(Tensor K, Tensor V)> layers, Tensor hidden) =>
-        (Length, Layers, Hidden) = (length, layers, hidden);
+    internal LlamaPrefix(long length, IReadOnlyList<(Tensor K, Tensor V)> layers, Tensor hidden)
+    {
+        Length = length;
+        Layers = layers;
+        Hidden = hidden;
+    }
 
     public void Dispose()
     {

@@ -60,46 +60,73 @@ public static class VerbosityPenalty
 
     private static PenaltyFit Solve(string name, double[] rewards, double[] reference, double[] target, CorrelationMetric metric)
     {
-        double[] buffer = new double[rewards.Length];
-        float best = 0;
-        double bestCorrelation = double.PositiveInfinity;
-
-        double At(float penalty)
-        {
-            for (int i = 0; i < buffer.Length; i++) buffer[i] = rewards[i] - (double)penalty * reference[i];
-            double correlation = Correlation.Pearson(metric == CorrelationMetric.Spearman ? Correlation.Ranks(buffer) : buffer, target);
-            if (Math.Abs(correlation) < Math.Abs(bestCorrelation)) (best, bestCorrelation) = (penalty, correlation);
-            return correlation;
-        }
-
-        double before = At(0);
-        float low = 0, high = 0;
-        double atLow = before, atHigh = before;
-        if (before != 0 && reference.Any(r => r != reference[0]))
-        {
-            float guess = (float)Slope(rewards, reference);
-            double atGuess = At(guess);
-            (low, atLow, high, atHigh) = guess < 0 ? (guess, atGuess, 0f, before) : (0f, before, guess, atGuess);
-            for (float step = Math.Max(Math.Abs(guess), 1e-6f); atLow < 0; step *= 2) atLow = At(low -= step);
-            for (float step = Math.Max(Math.Abs(guess), 1e-6f); atHigh > 0; step *= 2) atHigh = At(high += step);
-            while (Math.Abs(bestCorrelation) > Exact && Middle(low, high) is float middle && middle > low && middle < high)
-            {
-                double atMiddle = At(middle);
-                if (atMiddle > 0) (low, atLow) = (middle, atMiddle);
-                else (high, atHigh) = (middle, atMiddle);
-            }
-        }
+        PenaltySearch search = new(rewards, reference, target, metric);
+        Trial none = search.At(0);
+        bool canChange = none.Correlation != 0 && reference.Any(r => r != reference[0]);
+        Bracket bracket = canChange ? search.Bisect(search.FindSignChange(none)) : new Bracket(none, none);
         return new PenaltyFit
         {
             Name = name,
-            Penalty = best,
-            Before = before,
-            After = bestCorrelation,
-            Proof = Math.Abs(bestCorrelation) > Tolerance ? new ZeroCrossing(low, atLow, high, atHigh) : null,
+            Penalty = search.Best.Penalty,
+            Before = none.Correlation,
+            After = search.Best.Correlation,
+            Proof = Math.Abs(search.Best.Correlation) > Tolerance ? bracket.AsCrossing : null,
         };
     }
 
-    private static float Middle(float low, float high) => (float)(((double)low + high) / 2);
+    /// <summary>A penalty, and the correlation that is left with it.</summary>
+    private readonly record struct Trial(float Penalty, double Correlation);
+
+    /// <summary>Two penalties between which the correlation changes its sign; it falls as the penalty grows.</summary>
+    private readonly record struct Bracket(Trial Low, Trial High)
+    {
+        public ZeroCrossing AsCrossing => new(Low.Penalty, Low.Correlation, High.Penalty, High.Correlation);
+        public float Middle => (float)(((double)Low.Penalty + High.Penalty) / 2);
+
+        /// <summary>False where no float32 lies between the two.</summary>
+        public bool HasMiddle => Middle > Low.Penalty && Middle < High.Penalty;
+    }
+
+    /// <summary>Looks for the penalty of one objective at which its correlation with verbosity is 0.</summary>
+    private sealed class PenaltySearch(double[] rewards, double[] reference, double[] target, CorrelationMetric metric)
+    {
+        private const float SmallestStep = 1e-6f;
+        private readonly double[] _penalised = new double[rewards.Length];
+
+        /// <summary>The trial whose correlation is nearest to 0 so far.</summary>
+        public Trial Best { get; private set; } = new(0, double.PositiveInfinity);
+
+        public Trial At(float penalty)
+        {
+            for (int i = 0; i < _penalised.Length; i++) _penalised[i] = rewards[i] - (double)penalty * reference[i];
+            double[] compared = metric == CorrelationMetric.Spearman ? Correlation.Ranks(_penalised) : _penalised;
+            Trial trial = new(penalty, Correlation.Pearson(compared, target));
+            if (Math.Abs(trial.Correlation) < Math.Abs(Best.Correlation)) Best = trial;
+            return trial;
+        }
+
+        /// <summary>From no penalty and the slope of the regression on verbosity, widened in doubling steps until the sign changes.</summary>
+        public Bracket FindSignChange(Trial none)
+        {
+            Trial guess = At((float)Slope(rewards, reference));
+            (Trial low, Trial high) = guess.Penalty < 0 ? (guess, none) : (none, guess);
+            float first = Math.Max(Math.Abs(guess.Penalty), SmallestStep);
+            for (float step = first; low.Correlation < 0; step *= 2) low = At(low.Penalty - step);
+            for (float step = first; high.Correlation > 0; step *= 2) high = At(high.Penalty + step);
+            return new Bracket(low, high);
+        }
+
+        /// <summary>Halves the bracket until the correlation is exact, or its ends are neighbouring float32 numbers.</summary>
+        public Bracket Bisect(Bracket bracket)
+        {
+            while (Math.Abs(Best.Correlation) > Exact && bracket.HasMiddle)
+            {
+                Trial middle = At(bracket.Middle);
+                bracket = middle.Correlation > 0 ? bracket with { Low = middle } : bracket with { High = middle };
+            }
+            return bracket;
+        }
+    }
 
     private static double Slope(double[] rewards, double[] reference)
     {

@@ -53,8 +53,11 @@ public static class ComputeType
     }
 
     /// <summary>What computed it, for the lineage: bit-for-bit claims hold between like machines.</summary>
-    public static string Hardware => BestDevice.type == DeviceType.CUDA ? "cuda" : File.Exists("/proc/cpuinfo")
-        ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim()
-            + $" × {Environment.ProcessorCount}"
-            : $"cpu × {Environment.ProcessorCount}";
+    public static string Hardware =>
+        BestDevice.type == DeviceType.CUDA ? "cuda" : $"{ProcessorName()} × {Environment.ProcessorCount}";
+
+    private static string? ProcessorName() =>
+        File.Exists("/proc/cpuinfo")
+            ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim()
+            : "cpu";
 }

@@ -69,7 +69,9 @@ public sealed class SafetensorsRows : IFeatureRows
             parts.Add((file, entry, Count, entry.DType == "F32" ? null : file.LoadFloats(tensor)));
             Count += (int)entry.Shape[0];
         }
-        (_parts, _stride, _offset) = ([.. parts], stride, offset);
+        _parts = [.. parts];
+        _stride = stride;
+        _offset = offset;
     }
 
     public void Copy(int row, Span<float> into)

@@ -37,7 +37,8 @@ internal sealed class BoundedLines(StreamReader reader)
     private async ValueTask<bool> Fill(CancellationToken cancel)
     {
         if (_at < _end) return true;
-        (_at, _end) = (0, await reader.ReadAsync(_buffer, cancel));
+        _end = await reader.ReadAsync(_buffer, cancel);
+        _at = 0;
         return _end > 0;
     }
 

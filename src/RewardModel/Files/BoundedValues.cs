@@ -71,7 +71,8 @@ internal sealed class BoundedValues(StreamReader reader)
 
     private async ValueTask<bool> Fill(CancellationToken cancel)
     {
-        (_at, _end) = (0, await reader.ReadAsync(_buffer, cancel));
+        _end = await reader.ReadAsync(_buffer, cancel);
+        _at = 0;
         return _end > 0;
     }
 

@@ -35,7 +35,9 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
             {
                 start = Minimise(chosen, rejected, inner, alpha, start, cancel);
                 double accuracy = new BradleyTerryHead(start, alpha).Accuracy(chosen, rejected, held);
-                if (accuracy > bestAccuracy) (best, bestAccuracy) = (alpha, accuracy);
+                if (accuracy <= bestAccuracy) continue;
+                best = alpha;
+                bestAccuracy = accuracy;
             }
         }
         return new BradleyTerryHead(Minimise(chosen, rejected, rows, best, null, cancel), best);
@@ -71,7 +73,11 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
             cancel.ThrowIfCancellationRequested();
             double[] weight = w.ToArray();
             (double value, double[] gradient) = Loss(chosen, rejected, rows, alpha, weight);
-            if (value < lowest) (lowest, best) = (value, weight);
+            if (value < lowest)
+            {
+                lowest = value;
+                best = weight;
+            }
             return (value, Vector<double>.Build.Dense(gradient));
         }
         try

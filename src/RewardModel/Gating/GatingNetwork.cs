@@ -20,7 +20,9 @@ public sealed class GatingNetwork
 
     public GatingNetwork(float[][] parameters, float beta, double temperature)
     {
-        (_parameters, Beta, Temperature) = (parameters, beta, temperature);
+        _parameters = parameters;
+        Beta = beta;
+        Temperature = temperature;
         _layers = [.. Enumerable.Range(0, parameters.Length / 2).Select(i => new DenseLayer(parameters[2 * i], parameters[2 * i + 1]))];
     }
 

@@ -56,7 +56,9 @@ public sealed class GatingTrainer : IDisposable
     /// <exception cref="InvalidInputException">No pair is left to train on.</exception>
     public GatingTrainer(GatingPairs pairs, GatingOptions options, IReadOnlyList<int>? rows = null)
     {
-        (_pairs, _options, _rows) = (pairs, options, rows ?? pairs.Training);
+        _pairs = pairs;
+        _options = options;
+        _rows = rows ?? pairs.Training;
         if (_rows.Count == 0)
         {
             throw new InvalidInputException("preferences", "no pair to train on", "pairs of at least a few prompts", "Add preference "
@@ -74,7 +76,8 @@ public sealed class GatingTrainer : IDisposable
         foreach (Parameter old in _parameters) old.Dispose();
         _parameters.Clear();
         _curve.Clear();
-        (Step, _loaded) = (0, null);
+        Step = 0;
+        _loaded = null;
         int inputs = _pairs.Prompts.Dimension;
         ulong counter = 0;
         int[] widths = [.. _options.Hidden, _pairs.Objectives];

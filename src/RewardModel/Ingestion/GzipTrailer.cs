@@ -3,6 +3,9 @@ namespace ArmoFlow.RewardModel.Ingestion;
 /// <summary>Tells a gzip file that breaks off: the decompressor takes a missing trailer for the end of the data.</summary>
 internal static class GzipTrailer
 {
+    /// <summary>How each member begins: gzip's two bytes, and deflate (RFC 1952).</summary>
+    private static readonly byte[] Magic = [0x1f, 0x8b, 0x08];
+
     private const int SmallestMember = 18; // 10 bytes of header and 8 of trailer
 
     public static void Require(FileStream file, string shownAs, CancellationToken cancel)
@@ -20,7 +23,7 @@ internal static class GzipTrailer
         uint total = 0;
         try
         {
-            for (int n; (n = gzip.Read(buffer)) > 0;)
+            for (int n = gzip.Read(buffer); n > 0; n = gzip.Read(buffer))
             {
                 total += (uint)n;
                 cancel.ThrowIfCancellationRequested();
@@ -77,12 +80,15 @@ internal static class GzipTrailer
         file.Position = 1;
         byte[] buffer = new byte[1 << 16];
         int matched = 0;
-        for (int n; (n = file.Read(buffer)) > 0;)
+        for (int n = file.Read(buffer); n > 0; n = file.Read(buffer))
+        {
             for (int i = 0; i < n; i++)
             {
-                matched = buffer[i] == (matched switch { 0 => 0x1f, 1 => 0x8b, _ => 0x08 }) ? matched + 1 : buffer[i] == 0x1f ? 1 : 0;
-                if (matched == 3) return true;
+                int begun = buffer[i] == Magic[0] ? 1 : 0;
+                matched = buffer[i] == Magic[matched] ? matched + 1 : begun;
+                if (matched == Magic.Length) return true;
             }
+        }
         return false;
     }
 

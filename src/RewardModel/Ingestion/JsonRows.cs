@@ -142,7 +142,8 @@ internal static class JsonRows
                 yield return row;
                 continue;
             }
-            (mayBeWrapped, held) = (false, row);
+            mayBeWrapped = false;
+            held = row;
         }
         if (held is not { } only) yield break;
         if (!IsWrapper(only.Fields, out JsonElement data))

@@ -66,8 +66,10 @@ public static class PairFormats
         List<RatedResponse> rated = [.. responses.Where(r => r.Ratings.ContainsKey(objective))];
         RatedResponse best = rated.MaxBy(r => r.Ratings[objective])!;
         foreach (RatedResponse other in rated)
+        {
             if (other.Ratings[objective] < best.Ratings[objective] && other.Conversation.Id != best.Conversation.Id)
                 yield return new PreferencePair(best.Conversation, other.Conversation);
+        }
     }
 
     /// <summary>

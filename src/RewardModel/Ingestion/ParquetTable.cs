@@ -25,8 +25,13 @@ public sealed class ParquetTable : IAsyncDisposable
         _stream = stream;
         (string Name, Type Type)[] all = [.. columns];
         _types = [.. all.Select(c => c.Type)];
-        _schema = new ParquetSchema([.. all.Select(c => c.Type == typeof(string) ? new DataField<string>(c.Name, false)
-            : c.Type == typeof(long) ? (Field)new DataField<long>(c.Name) : new DataField<double?>(c.Name))]);
+        _schema = new ParquetSchema([.. all.Select(c => FieldOf(c.Name, c.Type))]);
+    }
+
+    private static Field FieldOf(string name, Type type)
+    {
+        if (type == typeof(string)) return new DataField<string>(name, false);
+        return type == typeof(long) ? new DataField<long>(name) : new DataField<double?>(name);
     }
 
     public async Task Add(params object?[] values)
@@ -110,7 +115,12 @@ public sealed class ParquetTable : IAsyncDisposable
     };
 
     private static JsonNode OfNotFinite(double value) =>
-        JsonRow.OfNotFinite(double.IsNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
+        JsonRow.OfNotFinite(value switch
+        {
+            double.NaN => "NaN",
+            > 0 => "Infinity",
+            _ => "-Infinity",
+        });
 
     /// <summary>Old writers leave out that bytes are text; pictures, which nobody reads here, are told by their length alone.</summary>
     private static JsonNode OfBytes(ReadOnlySpan<byte> bytes)

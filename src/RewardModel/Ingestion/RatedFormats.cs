@@ -105,8 +105,10 @@ public static class RatedFormats
             return new RatedFormat([], row => [Merged(row, byOurName, ignored)]);
         }
         if (name == "columns")
+        {
             return new RatedFormat([.. columns.Select(c => c.Objective)],
                 row => [Rated(row, row.Response(), columns.Select(c => (c.Objective, row.Get(row.Fields, c.Column), c.Column, c.Scale)))]);
+        }
         return Named.TryGetValue(name, out RatedFormat? format) ? Spelt(format, objectives)
             : throw new InvalidInputException("ratings", $"format '{name}'", "a format for rated data", DidYouMean.Suggest(name, Names));
     }
@@ -115,9 +117,13 @@ public static class RatedFormats
     {
         Dictionary<string, string> names = new(StringComparer.Ordinal);
         foreach (string objective in objectives)
+        {
             if (!names.TryAdd(OurName(objective), objective))
+            {
                 throw new InvalidInputException("objectives", $"'{names[OurName(objective)]}' and '{objective}'", "each objective once",
                     "Both are spellings of one objective: take one out.");
+            }
+        }
         return names;
     }
 
@@ -140,9 +146,11 @@ public static class RatedFormats
             if (ignored.Contains(field.Name)) continue;
             if (byOurName.TryGetValue(OurName(field.Name), out string? objective)) Add(objective, field);
             else if (MayBeRating(field, byOurName.Values))
+            {
                 throw new InvalidInputException(row.Place, $"objective '{field.Name}' is not in this spec", "an objective of the spec",
                     $"{DidYouMean.Suggest(field.Name, byOurName.Values)} Correct it, add it to 'objectives', or list it under the "
                         + "source's 'ignore'.");
+            }
         }
         return Rated(row, row.Messages("messages"), found.Select(f => (f.Key, f.Value.Value, f.Value.Name, ZeroToOne)));
 
@@ -190,8 +198,10 @@ public static class RatedFormats
             [("ultrafeedback-overall-score", row.Get(completion, "overall_score"), "overall_score", OneToTen)];
         if (!Holds(row, completion, "annotations", out JsonElement annotations)) return ratings;
         foreach (string aspect in UltraFeedbackAspects)
+        {
             if (Holds(row, annotations, aspect, out JsonElement annotation) && annotation.TryGetProperty("Rating", out JsonElement rating))
                 ratings.Add((UltraFeedbackName(aspect), rating, aspect, OneToFive));
+        }
         return ratings;
     }
 
@@ -229,8 +239,10 @@ public static class RatedFormats
         {
             string model = Rows.TextOf(row.Get(entry, "model"), row.Place, "model");
             if (!found.TryAdd(model, row.Get(entry, field)))
+            {
                 throw new InvalidInputException($"{row.Place} column '{list}'", $"the model '{model}' twice", "one entry for each model",
                     "Which of the two ratings goes with which response is not known: leave one out.");
+            }
         }
         return found;
     }

@@ -227,8 +227,10 @@ public static class Rows
         foreach (JsonElement message in list.EnumerateArray())
         {
             if (message.ValueKind == JsonValueKind.String)
+            {
                 throw new InvalidInputException(place, "a list of texts", "a text, or a list of messages {role, content}",
                     "Several answers for one side are RewardBench 2's layout, or a ranking's; write one row for each pair.");
+            }
             if (message.ValueKind != JsonValueKind.Object)
                 throw new InvalidInputException(place, $"{Kind(message)} in a list of messages", "messages {role, content}", CheckFormat);
             messages.Add(

@@ -56,7 +56,8 @@ internal static class GramAccumulation
         {
             if (store!.Find(keys[b - 1]) is not { } kept) continue;
             sums.Dispose();
-            (sums, done) = (kept, b);
+            sums = kept;
+            done = b;
             advance(b * BlockRows);
         }
         int found = done;
@@ -78,8 +79,10 @@ internal static class GramAccumulation
         Tensor x = features.Block(block, ScalarType.Float64); // [rows, d]
         double[] y = new double[block.Length * present.Length];
         for (int i = 0; i < block.Length; i++)
+        {
             for (int o = 0; o < present.Length; o++)
                 if (present[o]) y[i * present.Length + o] = labels[block[i], o];
+        }
         Tensor transposed = x.t();
         sums.Gram.add_(transposed.matmul(x));
         sums.Moments.add_(transposed.matmul(tensor(y, [block.Length, present.Length])));

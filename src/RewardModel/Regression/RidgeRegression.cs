@@ -49,14 +49,20 @@ public sealed class RidgeRegression
     /// <exception cref="InvalidInputException">An objective has no rated row.</exception>
     public RidgeRegression(IFeatureRows features, double[,] labels, IReadOnlyList<string> names, IReadOnlyList<string> rowIds)
     {
-        (_features, _labels, _names, _rowIds, _k) = (features, labels, names, rowIds, names.Count);
+        _features = features;
+        _labels = labels;
+        _names = names;
+        _rowIds = rowIds;
+        _k = names.Count;
         _heldOut = [.. rowIds.Select(id => HashSplit.IsHeldOut(id, "regression"))];
         for (int o = 0; o < _k; o++)
+        {
             if (!Enumerable.Range(0, features.Count).Any(i => !double.IsNaN(labels[i, o])))
             {
                 throw new InvalidInputException($"objective '{names[o]}'", "no row rates it", "at least one rated row for each objective",
                     "Add a source that rates it, or take it out of 'objectives'.");
             }
+        }
     }
 
     /// <summary>Fits all objectives.</summary>
@@ -128,12 +134,14 @@ public sealed class RidgeRegression
         Dictionary<double, (Tensor Weights, string? Note)> refits = [];
         for (int j = 0; j < objectives.Length; j++)
         {
-            int o = objectives[j], best = alphas.Count / 2;
-            if (canValidate)
-                for (int a = best = 0; a < alphas.Count; a++)
-                    if (errors[a][j] < errors[best][j]) best = a;
+            int o = objectives[j];
+            int best = canValidate ? IndexOfSmallest(errors, j) : alphas.Count / 2;
             double alpha = alphas[best];
-            if (!refits.TryGetValue(alpha, out (Tensor Weights, string? Note) refit)) refits[alpha] = refit = all.Solve(alpha);
+            if (!refits.TryGetValue(alpha, out (Tensor Weights, string? Note) refit))
+            {
+                refit = all.Solve(alpha);
+                refits[alpha] = refit;
+            }
             using Tensor column = refit.Weights.select(1, j).to(ScalarType.Float32).contiguous();
             column.data<float>().ToArray().CopyTo(weight, o * _features.Dimension);
             fits[o] = new ObjectiveFit
@@ -150,6 +158,17 @@ public sealed class RidgeRegression
                     : "no row fell on one side of the split: α is the middle of the grid, and nothing was validated",
             };
         }
+    }
+
+    /// <summary>The α whose held-out error for an objective is smallest; the first of several that are alike.</summary>
+    private static int IndexOfSmallest(double[][] errors, int objective)
+    {
+        int best = 0;
+        for (int a = 1; a < errors.Length; a++)
+        {
+            if (errors[a][objective] < errors[best][objective]) best = a;
+        }
+        return best;
     }
 
     private RidgeSystem System(List<Cell> cells, int[] objectives)
@@ -186,6 +205,7 @@ public sealed class RidgeRegression
     private IEnumerable<(Tensor X, Tensor Y)> Blocks(List<Cell> cells, int[] objectives)
     {
         foreach (Cell cell in cells)
+        {
             foreach (int[] block in cell.Rows.Chunk(GramAccumulation.BlockRows))
             {
                 using Tensor x = _features.Block(block, ScalarType.Float64);
@@ -193,6 +213,7 @@ public sealed class RidgeRegression
                     tensor([.. block.SelectMany(i => objectives.Select(o => _labels[i, o]))], [block.Length, objectives.Length]);
                 yield return (x, y);
             }
+        }
     }
 
     private double? R2(List<Cell> held, int objective, double squaredError)

@@ -32,11 +32,16 @@ internal sealed class RidgeSystem(Tensor gram, Tensor moments, Func<Tensor, Tens
         double condition = info.item<int>() == 0
             ? Math.Pow(factor.diagonal().max().item<double>() / factor.diagonal().min().item<double>(), 2)
             : double.PositiveInfinity;
-        (Tensor Weights, string? Note) solution = alpha == 0 && condition > Singular ? MinimumNorm()
-            : double.IsInfinity(condition) ? (Spectral(alpha), null)
-            : (Refine(cholesky_solve(moments, factor), alpha, b => cholesky_solve(b, factor), condition > IllConditioned ? Refinements : 0),
-                null);
-        return (solution.Weights.MoveToOuterDisposeScope(), solution.Note);
+        (Tensor weights, string? note) = alpha == 0 && condition > Singular ? MinimumNorm() : (Factored(alpha, factor, condition), null);
+        return (weights.MoveToOuterDisposeScope(), note);
+    }
+
+    /// <summary>By the Cholesky factor, refined where the system is ill-conditioned; by eigenvalues where there is no factor.</summary>
+    private Tensor Factored(double alpha, Tensor factor, double condition)
+    {
+        if (double.IsInfinity(condition)) return Spectral(alpha);
+        int refinements = condition > IllConditioned ? Refinements : 0;
+        return Refine(cholesky_solve(moments, factor), alpha, b => cholesky_solve(b, factor), refinements);
     }
 
     /// <summary>The least-squares solution of least norm: eigenvectors whose eigenvalue is rounding noise are left out.</summary>

@@ -23,7 +23,9 @@ public sealed class ConversationScorer : IDisposable
             throw new InvalidInputException(backbone, $"a backbone of hidden size {_extractor.Dimension}",
                 $"{model.Gate.Inputs}, as the model was trained on", "Use the backbone of this model.");
         }
-        (Model, _maxTokens, _features) = (model, maxTokens, new PromptCache(_extractor));
+        Model = model;
+        _maxTokens = maxTokens;
+        _features = new PromptCache(_extractor);
     }
 
     /// <summary>A conversation's tokens.</summary>

@@ -169,12 +169,14 @@ public static class ReleasedLayout
             scorer.Score([.. card.GoldenRows.Select((g, i) => Conversation.Create(g.Messages, $"{CardFile} golden row {i + 1}"))]);
         double tolerance = card.Dtype == "bf16" ? BFloat16Drift : Float32Drift;
         for (int i = 0; i < scores.Count; i++)
+        {
             if (!(Math.Abs(scores[i].Score - card.GoldenRows[i].Score) <= tolerance * Math.Max(1, Math.Abs(card.GoldenRows[i].Score))))
             {
                 throw Drifted(scorer, folder,
                     string.Create(CultureInfo.InvariantCulture, $"golden row {i + 1} scores {scores[i].Score:g8}"),
                     string.Create(CultureInfo.InvariantCulture, $"{card.GoldenRows[i].Score:g8}, as when it was exported"));
             }
+        }
     }
 
     private static InvalidInputException Drifted(ConversationScorer scorer, string folder, string found, string expected)

@@ -39,9 +39,13 @@ public static class Rewards
         int n = rewards.GetLength(0), k = rewards.GetLength(1);
         double[,] result = new double[n, k];
         for (int i = 0; i < n; i++)
+        {
             for (int o = 0; o < k; o++)
+            {
                 for (int j = 0; j < k; j++)
                     result[i, o] += rewards[i, j] * transform[j * k + o];
+            }
+        }
         return result;
     }
 

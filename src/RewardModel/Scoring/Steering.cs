@@ -62,6 +62,9 @@ public sealed class Steering
         foreach ((int objective, double factor) in _scaled) coefficients[objective] *= factor;
         double left = 1 - _fixed.Values.Sum(), free = coefficients.Where((_, o) => !_fixed.ContainsKey(o)).Sum();
         for (int o = 0; o < coefficients.Length; o++)
-            coefficients[o] = _fixed.TryGetValue(o, out double value) ? value : free > 0 ? coefficients[o] * left / free : 0;
+        {
+            double shared = free > 0 ? coefficients[o] * left / free : 0;
+            coefficients[o] = _fixed.TryGetValue(o, out double value) ? value : shared;
+        }
     }
 }

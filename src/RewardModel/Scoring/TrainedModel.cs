@@ -44,7 +44,10 @@ public sealed class TrainedModel
                     + $"and {gate.Objectives} outputs",
                     "[k, d], [k, k] and a gate from d to k", "These parts belong to different models.");
         }
-        (Objectives, Weight, Transform, Gate) = (objectives, weight, transform, gate);
+        Objectives = objectives;
+        Weight = weight;
+        Transform = transform;
+        Gate = gate;
         _weight = [.. weight.Chunk(gate.Inputs).Select(r => r.Select(v => (double)v).ToArray())];
     }
 

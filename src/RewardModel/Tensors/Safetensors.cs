@@ -40,8 +40,10 @@ public sealed class SafetensorsFile : IDisposable
             stream.ReadExactly(prefix);
             long length = BinaryPrimitives.ReadInt64LittleEndian(prefix);
             if (length is < 2 or > LargestHeader || length > size - sizeof(long))
+            {
                 throw Broken(path, $"a header of {length} bytes in a file of {size}",
                     $"a header that fits the file, of at most {LargestHeader} bytes");
+            }
             byte[] json = new byte[length];
             stream.ReadExactly(json);
             SafetensorsHeader header = new(path, json, sizeof(long) + length, size - sizeof(long) - length);
@@ -90,8 +92,11 @@ public sealed class SafetensorsFile : IDisposable
     {
         long begin = checked(entry.Begin + (row * into.Length * sizeof(float)));
         bool isWithin = row >= 0 && begin + ((long)into.Length * sizeof(float)) <= entry.End;
-        if (!isWithin) throw new ArgumentOutOfRangeException(nameof(row), row,
+        if (!isWithin)
+        {
+            throw new ArgumentOutOfRangeException(nameof(row), row,
             $"{Path}: tensor '{entry.Name}' has no such row of {into.Length} elements");
+        }
         ReadBytes(begin, MemoryMarshal.AsBytes(into));
     }
 

@@ -23,7 +23,8 @@ internal sealed class SafetensorsHeader
     /// <exception cref="InvalidInputException">The header does not describe the data.</exception>
     public SafetensorsHeader(string path, byte[] json, long dataStart, long dataLength)
     {
-        (_path, _dataStart) = (path, dataStart);
+        _path = path;
+        _dataStart = dataStart;
         using JsonDocument document = Parse(json);
         foreach (JsonProperty property in document.RootElement.EnumerateObject())
         {
@@ -64,8 +65,11 @@ internal sealed class SafetensorsHeader
         string what = $"tensor '{name}' of shape [{string.Join(", ", shape)}] {dtype}";
         if (expected is null) throw Broken($"{what}, more bytes than 64 bits can count", "a tensor that fits the file");
         if (offsets[1] - offsets[0] != expected) throw Broken($"{what} has {offsets[1] - offsets[0]} bytes", $"{expected}");
-        if (offsets[1] > long.MaxValue - _dataStart) throw Broken($"tensor '{name}' ends at byte {offsets[1]} of the data",
+        if (offsets[1] > long.MaxValue - _dataStart)
+        {
+            throw Broken($"tensor '{name}' ends at byte {offsets[1]} of the data",
             "an end within the file");
+        }
         Entries.Add(name, new TensorEntry(name, dtype, shape, _dataStart + offsets[0], _dataStart + offsets[1]));
     }
 
@@ -78,10 +82,16 @@ internal sealed class SafetensorsHeader
 
     private JsonElement Member(string tensor, JsonElement described, string name, JsonValueKind kind)
     {
-        if (described.ValueKind != JsonValueKind.Object) throw Broken($"tensor '{tensor}' that is {Kind(described)}",
+        if (described.ValueKind != JsonValueKind.Object)
+        {
+            throw Broken($"tensor '{tensor}' that is {Kind(described)}",
             "{dtype, shape, data_offsets}");
-        if (!described.TryGetProperty(name, out JsonElement member)) throw Broken($"tensor '{tensor}' without '{name}'",
+        }
+        if (!described.TryGetProperty(name, out JsonElement member))
+        {
+            throw Broken($"tensor '{tensor}' without '{name}'",
             "{dtype, shape, data_offsets}");
+        }
         return member.ValueKind == kind ? member : throw Broken($"tensor '{tensor}' with '{name}' that is {Kind(member)}",
             $"{kind}".ToLowerInvariant());
     }
@@ -93,8 +103,11 @@ internal sealed class SafetensorsHeader
         foreach (JsonElement item in array.EnumerateArray())
         {
             bool isLength = item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out lengths[at]) && lengths[at] >= 0;
-            if (!isLength) throw Broken($"tensor '{tensor}' with {item.GetRawText()} in '{member}'",
+            if (!isLength)
+            {
+                throw Broken($"tensor '{tensor}' with {item.GetRawText()} in '{member}'",
                 "whole numbers from 0 up, within 64 bits");
+            }
             at++;
         }
         return lengths;
@@ -107,16 +120,29 @@ internal sealed class SafetensorsHeader
         string before = "the header";
         foreach (TensorEntry entry in Entries.Values.OrderBy(e => e.Begin).ThenBy(e => e.End))
         {
-            if (entry.Begin < end) throw Broken($"tensor '{entry.Name}' begins at byte {entry.Begin}, inside of '{before}'",
+            if (entry.Begin < end)
+            {
+                throw Broken($"tensor '{entry.Name}' begins at byte {entry.Begin}, inside of '{before}'",
                 $"a begin at byte {end}: tensors do not overlap");
-            if (entry.Begin > end) throw Broken($"tensor '{entry.Name}' begins at byte {entry.Begin}, {entry.Begin - end} bytes after "
+            }
+            if (entry.Begin > end)
+            {
+                throw Broken($"tensor '{entry.Name}' begins at byte {entry.Begin}, {entry.Begin - end} bytes after "
                 + $"{before}", $"a begin at byte {end}: tensors leave no gap");
-            if (entry.End - _dataStart > dataLength) throw Broken($"tensor '{entry.Name}' ends at byte {entry.End} of "
+            }
+            if (entry.End - _dataStart > dataLength)
+            {
+                throw Broken($"tensor '{entry.Name}' ends at byte {entry.End} of "
                 + $"{_dataStart + dataLength}", "all of its data");
-            (end, before) = (entry.End, entry.Name);
+            }
+            end = entry.End;
+            before = entry.Name;
         }
-        if (end - _dataStart != dataLength) throw Broken($"{dataLength - (end - _dataStart)} bytes after the last tensor, '{before}'",
+        if (end - _dataStart != dataLength)
+        {
+            throw Broken($"{dataLength - (end - _dataStart)} bytes after the last tensor, '{before}'",
             "a file that ends with it");
+        }
     }
 
     private static string Kind(JsonElement element) => element.ValueKind is JsonValueKind.Null ? "null"

@@ -41,11 +41,13 @@ public sealed class Conversation
     {
         List<Message> normalised = [.. messages.Select(m => new Message(m.Role, PythonText.Strip(m.Content)))];
         foreach (Message message in normalised)
+        {
             if (message.Role is not ("system" or "user" or "assistant"))
             {
                 throw new InvalidInputException(place, $"a turn of role '{message.Role}'", "system, user or assistant", "Correct the "
                     + "role.");
             }
+        }
         if (normalised.Count == 0 || normalised[^1].Role != "assistant")
         {
             throw new InvalidInputException(place,

@@ -363,11 +363,13 @@ public static class ByteAlphabet
     {
         byte[] bytes = new byte[token.Length];
         for (int i = 0; i < token.Length; i++)
+        {
             if (!ToByte.TryGetValue(token[i], out bytes[i]))
             {
                 throw new InvalidInputException(path, $"token '{token}' with a character outside the byte alphabet",
                     "a byte-level vocabulary", "Use a Llama-3 style backbone.");
             }
+        }
         return bytes;
     }
 

@@ -36,8 +36,10 @@ internal sealed class BenchmarkScoring
         HashSet<string> needed = [.. rows.SelectMany(r => new[] { r.ChosenId, r.RejectedId })];
         Dictionary<string, string> promptOf = [];
         if (needed.Count > 0)
+        {
             await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
                 if (needed.Contains(conversation.Id)) promptOf[conversation.Id] = conversation.PromptId;
+        }
         return new BenchmarkScoring(rows, features, promptOf);
     }
 

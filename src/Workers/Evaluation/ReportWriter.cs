@@ -113,6 +113,7 @@ internal sealed class ReportWriter(
                 o.After.ToString("0.0e+0", CultureInfo.InvariantCulture));
         }
         foreach (PenaltyFit o in decorrelation.Objectives)
+        {
             if (o.Proof is { } p)
             {
                 Line(string.Create(CultureInfo.InvariantCulture,
@@ -120,6 +121,7 @@ internal sealed class ReportWriter(
                         + $"values {p.LowerPenalty:r} and {p.UpperPenalty:r} it jumps from {p.CorrelationThere:f4} to "
                         + $"{p.CorrelationHere:f4}."));
             }
+        }
     }
 
     private void Gate()

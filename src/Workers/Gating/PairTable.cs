@@ -18,8 +18,14 @@ public sealed class PairTable : IDisposable
     public IReadOnlyList<PreferenceRow> Rows { get; }
     public GatingPairs ForGate { get; }
 
-    private PairTable(FeatureTable features, List<PreferenceRow> rows, double[,] raw, Dictionary<string, int> rowOf, GatingPairs forGate) =>
-        (_features, Rows, _raw, _rowOf, ForGate) = (features, rows, raw, rowOf, forGate);
+    private PairTable(FeatureTable features, List<PreferenceRow> rows, double[,] raw, Dictionary<string, int> rowOf, GatingPairs forGate)
+    {
+        _features = features;
+        Rows = rows;
+        _raw = raw;
+        _rowOf = rowOf;
+        ForGate = forGate;
+    }
 
     public static async Task<PairTable> Open(StepRun run)
     {

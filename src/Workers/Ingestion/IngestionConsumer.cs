@@ -27,8 +27,10 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
     {
         Dictionary<string, ArtifactRef> files = [];
         foreach (Source source in await Sources(run))
+        {
             foreach ((string path, string shownAs) in source.Files)
                 files[$"{source.Kind}/{source.Name}/{shownAs}"] = await Hash(path, shownAs, run.Cancel);
+        }
         // What is left out is in the key only where something is: older runs' keys stay as they were.
         object parameters = (run.Spec.Forgotten, run.Spec.ForgottenFiles) switch
         {
@@ -97,12 +99,21 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
         await CanonicalTables.RequireRows(folder, written);
         string missing = await LeftOut(run);
         foreach (var kind in reports.GroupBy(r => r.Kind))
-            if (kind.All(r => r.Files.Count == 0)) throw new InvalidInputException(kind.Key, $"no file is left to read{missing}",
+        {
+            if (kind.All(r => r.Files.Count == 0))
+            {
+                throw new InvalidInputException(kind.Key, $"no file is left to read{missing}",
                 "at least one file", "Add another source; or see: armoflow forget list.");
+            }
+        }
         foreach (string objective in run.Spec.Model is null ? run.Objectives : [])
+        {
             if (!rated.Contains(objective))
+            {
                 throw new InvalidInputException($"objective '{objective}'", $"no row of any source rates it{missing}",
                     "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
+            }
+        }
 
         Dictionary<string, ArtifactRef> outputs = new()
         {
@@ -169,12 +180,14 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
     private static bool IsForgotten(HashSet<string> forgotten, SourceReport report, params ReadOnlySpan<Conversation> conversations)
     {
         foreach (Conversation conversation in conversations)
+        {
             if (forgotten.Contains(conversation.Id))
             {
                 report.Forgotten++;
                 report.Kept--;
                 return true;
             }
+        }
         return false;
     }
 
@@ -194,12 +207,21 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
     private async Task<IReadOnlyList<Source>> Sources(StepRun run)
     {
         List<Source> sources = [];
-        foreach (SourceSpec source in run.Spec.Ratings) sources.Add(await Open(run, source.Name, Rated, source.Format, source.Files,
+        foreach (SourceSpec source in run.Spec.Ratings)
+        {
+            sources.Add(await Open(run, source.Name, Rated, source.Format, source.Files,
             source.MaxDroppedShare));
-        foreach (SourceSpec source in run.Spec.Preferences) sources.Add(await Open(run, source.Name, Paired, source.Format, source.Files,
+        }
+        foreach (SourceSpec source in run.Spec.Preferences)
+        {
+            sources.Add(await Open(run, source.Name, Paired, source.Format, source.Files,
             source.MaxDroppedShare));
-        if (run.Spec.Benchmark is { } benchmark) sources.Add(await Open(run, Benchmarked, Benchmarked, benchmark.Format, benchmark.Files,
+        }
+        if (run.Spec.Benchmark is { } benchmark)
+        {
+            sources.Add(await Open(run, Benchmarked, Benchmarked, benchmark.Format, benchmark.Files,
             benchmark.MaxDroppedShare));
+        }
         return sources;
     }
 

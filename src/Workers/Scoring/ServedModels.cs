@@ -34,9 +34,11 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
     public ConversationScorer Scorer()
     {
         if (!BackboneStore.IsThere(Backbone))
+        {
             throw new InvalidInputException(Backbone, "no backbone",
                 $"the one with sha256 {Features.BackboneDigest[..16]}… that the model was trained on",
                 "Say where it lies now: armoflow models backbone NAME PATH.");
+        }
         string found = Checkpoint.Digest(Backbone);
         return found == Features.BackboneDigest
             ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens, Features.AllowsSpecials)
