@@ -1,5 +1,7 @@
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Bench;
@@ -33,11 +35,12 @@ internal static class GatingBench
     private static GatingPairs Pairs(int prompts, int dimension, bool distinct, int pairs)
     {
         int count = distinct ? pairs : prompts;
-        double[,] Rewards(ulong stream)
+        DebiasedRewards Rewards(ulong stream)
         {
-            double[,] rewards = new double[pairs, Objectives];
-            for (int i = 0; i < rewards.Length; i++) rewards[i / Objectives, i % Objectives] = CounterRandom.Uniform(2, stream, (ulong)i);
-            return rewards;
+            Matrix rewards = new(pairs, Objectives);
+            for (int i = 0; i < pairs * Objectives; i++)
+                rewards[i / Objectives, i % Objectives] = CounterRandom.Uniform(2, stream, (ulong)i);
+            return new DebiasedRewards(rewards, rewards); // all are positive, so each is its own magnitude
         }
         return new GatingPairs
         {

@@ -1,6 +1,7 @@
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Regression;
+using ArmoFlow.RewardModel.Tensors;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -18,7 +19,7 @@ internal static class RegressionBench
     {
         float[] x = new float[rows * dimension];
         for (int i = 0; i < x.Length; i++) x[i] = (float)(CounterRandom.Uniform(1, 1, (ulong)i) - 0.5);
-        double[,] labels = new double[rows, Objectives];
+        Matrix labels = new(rows, Objectives);
         for (int i = 0; i < rows; i++)
         {
             for (int o = 0; o < Objectives; o++)
@@ -36,7 +37,7 @@ internal static class RegressionBench
             ours, peer, limit, "s");
     }
 
-    private static void ReferenceWay(ArrayRows features, double[,] labels, string[] ids)
+    private static void ReferenceWay(ArrayRows features, Matrix labels, string[] ids)
     {
         for (int o = 0; o < Objectives; o++)
         {
@@ -57,13 +58,13 @@ internal static class RegressionBench
         }
     }
 
-    private static Tensor Solve(ArrayRows features, double[,] labels, int[] rows, int objective, double alpha)
+    private static Tensor Solve(ArrayRows features, Matrix labels, int[] rows, int objective, double alpha)
     {
         Tensor x = features.Block(rows, ScalarType.Float64), gram = x.t().matmul(x);
         gram.diagonal().add_(alpha);
         return cholesky_solve(x.t().matmul(Labels(labels, rows, objective)), linalg.cholesky(gram));
     }
 
-    private static Tensor Labels(double[,] labels, int[] rows, int objective) =>
+    private static Tensor Labels(Matrix labels, int[] rows, int objective) =>
         tensor([.. rows.Select(i => labels[i, objective])]).unsqueeze(1);
 }

@@ -1,5 +1,6 @@
 using ArmoFlow.RewardModel.Decorrelation;
 using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Tensors;
 using Shouldly;
 using Xunit;
 
@@ -7,9 +8,9 @@ namespace ArmoFlow.RewardModel.Tests;
 
 public class DecorrelationTests
 {
-    private static double[,] Rewards(int rows, Func<int, double> verbosity, params Func<int, double, double>[] others)
+    private static Matrix Rewards(int rows, Func<int, double> verbosity, params Func<int, double, double>[] others)
     {
-        double[,] rewards = new double[rows, others.Length + 1];
+        Matrix rewards = new(rows, others.Length + 1);
         for (int i = 0; i < rows; i++)
         {
             rewards[i, others.Length] = verbosity(i);
@@ -46,7 +47,7 @@ public class DecorrelationTests
     [Fact]
     public void Tied_and_discrete_rewards_meet_the_tolerance_or_prove_that_none_can()
     {
-        double[,] rewards = Rewards(500, i => Math.Floor(5 * U(i, 1)), (i, v) => v >= 3 ? 1 : Math.Floor(2 * U(i, 2)),
+        Matrix rewards = Rewards(500, i => Math.Floor(5 * U(i, 1)), (i, v) => v >= 3 ? 1 : Math.Floor(2 * U(i, 2)),
             (i, v) => Math.Floor(v / 2 + 3 * U(i, 3)));
         DecorrelationFit fit = VerbosityPenalty.Fit(rewards, Three, 2, CorrelationMetric.Spearman);
         for (int o = 0; o < 2; o++)
@@ -78,9 +79,9 @@ public class DecorrelationTests
     [Fact]
     public void The_transform_reduces_each_objective_by_its_penalty_and_verbosity_to_nothing()
     {
-        double[,] rewards = Rewards(100, i => U(i, 1), (i, v) => v + U(i, 2), (i, v) => v - U(i, 3));
+        Matrix rewards = Rewards(100, i => U(i, 1), (i, v) => v + U(i, 2), (i, v) => v - U(i, 3));
         DecorrelationFit fit = VerbosityPenalty.Fit(rewards, Three, 2, CorrelationMetric.Spearman);
-        double[,] debiased = Scoring.Rewards.Transform(rewards, fit.Transform);
+        Matrix debiased = Scoring.Rewards.Debias(rewards, fit.Transform).Values;
         for (int i = 0; i < 100; i++)
         {
             for (int o = 0; o < 2; o++) debiased[i, o].ShouldBe(rewards[i, o] - fit.Penalties[o] * rewards[i, 2], 1e-12);
@@ -94,7 +95,7 @@ public class DecorrelationTests
     [Fact]
     public void Spearman_falls_monotonically_with_the_penalty()
     {
-        double[,] rewards = Rewards(200, i => U(i, 1), (i, v) => Cauchy(i, 2) + v, (i, v) => v);
+        Matrix rewards = Rewards(200, i => U(i, 1), (i, v) => Cauchy(i, 2) + v, (i, v) => v);
         double last = double.PositiveInfinity;
         for (double penalty = -5; penalty <= 5; penalty += 0.1)
         {
@@ -104,9 +105,9 @@ public class DecorrelationTests
         }
     }
 
-    private static double CorrelationAt(double[,] rewards, int objective, double penalty)
+    private static double CorrelationAt(Matrix rewards, int objective, double penalty)
     {
-        int n = rewards.GetLength(0);
+        int n = rewards.Rows;
         double[] v = [.. Enumerable.Range(0, n).Select(i => rewards[i, 2])];
         return Correlation.Spearman([.. Enumerable.Range(0, n).Select(i => rewards[i, objective] - penalty * v[i])], v);
     }

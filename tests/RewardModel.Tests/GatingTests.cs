@@ -17,7 +17,7 @@ public class GatingTests
         double U(int i, ulong stream) => CounterRandom.Uniform(11, stream, (ulong)i);
         const int d = 4;
         float[] prompts = new float[count * d];
-        double[,] chosen = new double[count, 2], rejected = new double[count, 2];
+        Matrix chosen = new(count, 2), rejected = new(count, 2);
         for (int i = 0; i < count; i++)
         {
             int kind = U(i, 1) < 0.5 ? 0 : 1;
@@ -33,10 +33,18 @@ public class GatingTests
             Prompts = new ArrayRows(prompts, d),
             PromptIds = [.. Enumerable.Range(0, count).Select(i => $"prompt {i}")],
             PromptOf = [.. Enumerable.Range(0, count).Select(i => (i, i))],
-            Chosen = chosen,
-            Rejected = rejected,
+            Chosen = new DebiasedRewards(chosen, Magnitudes(chosen)),
+            Rejected = new DebiasedRewards(rejected, Magnitudes(rejected)),
             Sources = [.. Enumerable.Repeat("planted", count)],
         };
+    }
+
+    private static Matrix Magnitudes(Matrix values)
+    {
+        Matrix magnitudes = new(values.Rows, values.Columns);
+        for (int i = 0; i < values.Rows; i++)
+            for (int o = 0; o < values.Columns; o++) magnitudes[i, o] = Math.Abs(values[i, o]);
+        return magnitudes;
     }
 
     [Fact]
@@ -46,9 +54,8 @@ public class GatingTests
         using GatingTrainer trainer = new(pairs, Small);
         trainer.Advance(Small.Steps);
         PairScores scores = PairScores.Compute(pairs, trainer.Network());
-        double mean =
-            pairs.HeldOut.Count(
-                i => pairs.Chosen[i, 0] + pairs.Chosen[i, 1] > pairs.Rejected[i, 0] + pairs.Rejected[i, 1]) / (double)pairs.HeldOut.Count;
+        double mean = pairs.MeanAccuracy(pairs.HeldOut)!.Value;
+        mean.ShouldBe(pairs.HeldOut.Count(i => Sum(pairs.Chosen, i) > Sum(pairs.Rejected, i)) / (double)pairs.HeldOut.Count);
         scores.Accuracy(pairs.HeldOut)!.Value.ShouldBeGreaterThan(mean + 0.15);
         scores.Accuracy(pairs.HeldOut)!.Value.ShouldBeGreaterThan(0.93);
         trainer.LossCurve.Count.ShouldBe(8);
@@ -59,6 +66,8 @@ public class GatingTests
         health.LargestSumError.ShouldBeLessThan(1e-12);
         health.SpreadOverPrompts.ShouldBeGreaterThan(0.3);
         health.Dead.ShouldBeEmpty();
+
+        static double Sum(DebiasedRewards rewards, int pair) => rewards.Values[pair, 0] + rewards.Values[pair, 1];
     }
 
     [Fact]
@@ -229,13 +238,13 @@ public class GatingTests
         }
         ArrayRows c = new(chosen, d), r = new(rejected, d);
         BradleyTerryHead head = BradleyTerryHead.Fit(c, r, [.. Enumerable.Range(0, n)], i => $"p{i}");
-        head.Accuracy(c, r, [.. Enumerable.Range(0, n)]).ShouldBeGreaterThan(0.95);
+        head.Accuracy(c, r, [.. Enumerable.Range(0, n)])!.Value.ShouldBeGreaterThan(0.95);
         for (int j = 0; j < d; j++) // the gradient of the loss, written out
         {
             double gradient = head.Alpha * head.Weight[j];
             for (int i = 0; i < n; i++)
             {
-                double margin = head.Score(c, i) - head.Score(r, i);
+                double margin = head.Score(c, i).Value - head.Score(r, i).Value;
                 gradient -= (chosen[i * d + j] - rejected[i * d + j]) / (1 + Math.Exp(margin));
             }
             // of a sum of 600 terms; the data is separable and the regularisation weak, so the last digits come slowly

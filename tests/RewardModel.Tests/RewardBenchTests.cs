@@ -51,7 +51,7 @@ public class RewardBenchTests
     public void A_tie_is_not_a_win_and_an_unknown_subset_is_reported_outside()
     {
         RewardBenchResult result = RewardBenchScore.Evaluate([
-            ("mine", S(1), S(1)), ("mine", S(2), S(1)), ("mine", S(1 + 1e-7), S(1)), ("mine", S(1 + 1e-5), S(1))
+            new("mine", S(1), S(1)), new("mine", S(2), S(1)), new("mine", S(1 + 1e-7), S(1)), new("mine", S(1 + 1e-5), S(1))
         ]);
         result.Subsets["mine"].Ties.ShouldBe(2);
         result.Ties.ShouldBe(2);
@@ -68,8 +68,8 @@ public class RewardBenchTests
         RewardBenchScore.Evaluate([.. Pairs("a", 1, 1), .. Pairs("b", 0, 1)], sections).Score!.Value.ShouldBe(0.75);
     }
 
-    private static IEnumerable<(string, Scored, Scored)> Pairs(string subset, int right, int count) =>
-        Enumerable.Range(0, count).Select(i => (subset, S(i < right ? 1 : 0), S(0.5)));
+    private static IEnumerable<ScoredPair> Pairs(string subset, int right, int count) =>
+        Enumerable.Range(0, count).Select(i => new ScoredPair(subset, S(i < right ? 1 : 0), S(0.5)));
 
     private static Scored S(double value) => new(value, Math.Abs(value));
 }

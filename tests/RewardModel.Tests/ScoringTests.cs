@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
 using Shouldly;
 using Xunit;
@@ -17,8 +18,10 @@ public class ScoringTests
         float[] Values(ulong stream, int n) =>
             [.. Enumerable.Range(0, n).Select(i => (float)(CounterRandom.Uniform(21, stream, (ulong)i) - 0.5))];
         float[] transform = [1, 0, 0, 0, 1, 0, -0.3f, 0.2f, 0];
-        return new TrainedModel(Names, Values(1, 3 * d), transform,
-            new GatingNetwork([Values(2, 8 * d), Values(3, 8), Values(4, 24), Values(5, 3)], beta: 50, temperature: 1.5));
+        GatingLayer hidden = new(Matrix.Of(Values(2, 8 * d), d), Matrix.Widen(Values(3, 8))),
+            output = new(Matrix.Of(Values(4, 24), 8), Matrix.Widen(Values(5, 3)));
+        return new TrainedModel(Names, Matrix.Of(Values(1, 3 * d), d), Matrix.Of(transform, 3),
+            new GatingNetwork([hidden, output], beta: 50, temperature: 1.5));
     }
 
     [Fact]
@@ -34,7 +37,7 @@ public class ScoringTests
         {
             double debiased = 0;
             for (int j = 0; j < 3; j++)
-                debiased += model.Transform[j * 3 + o] * Enumerable.Range(0, 16).Sum(i => (double)model.Weight[j * 16 + i] * response[i]);
+                debiased += model.Transform[j, o] * Enumerable.Range(0, 16).Sum(i => model.Weight[j, i] * response[i]);
             expected += e.Objectives[o].Coefficient * 50 * debiased;
         }
         e.Score.ShouldBe(expected, 1e-9);
@@ -81,7 +84,7 @@ public class ScoringTests
 
     [Fact]
     public void Parts_of_different_models_are_refused() =>
-        Should.Throw<InvalidInputException>(() => new TrainedModel(["one"], new float[16], [1], Model().Gate)).Message
+        Should.Throw<InvalidInputException>(() => new TrainedModel(["one"], new Matrix(1, 16), new Matrix(1, 1), Model().Gate)).Message
             .ShouldContain("different models");
 
     [Fact]

@@ -1,3 +1,5 @@
+using ArmoFlow.RewardModel.Tensors;
+
 namespace ArmoFlow.RewardModel.Decorrelation;
 
 /// <summary>One objective's penalty and what it did to the correlation with verbosity.</summary>
@@ -14,7 +16,11 @@ public sealed record PenaltyFit
 
 public sealed record ZeroCrossing(double LowerPenalty, double CorrelationThere, double UpperPenalty, double CorrelationHere);
 
-public sealed record DecorrelationFit(float[] Penalties, float[] Transform, IReadOnlyList<PenaltyFit> Objectives);
+/// <summary>The penalties of all objectives, and how they were found.</summary>
+/// <param name="Penalties">λ [k], with 1 for verbosity itself.</param>
+/// <param name="Transform">M = I − e_v λᵀ [k, k], such that r' = r M; each value is one that float32 holds exactly.</param>
+/// <param name="Objectives">How each penalty was found, k.</param>
+public sealed record DecorrelationFit(float[] Penalties, Matrix Transform, IReadOnlyList<PenaltyFit> Objectives);
 
 /// <summary>
 /// λ_i such that Corr(r_i − λ_i r_v, r_v) = 0 on a reference set (paper, equations 2 and 3). Both coefficients fall
@@ -23,9 +29,10 @@ public sealed record DecorrelationFit(float[] Penalties, float[] Transform, IRea
 /// </summary>
 public static class VerbosityPenalty
 {
+    /// <summary>The largest |correlation| that is as good as none.</summary>
     public const double Tolerance = 1e-3;
-    private const double Exact = 1e-7; // what float32 penalties can hold of a continuous coefficient
 
+    /// <summary>Finds the penalties of all objectives.</summary>
     /// <param name="rewards">[n, k] on the reference set.</param>
     /// <param name="names">The k objectives.</param>
     /// <param name="verbosity">Index of r_v.</param>
@@ -33,116 +40,131 @@ public static class VerbosityPenalty
     /// <param name="progress">Told objectives finished.</param>
     /// <param name="cancel">Looked at between objectives.</param>
     /// <returns>Penalties [k] with λ_v = 1, and M = I − e_v λᵀ [k, k] such that r' = r M.</returns>
-    public static DecorrelationFit Fit(double[,] rewards, IReadOnlyList<string> names, int verbosity, CorrelationMetric metric,
+    public static DecorrelationFit Fit(Matrix rewards, IReadOnlyList<string> names, int verbosity, CorrelationMetric metric,
         Action<int>? progress = null, CancellationToken cancel = default)
     {
         int k = names.Count;
-        double[] reference = Column(rewards, verbosity);
-        double[] target = metric == CorrelationMetric.Spearman ? Correlation.Ranks(reference) : reference;
-        float[] penalties = new float[k], transform = new float[k * k];
+        double[] reference = rewards.Column(verbosity);
         PenaltyFit[] fits = new PenaltyFit[k];
         int done = 0;
         Parallel.For(0, k, new ParallelOptions { CancellationToken = cancel }, i =>
         {
             fits[i] = i == verbosity
                 ? new PenaltyFit { Name = names[i], Penalty = 1, Before = Correlation.Of(metric, reference, reference), After = 0 }
-                : Solve(names[i], Column(rewards, i), reference, target, metric);
+                : new PenaltySearch(rewards.Column(i), reference, metric).Fit(names[i]);
             progress?.Invoke(Interlocked.Increment(ref done));
         });
+        float[] penalties = [.. fits.Select(f => (float)f.Penalty)];
+        Matrix transform = new(k, k);
         for (int i = 0; i < k; i++)
         {
-            penalties[i] = (float)fits[i].Penalty;
-            transform[i * k + i] += 1;
-            transform[verbosity * k + i] -= penalties[i];
+            transform[i, i] += 1;
+            transform[verbosity, i] -= penalties[i];
         }
         return new DecorrelationFit(penalties, transform, fits);
     }
+}
 
-    private static PenaltyFit Solve(string name, double[] rewards, double[] reference, double[] target, CorrelationMetric metric)
+/// <summary>The search for one objective's penalty; it remembers the best one seen.</summary>
+internal sealed class PenaltySearch
+{
+    private const double Exact = 1e-7; // what float32 penalties can hold of a continuous coefficient
+    private const float SmallestStep = 1e-6f;
+
+    private readonly double[] _rewards, _reference, _target, _penalised;
+    private readonly CorrelationMetric _metric;
+    private float _best;
+    private double _bestCorrelation = double.PositiveInfinity;
+
+    /// <summary>Penalties between which the correlation changes its sign: not below 0 at the low one, not above 0 at the high one.</summary>
+    private readonly record struct Bracket(float Low, double AtLow, float High, double AtHigh);
+
+    /// <param name="rewards">r_i [n].</param>
+    /// <param name="reference">r_v [n].</param>
+    /// <param name="metric">The correlation that is to be 0.</param>
+    public PenaltySearch(double[] rewards, double[] reference, CorrelationMetric metric)
     {
-        PenaltySearch search = new(rewards, reference, target, metric);
-        Trial none = search.At(0);
-        bool canChange = none.Correlation != 0 && reference.Any(r => r != reference[0]);
-        Bracket bracket = canChange ? search.Bisect(search.FindSignChange(none)) : new Bracket(none, none);
+        (_rewards, _reference, _metric, _penalised) = (rewards, reference, metric, new double[rewards.Length]);
+        _target = metric == CorrelationMetric.Spearman ? Correlation.Ranks(reference) : reference;
+    }
+
+    /// <summary>Finds the penalty.</summary>
+    /// <param name="name">The objective's name.</param>
+    public PenaltyFit Fit(string name)
+    {
+        double before = CorrelationAt(0);
+        Bracket bracket = new(0, before, 0, before);
+        bool isConstant = _reference.All(r => r == _reference[0]);
+        if (before != 0 && !isConstant) bracket = Bisect(FindSignChange(before));
+        bool meetsTolerance = Math.Abs(_bestCorrelation) <= VerbosityPenalty.Tolerance;
         return new PenaltyFit
         {
             Name = name,
-            Penalty = search.Best.Penalty,
-            Before = none.Correlation,
-            After = search.Best.Correlation,
-            Proof = Math.Abs(search.Best.Correlation) > Tolerance ? bracket.AsCrossing : null,
+            Penalty = _best,
+            Before = before,
+            After = _bestCorrelation,
+            Proof = meetsTolerance ? null : new ZeroCrossing(bracket.Low, bracket.AtLow, bracket.High, bracket.AtHigh),
         };
     }
 
-    /// <summary>A penalty, and the correlation that is left with it.</summary>
-    private readonly record struct Trial(float Penalty, double Correlation);
-
-    /// <summary>Two penalties between which the correlation changes its sign; it falls as the penalty grows.</summary>
-    private readonly record struct Bracket(Trial Low, Trial High)
+    /// <summary>Corr(r_i − λ r_v, r_v).</summary>
+    private double CorrelationAt(float penalty)
     {
-        public ZeroCrossing AsCrossing => new(Low.Penalty, Low.Correlation, High.Penalty, High.Correlation);
-        public float Middle => (float)(((double)Low.Penalty + High.Penalty) / 2);
-
-        /// <summary>False where no float32 lies between the two.</summary>
-        public bool HasMiddle => Middle > Low.Penalty && Middle < High.Penalty;
+        for (int i = 0; i < _penalised.Length; i++) _penalised[i] = _rewards[i] - (double)penalty * _reference[i];
+        double[] values = _metric == CorrelationMetric.Spearman ? Correlation.Ranks(_penalised) : _penalised;
+        double correlation = Correlation.Pearson(values, _target);
+        if (Math.Abs(correlation) < Math.Abs(_bestCorrelation)) (_best, _bestCorrelation) = (penalty, correlation);
+        return correlation;
     }
 
-    /// <summary>Looks for the penalty of one objective at which its correlation with verbosity is 0.</summary>
-    private sealed class PenaltySearch(double[] rewards, double[] reference, double[] target, CorrelationMetric metric)
+    /// <summary>From 0 and the least-squares slope outwards, in steps that double.</summary>
+    private Bracket FindSignChange(double before)
     {
-        private const float SmallestStep = 1e-6f;
-        private readonly double[] _penalised = new double[rewards.Length];
-
-        /// <summary>The trial whose correlation is nearest to 0 so far.</summary>
-        public Trial Best { get; private set; } = new(0, double.PositiveInfinity);
-
-        public Trial At(float penalty)
+        float guess = (float)Slope();
+        double atGuess = CorrelationAt(guess);
+        (float low, double atLow, float high, double atHigh) = guess < 0 ? (guess, atGuess, 0f, before) : (0f, before, guess, atGuess);
+        float step = Math.Max(Math.Abs(guess), SmallestStep);
+        while (atLow < 0)
         {
-            for (int i = 0; i < _penalised.Length; i++) _penalised[i] = rewards[i] - (double)penalty * reference[i];
-            double[] compared = metric == CorrelationMetric.Spearman ? Correlation.Ranks(_penalised) : _penalised;
-            Trial trial = new(penalty, Correlation.Pearson(compared, target));
-            if (Math.Abs(trial.Correlation) < Math.Abs(Best.Correlation)) Best = trial;
-            return trial;
+            low -= step;
+            atLow = CorrelationAt(low);
+            step *= 2;
         }
-
-        /// <summary>From no penalty and the slope of the regression on verbosity, widened in doubling steps until the sign changes.</summary>
-        public Bracket FindSignChange(Trial none)
+        step = Math.Max(Math.Abs(guess), SmallestStep);
+        while (atHigh > 0)
         {
-            Trial guess = At((float)Slope(rewards, reference));
-            (Trial low, Trial high) = guess.Penalty < 0 ? (guess, none) : (none, guess);
-            float first = Math.Max(Math.Abs(guess.Penalty), SmallestStep);
-            for (float step = first; low.Correlation < 0; step *= 2) low = At(low.Penalty - step);
-            for (float step = first; high.Correlation > 0; step *= 2) high = At(high.Penalty + step);
-            return new Bracket(low, high);
+            high += step;
+            atHigh = CorrelationAt(high);
+            step *= 2;
         }
-
-        /// <summary>Halves the bracket until the correlation is exact, or its ends are neighbouring float32 numbers.</summary>
-        public Bracket Bisect(Bracket bracket)
-        {
-            while (Math.Abs(Best.Correlation) > Exact && bracket.HasMiddle)
-            {
-                Trial middle = At(bracket.Middle);
-                bracket = middle.Correlation > 0 ? bracket with { Low = middle } : bracket with { High = middle };
-            }
-            return bracket;
-        }
+        return new Bracket(low, atLow, high, atHigh);
     }
 
-    private static double Slope(double[] rewards, double[] reference)
+    /// <summary>Halves a bracket until its ends are neighbouring float32 values, or a penalty is as good as one can be.</summary>
+    private Bracket Bisect(Bracket bracket)
     {
-        double meanReward = rewards.Average(), meanReference = reference.Average(), cross = 0, square = 0;
-        for (int i = 0; i < rewards.Length; i++)
+        while (Math.Abs(_bestCorrelation) > Exact)
         {
-            cross += (rewards[i] - meanReward) * (reference[i] - meanReference);
-            square += (reference[i] - meanReference) * (reference[i] - meanReference);
+            float middle = (float)(((double)bracket.Low + bracket.High) / 2);
+            bool isBetween = middle > bracket.Low && middle < bracket.High;
+            if (!isBetween) break;
+            double atMiddle = CorrelationAt(middle);
+            bracket = atMiddle > 0
+                ? bracket with { Low = middle, AtLow = atMiddle }
+                : bracket with { High = middle, AtHigh = atMiddle };
+        }
+        return bracket;
+    }
+
+    /// <summary>Slope of the least-squares line of r_i over r_v: the root of Pearson's coefficient.</summary>
+    private double Slope()
+    {
+        double meanReward = _rewards.Average(), meanReference = _reference.Average(), cross = 0, square = 0;
+        for (int i = 0; i < _rewards.Length; i++)
+        {
+            cross += (_rewards[i] - meanReward) * (_reference[i] - meanReference);
+            square += (_reference[i] - meanReference) * (_reference[i] - meanReference);
         }
         return cross / square;
-    }
-
-    private static double[] Column(double[,] values, int column)
-    {
-        double[] result = new double[values.GetLength(0)];
-        for (int i = 0; i < result.Length; i++) result[i] = values[i, column];
-        return result;
     }
 }

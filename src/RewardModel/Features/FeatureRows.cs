@@ -16,6 +16,16 @@ public interface IFeatureRows
 
 public static class FeatureRows
 {
+    /// <summary>A copy of one row [dimension].</summary>
+    /// <param name="features">The rows.</param>
+    /// <param name="row">Counted from 0.</param>
+    public static float[] Row(this IFeatureRows features, int row)
+    {
+        float[] values = new float[features.Dimension];
+        features.Copy(row, values);
+        return values;
+    }
+
     /// <summary>Gathers rows into a tensor [rows.Length, dimension] of the given type.</summary>
     public static Tensor Block(this IFeatureRows features, ReadOnlySpan<int> rows, ScalarType type)
     {

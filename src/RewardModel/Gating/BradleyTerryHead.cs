@@ -34,7 +34,7 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
             foreach (double alpha in Alphas.Reverse()) // strong to weak, each from the one before
             {
                 start = Minimise(chosen, rejected, inner, alpha, start, cancel);
-                double accuracy = new BradleyTerryHead(start, alpha).Accuracy(chosen, rejected, held);
+                double accuracy = new BradleyTerryHead(start, alpha).Accuracy(chosen, rejected, held)!.Value;
                 if (accuracy <= bestAccuracy) continue;
                 best = alpha;
                 bestAccuracy = accuracy;
@@ -43,20 +43,23 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
         return new BradleyTerryHead(Minimise(chosen, rejected, rows, best, null, cancel), best);
     }
 
-    public double Accuracy(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows) =>
-        rows.Count == 0 ? double.NaN : rows.Count(i => ScoreDifference.IsHigher(Rate(chosen, i), Rate(rejected, i))) / (double)rows.Count;
+    /// <summary>Share of some pairs whose chosen response scores higher, by more than rounding; null for no pairs.</summary>
+    /// <param name="chosen">[n, d].</param>
+    /// <param name="rejected">[n, d].</param>
+    /// <param name="pairs">The pairs to count.</param>
+    public double? Accuracy(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyCollection<int> pairs) =>
+        ScoreDifference.Accuracy(pairs, i => Score(chosen, i), i => Score(rejected, i));
 
-    public double Score(IFeatureRows features, int row) => Rate(features, row).Value;
-
-    /// <summary>A row's score, to be compared with another's.</summary>
-    public Scored Rate(IFeatureRows features, int row)
+    /// <summary>The score w·f of a response, to be compared with another's.</summary>
+    /// <param name="features">[n, d].</param>
+    /// <param name="row">The response.</param>
+    public Scored Score(IFeatureRows features, int row)
     {
-        float[] single = new float[features.Dimension];
-        features.Copy(row, single);
+        float[] response = features.Row(row);
         double sum = 0, magnitude = 0;
-        for (int j = 0; j < single.Length; j++)
+        for (int j = 0; j < response.Length; j++)
         {
-            double term = Weight[j] * single[j];
+            double term = Weight[j] * response[j];
             sum += term;
             magnitude += Math.Abs(term);
         }

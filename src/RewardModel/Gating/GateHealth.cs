@@ -32,11 +32,28 @@ public sealed record GateHealth
     /// <summary>What of the above is out of bounds, in words; empty for a healthy gate.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
 
-    private const double DeadBelow = 0.01, SaturatedAbove = 0.99, SaturatedShare = 0.9, SumTolerance = 1e-6, FlatBelow = 1e-3,
-        LengthBias = 0.5, CollapsedAbove = 0.5;
+    /// <summary>The largest <see cref="LargestSumError"/> of a healthy gate.</summary>
+    public const double SumTolerance = 1e-6;
+
+    /// <summary>The smallest <see cref="SpreadOverPrompts"/> of a healthy gate.</summary>
+    public const double FlatBelow = 1e-3;
+
+    /// <summary>The largest absolute <see cref="VerbosityCorrelation"/> of a healthy gate.</summary>
+    public const double LengthBias = 0.5;
+
+    private const double DeadBelow = 0.01, SaturatedAbove = 0.99, SaturatedShare = 0.9, CollapsedAbove = 0.5;
     private const double Z95 = 1.959963984540054; // the normal distribution's 97.5 % point
     private const int FewestForChance = 100; // of fewer held-out pairs an accuracy says little either way
 
+    /// <summary>Examines a gate by what it makes of preference pairs.</summary>
+    /// <param name="scores">The gate's scores of all pairs.</param>
+    /// <param name="names">The k objectives.</param>
+    /// <param name="verbosity">Raw verbosity rewards of the chosen, then of the rejected responses.</param>
+    /// <param name="heldOut">The held-out pairs.</param>
+    public static GateHealth Examine(PairScores scores, IReadOnlyList<string> names, double[] verbosity, IReadOnlyList<int> heldOut) =>
+        Examine(scores.Coefficients, names, scores.Values, verbosity, scores.TieShare, scores.Accuracy(heldOut), heldOut.Count);
+
+    /// <summary>Examines a gate by its figures.</summary>
     /// <param name="coefficients">[p, k] of distinct prompts.</param>
     /// <param name="names">The k objectives.</param>
     /// <param name="scores">Final scores of responses.</param>

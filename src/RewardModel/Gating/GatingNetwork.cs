@@ -1,59 +1,84 @@
 using System.Globalization;
-using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Gating;
 
-/// <summary>A trained gate: prompt features to one coefficient for each objective, in float64 and row by row.</summary>
-public sealed class GatingNetwork
+/// <summary>One affine layer, x → W x + b.</summary>
+/// <param name="Weight">W [out, in].</param>
+/// <param name="Bias">b [out].</param>
+public sealed record GatingLayer(Matrix Weight, double[] Bias)
 {
-    private readonly DenseLayer[] _layers;
-    private readonly float[][] _parameters; // weight and bias of each layer in turn, weights row-major [out, in]
-
-    public float Beta { get; }
-    public double Temperature { get; }
-    public int Inputs => _layers[0].Inputs;
-    public int Objectives => _parameters[^1].Length;
-    public IReadOnlyList<int> Hidden => [.. Enumerable.Range(0, _layers.Length - 1).Select(i => _parameters[2 * i + 1].Length)];
-
-    public GatingNetwork(float[][] parameters, float beta, double temperature)
+    internal double[] Apply(double[] x)
     {
-        _parameters = parameters;
-        Beta = beta;
-        Temperature = temperature;
-        _layers = [.. Enumerable.Range(0, parameters.Length / 2).Select(i => new DenseLayer(parameters[2 * i], parameters[2 * i + 1]))];
+        double[] y = new double[Bias.Length];
+        Weight.Times(x, y);
+        for (int o = 0; o < y.Length; o++) y[o] += Bias[o];
+        return y;
     }
+}
+
+/// <summary>A trained gate: prompt features to one coefficient for each objective, in float64 and row by row.</summary>
+/// <param name="layers">From the first hidden layer to the output; ReLU stands between them.</param>
+/// <param name="beta">β, which scales a score.</param>
+/// <param name="temperature">T of the softmax.</param>
+public sealed class GatingNetwork(IReadOnlyList<GatingLayer> layers, float beta, double temperature)
+{
+    /// <summary>β, which scales a score: 'gating.logit_scale' of the released layout.</summary>
+    public float Beta => beta;
+
+    /// <summary>T of the softmax.</summary>
+    public double Temperature => temperature;
+
+    /// <summary>The dimension of a prompt's features, d.</summary>
+    public int Inputs => layers[0].Weight.Columns;
+
+    /// <summary>The number of objectives, k.</summary>
+    public int Objectives => layers[^1].Bias.Length;
+
+    /// <summary>The widths of the hidden layers.</summary>
+    public IReadOnlyList<int> Hidden => [.. layers.SkipLast(1).Select(l => l.Bias.Length)];
 
     /// <summary>softmax(MLP(f(x))/T): k coefficients that sum to 1.</summary>
+    /// <param name="prompt">f(x) [d].</param>
     public double[] Coefficients(ReadOnlySpan<float> prompt)
     {
-        double[] x = new double[prompt.Length];
-        for (int i = 0; i < x.Length; i++) x[i] = prompt[i];
-        for (int l = 0; l < _layers.Length; l++)
+        double[] x = Matrix.Widen(prompt);
+        foreach (GatingLayer hidden in layers.SkipLast(1))
         {
-            x = _layers[l].Apply(x);
-            if (l < _layers.Length - 1)
-                for (int i = 0; i < x.Length; i++) x[i] = Math.Max(0, x[i]);
+            x = hidden.Apply(x);
+            for (int i = 0; i < x.Length; i++) x[i] = Math.Max(0, x[i]);
         }
-        double top = x.Max(), sum = 0;
-        for (int i = 0; i < x.Length; i++) sum += x[i] = Math.Exp((x[i] - top) / Temperature);
-        for (int i = 0; i < x.Length; i++) x[i] /= sum;
-        return x;
+        return Softmax(layers[^1].Apply(x));
+    }
+
+    private double[] Softmax(double[] logits)
+    {
+        double top = logits.Max(), sum = 0;
+        double[] shares = new double[logits.Length];
+        for (int i = 0; i < shares.Length; i++)
+        {
+            shares[i] = Math.Exp((logits[i] - top) / temperature);
+            sum += shares[i];
+        }
+        for (int i = 0; i < shares.Length; i++) shares[i] /= sum;
+        return shares;
     }
 
     /// <summary>Tensors under their names in the released layout; the caller disposes them.</summary>
     public IEnumerable<(string Name, Tensor Value)> Tensors()
     {
-        for (int l = 0; l < _layers.Length; l++)
+        for (int l = 0; l < layers.Count; l++)
         {
-            yield return ($"gating.layers.{l}.weight", tensor(_parameters[2 * l], [_parameters[2 * l + 1].Length, _layers[l].Inputs]));
-            yield return ($"gating.layers.{l}.bias", tensor(_parameters[2 * l + 1]));
+            yield return ($"gating.layers.{l}.weight", layers[l].Weight.ToTensor());
+            yield return ($"gating.layers.{l}.bias", tensor(layers[l].Bias, ScalarType.Float32));
         }
-        yield return ("gating.logit_scale", tensor([Beta]));
+        yield return ("gating.logit_scale", tensor([beta]));
     }
 
+    /// <summary>Writes the gate as a safetensors file, with the temperature in its metadata.</summary>
+    /// <param name="path">The file to write.</param>
     public void Save(string path)
     {
         using DisposeScope scope = NewDisposeScope();
@@ -67,7 +92,7 @@ public sealed class GatingNetwork
     /// <exception cref="InvalidInputException">A tensor is missing or its shape does not follow from the others.</exception>
     public static GatingNetwork Load(SafetensorsFile file, double temperature = 1)
     {
-        List<float[]> parameters = [];
+        List<GatingLayer> layers = [];
         long? inputs = null;
         for (int l = 0; l == 0 || file.Entries.ContainsKey($"gating.layers.{l}.weight"); l++)
         {
@@ -82,11 +107,10 @@ public sealed class GatingNetwork
                     inputs is null ? "[out, in] and [out]" : $"[out, {inputs}] and [out]", "The file is not a gate; check the path.");
             }
             inputs = weight.Shape[0];
-            parameters.Add(file.LoadFloats(weight.Name));
-            parameters.Add(file.LoadFloats(bias.Name));
+            layers.Add(new GatingLayer(file.LoadMatrix(weight.Name), Matrix.Widen(file.LoadFloats(bias.Name))));
         }
         if (file.Metadata.TryGetValue("gating_temperature", out string? stored))
             temperature = double.Parse(stored, CultureInfo.InvariantCulture);
-        return new GatingNetwork([.. parameters], file.LoadFloats("gating.logit_scale")[0], temperature);
+        return new GatingNetwork(layers, file.LoadFloats("gating.logit_scale")[0], temperature);
     }
 }

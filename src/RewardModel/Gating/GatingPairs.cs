@@ -17,23 +17,32 @@ public sealed class GatingPairs
     /// <summary>For pair i, rows of <see cref="Prompts"/>: the chosen side's and the rejected side's; nearly always the same.</summary>
     public required (int Chosen, int Rejected)[] PromptOf { get; init; }
 
-    /// <summary>r' of the chosen and the rejected responses [n, k].</summary>
-    public required double[,] Chosen { get; init; }
-    public required double[,] Rejected { get; init; }
+    /// <summary>r' of the chosen responses [n, k].</summary>
+    public required DebiasedRewards Chosen { get; init; }
 
-    /// <summary>The size of what each r' is made of, see <see cref="Rewards.Magnitude"/>; that of r' itself if null.</summary>
-    public double[,]? ChosenMagnitude { get; init; }
-    public double[,]? RejectedMagnitude { get; init; }
+    /// <summary>r' of the rejected responses [n, k].</summary>
+    public required DebiasedRewards Rejected { get; init; }
 
     /// <summary>Source of each pair, for the report.</summary>
     public required IReadOnlyList<string> Sources { get; init; }
 
+    /// <summary>The number of pairs, n.</summary>
     public int Count => PromptOf.Length;
-    public int Objectives => Chosen.GetLength(1);
 
+    /// <summary>The number of objectives, k.</summary>
+    public int Objectives => Chosen.Objectives;
+
+    /// <summary>The pairs to train on: neither of their prompts is held out.</summary>
     public IReadOnlyList<int> Training =>
-        [.. Enumerable.Range(0, Count).Where(i => !Held(PromptOf[i].Chosen) && !Held(PromptOf[i].Rejected))];
-    public IReadOnlyList<int> HeldOut => [.. Enumerable.Range(0, Count).Where(i => Held(PromptOf[i].Chosen) && Held(PromptOf[i].Rejected))];
+        [.. Enumerable.Range(0, Count).Where(i => !IsHeldOut(PromptOf[i].Chosen) && !IsHeldOut(PromptOf[i].Rejected))];
 
-    private bool Held(int prompt) => HashSplit.IsHeldOut(PromptIds[prompt], "gating");
+    /// <summary>The pairs to measure on: both of their prompts are held out.</summary>
+    public IReadOnlyList<int> HeldOut =>
+        [.. Enumerable.Range(0, Count).Where(i => IsHeldOut(PromptOf[i].Chosen) && IsHeldOut(PromptOf[i].Rejected))];
+
+    /// <summary>Accuracy of the baseline that weighs all objectives alike, on some pairs; null for no pairs.</summary>
+    /// <param name="pairs">The pairs to count.</param>
+    public double? MeanAccuracy(IReadOnlyCollection<int> pairs) => ScoreDifference.Accuracy(pairs, Chosen.Mean, Rejected.Mean);
+
+    private bool IsHeldOut(int prompt) => HashSplit.IsHeldOut(PromptIds[prompt], "gating");
 }

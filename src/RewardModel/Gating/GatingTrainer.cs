@@ -26,7 +26,10 @@ public sealed record GatingOptions
 public sealed class GatingTrainer : IDisposable
 {
     private const double Beta1 = 0.9, Beta2 = 0.999, Epsilon = 1e-8, WeightDecay = 0.01; // AdamW's usual values
-    private const int StepsPerCurvePoint = 50;
+
+    /// <summary>The loss curve has one point for each so many steps.</summary>
+    public const int StepsPerCurvePoint = 50;
+
     private const ulong InitialWeights = 1, BatchRows = 2; // streams of the generator
     private const string ScaleName = "gating.logit_scale";
 
@@ -40,7 +43,7 @@ public sealed class GatingTrainer : IDisposable
 
     public int Step { get; private set; }
 
-    /// <summary>Mean loss over each 50 steps so far, in nats.</summary>
+    /// <summary>Mean loss over each <see cref="StepsPerCurvePoint"/> steps so far, in nats.</summary>
     public IReadOnlyList<double> LossCurve => _curve;
 
     private sealed record Parameter(string Name, Tensor Value, Tensor Mean, Tensor Square, bool Decays) : IDisposable
@@ -65,8 +68,8 @@ public sealed class GatingTrainer : IDisposable
                 + "data.");
         }
         _prompts = pairs.Prompts.Block([.. Enumerable.Range(0, pairs.Prompts.Count)], ScalarType.Float32);
-        _chosen = ToTensor(pairs.Chosen);
-        _rejected = ToTensor(pairs.Rejected);
+        _chosen = pairs.Chosen.Values.ToTensor();
+        _rejected = pairs.Rejected.Values.ToTensor();
         Reset();
     }
 
@@ -101,14 +104,6 @@ public sealed class GatingTrainer : IDisposable
 
     private void Add(string name, Tensor value, bool decays) =>
         _parameters.Add(new Parameter(name, value.requires_grad_(), zeros_like(value), zeros_like(value), decays));
-
-    private Tensor ToTensor(double[,] rewards)
-    {
-        float[] values = new float[rewards.Length];
-        int k = _pairs.Objectives;
-        for (int i = 0; i < rewards.Length; i++) values[i] = (float)rewards[i / k, i % k];
-        return tensor(values, [rewards.GetLength(0), k]);
-    }
 
     /// <summary>Trains up to a step.</summary>
     /// <param name="toStep">At most the options' number of steps.</param>
@@ -164,8 +159,8 @@ public sealed class GatingTrainer : IDisposable
 
         long Position(int prompt)
         {
-            if (!position.TryGetValue(prompt, out long at)) position[prompt] = at = position.Count;
-            return at;
+            position.TryAdd(prompt, position.Count);
+            return position[prompt];
         }
     }
 
@@ -187,9 +182,14 @@ public sealed class GatingTrainer : IDisposable
     }
 
     /// <summary>The trained gate.</summary>
-    public GatingNetwork Network() => new(
-        [.. _parameters.Take(_parameters.Count - 1).Select(p => p.Value.detach().data<float>().ToArray())],
-        _parameters[^1].Value.detach().data<float>()[0], _options.Temperature);
+    public GatingNetwork Network()
+    {
+        GatingLayer[] layers = [.. _parameters.SkipLast(1).Chunk(2).Select(layer => new GatingLayer(Matrix.Of(Floats(layer[0]), (int)layer[0].Value.shape[1]),
+            Matrix.Widen(Floats(layer[1]))))];
+        return new GatingNetwork(layers, Floats(_parameters[^1])[0], _options.Temperature);
+
+        static float[] Floats(Parameter p) => p.Value.detach().data<float>().ToArray();
+    }
 
     /// <summary>Writes everything that the next step depends on: weights, both moments, the step, and the loss curve.</summary>
     public void Save(string path)

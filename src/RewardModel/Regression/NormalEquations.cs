@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Tensors;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -46,7 +47,7 @@ internal static class GramAccumulation
     /// <param name="store">Where prefixes are kept, if anywhere.</param>
     /// <param name="advance">Told the rows finished.</param>
     /// <param name="cancel">Looked at between blocks.</param>
-    public static NormalEquations Sum(IFeatureRows features, double[,] labels, IReadOnlyList<int> rows, bool[] present,
+    public static NormalEquations Sum(IFeatureRows features, Matrix labels, IReadOnlyList<int> rows, bool[] present,
         IReadOnlyList<string> rowIds, IGramStore? store, Action<int> advance, CancellationToken cancel)
     {
         int whole = rows.Count / BlockRows, done = 0;
@@ -72,7 +73,7 @@ internal static class GramAccumulation
         return sums;
     }
 
-    private static NormalEquations Add(NormalEquations sums, IFeatureRows features, double[,] labels, int[] block, bool[] present)
+    private static NormalEquations Add(NormalEquations sums, IFeatureRows features, Matrix labels, int[] block, bool[] present)
     {
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();
@@ -89,7 +90,7 @@ internal static class GramAccumulation
         return sums with { Rows = sums.Rows + block.Length };
     }
 
-    private static string[] PrefixKeys(double[,] labels, IReadOnlyList<int> rows, IReadOnlyList<string> rowIds, int whole)
+    private static string[] PrefixKeys(Matrix labels, IReadOnlyList<int> rows, IReadOnlyList<string> rowIds, int whole)
     {
         string[] keys = new string[whole];
         string chain = "";
@@ -99,10 +100,11 @@ internal static class GramAccumulation
             for (int i = b * BlockRows; i < (b + 1) * BlockRows; i++)
             {
                 text.Append('\n').Append(rowIds[rows[i]]);
-                for (int o = 0; o < labels.GetLength(1); o++)
+                for (int o = 0; o < labels.Columns; o++)
                     text.Append(' ').Append(labels[rows[i], o].ToString("R", CultureInfo.InvariantCulture));
             }
-            keys[b] = chain = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
+            chain = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
+            keys[b] = chain;
         }
         return keys;
     }

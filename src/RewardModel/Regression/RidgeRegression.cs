@@ -1,4 +1,5 @@
 using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Tensors;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -23,8 +24,10 @@ public sealed record ObjectiveFit
 
 public sealed record AlphaError(double Alpha, double? Mse);
 
-/// <summary>Weights [k, d], row-major, and how each row was found.</summary>
-public sealed record RegressionFit(float[] Weight, int Dimension, IReadOnlyList<ObjectiveFit> Objectives);
+/// <summary>The weights of all objectives, and how they were found.</summary>
+/// <param name="Weight">W [k, d]; each value is one that float32 holds exactly.</param>
+/// <param name="Objectives">How each row of W was found, k.</param>
+public sealed record RegressionFit(Matrix Weight, IReadOnlyList<ObjectiveFit> Objectives);
 
 /// <summary>
 /// Linear probing (paper, section 3.1): for each objective, min ‖Xw − y‖² + α‖w‖² over the rows that rate it, no intercept.
@@ -36,7 +39,7 @@ public sealed class RidgeRegression
     public static readonly IReadOnlyList<double> DefaultAlphas = [0, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100, 1e3, 1e4];
 
     private readonly IFeatureRows _features;
-    private readonly double[,] _labels;
+    private readonly Matrix _labels;
     private readonly IReadOnlyList<string> _names;
     private readonly IReadOnlyList<string> _rowIds;
     private readonly bool[] _heldOut;
@@ -47,7 +50,7 @@ public sealed class RidgeRegression
     /// <param name="names">The k objectives.</param>
     /// <param name="rowIds">Each row's conversation id: it decides the split.</param>
     /// <exception cref="InvalidInputException">An objective has no rated row.</exception>
-    public RidgeRegression(IFeatureRows features, double[,] labels, IReadOnlyList<string> names, IReadOnlyList<string> rowIds)
+    public RidgeRegression(IFeatureRows features, Matrix labels, IReadOnlyList<string> names, IReadOnlyList<string> rowIds)
     {
         _features = features;
         _labels = labels;
@@ -76,7 +79,7 @@ public sealed class RidgeRegression
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();
         List<Cell> cells = Sums(store, progress, cancel);
-        float[] weight = new float[_k * _features.Dimension];
+        Matrix weight = new(_k, _features.Dimension);
         ObjectiveFit[] fits = new ObjectiveFit[_k];
         // Objectives that the same rows rate share their Gram matrices, and so one factorisation for each α.
         foreach (IGrouping<string, int> group in Enumerable.Range(0, _k)
@@ -86,7 +89,7 @@ public sealed class RidgeRegression
             int[] objectives = [.. group];
             FitGroup(objectives, [.. cells.Where(c => c.Present[objectives[0]])], alphas, weight, fits);
         }
-        return new RegressionFit(weight, _features.Dimension, fits);
+        return new RegressionFit(weight, fits);
     }
 
     private sealed record Cell(bool[] Present, bool HeldOut, List<int> Rows)
@@ -110,65 +113,78 @@ public sealed class RidgeRegression
         }
         int total = cells.Sum(c => c.Rows.Count), done = 0;
         foreach (Cell cell in cells)
-        {
-            cell.Sums = GramAccumulation.Sum(_features, _labels, cell.Rows, cell.Present, _rowIds, store,
-                n => progress?.Invoke(done += n, total), cancel);
-        }
+            cell.Sums = GramAccumulation.Sum(_features, _labels, cell.Rows, cell.Present, _rowIds, store, Advance, cancel);
         return cells;
+
+        void Advance(int rows)
+        {
+            done += rows;
+            progress?.Invoke(done, total);
+        }
     }
 
-    private void FitGroup(int[] objectives, List<Cell> cells, IReadOnlyList<double> alphas, float[] weight, ObjectiveFit[] fits)
+    /// <summary>Fits objectives that the same rows rate: chooses α by the held-out rows, then refits on all of them.</summary>
+    private void FitGroup(int[] objectives, List<Cell> cells, IReadOnlyList<double> alphas, Matrix weight, ObjectiveFit[] fits)
     {
         using DisposeScope scope = NewDisposeScope();
-        List<Cell> training = [.. cells.Where(c => !c.HeldOut)], held = [.. cells.Where(c => c.HeldOut)];
-        int heldRows = held.Sum(c => c.Rows.Count);
-        bool canValidate = heldRows > 0 && training.Any(c => c.Rows.Count > 0);
-        double[][] errors = [];
-        if (canValidate)
-        {
-            RidgeSystem system = System(training, objectives);
-            Tensor candidates = cat([.. alphas.Select(a => system.Solve(a).Weights)], 1); // [d, alphas·objectives]
-            errors = SquaredErrors(held, objectives, candidates, alphas.Count);
-        }
+        List<Cell> held = [.. cells.Where(c => c.HeldOut)];
+        double[][]? errors = ValidationErrors([.. cells.Where(c => !c.HeldOut)], held, objectives, alphas);
         RidgeSystem all = System(cells, objectives);
-        Dictionary<double, (Tensor Weights, string? Note)> refits = [];
+        Dictionary<double, (Tensor Weights, string? Note)> refits = []; // objectives that settle on one α share its refit
         for (int j = 0; j < objectives.Length; j++)
         {
-            int o = objectives[j];
-            int best = canValidate ? IndexOfSmallest(errors, j) : alphas.Count / 2;
+            int best = errors is null ? alphas.Count / 2 : IndexOfSmallest(errors, j);
             double alpha = alphas[best];
-            if (!refits.TryGetValue(alpha, out (Tensor Weights, string? Note) refit))
-            {
-                refit = all.Solve(alpha);
-                refits[alpha] = refit;
-            }
-            using Tensor column = refit.Weights.select(1, j).to(ScalarType.Float32).contiguous();
-            column.data<float>().ToArray().CopyTo(weight, o * _features.Dimension);
-            fits[o] = new ObjectiveFit
-            {
-                Name = _names[o],
-                Rows = cells.Sum(c => c.Rows.Count),
-                HeldOutRows = heldRows,
-                Alpha = alpha,
-                ValidationMse = canValidate ? errors[best][j] / heldRows : null,
-                ValidationR2 = canValidate ? R2(held, o, errors[best][j]) : null,
-                Alphas = [.. alphas.Select((a, i) => new AlphaError(a, canValidate ? errors[i][j] / heldRows : null))],
-                Note = canValidate
-                    ? refit.Note
-                    : "no row fell on one side of the split: α is the middle of the grid, and nothing was validated",
-            };
+            if (!refits.ContainsKey(alpha)) refits[alpha] = all.Solve(alpha);
+            (Tensor refit, string? note) = refits[alpha];
+            using Tensor column = refit.select(1, j).to(ScalarType.Float32).contiguous();
+            Matrix.Widen(column.data<float>().ToArray()).CopyTo(weight.Row(objectives[j]));
+            double[]? own = errors is null ? null : [.. errors.Select(byObjective => byObjective[j])];
+            fits[objectives[j]] = Describe(objectives[j], cells.Sum(c => c.Rows.Count), held, alphas, best, own, note);
         }
     }
 
-    /// <summary>The α whose held-out error for an objective is smallest; the first of several that are alike.</summary>
+    /// <summary>Squared errors on the held-out rows, by α and objective; null where the split leaves no row on one side.</summary>
+    private double[][]? ValidationErrors(List<Cell> training, List<Cell> held, int[] objectives, IReadOnlyList<double> alphas)
+    {
+        bool canValidate = held.Any(c => c.Rows.Count > 0) && training.Any(c => c.Rows.Count > 0);
+        if (!canValidate) return null;
+        RidgeSystem system = System(training, objectives);
+        Tensor candidates = cat([.. alphas.Select(a => system.Solve(a).Weights)], 1); // [d, alphas·objectives]
+        return SquaredErrors(held, objectives, candidates, alphas.Count);
+    }
+
     private static int IndexOfSmallest(double[][] errors, int objective)
     {
         int best = 0;
         for (int a = 1; a < errors.Length; a++)
-        {
             if (errors[a][objective] < errors[best][objective]) best = a;
-        }
         return best;
+    }
+
+    /// <param name="objective">The objective.</param>
+    /// <param name="rows">All rows that rate it.</param>
+    /// <param name="held">Those of them that are held out.</param>
+    /// <param name="alphas">The grid.</param>
+    /// <param name="best">Index of the α that was chosen.</param>
+    /// <param name="errors">Squared error on the held-out rows for each α; null where nothing was validated.</param>
+    /// <param name="note">What the solver says of the refit.</param>
+    private ObjectiveFit Describe(int objective, int rows, List<Cell> held, IReadOnlyList<double> alphas, int best, double[]? errors,
+        string? note)
+    {
+        const string NotValidated = "no row fell on one side of the split: α is the middle of the grid, and nothing was validated";
+        int heldRows = held.Sum(c => c.Rows.Count);
+        return new ObjectiveFit
+        {
+            Name = _names[objective],
+            Rows = rows,
+            HeldOutRows = heldRows,
+            Alpha = alphas[best],
+            ValidationMse = errors?[best] / heldRows,
+            ValidationR2 = errors is null ? null : R2(held, objective, errors[best]),
+            Alphas = [.. alphas.Select((alpha, a) => new AlphaError(alpha, errors?[a] / heldRows))],
+            Note = errors is null ? NotValidated : note,
+        };
     }
 
     private RidgeSystem System(List<Cell> cells, int[] objectives)

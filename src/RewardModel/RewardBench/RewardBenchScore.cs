@@ -2,6 +2,20 @@ using ArmoFlow.RewardModel.Scoring;
 
 namespace ArmoFlow.RewardModel.RewardBench;
 
+/// <summary>A benchmark's pair after scoring.</summary>
+/// <param name="Subset">The subset that it belongs to.</param>
+/// <param name="Chosen">The score of the chosen response.</param>
+/// <param name="Rejected">The score of the rejected response.</param>
+public readonly record struct ScoredPair(string Subset, Scored Chosen, Scored Rejected)
+{
+    /// <summary>True where the chosen response scores higher, by more than rounding; a tie counts as wrong, as in RewardBench.</summary>
+    public bool IsRight => ScoreDifference.IsHigher(Chosen, Rejected);
+
+    /// <summary>True where the two responses score the same but for rounding.</summary>
+    public bool IsTie => ScoreDifference.IsTie(Chosen, Rejected);
+}
+
+/// <summary>What a scorer did on one subset.</summary>
 /// <param name="Accuracy">Correct / Count.</param>
 /// <param name="Correct">Pairs whose chosen response scores higher, by more than rounding.</param>
 /// <param name="Count">Pairs.</param>
@@ -55,41 +69,41 @@ public static class RewardBenchScore
     public const string PriorSets = "Prior Sets";
     public const double PriorSetsWeight = 0.5;
 
-    /// <summary>
-    /// Counts the pairs whose chosen response scores higher, by more than rounding; a tie counts as wrong, as in RewardBench.
-    /// </summary>
-    /// <param name="pairs">Subset, score of the chosen and of the rejected response.</param>
+    /// <summary>Accuracies by subset and section, and the score.</summary>
+    /// <param name="pairs">The scored pairs of all subsets.</param>
     /// <param name="sections">Sections of a benchmark of one's own: section → subset → weight; null for the published ones.</param>
-    public static RewardBenchResult Evaluate(IEnumerable<(string Subset, Scored Chosen, Scored Rejected)> pairs,
+    public static RewardBenchResult Evaluate(IEnumerable<ScoredPair> pairs,
         IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections = null)
     {
-        SortedDictionary<string, SubsetResult> subsets = new(StringComparer.Ordinal);
-        foreach (IGrouping<string, (string Subset, Scored Chosen, Scored Rejected)> subset in pairs.GroupBy(p => p.Subset))
-        {
-            long correct = subset.LongCount(p => ScoreDifference.IsHigher(p.Chosen, p.Rejected)), count = subset.LongCount();
-            long ties = subset.LongCount(p => ScoreDifference.IsTie(p.Chosen, p.Rejected));
-            subsets[subset.Key] = new SubsetResult((double)correct / count, correct, count, ties);
-        }
         sections ??= PublishedSections;
+        SortedDictionary<string, SubsetResult> subsets = new(StringComparer.Ordinal);
+        foreach (IGrouping<string, ScoredPair> subset in pairs.GroupBy(p => p.Subset)) subsets[subset.Key] = Count([.. subset]);
+        Dictionary<string, Dictionary<string, double>> weights = [];
         Dictionary<string, double> means = [];
-        foreach ((string section, IReadOnlyDictionary<string, double> weights) in sections)
+        foreach ((string section, IReadOnlyDictionary<string, double> all) in sections)
         {
-            (double Accuracy, double Weight)[] present =
-                [.. weights.Where(w => subsets.ContainsKey(w.Key)).Select(w => (subsets[w.Key].Accuracy, w.Value))];
-            if (present.Length > 0) means[section] = present.Sum(p => p.Accuracy * p.Weight) / present.Sum(p => p.Weight);
+            Dictionary<string, double> present = all.Where(w => subsets.ContainsKey(w.Key)).ToDictionary();
+            if (present.Count == 0) continue;
+            weights[section] = present;
+            means[section] = present.Sum(w => subsets[w.Key].Accuracy * w.Value) / present.Values.Sum();
         }
         return new RewardBenchResult
         {
             Subsets = subsets,
             Sections = means,
-            SubsetWeights = means.Keys.ToDictionary(s => s,
-                s => sections[s].Where(w => subsets.ContainsKey(w.Key)).ToDictionary(w => w.Key, w => w.Value)),
+            SubsetWeights = weights,
             Weights = means.Keys.ToDictionary(s => s, SectionWeight),
             Score = Mean(means),
             Ties = subsets.Values.Sum(s => s.Ties),
             LeftOut = [.. sections.Keys.Where(s => !means.ContainsKey(s))],
             OutsideSections = [.. subsets.Keys.Where(s => !sections.Values.Any(w => w.ContainsKey(s)))],
         };
+    }
+
+    private static SubsetResult Count(ScoredPair[] pairs)
+    {
+        int correct = pairs.Count(p => p.IsRight);
+        return new SubsetResult((double)correct / pairs.Length, correct, pairs.Length, pairs.Count(p => p.IsTie));
     }
 
     /// <summary>Weighted mean of section accuracies; null where there is none.</summary>

@@ -77,8 +77,8 @@ public static class ReleasedLayout
         int k = model.Objectives.Count;
         List<(string, Tensor)> head =
         [
-            ("regression_layer.weight", tensor(model.Weight, [k, model.Gate.Inputs])),
-            ("reward_transform_matrix", tensor(model.Transform, [k, k])),
+            ("regression_layer.weight", model.Weight.ToTensor()),
+            ("reward_transform_matrix", model.Transform.ToTensor()),
             .. model.Gate.Tensors()
         ];
         SafetensorsFile.Write(Path.Combine(folder, HeadFile), head);
@@ -152,9 +152,9 @@ public static class ReleasedLayout
         using (Checkpoint checkpoint = new(folder))
         {
             SafetensorsFile head = checkpoint.FileOf("regression_layer.weight");
-            model = new TrainedModel(names, head.LoadFloats("regression_layer.weight"),
-                checkpoint.FileOf("reward_transform_matrix").LoadFloats("reward_transform_matrix"),
-                    GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
+            model = new TrainedModel(names, head.LoadMatrix("regression_layer.weight"),
+                checkpoint.FileOf("reward_transform_matrix").LoadMatrix("reward_transform_matrix"),
+                GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
         }
         ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32",
             card?.MaxTokens ?? LlamaConfig.Load(configPath).MaxPositionEmbeddings, card?.AllowsSpecials ?? false);

@@ -1,102 +1,84 @@
 using ArmoFlow.RewardModel.Features;
+using ArmoFlow.RewardModel.Gating;
+using ArmoFlow.RewardModel.Tensors;
 
 namespace ArmoFlow.RewardModel.Scoring;
 
-/// <summary>r = W f(x⊕y): one value for each objective (paper, section 3.1).</summary>
+/// <summary>r = W f(x⊕y), one reward for each objective (paper, section 3.1), and r' = r M, those rewards without the length bias.</summary>
 public static class Rewards
 {
     private const int BlockRows = 4096;
 
     /// <summary>Rewards of every row, in float64.</summary>
     /// <param name="features">[n, d].</param>
-    /// <param name="weight">[k, d], row-major.</param>
-    /// <param name="cancel">Looked at between blocks.</param>
-    /// <returns>[n, k].</returns>
-    public static double[,] Compute(IFeatureRows features, float[] weight, CancellationToken cancel = default)
+    /// <param name="weight">W [k, d].</param>
+    /// <param name="cancel">Checked between blocks.</param>
+    /// <returns>r [n, k].</returns>
+    public static Matrix Compute(IFeatureRows features, Matrix weight, CancellationToken cancel = default)
     {
-        int d = features.Dimension, k = weight.Length / d;
-        double[,] rewards = new double[features.Count, k];
-        double[][] rows = Wide(weight, k);
-        Parallel.For(0, (features.Count + BlockRows - 1) / BlockRows, new ParallelOptions { CancellationToken = cancel }, b =>
+        Matrix rewards = new(features.Count, weight.Rows);
+        int blocks = (features.Count + BlockRows - 1) / BlockRows;
+        Parallel.For(0, blocks, new ParallelOptions { CancellationToken = cancel }, block =>
         {
-            float[] single = new float[d];
-            double[] feature = new double[d];
-            for (int i = b * BlockRows; i < Math.Min(features.Count, (b + 1) * BlockRows); i++)
+            float[] feature = new float[features.Dimension];
+            int end = Math.Min(features.Count, (block + 1) * BlockRows);
+            for (int i = block * BlockRows; i < end; i++)
             {
-                features.Copy(i, single);
-                for (int j = 0; j < d; j++) feature[j] = single[j];
-                for (int o = 0; o < k; o++) rewards[i, o] = DenseLayer.Dot(rows[o], feature);
+                features.Copy(i, feature);
+                weight.Times(Matrix.Widen(feature), rewards.Row(i));
             }
         });
         return rewards;
     }
 
-    /// <summary>r' = r M.</summary>
-    /// <param name="rewards">[n, k].</param>
-    /// <param name="transform">M [k, k], row-major.</param>
-    public static double[,] Transform(double[,] rewards, float[] transform)
+    /// <summary>r' = r M of every row, with the magnitudes that comparisons need.</summary>
+    /// <param name="rewards">r [n, k].</param>
+    /// <param name="transform">M [k, k].</param>
+    public static DebiasedRewards Debias(Matrix rewards, Matrix transform)
     {
-        int n = rewards.GetLength(0), k = rewards.GetLength(1);
-        double[,] result = new double[n, k];
-        for (int i = 0; i < n; i++)
+        Matrix debiased = new(rewards.Rows, rewards.Columns), magnitudes = new(rewards.Rows, rewards.Columns);
+        for (int i = 0; i < rewards.Rows; i++) Debias(rewards.Row(i), transform, debiased.Row(i), magnitudes.Row(i));
+        return new DebiasedRewards(debiased, magnitudes);
+    }
+
+    /// <summary>r' = r M of one response, [k] each.</summary>
+    internal static void Debias(ReadOnlySpan<double> rewards, Matrix transform, Span<double> debiased, Span<double> magnitudes)
+    {
+        for (int o = 0; o < rewards.Length; o++)
         {
-            for (int o = 0; o < k; o++)
-            {
-                for (int j = 0; j < k; j++)
-                    result[i, o] += rewards[i, j] * transform[j * k + o];
-            }
+            double sum = 0;
+            for (int j = 0; j < rewards.Length; j++) sum += rewards[j] * transform[j, o];
+            debiased[o] = sum;
+            magnitudes[o] = Magnitude(rewards[o], sum);
         }
-        return result;
     }
 
     /// <summary>The size of what a debiased reward is made of: the reward, and what was taken from it.</summary>
+    /// <param name="reward">r of one objective.</param>
+    /// <param name="debiased">r' of the same objective.</param>
     public static double Magnitude(double reward, double debiased) => Math.Abs(reward) + Math.Abs(reward - debiased);
-
-    /// <summary>The same of every reward, [n, k].</summary>
-    public static double[,] Magnitudes(double[,] rewards, double[,] debiased)
-    {
-        int n = rewards.GetLength(0), k = rewards.GetLength(1);
-        double[,] magnitudes = new double[n, k];
-        for (int i = 0; i < n; i++)
-        {
-            for (int o = 0; o < k; o++) magnitudes[i, o] = Magnitude(rewards[i, o], debiased[i, o]);
-        }
-        return magnitudes;
-    }
-
-    private static double[][] Wide(float[] values, int rows) =>
-        [.. values.Chunk(values.Length / rows).Select(r => r.Select(v => (double)v).ToArray())];
 }
 
-/// <summary>An affine layer in float64 whose result for a row does not depend on the rows beside it.</summary>
-internal sealed class DenseLayer
+/// <summary>r' of some responses.</summary>
+/// <param name="Values">r' [n, k].</param>
+/// <param name="Magnitudes">The size of what each r' is made of [n, k], see <see cref="Rewards.Magnitude"/>.</param>
+public sealed record DebiasedRewards(Matrix Values, Matrix Magnitudes)
 {
-    private readonly double[][] _weight;
-    private readonly double[] _bias;
+    /// <summary>The number of objectives, k.</summary>
+    public int Objectives => Values.Columns;
 
-    public DenseLayer(float[] weight, float[] bias)
-    {
-        _weight = [.. weight.Chunk(weight.Length / bias.Length).Select(r => r.Select(v => (double)v).ToArray())];
-        _bias = [.. bias.Select(v => (double)v)];
-    }
+    /// <summary>The rewards of some of the responses.</summary>
+    /// <param name="rows">The rows to take, in order; a row may come more than once.</param>
+    public DebiasedRewards Gather(IReadOnlyList<int> rows) => new(Values.Gather(rows), Magnitudes.Gather(rows));
 
-    public int Inputs => _weight[0].Length;
+    /// <summary>The score of a response under a gate.</summary>
+    /// <param name="row">The response.</param>
+    /// <param name="gate">The gate, for its β.</param>
+    /// <param name="coefficients">What the gate makes of the response's prompt [k].</param>
+    public Scored Score(int row, GatingNetwork gate, ReadOnlySpan<double> coefficients) =>
+        Scored.Gated(gate.Beta, coefficients, Values.Row(row), Magnitudes.Row(row));
 
-    public double[] Apply(double[] x)
-    {
-        double[] y = new double[_bias.Length];
-        for (int o = 0; o < y.Length; o++) y[o] = Dot(_weight[o], x) + _bias[o];
-        return y;
-    }
-
-    public static double Dot(double[] a, double[] b)
-    {
-        System.Numerics.Vector<double> sums = default;
-        int i = 0, width = System.Numerics.Vector<double>.Count;
-        for (; i <= a.Length - width; i += width)
-            sums += new System.Numerics.Vector<double>(a, i) * new System.Numerics.Vector<double>(b, i);
-        double sum = System.Numerics.Vector.Sum(sums);
-        for (; i < a.Length; i++) sum += a[i] * b[i];
-        return sum;
-    }
+    /// <summary>The score of a response by the baseline that weighs all objectives alike.</summary>
+    /// <param name="row">The response.</param>
+    public Scored Mean(int row) => Scored.Mean(Values.Row(row), Magnitudes.Row(row));
 }

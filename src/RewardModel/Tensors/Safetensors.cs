@@ -86,6 +86,20 @@ public sealed class SafetensorsFile : IDisposable
         return converted.data<float>().ToArray();
     }
 
+    /// <summary>Copies a float tensor of two dimensions out.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <exception cref="InvalidInputException">There is none of that name, it holds whole numbers, or it is no matrix.</exception>
+    public Matrix LoadMatrix(string name)
+    {
+        TensorEntry entry = FloatEntry(name);
+        if (entry.Shape is not [> 0, > 0])
+        {
+            throw new InvalidInputException(Path, $"tensor '{name}' of shape [{string.Join(", ", entry.Shape)}]",
+                "a matrix, of two dimensions", "Check that this is the right file.");
+        }
+        return Matrix.Of(LoadFloats(name), (int)entry.Shape[1]);
+    }
+
     /// <summary>Copies one row (index along dimension 0) of an F32 tensor into <paramref name="into"/>.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The tensor has no such row of this length.</exception>
     public void ReadRow(TensorEntry entry, long row, Span<float> into)

@@ -50,12 +50,12 @@ public sealed class DecorrelationConsumer(StepServices services)
         }
         using SafetensorsFile regression = await run.OpenTensors(ArtifactNames.Regression);
         IFeatureRows rows = features.Responses(ids);
-        double[,] rewards = Rewards.Compute(rows, regression.LoadFloats("weight"), run.Cancel);
+        Matrix rewards = Rewards.Compute(rows, regression.LoadMatrix("weight"), run.Cancel);
         CorrelationMetric metric = Enum.Parse<CorrelationMetric>(run.Spec.Decorrelation.Metric, ignoreCase: true);
         DecorrelationFit fit = VerbosityPenalty.Fit(rewards, run.Objectives, verbosity, metric,
             done => run.Progress("objectives", done, run.Objectives.Count), run.Cancel);
 
-        using Tensor penalties = tensor(fit.Penalties), transform = tensor(fit.Transform, [run.Objectives.Count, run.Objectives.Count]);
+        using Tensor penalties = tensor(fit.Penalties), transform = fit.Transform.ToTensor();
         ArtifactRef artifact = await run.PutTensors([("penalties", penalties), ("reward_transform_matrix", transform)]);
         DecorrelationReport report = new(run.Spec.Decorrelation.Verbosity, run.Spec.Decorrelation.Metric, reference ?? "all preferences",
             ids.Length, fit.Objectives);

@@ -72,15 +72,12 @@ public sealed class EvaluationConsumer(StepServices services)
         using PairTable pairs = await PairTable.Open(run);
         TrainedModel model = await OpenModel(run);
         List<BenchmarkRow> all = await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark);
-        BenchmarkScoring benchmark =
-            await BenchmarkScoring.Open(run, features, [.. all.Where(b => features.Has(b.ChosenId) && features.Has(b.RejectedId))]);
-        IReadOnlyDictionary<string, IReadOnlyDictionary<string, double>>? sections =
-            run.Spec.Benchmark?.Sections?.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, double>)s.Value);
+        BenchmarkPairs benchmark = await BenchmarkTable.Open(run, features, all);
 
         IReadOnlyList<int> held = pairs.ForGate.HeldOut;
         Dictionary<string, ScorerResult> scorers = [];
         run.Progress("scorers", 0, 1 + run.Spec.Evaluation.Baselines.Count);
-        BenchmarkOutcome? outcome = benchmark.Evaluate(model, sections);
+        BenchmarkOutcome? outcome = benchmark.Evaluate(model, run.Cancel);
         PairScores scores = PairScores.Compute(pairs.ForGate, model.Gate);
         scorers["gate"] = new ScorerResult(scores.Accuracy(held), outcome?.Result, scores.Ties(held));
         double? alpha = null;
@@ -89,15 +86,14 @@ public sealed class EvaluationConsumer(StepServices services)
             run.Progress("scorers", scorers.Count, 1 + run.Spec.Evaluation.Baselines.Count);
             if (baseline == "mean")
             {
-                scorers[baseline] = new ScorerResult(MeanAccuracy(pairs.ForGate, held), benchmark.EvaluateMean(model, sections)?.Result);
+                scorers[baseline] = new ScorerResult(pairs.ForGate.MeanAccuracy(held), benchmark.EvaluateMean(model, run.Cancel)?.Result);
                 continue;
             }
             BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training,
                 i => pairs.Rows[i].ChosenPromptId, run.Cancel);
             alpha = head.Alpha;
-            scorers[baseline] = new ScorerResult(held.Count == 0
-                ? null
-                : head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held), benchmark.Evaluate(head, sections)?.Result);
+            double? accuracy = head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held);
+            scorers[baseline] = new ScorerResult(accuracy, benchmark.Evaluate(head, run.Cancel)?.Result);
         }
 
         EvaluationReport report = new()
@@ -160,20 +156,7 @@ public sealed class EvaluationConsumer(StepServices services)
     public static TrainedModel Model(IReadOnlyList<string> objectives, string regression, string decorrelation, string gating)
     {
         using SafetensorsFile w = new(regression), t = new(decorrelation), g = new(gating);
-        return new TrainedModel(objectives, w.LoadFloats("weight"), t.LoadFloats("reward_transform_matrix"), GatingNetwork.Load(g));
-    }
-
-    private static double? MeanAccuracy(GatingPairs pairs, IReadOnlyList<int> rows)
-    {
-        if (rows.Count == 0) return null;
-        return rows.Count(i => ScoreDifference.IsHigher(Mean(pairs.Chosen, pairs.ChosenMagnitude!, i),
-            Mean(pairs.Rejected, pairs.RejectedMagnitude!, i))) / (double)rows.Count;
-    }
-
-    private static Scored Mean(double[,] rewards, double[,] magnitudes, int row)
-    {
-        int k = rewards.GetLength(1);
-        return new Scored(Enumerable.Range(0, k).Sum(o => rewards[row, o]), Enumerable.Range(0, k).Sum(o => magnitudes[row, o]));
+        return new TrainedModel(objectives, w.LoadMatrix("weight"), t.LoadMatrix("reward_transform_matrix"), GatingNetwork.Load(g));
     }
 
     internal static string Percent(double? share) => share is { } value ? value.ToString("p1", CultureInfo.InvariantCulture) : "–";

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Decorrelation;
+using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Regression;
 using ArmoFlow.RewardModel.RewardBench;
@@ -126,6 +127,7 @@ internal sealed class ReportWriter(
 
     private void Gate()
     {
+        const int Window = GatingTrainer.StepsPerCurvePoint;
         Section("Gate");
         Line($"{gating.Options.Steps:N0} steps of {gating.Options.BatchSize:N0} pairs, {string.Join("×", gating.Options.Hidden)} hidden "
             + $"units, seed {gating.Options.Seed}; β ended at {Number(gating.Beta)}. Trained on {gating.TrainingPairs:N0} pairs "
@@ -146,24 +148,25 @@ internal sealed class ReportWriter(
         Line("\nThe last columns are mean coefficients on the source's prompts.\n");
         Table("gate health", "", "healthy");
         Row("largest error of a coefficient sum", gating.Health.LargestSumError.ToString("0.0e+0", CultureInfo.InvariantCulture),
-            "≤ 1e-6");
+            FormattableString.Invariant($"≤ {GateHealth.SumTolerance:0e-0}"));
         Row("mean entropy / ln k", Number(gating.Health.MeanEntropy), "above 0");
-        Row("spread of coefficients over prompts", Number(gating.Health.SpreadOverPrompts), "≥ 0.001");
+        Row("spread of coefficients over prompts", Number(gating.Health.SpreadOverPrompts),
+            FormattableString.Invariant($"≥ {GateHealth.FlatBelow}"));
         Row("dead objectives", gating.Health.Dead.Count == 0 ? "none" : string.Join(", ", gating.Health.Dead), "none");
         Row("saturated objectives", gating.Health.Saturated.Count == 0 ? "none" : string.Join(", ", gating.Health.Saturated), "none");
         Row("Spearman of score and verbosity", gating.Health.VerbosityCorrelation.ToString("f3", CultureInfo.InvariantCulture),
-            "within ±0.5");
-        Line("\nLoss (nats, mean of 50 steps):\n");
+            FormattableString.Invariant($"within ±{GateHealth.LengthBias}"));
+        Line($"\nLoss (nats, mean of {Window} steps):\n");
         Table("steps", "loss");
         IReadOnlyList<double> curve = gating.LossCurve;
         int stride = Math.Max(1, curve.Count / 10);
         for (int i = 0; i < curve.Count; i += stride)
         {
-            Row($"{i * 50 + 1:N0}–{Math.Min((i + 1) * 50, gating.Options.Steps):N0}",
+            Row($"{i * Window + 1:N0}–{Math.Min((i + 1) * Window, gating.Options.Steps):N0}",
                 curve[i].ToString("f4", CultureInfo.InvariantCulture));
         }
         if ((curve.Count - 1) % stride != 0)
-            Row($"{(curve.Count - 1) * 50 + 1:N0}–{gating.Options.Steps:N0}", curve[^1].ToString("f4", CultureInfo.InvariantCulture));
+            Row($"{(curve.Count - 1) * Window + 1:N0}–{gating.Options.Steps:N0}", curve[^1].ToString("f4", CultureInfo.InvariantCulture));
     }
 
     private void Benchmark()

@@ -11,9 +11,6 @@ namespace ArmoFlow.Workers.Gating;
 
 public sealed class GatingConsumerDefinition() : StepConsumerDefinition<GatingConsumer>(StepNames.Gating);
 
-/// <summary>Accuracy of a source's held-out pairs, and the mean coefficient of each objective on its prompts.</summary>
-public sealed record SourceGate(int Pairs, int HeldOut, double? HeldOutAccuracy, IReadOnlyDictionary<string, double> MeanCoefficients);
-
 public sealed record GatingReport
 {
     public required GatingOptions Options { get; init; }
@@ -95,14 +92,6 @@ public sealed class GatingConsumer(
         GatingNetwork gate = session.Trainer.Network();
         PairScores scores = PairScores.Compute(pairs, gate);
         IReadOnlyList<int> training = pairs.Training, held = pairs.HeldOut;
-        SortedDictionary<string, SourceGate> sources = new(StringComparer.Ordinal);
-        foreach (IGrouping<string, int> source in Enumerable.Range(0, pairs.Count).GroupBy(i => pairs.Sources[i]))
-        {
-            int[] heldHere = [.. held.Where(i => pairs.Sources[i] == source.Key)];
-            double[][] coefficients = [.. source.Select(i => scores.Coefficients[pairs.PromptOf[i].Chosen])];
-            sources[source.Key] = new SourceGate(source.Count(), heldHere.Length, scores.Accuracy(heldHere),
-                run.Objectives.Select((name, o) => (name, Mean: coefficients.Average(c => c[o]))).ToDictionary(x => x.name, x => x.Mean));
-        }
         int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
         GatingReport report = new()
         {
@@ -114,10 +103,8 @@ public sealed class GatingConsumer(
             HeldOutAccuracy = scores.Accuracy(held),
             Beta = gate.Beta,
             LossCurve = session.Trainer.LossCurve,
-            Sources = sources,
-            Health = GateHealth.Examine(scores.Coefficients, run.Objectives,
-                [.. scores.Chosen.Concat(scores.Rejected).Select(s => s.Value)], session.Pairs.RawRewards(verbosity),
-                    scores.TieShare, scores.Accuracy(held), held.Count),
+            Sources = scores.BySource(pairs, run.Objectives),
+            Health = GateHealth.Examine(scores, run.Objectives, session.Pairs.RawRewards(verbosity), held),
         };
         Dictionary<string, ArtifactRef> outputs = new()
         {

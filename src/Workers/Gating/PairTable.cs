@@ -12,13 +12,13 @@ namespace ArmoFlow.Workers.Gating;
 public sealed class PairTable : IDisposable
 {
     private readonly FeatureTable _features;
-    private readonly double[,] _raw; // [distinct conversations, k]
+    private readonly Matrix _raw; // [distinct conversations, k]
     private readonly Dictionary<string, int> _rowOf;
 
     public IReadOnlyList<PreferenceRow> Rows { get; }
     public GatingPairs ForGate { get; }
 
-    private PairTable(FeatureTable features, List<PreferenceRow> rows, double[,] raw, Dictionary<string, int> rowOf, GatingPairs forGate)
+    private PairTable(FeatureTable features, List<PreferenceRow> rows, Matrix raw, Dictionary<string, int> rowOf, GatingPairs forGate)
     {
         _features = features;
         Rows = rows;
@@ -36,9 +36,8 @@ public sealed class PairTable : IDisposable
         using SafetensorsFile decorrelation = await run.OpenTensors(ArtifactNames.Decorrelation);
         string[] ids = [.. rows.SelectMany(p => new[] { p.ChosenId, p.RejectedId }).Distinct()];
         Dictionary<string, int> rowOf = ids.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
-        double[,] raw = Rewards.Compute(features.Responses(ids), regression.LoadFloats("weight"), run.Cancel);
-        double[,] debiased = Rewards.Transform(raw, decorrelation.LoadFloats("reward_transform_matrix"));
-        double[,] magnitudes = Rewards.Magnitudes(raw, debiased);
+        Matrix raw = Rewards.Compute(features.Responses(ids), regression.LoadMatrix("weight"), run.Cancel);
+        DebiasedRewards debiased = Rewards.Debias(raw, decorrelation.LoadMatrix("reward_transform_matrix"));
         string[] prompts = [.. rows.SelectMany(p => new[] { p.ChosenPromptId, p.RejectedPromptId }).Distinct()];
         Dictionary<string, int> promptRow = prompts.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
         GatingPairs forGate = new()
@@ -46,10 +45,8 @@ public sealed class PairTable : IDisposable
             Prompts = features.Prompts(prompts),
             PromptIds = prompts,
             PromptOf = [.. rows.Select(p => (promptRow[p.ChosenPromptId], promptRow[p.RejectedPromptId]))],
-            Chosen = Gather(debiased, rows, p => rowOf[p.ChosenId]),
-            Rejected = Gather(debiased, rows, p => rowOf[p.RejectedId]),
-            ChosenMagnitude = Gather(magnitudes, rows, p => rowOf[p.ChosenId]),
-            RejectedMagnitude = Gather(magnitudes, rows, p => rowOf[p.RejectedId]),
+            Chosen = debiased.Gather([.. rows.Select(p => rowOf[p.ChosenId])]),
+            Rejected = debiased.Gather([.. rows.Select(p => rowOf[p.RejectedId])]),
             Sources = [.. rows.Select(p => p.Source)],
         };
         return new PairTable(features, rows, raw, rowOf, forGate);
@@ -61,15 +58,6 @@ public sealed class PairTable : IDisposable
     /// <summary>One raw reward of every chosen, then of every rejected response.</summary>
     public double[] RawRewards(int objective) =>
         [.. Rows.Select(p => _raw[_rowOf[p.ChosenId], objective]), .. Rows.Select(p => _raw[_rowOf[p.RejectedId], objective])];
-
-    private static double[,] Gather(double[,] rewards, List<PreferenceRow> rows, Func<PreferenceRow, int> at)
-    {
-        int k = rewards.GetLength(1);
-        double[,] gathered = new double[rows.Count, k];
-        for (int i = 0; i < rows.Count; i++)
-            for (int o = 0; o < k; o++) gathered[i, o] = rewards[at(rows[i]), o];
-        return gathered;
-    }
 
     public void Dispose() => _features.Dispose();
 }

@@ -30,14 +30,13 @@ public sealed class RegressionConsumer(StepServices services)
         using FeatureTable features = await FeatureTable.Open(run);
         List<RatingRow> all = await run.Read(ArtifactNames.Ratings, path => CanonicalTables.ReadRatings(path, run.Objectives));
         List<RatingRow> rows = [.. all.Where(r => features.Has(r.ConversationId))];
-        double[,] labels = new double[rows.Count, run.Objectives.Count];
-        for (int i = 0; i < rows.Count; i++)
-            for (int o = 0; o < run.Objectives.Count; o++) labels[i, o] = rows[i].Labels[o];
+        Matrix labels = new(rows.Count, run.Objectives.Count);
+        for (int i = 0; i < rows.Count; i++) rows[i].Labels.CopyTo(labels.Row(i));
         string[] ids = [.. rows.Select(r => r.ConversationId)];
         RegressionFit fit = new RidgeRegression(features.Responses(ids), labels, run.Objectives, ids)
             .Fit(Alphas(run), new KeptGrams(run, space.Space), (done, total) => run.Progress("rows", done, total), run.Cancel);
 
-        using Tensor w = tensor(fit.Weight, [run.Objectives.Count, fit.Dimension]);
+        using Tensor w = fit.Weight.ToTensor();
         ArtifactRef weight = await run.PutTensors([("weight", w)]);
         RegressionReport report = new(fit.Objectives);
         Dictionary<string, ArtifactRef> outputs = new()

@@ -38,21 +38,21 @@ internal static class DecorrelationStep
         command.SetAction((parsed, cancel) =>
         {
             using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression));
-            float[] weight = weights.LoadFloats("weight");
-            int k = (int)weights.Entry("weight").Shape[0];
+            Matrix weight = weights.LoadMatrix("weight");
+            int k = weight.Rows;
             string[] names = Names(weights, k);
             int v = Verbosity(parsed.GetRequiredValue(verbosity), names);
             bool pairs = file.Entry("embeddings").Shape.Length == 3;
-            double[,] rewards = pairs
+            Matrix rewards = pairs
                 ? Stack(Rewards.Compute(Side(0), weight, cancel), Rewards.Compute(Side(1), weight, cancel))
                 : Rewards.Compute(new SafetensorsRows([file], "embeddings", 2), weight, cancel);
             DecorrelationFit fit = VerbosityPenalty.Fit(rewards, names, v,
                 Enum.Parse<CorrelationMetric>(parsed.GetRequiredValue(metric), ignoreCase: true), null, cancel);
             using DisposeScope scope = NewDisposeScope();
             SafetensorsFile.Write(parsed.GetRequiredValue(output),
-                [("penalties", tensor(fit.Penalties)), ("reward_transform_matrix", tensor(fit.Transform, [k, k]))]);
+                [("penalties", tensor(fit.Penalties)), ("reward_transform_matrix", fit.Transform.ToTensor())]);
             StepFiles.WriteReport(parsed.GetValue(report),
-                new { rows = rewards.GetLength(0), objectives = fit.Objectives.Select(Indexed), names });
+                new { rows = rewards.Rows, objectives = fit.Objectives.Select(Indexed), names });
             Console.Error.WriteLine($"verbosity: '{names[v]}', index {v} of {k}");
             foreach (PenaltyFit o in fit.Objectives)
             {
@@ -89,12 +89,11 @@ internal static class DecorrelationStep
             + $"{string.Join(", ", names)}. Correct the value.");
     }
 
-    private static double[,] Stack(double[,] a, double[,] b)
+    private static Matrix Stack(Matrix a, Matrix b)
     {
-        int n = a.GetLength(0), k = a.GetLength(1);
-        double[,] both = new double[2 * n, k];
-        Array.Copy(a, 0, both, 0, a.Length);
-        Array.Copy(b, 0, both, a.Length, b.Length);
+        Matrix both = new(a.Rows + b.Rows, a.Columns);
+        for (int i = 0; i < a.Rows; i++) a.Row(i).CopyTo(both.Row(i));
+        for (int i = 0; i < b.Rows; i++) b.Row(i).CopyTo(both.Row(a.Rows + i));
         return both;
     }
 }

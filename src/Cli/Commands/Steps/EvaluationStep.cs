@@ -40,29 +40,18 @@ internal static class EvaluationStep
                 matrix = new(parsed.GetRequiredValue(transform)), gate = new(parsed.GetRequiredValue(gating));
             int k = (int)weights.Entry("weight").Shape[0];
             TrainedModel model = new([.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))],
-                weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"),
+                weights.LoadMatrix("weight"), matrix.LoadMatrix("reward_transform_matrix"),
                 GatingNetwork.Load(gate, parsed.GetValue(temperature)));
-            SafetensorsRows[] responses = [Side("embeddings", 0), Side("embeddings", 1)],
-                prompts = [Side("prompt_embeddings", 0), Side("prompt_embeddings", 1)];
-            string[] names = Subsets(parsed.GetRequiredValue(subsets), file, responses[0].Count);
-            Scored[][] scores = [new Scored[names.Length], new Scored[names.Length]];
-            Parallel.For(0, names.Length, new ParallelOptions { CancellationToken = cancel }, i =>
-            {
-                float[] response = new float[responses[0].Dimension], prompt = new float[responses[0].Dimension];
-                for (int side = 0; side < 2; side++)
-                {
-                    responses[side].Copy(i, response);
-                    prompts[side].Copy(i, prompt);
-                    scores[side][i] = model.Explain(response, prompt).Scored;
-                }
-            });
-            RewardBenchResult result = RewardBenchScore.Evaluate(names.Select((s, i) => (s, scores[0][i], scores[1][i])));
+            SafetensorsRows chosen = Side("embeddings", 0);
+            BenchmarkPairs pairs = new(Subsets(parsed.GetRequiredValue(subsets), file, chosen.Count), chosen, Side("embeddings", 1),
+                Side("prompt_embeddings", 0), Side("prompt_embeddings", 1));
+            RewardBenchResult result = pairs.Evaluate(model, cancel)?.Result ?? RewardBenchScore.Evaluate([]);
             StepFiles.WriteReport(parsed.GetRequiredValue(output), result);
             foreach ((string section, double accuracy) in result.Sections)
                 Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{section}: {accuracy:p1}"));
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"score: {result.Score:p1}{(result.LeftOut.Count > 0 ? $" (no data for {string.Join(", ", result.LeftOut)})" : "")}"));
-            if (result.Ties > 0) Console.Error.WriteLine($"{result.Ties:N0} of {names.Length:N0} pairs tie, which count as not chosen");
+            if (result.Ties > 0) Console.Error.WriteLine($"{result.Ties:N0} of {pairs.Count:N0} pairs tie, which count as not chosen");
             return Task.FromResult(ExitCodes.Done);
 
             SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);

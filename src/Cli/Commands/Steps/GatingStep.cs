@@ -58,7 +58,7 @@ internal static class GatingStep
             };
             using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)),
                 matrix = new(parsed.GetRequiredValue(transform));
-            GatingPairs pairs = Pairs(file, weights.LoadFloats("weight"), matrix.LoadFloats("reward_transform_matrix"), cancel);
+            GatingPairs pairs = Pairs(file, weights.LoadMatrix("weight"), matrix.LoadMatrix("reward_transform_matrix"), cancel);
             using GatingTrainer trainer = new(pairs, options);
             trainer.Advance(options.Steps,
                 (step, loss) =>
@@ -89,7 +89,7 @@ internal static class GatingStep
     }
 
     /// <summary>Pairs of a features file; prompts with equal features are one prompt.</summary>
-    private static GatingPairs Pairs(SafetensorsFile file, float[] weight, float[] transform, CancellationToken cancel)
+    private static GatingPairs Pairs(SafetensorsFile file, Matrix weight, Matrix transform, CancellationToken cancel)
     {
         SafetensorsRows[] prompts = [Side("prompt_embeddings", 0), Side("prompt_embeddings", 1)];
         string[][] hashes = [StepFiles.Hashes(prompts[0]), StepFiles.Hashes(prompts[1])];
@@ -106,19 +106,18 @@ internal static class GatingStep
             return row[hashes[side][i]] = row.Count;
         }
         (int, int)[] promptOf = [.. Enumerable.Range(0, prompts[0].Count).Select(i => (Find(0, i), Find(1, i)))];
-        double[][,] raw = [.. Enumerable.Range(0, 2).Select(side => Rewards.Compute(Side("embeddings", side), weight, cancel))];
-        double[][,] debiased = [.. raw.Select(r => Rewards.Transform(r, transform))];
         return new GatingPairs
         {
             Prompts = new ArrayRows([.. values], buffer.Length),
             PromptIds = ids,
             PromptOf = promptOf,
-            Chosen = debiased[0],
-            Rejected = debiased[1],
-            ChosenMagnitude = Rewards.Magnitudes(raw[0], debiased[0]),
-            RejectedMagnitude = Rewards.Magnitudes(raw[1], debiased[1]),
+            Chosen = Debiased(0),
+            Rejected = Debiased(1),
             Sources = [.. Enumerable.Repeat("pairs", promptOf.Length)],
         };
+
+        DebiasedRewards Debiased(int side) =>
+            Rewards.Debias(Rewards.Compute(Side("embeddings", side), weight, cancel), transform);
 
         SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);
     }

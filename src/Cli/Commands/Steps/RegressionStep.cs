@@ -33,11 +33,11 @@ internal static class RegressionStep
             try
             {
                 SafetensorsRows rows = new(files, "embeddings", rank: 2);
-                (double[,] labels, string[] names) = Labels(files, rows.Count);
+                (Matrix labels, string[] names) = Labels(files, rows.Count);
                 double[] grid = Grid(parsed.GetValue(alphas) ?? []);
                 RegressionFit fit = new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null,
                     (done, total) => StepFiles.Progress("rows", done, total), cancel);
-                using (Tensor weight = tensor(fit.Weight, [names.Length, fit.Dimension]))
+                using (Tensor weight = fit.Weight.ToTensor())
                 {
                     SafetensorsFile.Write(parsed.GetRequiredValue(output), [("weight", weight)],
                         new Dictionary<string, string> { ["objectives"] = JsonSerializer.Serialize(names) });
@@ -71,13 +71,13 @@ internal static class RegressionStep
     }
 
     /// <summary>Labels of all files under the union of their columns, in order of appearance.</summary>
-    private static (double[,] Labels, string[] Names) Labels(SafetensorsFile[] files, int rows)
+    private static (Matrix Labels, string[] Names) Labels(SafetensorsFile[] files, int rows)
     {
         List<string> names = [];
         string[][] columns = [.. files.Select(Columns)];
         foreach (string column in columns.SelectMany(c => c))
             if (!names.Contains(column)) names.Add(column);
-        double[,] labels = new double[rows, names.Count];
+        Matrix labels = new(rows, names.Count);
         for (int i = 0; i < rows; i++)
             for (int o = 0; o < names.Count; o++) labels[i, o] = double.NaN;
         int begin = 0;
