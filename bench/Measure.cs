@@ -21,6 +21,20 @@ internal static class Measure
         return seconds.Order().ElementAt(repetitions / 2);
     }
 
+    /// <summary>The same for work that is awaited.</summary>
+    public static async Task<double> Seconds(Func<Task> work, int repetitions = 3)
+    {
+        await work();
+        double[] seconds = new double[repetitions];
+        for (int i = 0; i < repetitions; i++)
+        {
+            long start = Stopwatch.GetTimestamp();
+            await work();
+            seconds[i] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+        return seconds.Order().ElementAt(repetitions / 2);
+    }
+
     /// <summary>What this machine's matrix product reaches in a type: the limit of everything here, in operations a second.</summary>
     public static double MatrixProductFlops(ScalarType type, int size = 1024)
     {

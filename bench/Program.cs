@@ -4,7 +4,7 @@ string what = args.Length > 0 ? args[0] : "";
 switch (what)
 {
     case "regression":
-        RegressionBench.Run(rows: 20_000, dimension: 512);
+        await RegressionBench.Run(rows: 20_000, dimension: 512);
         return 0;
     case "gating":
         GatingBench.Run(prompts: 700, dimension: 96, batch: 1024);

@@ -15,7 +15,7 @@ internal static class RegressionBench
 {
     private const int Sources = 8, Objectives = 19;
 
-    public static void Run(int rows, int dimension)
+    public static async Task Run(int rows, int dimension)
     {
         float[] x = new float[rows * dimension];
         for (int i = 0; i < x.Length; i++) x[i] = (float)(CounterRandom.Uniform(1, 1, (ulong)i) - 0.5);
@@ -29,7 +29,7 @@ internal static class RegressionBench
             names = [.. Enumerable.Range(0, Objectives).Select(o => $"objective {o}")];
         ArrayRows features = new(x, dimension);
 
-        double ours = Measure.Seconds(() => new RidgeRegression(features, labels, names, ids).Fit(RidgeRegression.DefaultAlphas));
+        double ours = await Measure.Seconds(() => new RidgeRegression(features, labels, names, ids).Fit(RidgeRegression.DefaultAlphas));
         double peer = Measure.Seconds(() => ReferenceWay(features, labels, ids), 1);
         double limit = 2.0 * rows * dimension * dimension / Measure.MatrixProductFlops(ScalarType.Float64);
         Measure.Print($"regression: {rows:N0} rows, d = {dimension}, {Objectives} objectives in {Sources} sources, "

@@ -21,33 +21,27 @@ using RabbitMQ.Client.Events;
 namespace ArmoFlow.Bench;
 
 /// <summary>A step without work of its own, in the glue that all steps have: what the workflow itself costs.</summary>
-internal abstract class TrivialConsumer<TCommand, TCompleted>(
-    string step,
-    StepServices services) : StepConsumer<TCommand, TCompleted>(step, 1, services)
+internal abstract class TrivialConsumer<TCommand, TCompleted>(StepServices services) : StepConsumer<TCommand, TCompleted>(services)
     where TCommand : StepCommand
     where TCompleted : StepCompleted, new()
 {
     protected override Task<StepPlan> Plan(StepRun run) =>
         Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
-    protected override Task<StepOutcome?> Work(StepRun run, ConsumeContext context) =>
-        Task.FromResult<StepOutcome?>(new StepOutcome(new Dictionary<string, ArtifactRef>(), "nothing to do", new { }));
+    protected override Task<StepWork> Work(StepRun run, ConsumeContext context) =>
+        Task.FromResult<StepWork>(new StepWork.Done(new Dictionary<string, ArtifactRef>(), "nothing to do", new { }));
 }
 
-internal sealed class TrivialIngestion(StepServices services) : TrivialConsumer<IngestData, DataIngested>(StepNames.Ingestion, services);
+internal sealed class TrivialIngestion(StepServices services) : TrivialConsumer<IngestData, DataIngested>(services);
 
-internal sealed class TrivialFeatures(StepServices services)
-    : TrivialConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, services);
+internal sealed class TrivialFeatures(StepServices services) : TrivialConsumer<ExtractFeatures, FeaturesExtracted>(services);
 
-internal sealed class TrivialRegression(StepServices services)
-    : TrivialConsumer<FitRegression, RegressionFitted>(StepNames.Regression, services);
+internal sealed class TrivialRegression(StepServices services) : TrivialConsumer<FitRegression, RegressionFitted>(services);
 
-internal sealed class TrivialDecorrelation(StepServices services)
-    : TrivialConsumer<FitDecorrelation, DecorrelationFitted>(StepNames.Decorrelation, services);
+internal sealed class TrivialDecorrelation(StepServices services) : TrivialConsumer<FitDecorrelation, DecorrelationFitted>(services);
 
-internal sealed class TrivialGating(StepServices services) : TrivialConsumer<TrainGating, GatingTrained>(StepNames.Gating, services);
+internal sealed class TrivialGating(StepServices services) : TrivialConsumer<TrainGating, GatingTrained>(services);
 
-internal sealed class TrivialEvaluation(StepServices services)
-    : TrivialConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, services);
+internal sealed class TrivialEvaluation(StepServices services) : TrivialConsumer<EvaluateModel, ModelEvaluated>(services);
 
 /// <summary>
 /// Thousands of runs submitted at once through the API of a real orchestrator process, on RabbitMQ and Postgres, with steps that

@@ -14,7 +14,7 @@ namespace ArmoFlow.Cli;
 internal sealed class QueueDepths : PeriodicService
 {
     internal static readonly string[] Queues =
-        ["runs", "schedules", .. StepNames.All, ExtractShard.Queue, ScoreResponses.Queue, DatasetArrived.Queue];
+        ["runs", "schedules", .. StepCatalogue.Names, ExtractShard.Queue, ScoreResponses.Queue, DatasetArrived.Queue];
     private readonly Meter _meter = new(Instruments.MeterName);
     private readonly Uri _rabbitMq;
     private volatile IReadOnlyList<Measurement<long>> _depths = [];

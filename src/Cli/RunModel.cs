@@ -18,9 +18,10 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
             throw new UsageException($"run {id} is {run.Status}; expected a completed one. Finish it with: armoflow runs "
                 + $"{(run.HasEnded ? "retry" : "resume")} {id}.");
         }
-        return new RunModel(run,
-            StoredModel.Load(await client.FindSpec(id, cancel), name =>
-            client.PathOf(run.Artifacts[name].Sha256, cancel), (recorded, digest) => client.BackboneAt(recorded, digest, cancel)));
+        StoredModel stored = await StoredModel.Load(await client.FindSpec(id, cancel),
+            name => client.PathOf(run.Artifacts[name].Sha256, cancel),
+            (recorded, digest) => client.BackboneAt(recorded, digest, cancel));
+        return new RunModel(run, stored);
     }
 
     /// <summary>The run that made a model: named itself, or by the registry.</summary>

@@ -26,16 +26,4 @@ public static class ArtifactNames
     /// <summary>The parts of a model; a run that evaluates a stored one has them from the run that made it.</summary>
     public static readonly IReadOnlyList<string> ModelParts =
         [Regression, RegressionReport, Decorrelation, DecorrelationReport, Gating, GatingReport];
-
-    /// <summary>The step that makes an artifact.</summary>
-    public static string MadeBy(string name) => name switch
-    {
-        Conversations or Ratings or Preferences or Benchmark or IngestionReport => StepNames.Ingestion,
-        Features or FeaturesReport => StepNames.Features,
-        // the last is another run's, as an evaluation's regression is
-        Regression or RegressionReport or ModelFeaturesReport => StepNames.Regression,
-        Decorrelation or DecorrelationReport => StepNames.Decorrelation,
-        Gating or GatingReport => StepNames.Gating,
-        _ => StepNames.Evaluation,
-    };
 }

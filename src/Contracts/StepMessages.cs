@@ -3,20 +3,13 @@ using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Contracts;
 
-/// <summary>Names of the steps, as the command line, the run's document and the queues show them.</summary>
-public static class StepNames
-{
-    public const string Ingestion = "ingestion", Features = "features", Regression = "regression", Decorrelation = "decorrelation",
-        Gating = "gating", Evaluation = "evaluation";
-    public static readonly IReadOnlyList<string> All = [Ingestion, Features, Regression, Decorrelation, Gating, Evaluation];
-}
-
 /// <summary>
 /// Asks a worker for one step of a run. A step that takes long does a slice of its work for each message and sends itself the
 /// next, so that no message is held for more than a minute or so.
 /// </summary>
 public abstract record StepCommand
 {
+    /// <summary>The run.</summary>
     public required Guid RunId { get; init; }
 
     /// <summary>Of messages from before version 2; since then the run's row holds the spec.</summary>

@@ -9,29 +9,27 @@ using MassTransit;
 namespace ArmoFlow.Workers;
 
 /// <summary>The glue of all steps: reuse by key, a slice of work, the database, the event.</summary>
-public abstract class StepConsumer<TCommand, TCompleted>(
-    string step,
-    int version,
-    StepServices services) : WorkConsumer<TCommand>(step, services)
+public abstract class StepConsumer<TCommand, TCompleted>(StepServices services)
+    : WorkConsumer<TCommand>(StepCatalogue.Of<TCommand>().Name, services)
     where TCommand : StepCommand
     where TCompleted : StepCompleted, new()
 {
+    private static readonly int Version = StepCatalogue.Of<TCommand>().Version;
+
     /// <summary>Everything that the outputs depend on.</summary>
     protected abstract Task<StepPlan> Plan(StepRun run);
 
-    /// <summary>
-    /// One slice of the work; null if there is more to do, <see cref="StepOutcome.Elsewhere"/> if others will ask for the rest.
-    /// </summary>
-    protected abstract Task<StepOutcome?> Work(StepRun run, ConsumeContext context);
+    /// <summary>One slice of the work.</summary>
+    protected abstract Task<StepWork> Work(StepRun run, ConsumeContext context);
 
     protected override async Task Do(ConsumeContext<TCommand> context, StepRun run)
     {
         TCommand command = context.Message;
         StepPlan plan = await Plan(run);
-        run.Key = StepRun.KeyOf(Step, version, plan.Parameters, plan.Inputs);
+        run.Key = StepRun.KeyOf(Step, Version, plan.Parameters, plan.Inputs);
         if (command.Slice == 0)
         {
-            run.Log.Write($"step key {run.Key.Value}, version {version}, parameters "
+            run.Log.Write($"step key {run.Key.Value}, version {Version}, parameters "
                 + $"{JsonSerializer.Serialize(plan.Parameters, JsonSerializerOptions.Web)}");
         }
         if (await FindOrClaim(run) is not { } found) return;
@@ -42,14 +40,16 @@ public abstract class StepConsumer<TCommand, TCompleted>(
             await Complete(context, run, known, reused: command.Slice == 0);
             return;
         }
-        StepOutcome? outcome = await Work(run, context);
+        StepWork work = await Work(run, context);
         run.Cancel.ThrowIfCancellationRequested();
-        if (outcome == StepOutcome.Elsewhere) return;
-        if (outcome is null)
-        {
+        if (work == StepWork.More)
             await context.Send(context.ReceiveContext.InputAddress, (TCommand)((StepCommand)command with { Slice = command.Slice + 1 }));
-            return;
-        }
+        if (work is StepWork.Done done) await Finish(context, run, plan, done);
+    }
+
+    /// <summary>Enters what the step made, and tells.</summary>
+    private async Task Finish(ConsumeContext<TCommand> context, StepRun run, StepPlan plan, StepWork.Done outcome)
+    {
         StepResult result = Result(run, plan, outcome);
         run.Log.Write(result.Detail);
         foreach ((string name, ArtifactRef artifact) in outcome.Outputs)
@@ -92,11 +92,11 @@ public abstract class StepConsumer<TCommand, TCompleted>(
 
     private sealed record Finding(StepResult? Result);
 
-    private StepResult Result(StepRun run, StepPlan plan, StepOutcome outcome) => new()
+    private StepResult Result(StepRun run, StepPlan plan, StepWork.Done outcome) => new()
     {
         Key = run.Key.Value,
         Step = Step,
-        Version = version,
+        Version = Version,
         Parameters = JsonSerializer.Serialize(plan.Parameters, StepRun.Json),
         Detail = outcome.Detail,
         Metrics = JsonSerializer.Serialize(outcome.Metrics, StepRun.Json),

@@ -30,11 +30,26 @@ public sealed record StepServices(
 /// <summary>What a step's key is made of: its parameters and the hashes of what it reads.</summary>
 public sealed record StepPlan(object Parameters, IReadOnlyDictionary<string, ArtifactRef> Inputs);
 
-/// <summary>What a step made.</summary>
-public sealed record StepOutcome(IReadOnlyDictionary<string, ArtifactRef> Outputs, string Detail, object Metrics)
+/// <summary>What one slice of a step's work came to.</summary>
+public abstract record StepWork
 {
-    /// <summary>The rest is other messages' work, and the last of them asks for the step again.</summary>
-    public static StepOutcome Elsewhere { get; } = new(new Dictionary<string, ArtifactRef>(), "", new object());
+    private StepWork() { }
+
+    /// <summary>There is more to do: the step sends itself the next slice.</summary>
+    public static StepWork More { get; } = new Unfinished();
+
+    /// <summary>Other messages do the rest, and the last of them asks for the step again.</summary>
+    public static StepWork Elsewhere { get; } = new HandedOut();
+
+    /// <summary>The step is finished.</summary>
+    /// <param name="Outputs">The artifacts that it made, by name.</param>
+    /// <param name="Detail">One line for a reader.</param>
+    /// <param name="Metrics">Its figures for the run's document.</param>
+    public sealed record Done(IReadOnlyDictionary<string, ArtifactRef> Outputs, string Detail, object Metrics) : StepWork;
+
+    private sealed record Unfinished : StepWork;
+
+    private sealed record HandedOut : StepWork;
 }
 
 /// <summary>One slice of one step of one run: its inputs, its scratch folder, and where it tells its progress.</summary>

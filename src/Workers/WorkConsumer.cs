@@ -116,7 +116,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
 
     /// <summary>What is none of the step's inputs is a shard of features.</summary>
     private static string MakerOf(string sha256, TCommand command) =>
-        command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name } ? ArtifactNames.MadeBy(name) : StepNames.Features;
+        command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name } ? StepCatalogue.MakerOf(name) : StepNames.Features;
 
     private static ArtifactLostException? AsLost(Exception e) =>
         e as ArtifactLostException ?? (e is AggregateException { InnerException: { } inner } ? AsLost(inner) : null);

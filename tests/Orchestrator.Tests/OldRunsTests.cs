@@ -215,7 +215,7 @@ public sealed class OldRunsTests : IAsyncDisposable
         await Take("TrainingGating", Completed<GatingTrained>(id, await Asked<TrainGating>()));
         await Take("Evaluating", Completed<ModelEvaluated>(id, await Asked<EvaluateModel>()), "Completed");
         List<OldMessage> commands = [.. _answers.Heard.GroupBy(h => h.Type).Select(g => g.Last())];
-        commands.Count.ShouldBe(StepNames.All.Count);
+        commands.Count.ShouldBe(StepCatalogue.Names.Count);
         return new Fixture(name, runs, commands);
 
         async Task<int> Attempt()

@@ -15,57 +15,59 @@ public class RegressionTests
     private static readonly double[] Grid = [0, 1e-4, 1e-2, 1, 100, 1e4];
 
     [Fact]
-    public void Weights_equal_a_plain_float64_solve_for_every_alpha_with_missing_labels()
+    public async Task Weights_equal_a_plain_float64_solve_for_every_alpha_with_missing_labels()
     {
         Problem p = Problem.Random(rows: 3000, d: 24, k: 3, seed: 1, missing: 0.4);
         foreach (double alpha in Grid)
         {
-            RegressionFit fit = p.Fit([alpha]);
+            RegressionFit fit = await p.Fit([alpha]);
             for (int o = 0; o < 3; o++) ShouldBeClose(PlainRidge(p, o, alpha), Row(fit, o), SolveTolerance);
         }
     }
 
     [Fact]
-    public void Fewer_rows_than_dimensions_are_solved_for_every_alpha()
+    public async Task Fewer_rows_than_dimensions_are_solved_for_every_alpha()
     {
         Problem p = Problem.Random(rows: 20, d: 32, k: 2, seed: 2, missing: 0);
         foreach (double alpha in Grid.Where(a => a > 0))
         {
-            RegressionFit fit = p.Fit([alpha]);
+            RegressionFit fit = await p.Fit([alpha]);
             for (int o = 0; o < 2; o++) ShouldBeClose(PlainRidge(p, o, alpha), Row(fit, o), SolveTolerance);
         }
     }
 
     [Fact]
-    public void With_alpha_zero_and_fewer_rows_than_dimensions_the_minimum_norm_solution_is_found_and_said()
+    public async Task With_alpha_zero_and_fewer_rows_than_dimensions_the_minimum_norm_solution_is_found_and_said()
     {
         Problem p = Problem.Random(rows: 20, d: 32, k: 1, seed: 3, missing: 0);
-        RegressionFit fit = p.Fit([0]);
+        RegressionFit fit = await p.Fit([0]);
         ShouldBeClose(MinimumNorm(p, 0), Row(fit, 0), SolveTolerance);
         fit.Objectives[0].Note.ShouldNotBeNull().ShouldContain("minimum-norm");
     }
 
     [Fact]
-    public void Collinear_columns_share_the_weight_at_alpha_zero_and_match_the_plain_solve_elsewhere()
+    public async Task Collinear_columns_share_the_weight_at_alpha_zero_and_match_the_plain_solve_elsewhere()
     {
         Problem p = Problem.Random(rows: 500, d: 8, k: 1, seed: 4, missing: 0).WithCopiedColumn(from: 0, to: 7);
-        double[] zero = Row(p.Fit([0]), 0);
+        double[] zero = Row(await p.Fit([0]), 0);
         zero[7].ShouldBe(zero[0], 1e-6);
-        foreach (double alpha in Grid.Where(a => a > 0)) ShouldBeClose(PlainRidge(p, 0, alpha), Row(p.Fit([alpha]), 0), SolveTolerance);
+        foreach (double alpha in Grid.Where(a => a > 0))
+            ShouldBeClose(PlainRidge(p, 0, alpha), Row(await p.Fit([alpha]), 0), SolveTolerance);
     }
 
     [Fact]
-    public void An_ill_conditioned_system_is_refined_to_the_plain_solution()
+    public async Task An_ill_conditioned_system_is_refined_to_the_plain_solution()
     {
         Problem p = Problem.Random(rows: 800, d: 12, k: 1, seed: 5, missing: 0).WithScaledColumn(3, 1e-3).WithScaledColumn(4, 1e3);
-        foreach (double alpha in new[] { 0, 1e-4, 1.0 }) ShouldBeClose(PlainRidge(p, 0, alpha), Row(p.Fit([alpha]), 0), SolveTolerance);
+        foreach (double alpha in new[] { 0, 1e-4, 1.0 })
+            ShouldBeClose(PlainRidge(p, 0, alpha), Row(await p.Fit([alpha]), 0), SolveTolerance);
     }
 
     [Fact]
-    public void Alpha_is_the_one_with_the_smallest_error_on_the_held_out_rows()
+    public async Task Alpha_is_the_one_with_the_smallest_error_on_the_held_out_rows()
     {
         Problem p = Problem.Random(rows: 400, d: 16, k: 1, seed: 6, missing: 0, noise: 3);
-        ObjectiveFit fit = p.Fit(Grid).Objectives[0];
+        ObjectiveFit fit = (await p.Fit(Grid)).Objectives[0];
         bool[] held = [.. p.Ids.Select(id => HashSplit.IsHeldOut(id, "regression"))];
         fit.HeldOutRows.ShouldBe(held.Count(h => h));
         double[] errors = [.. Grid.Select(alpha =>
@@ -81,46 +83,46 @@ public class RegressionTests
     }
 
     [Fact]
-    public void Order_of_rows_does_not_matter() => Prop.ForAll(ArbMap.Default.ArbFor<int>(), seed =>
+    public void Order_of_rows_does_not_matter() => Prop.ForAll(ArbMap.Default.ArbFor<int>(), async seed =>
     {
         Problem p = Problem.Random(rows: 60, d: 5, k: 2, seed: (ulong)(uint)seed, missing: 0.3);
-        RegressionFit a = p.Fit([1]), b = p.Reversed().Fit([1]);
+        RegressionFit a = await p.Fit([1]), b = await p.Reversed().Fit([1]);
         for (int o = 0; o < 2; o++) ShouldBeClose(Row(a, o), Row(b, o), 1e-6);
     }).Check(Config.QuickThrowOnFailure.WithMaxTest(20));
 
     [Fact]
-    public void A_retrain_that_reuses_kept_sums_equals_one_from_scratch_to_the_bit()
+    public async Task A_retrain_that_reuses_kept_sums_equals_one_from_scratch_to_the_bit()
     {
         Problem all = Problem.Random(rows: 5000, d: 6, k: 2, seed: 7, missing: 0), first = all.Head(3500);
         MemoryStore store = new();
-        first.Fit(Grid, store);
+        await first.Fit(Grid, store);
         store.Kept.ShouldBeGreaterThan(0);
-        RegressionFit grown = all.Fit(Grid, store), scratch = all.Fit(Grid);
+        RegressionFit grown = await all.Fit(Grid, store), scratch = await all.Fit(Grid);
         store.Found.ShouldBeGreaterThan(0);
         for (int o = 0; o < 2; o++) Row(grown, o).ShouldBe(Row(scratch, o));
         grown.Objectives.Select(o => o.ValidationMse).ShouldBe(scratch.Objectives.Select(o => o.ValidationMse));
     }
 
     [Fact]
-    public void Ratings_absent_at_random_over_many_patterns_are_fitted_by_objective()
+    public async Task Ratings_absent_at_random_over_many_patterns_are_fitted_by_objective()
     {
         Problem p = Problem.Random(rows: 600, d: 4, k: 6, seed: 8, missing: 0.5);
-        RegressionFit fit = p.Fit([1]);
+        RegressionFit fit = await p.Fit([1]);
         for (int o = 0; o < 6; o++) ShouldBeClose(PlainRidge(p, o, 1), Row(fit, o), SolveTolerance);
     }
 
     [Fact]
-    public void An_objective_that_no_row_rates_is_refused_by_name()
+    public async Task An_objective_that_no_row_rates_is_refused_by_name()
     {
         Problem p = Problem.Random(rows: 30, d: 4, k: 2, seed: 9, missing: 0);
         for (int i = 0; i < p.Rows; i++) p.Labels[i, 1] = double.NaN;
-        Should.Throw<InvalidInputException>(() => p.Fit([1])).Message.ShouldContain("'objective-1'");
+        (await Should.ThrowAsync<InvalidInputException>(() => p.Fit([1]))).Message.ShouldContain("'objective-1'");
     }
 
     [Fact]
-    public void A_single_row_is_fitted_without_validation_and_says_so()
+    public async Task A_single_row_is_fitted_without_validation_and_says_so()
     {
-        ObjectiveFit fit = Problem.Random(rows: 1, d: 2, k: 1, seed: 10, missing: 0).Fit([0.1, 1, 10]).Objectives[0];
+        ObjectiveFit fit = (await Problem.Random(rows: 1, d: 2, k: 1, seed: 10, missing: 0).Fit([0.1, 1, 10])).Objectives[0];
         fit.Alpha.ShouldBe(1);
         fit.ValidationMse.ShouldBeNull();
         fit.Note.ShouldNotBeNull();
@@ -187,19 +189,22 @@ public class RegressionTests
         public int Kept => _kept.Count;
         public int Found { get; private set; }
 
-        public NormalEquations? Find(string key)
+        public Task<NormalEquations?> Find(string key)
         {
-            if (!_kept.TryGetValue(key, out NormalEquations? sums)) return null;
+            if (!_kept.TryGetValue(key, out NormalEquations? sums)) return Task.FromResult<NormalEquations?>(null);
             Found++;
-            return sums with { Gram = sums.Gram.clone(), Moments = sums.Moments.clone() };
+            return Task.FromResult<NormalEquations?>(sums with { Gram = sums.Gram.clone(), Moments = sums.Moments.clone() });
         }
 
-        public void Keep(string key, NormalEquations sums) =>
+        public Task Keep(string key, NormalEquations sums)
+        {
             _kept[key] = sums with
             {
                 Gram = sums.Gram.clone().DetachFromDisposeScope(),
-                Moments = sums.Moments.clone().DetachFromDisposeScope()
+                Moments = sums.Moments.clone().DetachFromDisposeScope(),
             };
+            return Task.CompletedTask;
+        }
     }
 
     private sealed record Problem(float[] X, Matrix Labels, string[] Ids, int D)
@@ -227,7 +232,7 @@ public class RegressionTests
 
         public double Predict(double[] w, int row) => Enumerable.Range(0, D).Sum(j => w[j] * X[row * D + j]);
 
-        public RegressionFit Fit(double[] alphas, IGramStore? store = null) =>
+        public Task<RegressionFit> Fit(double[] alphas, IGramStore? store = null) =>
             new RidgeRegression(new ArrayRows(X, D), Labels, [.. Enumerable.Range(0, Labels.Columns).Select(o => $"objective-{o}")],
                 Ids).Fit(alphas, store);
 

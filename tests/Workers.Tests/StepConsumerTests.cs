@@ -52,7 +52,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
     public sealed class Script
     {
         public int Calls { get; set; }
-        public Func<int, StepRun, Task<StepOutcome?>> Work { get; set; } = (_, _) => Task.FromResult<StepOutcome?>(null);
+        public Func<int, StepRun, Task<StepWork>> Work { get; set; } = (_, _) => Task.FromResult(StepWork.More);
         public Func<MessageTransaction, Task> Enter { get; set; } = _ => Task.CompletedTask;
     }
 
@@ -60,11 +60,11 @@ public sealed class StepConsumerTests : IAsyncLifetime
 
     public sealed class ScriptedConsumer(
         StepServices services,
-        Script script) : StepConsumer<FitRegression, RegressionFitted>("scripted", 1, services)
+        Script script) : StepConsumer<FitRegression, RegressionFitted>(services)
     {
         protected override Task<StepPlan> Plan(StepRun run) =>
             Task.FromResult(new StepPlan(new { run.Spec.Name }, new Dictionary<string, ArtifactRef>()));
-        protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
+        protected override async Task<StepWork> Work(StepRun run, ConsumeContext context)
         {
             await script.Enter(context.GetPayload<MessageTransaction>());
             return await script.Work(++script.Calls, run);
@@ -135,7 +135,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         Steps.Work = async (call, run) =>
         {
             await File.WriteAllTextAsync(Path.Combine(run.Scratch, "state"), $"{call}");
-            return call < 4 ? null : await Done(run);
+            return call < 4 ? StepWork.More : await Done(run);
         };
         await Ask();
         (await Harness.Consumed.Any<RegressionFitted>(m => !m.Context.Message.Reused)).ShouldBeTrue();
@@ -159,7 +159,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
             using CancellationTokenRegistration registration = run.Cancel.Register(stopped.SetResult);
             await stopped.Task;
             run.Cancel.ThrowIfCancellationRequested();
-            return null;
+            return StepWork.More;
         };
         Guid id = await Ask();
         await started.Task;
@@ -178,7 +178,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
         Steps.Work = async (call, run) =>
         {
             if (call == 1) await Ask(id: waiting); // another run needs the same while this one is between its slices
-            return call < 4 ? null : await Done(run);
+            return call < 4 ? StepWork.More : await Done(run);
         };
         await Ask();
         (await Harness.Consumed.Any<StepReleased>(m => m.Context.Message == new StepReleased(waiting, 1))).ShouldBeTrue();
@@ -269,7 +269,7 @@ public sealed class StepConsumerTests : IAsyncLifetime
 
     private async Task<RunState> EnterRun(string name)
     {
-        RunState run = new() { CorrelationId = Guid.NewGuid(), Attempt = 2, CurrentState = RunState.StateOf(StepNames.Regression) };
+        RunState run = new() { CorrelationId = Guid.NewGuid(), Attempt = 2, CurrentState = StepCatalogue.Find(StepNames.Regression).State };
         run.Open(Spec(name), DateTimeOffset.UtcNow);
         await using ArmoFlowDbContext db = await Database();
         db.Runs.Add(run);
@@ -288,8 +288,8 @@ public sealed class StepConsumerTests : IAsyncLifetime
     private Task<ArmoFlowDbContext> Database() =>
         _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
-    private static async Task<StepOutcome?> Done(StepRun run) =>
-        new StepOutcome(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
+    private static async Task<StepWork> Done(StepRun run) =>
+        new StepWork.Done(new Dictionary<string, ArtifactRef> { ["result"] = await run.PutJson(new { ok = true }) }, "done", new { });
 
     private async Task<Guid> Ask(string name = "name", Guid? id = null)
     {

@@ -13,7 +13,7 @@ internal static class LogCommands
     public static Command Logs()
     {
         Argument<Guid> id = Options.Run();
-        Option<string?> step = new("--step") { Description = $"Only this step's: {string.Join(", ", StepNames.All)}." };
+        Option<string?> step = new("--step") { Description = $"Only this step's: {string.Join(", ", StepCatalogue.Names)}." };
         Option<bool> list = new("--list") { Description = "One line for each log, without their texts." };
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
@@ -29,8 +29,8 @@ internal static class LogCommands
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            if (parsed.GetValue(step) is { } name && !StepNames.All.Contains(name))
-                throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepNames.All)}.");
+            if (parsed.GetValue(step) is { } name && !StepCatalogue.Names.Contains(name))
+                throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepCatalogue.Names)}.");
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             await client.Find(parsed.GetRequiredValue(id), cancel);
             IReadOnlyList<StepLog> logs = await client.Logs(parsed.GetRequiredValue(id), parsed.GetValue(step), cancel);

@@ -77,9 +77,9 @@ internal static class ReproduceCommand
 
     private static Reproduction Compare(RunDocument then, RunDocument now)
     {
-        foreach (string step in StepNames.All)
+        foreach (string step in StepCatalogue.Names)
         {
-            ReproducedArtifact[] differing = [.. then.Artifacts.Where(a => ArtifactNames.MadeBy(a.Key) == step
+            ReproducedArtifact[] differing = [.. then.Artifacts.Where(a => StepCatalogue.MakerOf(a.Key) == step
                 && now.Artifacts.GetValueOrDefault(a.Key)?.Sha256 != a.Value.Sha256)
                 .Select(a => new ReproducedArtifact(a.Key, a.Value.Sha256, now.Artifacts.GetValueOrDefault(a.Key)?.Sha256))];
             if (differing.Length > 0) return new Reproduction(then.RunId, false, step, differing, now.Error);

@@ -85,11 +85,11 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
 
     /// <summary>A local file with an artifact's bytes.</summary>
     /// <exception cref="UsageException">It is gone; the message says why.</exception>
-    public string PathOf(string sha256, CancellationToken cancel) => Open(sha256, cancel).GetAwaiter().GetResult();
+    public Task<string> PathOf(string sha256, CancellationToken cancel) => Open(sha256, cancel);
 
     /// <summary>Where a backbone lies, that a run found in a folder.</summary>
-    public string BackboneAt(string recorded, string digest, CancellationToken cancel) =>
-        _books.GetRequiredService<BackboneStore>().Locate(recorded, digest, cancel).GetAwaiter().GetResult();
+    public Task<string> BackboneAt(string recorded, string digest, CancellationToken cancel) =>
+        _books.GetRequiredService<BackboneStore>().Locate(recorded, digest, cancel);
 
     /// <summary>A spec that leaves out what is forgotten by now.</summary>
     public async Task<RunSpec> WithoutForgotten(RunSpec spec, CancellationToken cancel)

@@ -94,7 +94,7 @@ public sealed class LeaseSweeper(
     /// </summary>
     private async Task AskForUnheld(ArmoFlowDbContext db, List<WorkLease> leases, List<WorkerRow> workers, CancellationToken cancel)
     {
-        string[] idle = [.. StepNames.All.Where(step => workers.Exists(w => w.IsIdleFor(step)))];
+        string[] idle = [.. StepCatalogue.Names.Where(step => workers.Exists(w => w.IsIdleFor(step)))];
         DateTime overdue = time.GetUtcNow().UtcDateTime - SendTime;
         bool isBrokerHeard = !await db.OutboxMessages.AnyAsync(m => m.SentTime < overdue, cancel);
         IReadOnlyList<(Guid Run, int Attempt, string State)> waiting =
@@ -119,7 +119,7 @@ public sealed class LeaseSweeper(
         string[] idle, CancellationToken cancel)
     {
         string[] states =
-            [.. idle.Select(RunState.StateOf), .. idle.Contains(StepNames.Ingestion) ? [RunState.Submitted] : Array.Empty<string>()];
+            [.. idle.Select(s => StepCatalogue.Find(s).State), .. idle.Contains(StepNames.Ingestion) ? [RunState.Submitted] : Array.Empty<string>()];
         Guid[] held = [.. leases.Select(l => l.RunId).Distinct()];
         IQueryable<Guid> waitForOthers =
             from waiting in db.StepClaims

@@ -1,3 +1,5 @@
+using System.Linq.Expressions;
+using System.Reflection;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Decorrelation;
 using ArmoFlow.Contracts.Evaluation;
@@ -49,23 +51,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     public RunSaga(TimeProvider time)
     {
         InstanceState(run => run.CurrentState);
-        Event(() => RunSubmitted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => DataIngested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => FeaturesExtracted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => RegressionFitted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => DecorrelationFitted, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => GatingTrained, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => ModelEvaluated, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => StepFailed, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => WorkLost, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => ArtifactLost, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => StepReleased, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => MessageUnsent, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => TimedOut, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => CancelRequested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => PauseRequested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => ResumeRequested, x => x.CorrelateById(context => context.Message.RunId));
-        Event(() => RetryRequested, x => x.CorrelateById(context => context.Message.RunId));
+        CorrelateByRun();
         OnUnhandledEvent(context => context.Ignore());
 
         Initially(
@@ -131,7 +117,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
                 .EnterModel(time)
                 .EndIn(Completed, time));
 
-        State[] working = [Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating];
+        State[] working = [.. StepCatalogue.Names.Select(StateOf)];
 
         During(working,
             When(StepFailed, context => context.Message.Attempt == context.Saga.Attempt)
@@ -183,7 +169,23 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
     }
 
     /// <summary>The state in which a run waits for a step.</summary>
-    public State StateOf(string step) => GetState(RunState.StateOf(step));
+    public State StateOf(string step) => GetState(StepCatalogue.Find(step).State);
+
+    /// <summary>Every message that the saga hears names its run.</summary>
+    private void CorrelateByRun()
+    {
+        MethodInfo correlate = typeof(RunSaga).GetMethod(nameof(Correlate), BindingFlags.Instance | BindingFlags.NonPublic)!;
+        foreach (PropertyInfo property in typeof(RunSaga).GetProperties().Where(p => p.PropertyType.IsAssignableTo(typeof(Event))))
+            correlate.MakeGenericMethod(property.PropertyType.GenericTypeArguments).Invoke(this, [property]);
+    }
+
+    private void Correlate<T>(PropertyInfo property)
+        where T : class
+    {
+        Func<T, Guid> runOf = typeof(T).GetProperty(nameof(SubmitRun.RunId))!.GetMethod!.CreateDelegate<Func<T, Guid>>();
+        Expression<Func<Event<T>>> declared = Expression.Lambda<Func<Event<T>>>(Expression.Property(Expression.Constant(this), property));
+        Event(declared, x => x.CorrelateById(context => runOf(context.Message)));
+    }
 
     private static bool IsCurrent<T>(BehaviorContext<RunState, T> context)
         where T : StepCompleted => context.Message.Attempt == context.Saga.Attempt;

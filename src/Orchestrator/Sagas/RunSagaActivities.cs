@@ -1,11 +1,5 @@
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
-using ArmoFlow.Contracts.Decorrelation;
-using ArmoFlow.Contracts.Evaluation;
-using ArmoFlow.Contracts.Features;
-using ArmoFlow.Contracts.Gating;
-using ArmoFlow.Contracts.Ingestion;
-using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Alerts;
@@ -147,7 +141,9 @@ internal static class RunSagaActivities
         step.EndedAt = null;
         run.Attempt++;
         run.SetDeadline(time.GetUtcNow());
-        await context.Send(new Uri($"queue:{name}"), Command(run, name));
+        Step asked = StepCatalogue.Find(name);
+        object command = asked.Ask(run.CorrelationId, run.SpecDigest, run.Artifacts, run.Attempt);
+        await context.Send(asked.Queue, command); // as its own type, not as StepCommand
     }
 
     private static async Task Release<T>(BehaviorContext<RunState, T> context)
@@ -156,25 +152,6 @@ internal static class RunSagaActivities
         if (!context.TryGetPayload(out MessageTransaction? transaction)) return;
         foreach (StepClaim waiting in await StepClaims.Release(transaction.Database, context.Saga.CorrelationId, context.CancellationToken))
             await context.Publish(new StepReleased(waiting.RunId, waiting.Attempt));
-    }
-
-    private static object Command(RunState run, string step)
-    {
-        Dictionary<string, ArtifactRef> inputs = new(run.Artifacts);
-        return step switch
-        {
-            StepNames.Ingestion =>
-                new IngestData { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Features =>
-                new ExtractFeatures { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Regression =>
-                new FitRegression { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Decorrelation =>
-                new FitDecorrelation { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            StepNames.Gating =>
-                new TrainGating { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-            _ => new EvaluateModel { RunId = run.CorrelationId, SpecDigest = run.SpecDigest, Inputs = inputs, Attempt = run.Attempt },
-        };
     }
 }
 

@@ -18,18 +18,6 @@ public sealed class RunState : SagaStateMachineInstance
     /// <summary>States that a run does not leave by itself.</summary>
     public static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
 
-    /// <summary>The state in which a run waits for a step.</summary>
-    public static string StateOf(string step) => step switch
-    {
-        StepNames.Ingestion => "Ingesting",
-        StepNames.Features => "ExtractingFeatures",
-        StepNames.Regression => "FittingRegression",
-        StepNames.Decorrelation => "FittingDecorrelation",
-        StepNames.Gating => "TrainingGating",
-        StepNames.Evaluation => "Evaluating",
-        _ => throw new ArgumentOutOfRangeException(nameof(step), step, "not a step"),
-    };
-
     /// <summary>States in which no step is worked on.</summary>
     public static readonly string[] AtRest = [.. Ended, "Paused"];
 
@@ -80,7 +68,7 @@ public sealed class RunState : SagaStateMachineInstance
         SpecDigest = SpecReader.Digest(spec);
         Tags = [.. spec.Tags];
         SubmittedAt = now;
-        Steps = [.. StepNames.All.Select(name => new RunStep { Name = name })];
+        Steps = [.. StepCatalogue.Names.Select(name => new RunStep { Name = name })];
     }
 
     /// <summary>The run is at its end: it is waited for no longer.</summary>
@@ -115,7 +103,7 @@ public sealed class RunState : SagaStateMachineInstance
     {
         foreach (string part in ArtifactNames.ModelParts) Artifacts[part] = madeBy.Artifacts[part];
         Artifacts[ArtifactNames.ModelFeaturesReport] = madeBy.Artifacts[ArtifactNames.FeaturesReport];
-        foreach (string name in ArtifactNames.ModelParts.Select(ArtifactNames.MadeBy).Distinct())
+        foreach (string name in ArtifactNames.ModelParts.Select(StepCatalogue.MakerOf).Distinct())
         {
             Metrics[name] = madeBy.Metrics[name]?.DeepClone();
             RunStep step = Steps.Single(s => s.Name == name);
@@ -128,7 +116,7 @@ public sealed class RunState : SagaStateMachineInstance
 
     /// <summary>True where a lost artifact's step can be done again: often enough not tried yet, and not another run's.</summary>
     public bool MayRemake(string step) =>
-        MayLoseMore && !(IsEvaluation && ArtifactNames.ModelParts.Any(p => ArtifactNames.MadeBy(p) == step));
+        MayLoseMore && !(IsEvaluation && ArtifactNames.ModelParts.Any(p => StepCatalogue.MakerOf(p) == step));
 
     /// <summary>For the step just asked for, and the run as a whole.</summary>
     public void SetDeadline(DateTimeOffset now)

@@ -26,8 +26,8 @@ public sealed record NormalEquations(Tensor Gram, Tensor Moments, long Rows) : I
 /// <summary>Where the sums over a prefix of rows are kept between runs.</summary>
 public interface IGramStore
 {
-    NormalEquations? Find(string key);
-    void Keep(string key, NormalEquations sums);
+    Task<NormalEquations?> Find(string key);
+    Task Keep(string key, NormalEquations sums);
 }
 
 /// <summary>
@@ -47,7 +47,7 @@ internal static class GramAccumulation
     /// <param name="store">Where prefixes are kept, if anywhere.</param>
     /// <param name="advance">Told the rows finished.</param>
     /// <param name="cancel">Looked at between blocks.</param>
-    public static NormalEquations Sum(IFeatureRows features, Matrix labels, IReadOnlyList<int> rows, bool[] present,
+    public static async Task<NormalEquations> Sum(IFeatureRows features, Matrix labels, IReadOnlyList<int> rows, bool[] present,
         IReadOnlyList<string> rowIds, IGramStore? store, Action<int> advance, CancellationToken cancel)
     {
         int whole = rows.Count / BlockRows, done = 0;
@@ -55,7 +55,7 @@ internal static class GramAccumulation
         NormalEquations sums = NormalEquations.Zero(features.Dimension, present.Length);
         for (int b = keys.Length; b > 0 && done == 0; b--)
         {
-            if (store!.Find(keys[b - 1]) is not { } kept) continue;
+            if (await store!.Find(keys[b - 1]) is not { } kept) continue;
             sums.Dispose();
             sums = kept;
             done = b;
@@ -67,7 +67,7 @@ internal static class GramAccumulation
             cancel.ThrowIfCancellationRequested();
             int[] block = [.. rows.Skip(done * BlockRows).Take(BlockRows)];
             sums = Add(sums, features, labels, block, present);
-            if (store is not null && done + 1 == whole && whole > found) store.Keep(keys[^1], sums);
+            if (store is not null && done + 1 == whole && whole > found) await store.Keep(keys[^1], sums);
             advance(block.Length);
         }
         return sums;

@@ -73,12 +73,25 @@ public sealed class RidgeRegression
     /// <param name="store">Where sums over prefixes of the rows are kept between runs.</param>
     /// <param name="progress">Told rows summed, of rows in all.</param>
     /// <param name="cancel">Looked at between blocks.</param>
-    public RegressionFit Fit(IReadOnlyList<double> alphas, IGramStore? store = null, Action<int, int>? progress = null,
+    public async Task<RegressionFit> Fit(IReadOnlyList<double> alphas, IGramStore? store = null, Action<int, int>? progress = null,
         CancellationToken cancel = default)
+    {
+        List<Cell> cells = Cells();
+        try
+        {
+            await Sum(cells, store, progress, cancel);
+            return Solve(cells, alphas, cancel);
+        }
+        finally
+        {
+            foreach (Cell cell in cells) cell.Sums?.Dispose();
+        }
+    }
+
+    private RegressionFit Solve(List<Cell> cells, IReadOnlyList<double> alphas, CancellationToken cancel)
     {
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();
-        List<Cell> cells = Sums(store, progress, cancel);
         Matrix weight = new(_k, _features.Dimension);
         ObjectiveFit[] fits = new ObjectiveFit[_k];
         // Objectives that the same rows rate share their Gram matrices, and so one factorisation for each α.
@@ -94,11 +107,11 @@ public sealed class RidgeRegression
 
     private sealed record Cell(bool[] Present, bool HeldOut, List<int> Rows)
     {
-        public NormalEquations Sums { get; set; } = null!;
+        public NormalEquations? Sums { get; set; }
     }
 
     /// <summary>Each row is summed once, in the cell of rows that rate the same objectives and are on the same side of the split.</summary>
-    private List<Cell> Sums(IGramStore? store, Action<int, int>? progress, CancellationToken cancel)
+    private List<Cell> Cells()
     {
         bool[][] presence = [.. Enumerable.Range(0, _features.Count)
             .Select(i => Enumerable.Range(0, _k).Select(o => !double.IsNaN(_labels[i, o])).ToArray())];
@@ -111,10 +124,14 @@ public sealed class RidgeRegression
                 .SelectMany(o => new[] { false, true }.Select(h => new Cell([.. Enumerable.Range(0, _k).Select(x => x == o)], h,
                     [.. Enumerable.Range(0, _features.Count).Where(i => presence[i][o] && _heldOut[i] == h)])))];
         }
+        return cells;
+    }
+
+    private async Task Sum(List<Cell> cells, IGramStore? store, Action<int, int>? progress, CancellationToken cancel)
+    {
         int total = cells.Sum(c => c.Rows.Count), done = 0;
         foreach (Cell cell in cells)
-            cell.Sums = GramAccumulation.Sum(_features, _labels, cell.Rows, cell.Present, _rowIds, store, Advance, cancel);
-        return cells;
+            cell.Sums = await GramAccumulation.Sum(_features, _labels, cell.Rows, cell.Present, _rowIds, store, Advance, cancel);
 
         void Advance(int rows)
         {
@@ -189,7 +206,7 @@ public sealed class RidgeRegression
 
     private RidgeSystem System(List<Cell> cells, int[] objectives)
     {
-        NormalEquations sums = cells.Select(c => c.Sums).Aggregate((a, b) => a.Plus(b));
+        NormalEquations sums = cells.Select(c => c.Sums!).Aggregate((a, b) => a.Plus(b));
         Tensor columns = tensor([.. objectives.Select(o => (long)o)]);
         return new RidgeSystem(sums.Gram, sums.Moments.index_select(1, columns), w => Gradient(cells, objectives, w));
     }

@@ -12,8 +12,6 @@ using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Decorrelation;
 
-public sealed class DecorrelationConsumerDefinition() : StepConsumerDefinition<DecorrelationConsumer>(StepNames.Decorrelation);
-
 public sealed record DecorrelationReport(
     string Verbosity,
     string Metric,
@@ -23,12 +21,12 @@ public sealed record DecorrelationReport(
 
 /// <summary>Finds the penalties that take verbosity out of each objective.</summary>
 public sealed class DecorrelationConsumer(StepServices services)
-    : StepConsumer<FitDecorrelation, DecorrelationFitted>(StepNames.Decorrelation, version: 1, services)
+    : StepConsumer<FitDecorrelation, DecorrelationFitted>(services)
 {
     protected override Task<StepPlan> Plan(StepRun run) => Task.FromResult(new StepPlan(new { run.Objectives, run.Spec.Decorrelation },
         run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression)));
 
-    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
+    protected override async Task<StepWork> Work(StepRun run, ConsumeContext context)
     {
         int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
         if (verbosity < 0)
@@ -60,7 +58,7 @@ public sealed class DecorrelationConsumer(StepServices services)
         DecorrelationReport report = new(run.Spec.Decorrelation.Verbosity, run.Spec.Decorrelation.Metric, reference ?? "all preferences",
             ids.Length, fit.Objectives);
         double before = Largest(fit, f => f.Before), after = Largest(fit, f => f.After);
-        return new StepOutcome(new Dictionary<string, ArtifactRef>
+        return new StepWork.Done(new Dictionary<string, ArtifactRef>
         {
             [ArtifactNames.Decorrelation] = artifact,
             [ArtifactNames.DecorrelationReport] = await run.PutJson(report)

@@ -16,8 +16,6 @@ using MassTransit;
 
 namespace ArmoFlow.Workers.Evaluation;
 
-public sealed class EvaluationConsumerDefinition() : StepConsumerDefinition<EvaluationConsumer>(StepNames.Evaluation);
-
 /// <summary>What an evaluation depended on.</summary>
 public sealed record EvaluationManifest
 {
@@ -49,7 +47,7 @@ public sealed record EvaluationReport
 
 /// <summary>Evaluates the model and its baselines, and writes the run's report.</summary>
 public sealed class EvaluationConsumer(StepServices services)
-    : StepConsumer<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, version: 3, services)
+    : StepConsumer<EvaluateModel, ModelEvaluated>(services)
 {
     private static readonly string[] Inputs =
     [
@@ -63,7 +61,7 @@ public sealed class EvaluationConsumer(StepServices services)
         Task.FromResult(new StepPlan(new { run.Spec.Name, run.Objectives, run.Spec.Evaluation, run.Spec.Benchmark?.Sections },
             run.Inputs(run.Spec.Model is null ? Inputs : [.. Inputs, ArtifactNames.ModelFeaturesReport])));
 
-    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
+    protected override async Task<StepWork> Work(StepRun run, ConsumeContext context)
     {
         FeaturesReport space = await run.OpenJson<FeaturesReport>(ArtifactNames.FeaturesReport);
         if (run.Spec.Model is { } stored)
@@ -123,9 +121,9 @@ public sealed class EvaluationConsumer(StepServices services)
             [ArtifactNames.BenchmarkOutcomes] = await run.PutJson(outcome?.Rows ?? []),
             [ArtifactNames.Report] = await Services.Artifacts.PutText(markdown, run.Cancel),
         };
-        if (noSignal is not null) return new StepOutcome(outputs, noSignal, report);
+        if (noSignal is not null) return new StepWork.Done(outputs, noSignal, report);
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
-        return new StepOutcome(outputs,
+        return new StepWork.Done(outputs,
             "held-out pairs: "
                 + $"{heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers["gate"].Benchmark?.Score)}" : "; no benchmark")}",
             report);

@@ -11,8 +11,6 @@ using MassTransit;
 
 namespace ArmoFlow.Workers.Features;
 
-public sealed class FeaturesConsumerDefinition() : StepConsumerDefinition<FeaturesConsumer>(StepNames.Features);
-
 /// <summary>What was extracted, and what was left out for its length.</summary>
 public sealed record FeaturesReport
 {
@@ -45,7 +43,7 @@ public sealed record FeaturesReport
 /// are done.
 /// </summary>
 public sealed class FeaturesConsumer(StepServices services)
-    : StepConsumer<ExtractFeatures, FeaturesExtracted>(StepNames.Features, version: 2, services)
+    : StepConsumer<ExtractFeatures, FeaturesExtracted>(services)
 {
     private const int OverLimitListed = 20;
     private static readonly string[] Tables =
@@ -65,19 +63,19 @@ public sealed class FeaturesConsumer(StepServices services)
         }, run.Inputs(Tables));
     }
 
-    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
+    protected override async Task<StepWork> Work(StepRun run, ConsumeContext context)
     {
         string? entered = await Services.Work.PlanOf(run.Key, run.Cancel);
         ShardPlan? known = entered is null ? null : await ShardPlan.Find(run, entered);
         ShardPlan plan = known ?? await MakePlan(run);
         MessageTransaction transaction = context.GetPayload<MessageTransaction>();
-        if (!await transaction.TryBegin(run.Cancel)) return StepOutcome.Elsewhere;
+        if (!await transaction.TryBegin(run.Cancel)) return StepWork.Elsewhere;
         // its files are gone
         if (known is null && entered is not null) await WorkStore.ForgetShards(transaction.Database, run.Key, run.Cancel);
         // another plan came first: follow that
-        if (await WorkStore.OpenShards(transaction.Database, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return null;
+        if (await WorkStore.OpenShards(transaction.Database, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return StepWork.More;
         foreach (int shard in open) await context.Send(new Uri($"queue:{ExtractShard.Queue}"), Command(run, plan, shard));
-        return open.Count > 0 ? StepOutcome.Elsewhere : await Finish(run, plan, transaction);
+        return open.Count > 0 ? StepWork.Elsewhere : await Finish(run, plan, transaction);
     }
 
     private static async Task<ShardPlan> MakePlan(StepRun run)
@@ -97,7 +95,7 @@ public sealed class FeaturesConsumer(StepServices services)
         Shard = shard,
     };
 
-    private static async Task<StepOutcome?> Finish(StepRun run, ShardPlan plan, MessageTransaction transaction)
+    private static async Task<StepWork> Finish(StepRun run, ShardPlan plan, MessageTransaction transaction)
     {
         FeatureSpace space = plan.Space;
         HashSet<string> overLimit = [.. plan.OverLimit];
@@ -117,7 +115,7 @@ public sealed class FeaturesConsumer(StepServices services)
         {
             // A shard was removed from the store since the plan was made, which no longer covers everything: plan anew.
             transaction.AfterCommit = () => run.Services.Scratch.Forget(run.Key, CancellationToken.None);
-            return null;
+            return StepWork.More;
         }
         ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path,
             [.. ids.Select(i => responses[i]), .. prompts.Select(p => promptRows[p])]), run.Cancel);
@@ -156,7 +154,7 @@ public sealed class FeaturesConsumer(StepServices services)
             string readAs = space.AllowsSpecials ? "control tokens, as the spec allows" : "text";
             leftOut += $"; {plan.SpecialSpellings:N0} with the spelling of a control token, read as {readAs}";
         }
-        return new StepOutcome(new Dictionary<string, ArtifactRef>
+        return new StepWork.Done(new Dictionary<string, ArtifactRef>
         {
             [ArtifactNames.Features] = features,
             [ArtifactNames.FeaturesReport] = await run.PutJson(report)

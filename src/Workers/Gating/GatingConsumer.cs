@@ -9,7 +9,6 @@ using MassTransit;
 
 namespace ArmoFlow.Workers.Gating;
 
-public sealed class GatingConsumerDefinition() : StepConsumerDefinition<GatingConsumer>(StepNames.Gating);
 
 public sealed record GatingReport
 {
@@ -32,7 +31,7 @@ public sealed record GatingReport
 /// <summary>Trains the gate on preference pairs, in slices from a checkpoint.</summary>
 public sealed class GatingConsumer(
     StepServices services,
-    TrainerCache trainers) : StepConsumer<TrainGating, GatingTrained>(StepNames.Gating, version: 2, services)
+    TrainerCache trainers) : StepConsumer<TrainGating, GatingTrained>(services)
 {
     private static readonly TimeSpan SliceTime = TimeSpan.FromSeconds(20);
     private const int StepsBetweenLooks = 10;
@@ -53,7 +52,7 @@ public sealed class GatingConsumer(
         Task.FromResult(new StepPlan(new { run.Objectives, Options = Options(run.Spec.Gating), run.Spec.Decorrelation.Verbosity },
             run.Inputs(ArtifactNames.Preferences, ArtifactNames.Features, ArtifactNames.Regression, ArtifactNames.Decorrelation)));
 
-    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
+    protected override async Task<StepWork> Work(StepRun run, ConsumeContext context)
     {
         GatingOptions options = Options(run.Spec.Gating);
         TrainerCache.Session session = await trainers.Get(run.Key, async () =>
@@ -72,8 +71,8 @@ public sealed class GatingConsumer(
         }
         session.Trainer.Save(Path.Combine(run.Scratch, Checkpoint));
         await run.Keep(Checkpoint);
-        if (session.Trainer.Step < options.Steps) return null;
-        StepOutcome outcome = await Finish(run, session, options);
+        if (session.Trainer.Step < options.Steps) return StepWork.More;
+        StepWork outcome = await Finish(run, session, options);
         trainers.Forget();
         return outcome;
     }
@@ -86,7 +85,7 @@ public sealed class GatingConsumer(
         _ = GatingNetwork.Load(written);
     }
 
-    private static async Task<StepOutcome> Finish(StepRun run, TrainerCache.Session session, GatingOptions options)
+    private static async Task<StepWork> Finish(StepRun run, TrainerCache.Session session, GatingOptions options)
     {
         GatingPairs pairs = session.Pairs.ForGate;
         GatingNetwork gate = session.Trainer.Network();
@@ -111,9 +110,9 @@ public sealed class GatingConsumer(
             [ArtifactNames.Gating] = await run.Put(path => Save(gate, path)),
             [ArtifactNames.GatingReport] = await run.PutJson(report)
         };
-        if (report.Health.NoSignal is { } noSignal) return new StepOutcome(outputs, noSignal, report);
+        if (report.Health.NoSignal is { } noSignal) return new StepWork.Done(outputs, noSignal, report);
         string warnings = report.Health.Warnings.Count == 0 ? "" : $"; gate health: {string.Join("; ", report.Health.Warnings)}";
-        return new StepOutcome(outputs, string.Create(CultureInfo.InvariantCulture,
+        return new StepWork.Done(outputs, string.Create(CultureInfo.InvariantCulture,
             $"held-out accuracy {(report.HeldOutAccuracy is { } accuracy ? accuracy.ToString("p1", CultureInfo.InvariantCulture) : "–")} "
                 + $"on {held.Count:N0} pairs, trained on {training.Count:N0}, {options.Steps:N0} steps, β = {gate.Beta:f1}{warnings}"),
             report);

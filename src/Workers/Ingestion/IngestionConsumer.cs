@@ -13,13 +13,11 @@ using MassTransit;
 
 namespace ArmoFlow.Workers.Ingestion;
 
-public sealed class IngestionConsumerDefinition() : StepConsumerDefinition<IngestionConsumer>(StepNames.Ingestion);
-
 public sealed record IngestionReport(IReadOnlyList<string> Objectives, IReadOnlyList<SourceReport> Sources, int DistinctConversations);
 
 /// <summary>Reads every source of the spec into one canonical data set.</summary>
 public sealed class IngestionConsumer(StepServices services, DatasetStore datasets, ForgettingStore forgetting)
-    : StepConsumer<IngestData, DataIngested>(StepNames.Ingestion, version: 2, services)
+    : StepConsumer<IngestData, DataIngested>(services)
 {
     private const string Rated = "ratings", Paired = "preferences", Benchmarked = "benchmark";
 
@@ -42,13 +40,13 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
         return new StepPlan(parameters, files);
     }
 
-    protected override async Task<StepOutcome?> Work(StepRun run, ConsumeContext context)
+    protected override async Task<StepWork> Work(StepRun run, ConsumeContext context)
     {
         using OwnFolder folder = run.MakeOwnFolder(); // half-written tables are of no use to the next attempt
         return await Ingest(run, folder.Path);
     }
 
-    private async Task<StepOutcome> Ingest(StepRun run, string folder)
+    private async Task<StepWork> Ingest(StepRun run, string folder)
     {
         List<SourceReport> reports = [];
         HashSet<string> rated = [], forgotten = [.. run.Spec.Forgotten ?? []];
@@ -123,7 +121,7 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
             [ArtifactNames.Benchmark] = await Take(CanonicalTables.Benchmark),
             [ArtifactNames.IngestionReport] = await run.PutJson(new IngestionReport(run.Objectives, reports, distinct)),
         };
-        return new StepOutcome(outputs,
+        return new StepWork.Done(outputs,
             Summary(reports, distinct),
             new { sources = reports, distinctConversations = distinct });
 

@@ -24,15 +24,15 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
     private const string Place = "the conversation"; // which one, who asked knows: batches mix the items of many
 
     public async Task Consume(ConsumeContext<ScoreResponses> context) =>
-        await context.RespondAsync(new ResponsesScored(Score(context.Message, context.CancellationToken)));
+        await context.RespondAsync(new ResponsesScored(await Score(context.Message, context.CancellationToken)));
 
-    private ScoredResponse[] Score(ScoreResponses request, CancellationToken cancel)
+    private async Task<ScoredResponse[]> Score(ScoreResponses request, CancellationToken cancel)
     {
         ScoredResponse[] scores = new ScoredResponse[request.Items.Count];
         List<(int Item, EncodedConversation Conversation)> usable = [];
         try
         {
-            ConversationScorer scorer = models.Get(request.Spec, request.Artifacts, cancel);
+            ConversationScorer scorer = await models.Get(request.Spec, request.Artifacts, cancel);
             Steering? steering = Steering.Parse(request.Steer, scorer.Model.Objectives);
             for (int i = 0; i < scores.Length; i++)
             {

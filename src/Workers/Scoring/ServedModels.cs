@@ -18,15 +18,15 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
     /// <param name="spec">The run's spec.</param>
     /// <param name="pathOf">A local file with the bytes of one of the run's artifacts.</param>
     /// <param name="locate">Where a backbone lies: from the folder that the run found it in, and its digest.</param>
-    public static StoredModel Load(RunSpec spec, Func<string, string> pathOf, Func<string, string, string> locate)
+    public static async Task<StoredModel> Load(RunSpec spec, Func<string, Task<string>> pathOf, Func<string, string, Task<string>> locate)
     {
-        FeaturesReport features = JsonSerializer.Deserialize<FeaturesReport>(File.ReadAllBytes(pathOf(ArtifactNames.FeaturesReport)),
-            StepRun.Json)!;
+        byte[] report = await File.ReadAllBytesAsync(await pathOf(ArtifactNames.FeaturesReport));
+        FeaturesReport features = JsonSerializer.Deserialize<FeaturesReport>(report, StepRun.Json)!;
         string recorded = Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path));
         IReadOnlyList<string> objectives = spec.Objectives.Count > 0 ? spec.Objectives : RatedFormats.PaperObjectives;
-        TrainedModel model = EvaluationConsumer.Model(objectives, pathOf(ArtifactNames.Regression), pathOf(ArtifactNames.Decorrelation),
-            pathOf(ArtifactNames.Gating));
-        return new StoredModel(locate(recorded, features.BackboneDigest), features, model);
+        TrainedModel model = EvaluationConsumer.Model(objectives, await pathOf(ArtifactNames.Regression),
+            await pathOf(ArtifactNames.Decorrelation), await pathOf(ArtifactNames.Gating));
+        return new StoredModel(await locate(recorded, features.BackboneDigest), features, model);
     }
 
     /// <summary>Loads the backbone, after checking that it is the one the features came from.</summary>
@@ -53,12 +53,12 @@ public sealed class ServedModels(ArtifactStore artifacts, BackboneStore backbone
     private const int Kept = 2;
     private readonly List<(string Key, ConversationScorer Scorer)> _loaded = [];
 
-    public ConversationScorer Get(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel)
+    public async Task<ConversationScorer> Get(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel)
     {
         string[] parts = [ArtifactNames.Regression, ArtifactNames.Decorrelation, ArtifactNames.Gating, ArtifactNames.FeaturesReport];
         string key = string.Join(' ', parts.Select(part => of[part].Sha256));
         int at = _loaded.FindIndex(l => l.Key == key);
-        (string Key, ConversationScorer Scorer) found = at >= 0 ? _loaded[at] : (key, Load(spec, of, cancel).Scorer());
+        (string Key, ConversationScorer Scorer) found = at >= 0 ? _loaded[at] : (key, (await Load(spec, of, cancel)).Scorer());
         if (at >= 0) _loaded.RemoveAt(at);
         _loaded.Add(found);
         if (_loaded.Count > Kept)
@@ -69,9 +69,10 @@ public sealed class ServedModels(ArtifactStore artifacts, BackboneStore backbone
         return found.Scorer;
     }
 
-    private StoredModel Load(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel) => StoredModel.Load(spec,
-        name => artifacts.Open(of[name].Sha256, cancel).GetAwaiter().GetResult(),
-        (recorded, digest) => backbones.Locate(recorded, digest, cancel).GetAwaiter().GetResult());
+    private Task<StoredModel> Load(RunSpec spec, IReadOnlyDictionary<string, ArtifactRef> of, CancellationToken cancel) =>
+        StoredModel.Load(spec,
+            name => artifacts.Open(of[name].Sha256, cancel),
+            (recorded, digest) => backbones.Locate(recorded, digest, cancel));
 
     public void Dispose()
     {

@@ -27,7 +27,7 @@ internal static class RegressionStep
         };
         Option<string?> report = StepFiles.Optional("--report", "JSON with α, validation MSE and R² of each objective.");
         Command command = new("regression", "Fits one linear reward for each label column.") { features, output, alphas, report };
-        command.SetAction((parsed, cancel) =>
+        command.SetAction(async (parsed, cancel) =>
         {
             SafetensorsFile[] files = [.. parsed.GetRequiredValue(features).Select(f => new SafetensorsFile(f))];
             try
@@ -35,7 +35,7 @@ internal static class RegressionStep
                 SafetensorsRows rows = new(files, "embeddings", rank: 2);
                 (Matrix labels, string[] names) = Labels(files, rows.Count);
                 double[] grid = Grid(parsed.GetValue(alphas) ?? []);
-                RegressionFit fit = new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null,
+                RegressionFit fit = await new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null,
                     (done, total) => StepFiles.Progress("rows", done, total), cancel);
                 using (Tensor weight = fit.Weight.ToTensor())
                 {
@@ -49,7 +49,7 @@ internal static class RegressionStep
                         $"{o.Name}: {o.Rows:N0} rows, α {o.Alpha:g4}, validation MSE {o.ValidationMse:g4}, R² "
                             + $"{o.ValidationR2:f3}{(o.Note is null ? "" : $" ({o.Note})")}"));
                 }
-                return Task.FromResult(ExitCodes.Done);
+                return ExitCodes.Done;
             }
             finally
             {
