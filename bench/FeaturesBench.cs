@@ -17,7 +17,7 @@ internal static class FeaturesBench
 
     public static void Run(string backbone, string pairs)
     {
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(backbone, "tokenizer.json"));
+        LlamaTokenizer tokenizer = Backbones.Tokenizer(backbone);
         List<EncodedConversation> sides = [];
         foreach (SourceRow row in RowReader.Read(pairs, pairs).Take(MostPairs).ToBlockingEnumerable())
         {
@@ -26,7 +26,7 @@ internal static class FeaturesBench
             sides.Add(tokenizer.Encode(pair.Rejected));
         }
         EncodedConversation[] distinct = [.. sides.DistinctBy(s => s.Id)];
-        LlamaConfig config = LlamaConfig.Load(Path.Combine(backbone, "config.json"));
+        BackboneConfig config = Backbones.Config(backbone);
         using FeatureExtractor extractor = new(backbone, ScalarType.Float32, CPU);
         double ours = Measure.Seconds(() => extractor.Extract(distinct));
         double peer = Measure.Seconds(() =>

@@ -22,13 +22,13 @@ internal static class PromptBench
         try
         {
             SampleBackbone.Write(folder, Hidden, Layers);
-            LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json"));
+            LlamaTokenizer tokenizer = Backbones.Tokenizer(folder);
             string[] words = [.. Words.All.Distinct()];
             EncodedConversation[] asked = [.. Enumerable.Range(0, Prompts * ResponsesEach)
                 .Select(i => tokenizer.Encode(Conversation.Create(Text(i / ResponsesEach, PromptWords), Text(1000 + i, ResponseWords),
                     "bench")))];
             using FeatureExtractor extractor = new(folder, ScalarType.Float32, CPU);
-            LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
+            BackboneConfig config = Backbones.Config(folder);
             long all = asked.Sum(c => (long)c.Tokens.Length),
                 distinct = asked.Sum(c => (long)c.Tokens.Length - c.PromptPosition - 1)
                     + asked.DistinctBy(c => c.PromptId).Sum(c => (long)c.PromptPosition + 1);

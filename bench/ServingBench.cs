@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Net.Http.Json;
 using ArmoFlow.Cli.Sample;
+using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
@@ -80,7 +81,7 @@ internal static class ServingBench
 
     private static void Bare(string backbone, (string Prompt, string Response)[] texts)
     {
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(backbone, "tokenizer.json"));
+        LlamaTokenizer tokenizer = Backbones.Tokenizer(backbone);
         EncodedConversation[] encoded = [.. texts.Select(t => tokenizer.Encode(Conversation.Create(t.Prompt, t.Response, "bench")))];
         using FeatureExtractor extractor = new(backbone, ScalarType.Float32, CPU);
         double single = SecondsEach(encoded[..Warmup], 1), batched = SecondsEach(encoded, 64);

@@ -27,9 +27,9 @@ public class BackboneTests
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, config => config["intermediate_size"] = 64);
         using Checkpoint checkpoint = new(folder.Path);
-        Refused(() => LlamaModel.RequireShapes(checkpoint, LlamaConfig.Load(folder.File("config.json"))), "[32, 16]", "[64, 16]",
+        Refused(() => checkpoint.Require(Backbones.Config(folder.Path)), "[32, 16]", "[64, 16]",
             "config.json");
-        Refused(() => new LlamaModel(folder.Path, ScalarType.Float32, CPU), "mlp.");
+        Refused(() => Backbones.Load(folder.Path, ScalarType.Float32, CPU), "mlp.");
     }
 
     [Fact]
@@ -37,7 +37,7 @@ public class BackboneTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, config => config["num_hidden_layers"] = 3);
-        Refused(() => new LlamaModel(folder.Path, ScalarType.Float32, CPU), "model.layers.2.");
+        Refused(() => Backbones.Load(folder.Path, ScalarType.Float32, CPU), "model.layers.2.");
     }
 
     [Theory]
@@ -324,7 +324,7 @@ public class BackboneTests
 
     internal static double[] Hidden(string folder, ScalarType type)
     {
-        using LlamaModel model = new(folder, type, CPU);
+        using IBackbone model = Backbones.Load(folder, type, CPU);
         using Tensor tokens = arange(80, ScalarType.Int64).unsqueeze(0), at = tensor(new long[] { 3, 40, 79 }).unsqueeze(0);
         using Tensor hidden = model.Forward(tokens, at).to(ScalarType.Float64);
         return hidden.data<double>().ToArray();

@@ -22,7 +22,7 @@ public class FeatureTests
     {
         string folder = SharedData.Require(backbone);
         using SafetensorsFile reference = new(Path.Combine(folder, "reference-hidden.safetensors"));
-        using LlamaModel model = new(folder, ScalarType.Float32, CPU);
+        using IBackbone model = Backbones.Load(folder, ScalarType.Float32, CPU);
         string[] names = [.. reference.Entries.Keys.Where(n => n.StartsWith("ids.", StringComparison.Ordinal))];
         names.ShouldNotBeEmpty();
         foreach (string name in names)

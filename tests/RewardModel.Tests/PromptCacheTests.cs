@@ -20,7 +20,7 @@ public class PromptCacheTests
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, config => config["num_hidden_layers"] = 2);
         using DisposeScope scope = NewDisposeScope();
-        using LlamaModel model = new(folder.Path, ScalarType.Float64, CPU);
+        using IBackbone model = Backbones.Load(folder.Path, ScalarType.Float64, CPU);
         long[][] rows = [.. Enumerable.Range(0, 3).Select(r => (long[])[
             .. Enumerable.Range(0, prefix).Select(t => (long)(t * 37 % 250)),
             .. Enumerable.Range(0, 9).Select(t => (long)((t + r) * 91 % 250))
@@ -28,7 +28,7 @@ public class PromptCacheTests
         long[] readAt = [0, 3, 8, 1, 4, 5, 2, 6, 7];
         Tensor whole =
             model.Forward(tensor([.. rows.SelectMany(r => r)], [3, prefix + 9]), tensor([.. readAt.Select(p => p + prefix)], [3, 3]));
-        using LlamaPrefix kept = model.Read(tensor(rows[0][..prefix], [1, prefix]));
+        using BackbonePrefix kept = model.Read(tensor(rows[0][..prefix], [1, prefix]));
         kept.Length.ShouldBe(prefix);
         kept.Bytes.ShouldBe(2L * 2 * 2 * prefix * 4 * sizeof(double), "layers, keys and values, heads, tokens, dimensions");
         Tensor after = model.Forward(kept, tensor([.. rows.SelectMany(r => r[prefix..])], [3, 9]), tensor(readAt, [3, 3]));

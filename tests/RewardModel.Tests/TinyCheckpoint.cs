@@ -52,7 +52,7 @@ internal static class TinyCheckpoint
             NumKeyValueHeads = 2,
             VocabSize = 256 + Special.Length
         };
-        (string, Tensor)[] tensors = [.. LlamaModel.Shapes(shape).Select((t, n) => (t.Key,
+        (string, Tensor)[] tensors = [.. shape.Shapes.Select((t, n) => (t.Key,
             tensor([.. Enumerable.Range(0, (int)t.Value.Aggregate(1L, (a, b) => a * b))
                 .Select(i => (float)(CounterRandom.Uniform(seed, (ulong)n, (ulong)i) - 0.5))], t.Value)))];
         foreach ((string name, Tensor value) in tensors) weights?.Invoke(name, value);

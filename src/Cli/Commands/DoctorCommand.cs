@@ -97,16 +97,15 @@ internal static class DoctorCommand
         string folder = Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path));
         findings.Add(Try("backbone", () =>
         {
-            LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
+            BackboneConfig config = Backbones.Config(folder);
             using Checkpoint checkpoint = new(folder);
-            LlamaModel.RequireShapes(checkpoint, config);
-            return $"{config.Parameters:N0} parameters, hidden size {config.HiddenSize}, {Bytes(checkpoint.Bytes)}, {config.Rotary}";
+            checkpoint.Require(config);
+            return $"{config.Parameters:N0} parameters, hidden size {config.HiddenSize}, {Bytes(checkpoint.Bytes)}, {config.Positions}";
         }));
         findings.Add(Try("tokenizer", () =>
         {
-            string template = ChatTemplate.Require(folder);
-            int vocabulary = LlamaConfig.Load(Path.Combine(folder, "config.json")).VocabSize;
-            LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens().RequireWithin(vocabulary);
+            string template = Backbones.Of(folder).RequireTemplate(folder);
+            Backbones.Tokenizer(folder);
             return $"byte-level BPE, {template}";
         }));
         IEnumerable<(string Name, IReadOnlyList<string> Files)> sources =

@@ -119,7 +119,7 @@ internal static class SampleBackbone
         using DisposeScope scope = NewDisposeScope();
         ulong stream = 0;
         List<(string, Tensor)> tensors = [];
-        foreach ((string name, long[] shape) in LlamaModel.Shapes(config))
+        foreach ((string name, long[] shape) in config.Shapes)
         {
             double scale = name.Contains("norm", StringComparison.Ordinal) ? 0 : name.Contains("embed", StringComparison.Ordinal) ? 1
                 : (name.Contains("q_proj", StringComparison.Ordinal) || name.Contains("k_proj", StringComparison.Ordinal) ? AttentionScale

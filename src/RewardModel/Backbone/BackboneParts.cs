@@ -8,7 +8,7 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// <param name="Config">The configuration.</param>
 /// <param name="Tokenizer">The tokenizer, which has the template's tokens and no id beyond the embedding.</param>
 /// <param name="Template">What was found of a chat template, in a few words.</param>
-public sealed record BackboneParts(LlamaConfig Config, LlamaTokenizer Tokenizer, string Template)
+public sealed record BackboneParts(BackboneConfig Config, LlamaTokenizer Tokenizer, string Template)
 {
     /// <summary>Opens a folder; reads no weights.</summary>
     /// <param name="folder">The backbone's.</param>
@@ -17,12 +17,11 @@ public sealed record BackboneParts(LlamaConfig Config, LlamaTokenizer Tokenizer,
     /// others.</exception>
     public static BackboneParts Open(string folder, bool allowsSpecials = false)
     {
-        LlamaConfig config = LlamaConfig.Load(Path.Combine(folder, "config.json"));
-        string template = ChatTemplate.Require(folder);
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json"), allowsSpecials);
-        tokenizer.RequireTemplateTokens().RequireWithin(config.VocabSize);
+        BackboneConfig config = Backbones.Config(folder);
+        string template = Backbones.Of(folder).RequireTemplate(folder);
+        LlamaTokenizer tokenizer = Backbones.Tokenizer(folder, allowsSpecials);
         using Checkpoint checkpoint = new(folder);
-        LlamaModel.RequireShapes(checkpoint, config);
+        checkpoint.Require(config);
         return new BackboneParts(config, tokenizer, template);
     }
 }

@@ -113,6 +113,26 @@ public sealed class Checkpoint : IDisposable
         }
     }
 
+    /// <summary>Checks the tensors against their configuration, without reading them.</summary>
+    /// <param name="config">The folder's config.json.</param>
+    /// <exception cref="InvalidInputException">One is missing or of another shape, or a layer has one that is not read.</exception>
+    public void Require(BackboneConfig config)
+    {
+        IReadOnlyDictionary<string, long[]> shapes = config.Shapes;
+        foreach ((string name, long[] shape) in shapes) Require(name, shape);
+        HashSet<string> stored = [.. shapes.Keys.Select(StoredName)];
+        string? other = _fileOf.Keys.FirstOrDefault(name => IsOfLayer(name) && !stored.Contains(name));
+        if (other is null) return;
+        throw new InvalidInputException(Folder, $"a tensor '{other}'",
+            $"those of {config.NumHiddenLayers} layers without biases, as config.json says",
+            "The weights and their config.json do not belong together, or are of an architecture that is not read here.");
+    }
+
+    /// <summary>Old checkpoints hold the rotary frequencies too, which config.json gives.</summary>
+    private static bool IsOfLayer(string tensor) =>
+        (tensor.StartsWith("model.layers.", StringComparison.Ordinal) || tensor.StartsWith("layers.", StringComparison.Ordinal))
+            && !tensor.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal);
+
     private InvalidInputException Missing(string tensor) =>
         new(Folder, $"no tensor '{tensor}'", "all tensors of the architecture that config.json names",
             "The checkpoint is incomplete or of another architecture.");

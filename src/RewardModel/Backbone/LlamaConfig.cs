@@ -1,27 +1,43 @@
 namespace ArmoFlow.RewardModel.Backbone;
 
 /// <summary>What of a Hugging Face Llama config.json decides a hidden state. Read by <see cref="LlamaConfigReader"/>.</summary>
-public sealed record LlamaConfig
+public sealed record LlamaConfig : BackboneConfig
 {
-    public required int HiddenSize { get; init; }
-    public required int IntermediateSize { get; init; }
-    public required int NumHiddenLayers { get; init; }
+    /// <summary>Query heads of a layer.</summary>
     public required int NumAttentionHeads { get; init; }
-    public int? NumKeyValueHeads { get; init; }
-    public int? HeadDim { get; init; }
-    public required int VocabSize { get; init; }
-    public double RmsNormEps { get; init; } = 1e-6;
-    public RotaryEmbedding Rotary { get; init; } = new();
-    public int MaxPositionEmbeddings { get; init; } = 2048;
 
+    /// <summary>Key-value heads of a layer, where they are fewer than the query heads.</summary>
+    public int? NumKeyValueHeads { get; init; }
+
+    /// <summary>The dimension of a head, where it is not <see cref="BackboneConfig.HiddenSize"/> over the query heads.</summary>
+    public int? HeadDim { get; init; }
+
+    /// <summary>Added to a mean of squares before its root is taken.</summary>
+    public double RmsNormEps { get; init; } = 1e-6;
+
+    /// <summary>How positions turn queries and keys.</summary>
+    public RotaryEmbedding Rotary { get; init; } = new();
+
+    /// <summary>Key-value heads of a layer; each serves as many query heads.</summary>
     public int KeyValueHeads => NumKeyValueHeads ?? NumAttentionHeads;
+
+    /// <summary>The dimension of a head.</summary>
     public int HeadSize => HeadDim ?? HiddenSize / NumAttentionHeads;
 
-    public long Parameters => (long)VocabSize * HiddenSize + (long)NumHiddenLayers
+    /// <inheritdoc/>
+    public override long Parameters => (long)VocabSize * HiddenSize + (long)NumHiddenLayers
         * (2L * HiddenSize * NumAttentionHeads * HeadSize
             + 2L * HiddenSize * KeyValueHeads * HeadSize
             + 3L * HiddenSize * IntermediateSize);
 
+    /// <inheritdoc/>
+    public override IReadOnlyDictionary<string, long[]> Shapes => LlamaModel.Shapes(this);
+
+    /// <inheritdoc/>
+    public override string Positions => Rotary.ToString();
+
+    /// <summary>Reads a config.json.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="InvalidInputException">The file is missing, not JSON, or describes an architecture that we do not
     /// compute.</exception>
     public static LlamaConfig Load(string path) => LlamaConfigReader.Read(path);

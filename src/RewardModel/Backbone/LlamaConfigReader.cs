@@ -1,5 +1,4 @@
 using System.Text.Json;
-using ArmoFlow.RewardModel.Files;
 
 namespace ArmoFlow.RewardModel.Backbone;
 
@@ -8,10 +7,8 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// (rope_parameters). A key that changes what LlamaModel of transformers computes is read, or held to the value for which it
 /// changes nothing; what that class ignores is ignored. Source: transformers, models/llama and modeling_rope_utils.
 /// </summary>
-internal sealed class LlamaConfigReader
+internal sealed class LlamaConfigReader : ConfigReader
 {
-    private const string Remedy = "Only decoder-only Llama checkpoints are supported; use one of these as the backbone.";
-
     // What each rope type of transformers reads, or passes over, beside its own keys.
     private static readonly HashSet<string> RopeKeys = new(StringComparer.Ordinal)
     {
@@ -20,22 +17,18 @@ internal sealed class LlamaConfigReader
         "mscale_all_dim", "truncate", "finetuned",
     };
 
-    private readonly string _path;
-    private readonly JsonElement _root;
-
-    private LlamaConfigReader(string path, JsonElement root)
+    private LlamaConfigReader(string path, JsonElement root) : base(path, root)
     {
-        _path = path;
-        _root = root;
     }
 
+    /// <summary>Reads a config.json.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="InvalidInputException">The file is missing, not JSON, or describes what we do not compute.</exception>
-    public static LlamaConfig Read(string path) => SmallJson.Read(path, "a Hugging Face Llama config.json",
-        "Point 'backbone.path' at a Hugging Face model folder.", root => new LlamaConfigReader(path, root).Read());
+    public static LlamaConfig Read(string path) => Open(path, root => new LlamaConfigReader(path, root).Read());
 
     private LlamaConfig Read()
     {
-        if (_root.ValueKind != JsonValueKind.Object) throw Unusable("config.json", _root, "an object");
+        RequireObject();
         RequireText("model_type", ["llama"], isRequired: true);
         RequireText("hidden_act", ["silu", "swish"], isRequired: false);
         RequireFalse("attention_bias");
@@ -43,15 +36,15 @@ internal sealed class LlamaConfigReader
         RequireNothing("quantization_config", "weights in float32, float16 or bfloat16");
         LlamaConfig config = new()
         {
-            HiddenSize = Whole(_root, "hidden_size") ?? throw Missing("hidden_size"),
-            IntermediateSize = Whole(_root, "intermediate_size") ?? throw Missing("intermediate_size"),
-            NumHiddenLayers = Whole(_root, "num_hidden_layers") ?? throw Missing("num_hidden_layers"),
-            NumAttentionHeads = Whole(_root, "num_attention_heads") ?? throw Missing("num_attention_heads"),
-            NumKeyValueHeads = Whole(_root, "num_key_value_heads"),
-            HeadDim = Whole(_root, "head_dim"),
-            VocabSize = Whole(_root, "vocab_size") ?? throw Missing("vocab_size"),
-            RmsNormEps = Positive(_root, "rms_norm_eps") ?? 1e-6,
-            MaxPositionEmbeddings = Whole(_root, "max_position_embeddings") ?? 2048,
+            HiddenSize = Count("hidden_size"),
+            IntermediateSize = Count("intermediate_size"),
+            NumHiddenLayers = Count("num_hidden_layers"),
+            NumAttentionHeads = Count("num_attention_heads"),
+            NumKeyValueHeads = Whole(Root, "num_key_value_heads"),
+            HeadDim = Whole(Root, "head_dim"),
+            VocabSize = Count("vocab_size"),
+            RmsNormEps = Positive(Root, "rms_norm_eps") ?? 1e-6,
+            MaxPositionEmbeddings = Whole(Root, "max_position_embeddings") ?? 2048,
             Rotary = Rotary(),
         };
         bool areWhole = config.NumAttentionHeads % config.KeyValueHeads == 0 && config.HeadSize > 0 && config.HeadSize % 2 == 0;
@@ -62,9 +55,9 @@ internal sealed class LlamaConfigReader
 
     private RotaryEmbedding Rotary()
     {
-        RequireWholeRotation(_root, "partial_rotary_factor");
+        RequireWholeRotation(Root, "partial_rotary_factor");
         (string name, JsonElement parameters)? dictionary = RopeDictionary();
-        double? outer = Positive(_root, "rope_theta");
+        double? outer = Positive(Root, "rope_theta");
         if (dictionary is not { } rope)
             return new RotaryEmbedding { Theta = outer ?? RotaryEmbedding.DefaultTheta, HasTheta = outer is not null };
 
@@ -102,7 +95,7 @@ internal sealed class LlamaConfigReader
 
     private JsonElement? Dictionary(string name)
     {
-        if (Member(_root, name) is not { } value) return null;
+        if (Member(Root, name) is not { } value) return null;
         return value.ValueKind == JsonValueKind.Object ? value : throw Unusable(name, value, "an object");
     }
 
@@ -124,7 +117,7 @@ internal sealed class LlamaConfigReader
     {
         const string Original = "original_max_position_embeddings";
         int original = Whole(parameters, Original, name) ?? throw Missing($"{name}.{Original}");
-        int? outer = Whole(_root, Original);
+        int? outer = Whole(Root, Original);
         if (outer is { } other && other != original) throw Conflict(Original, other, $"{name}.{Original}", original);
         RotaryEmbedding scaled = plain with
         {
@@ -139,72 +132,9 @@ internal sealed class LlamaConfigReader
             "a low one below the high one");
     }
 
-    private double Need(string place, JsonElement from, string name) => Positive(from, name, place) ?? throw Missing($"{place}.{name}");
-
-    private void RequireText(string name, string[] allowed, bool isRequired)
-    {
-        if (Text(_root, name) is not { } text)
-        {
-            if (isRequired) throw Missing(name);
-            return;
-        }
-        if (!allowed.Contains(text)) throw Unsupported($"{name} '{text}'", $"'{allowed[0]}'");
-    }
-
-    private void RequireFalse(string name)
-    {
-        if (Member(_root, name) is not { } value || value.ValueKind == JsonValueKind.False) return;
-        throw value.ValueKind == JsonValueKind.True
-            ? Unsupported($"{name} true (biased projections)", $"{name} false")
-            : Unusable(name, value, "true or false");
-    }
-
-    private void RequireNothing(string name, string expected)
-    {
-        if (Member(_root, name) is not null) throw Unsupported($"the key {name}", expected);
-    }
-
     private void RequireWholeRotation(JsonElement from, string name, string? place = null)
     {
         if (Positive(from, name, place) is { } factor && factor != 1)
             throw Unsupported(FormattableString.Invariant($"{Full(place, name)} {factor}"), "1: all dimensions of a head are turned");
     }
-
-    /// <summary>A member that is there and not null.</summary>
-    private static JsonElement? Member(JsonElement from, string name) =>
-        from.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null ? value : null;
-
-    private string? Text(JsonElement from, string name, string? place = null)
-    {
-        if (Member(from, name) is not { } value) return null;
-        return value.ValueKind == JsonValueKind.String ? value.GetString() : throw Unusable(Full(place, name), value, "a text");
-    }
-
-    private int? Whole(JsonElement from, string name, string? place = null)
-    {
-        if (Member(from, name) is not { } value) return null;
-        bool isCount = value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int found) && found > 0;
-        return isCount ? value.GetInt32() : throw Unusable(Full(place, name), value, "a whole number above 0");
-    }
-
-    private double? Positive(JsonElement from, string name, string? place = null)
-    {
-        if (Member(from, name) is not { } value) return null;
-        bool isPositive =
-            value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double found) && found > 0 && double.IsFinite(found);
-        return isPositive ? value.GetDouble() : throw Unusable(Full(place, name), value, "a number above 0");
-    }
-
-    private static string Full(string? place, string name) => place is null ? name : $"{place}.{name}";
-
-    private InvalidInputException Missing(string name) =>
-        new(_path, $"no key '{name}'", "the keys of a Llama config.json", "Fetch the file again.");
-
-    private InvalidInputException Unusable(string name, JsonElement value, string expected) =>
-        new(_path, $"{name} that is {value.GetRawText()}", expected, "Fetch the file again.");
-
-    private InvalidInputException Conflict(string name, double value, string other, double otherValue) =>
-        Unsupported(FormattableString.Invariant($"{name} {value} beside {other} {otherValue}"), "one value");
-
-    private InvalidInputException Unsupported(string found, string expected) => new(_path, found, expected, Remedy);
 }

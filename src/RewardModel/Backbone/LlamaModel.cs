@@ -9,7 +9,7 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// checkpoint layout, whose rotary halves are [first half | second half]). Weights stay in their stored type; a layer is
 /// brought to the compute type when it runs, if memory forbids keeping it so.
 /// </summary>
-public sealed class LlamaModel : IDisposable
+internal sealed class LlamaModel : IBackbone
 {
     private sealed record Layer(
         Tensor InputNorm,
@@ -27,8 +27,12 @@ public sealed class LlamaModel : IDisposable
     private readonly double[] _inverseFrequencies;
     private readonly ScalarType _compute;
 
+    /// <summary>The model's configuration.</summary>
     public LlamaConfig Config { get; }
-    public Device Device { get; }
+
+    BackboneConfig IBackbone.Config => Config;
+
+    private Device Device { get; }
 
     /// <summary>Loads a checkpoint folder.</summary>
     /// <param name="folder">config.json and safetensors.</param>
@@ -41,7 +45,7 @@ public sealed class LlamaModel : IDisposable
         Device = device;
         _compute = compute;
         using Checkpoint checkpoint = new(folder);
-        RequireShapes(checkpoint, Config);
+        checkpoint.Require(Config);
         IReadOnlyDictionary<string, long[]> shapes = Shapes(Config);
         bool keepConverted =
             Config.Parameters * (compute == ScalarType.BFloat16 ? 2 : 4) < GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 0.7
@@ -89,54 +93,24 @@ public sealed class LlamaModel : IDisposable
         return shapes;
     }
 
-    /// <summary>Checks a checkpoint's tensors against its configuration, without reading them.</summary>
-    public static void RequireShapes(Checkpoint checkpoint, LlamaConfig config)
-    {
-        IReadOnlyDictionary<string, long[]> shapes = Shapes(config);
-        foreach ((string name, long[] shape) in shapes) checkpoint.Require(name, shape);
-        HashSet<string> stored = [.. shapes.Keys.Select(checkpoint.StoredName)];
-        foreach (string other in checkpoint.Files.Keys.Where(name => IsOfLayer(name) && !stored.Contains(name)))
-        {
-            throw new InvalidInputException(checkpoint.Folder, $"a tensor '{other}'",
-                $"those of {config.NumHiddenLayers} layers without biases, as config.json says",
-                "The weights and their config.json do not belong together, or are of an architecture that is not read here.");
-        }
-    }
-
-    /// <summary>Old checkpoints hold the rotary frequencies too, which config.json gives.</summary>
-    private static bool IsOfLayer(string tensor) =>
-        (tensor.StartsWith("model.layers.", StringComparison.Ordinal) || tensor.StartsWith("layers.", StringComparison.Ordinal))
-            && !tensor.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal);
-
-    /// <summary>Hidden states at the positions asked for.</summary>
-    /// <param name="tokens">[batch, length] int64, padded on the right: under a causal mask padding is never seen.</param>
-    /// <param name="readAt">[batch, n] int64 positions; the last layer computes queries and its feed-forward there only.</param>
-    /// <param name="cancel">Looked at between layers.</param>
-    /// <returns>[batch, n, hiddenSize] float32 (float64 if that is the compute type), on the CPU.</returns>
+    /// <inheritdoc/>
     public Tensor Forward(Tensor tokens, Tensor readAt, CancellationToken cancel = default) => Forward(null, tokens, readAt, null, cancel);
 
-    /// <summary>Hidden states of what follows a prefix, for which alone there is work to do.</summary>
-    /// <param name="prefix">What comes before in every row.</param>
-    /// <param name="tokens">[batch, length] int64 after the prefix, padded on the right.</param>
-    /// <param name="readAt">[batch, n] int64 positions, counted from the end of the prefix.</param>
-    /// <param name="cancel">Looked at between layers.</param>
-    /// <returns>As of the whole, but for the last digits.</returns>
-    public Tensor Forward(LlamaPrefix prefix, Tensor tokens, Tensor readAt, CancellationToken cancel = default) =>
+    /// <inheritdoc/>
+    public Tensor Forward(BackbonePrefix prefix, Tensor tokens, Tensor readAt, CancellationToken cancel = default) =>
         Forward(prefix, tokens, readAt, null, cancel);
 
-    /// <summary>Reads a prefix, to be followed by others any number of times.</summary>
-    /// <param name="tokens">[1, length] int64.</param>
-    /// <param name="cancel">Looked at between layers.</param>
-    public LlamaPrefix Read(Tensor tokens, CancellationToken cancel = default)
+    /// <inheritdoc/>
+    public BackbonePrefix Read(Tensor tokens, CancellationToken cancel = default)
     {
         using DisposeScope scope = NewDisposeScope();
         List<(Tensor K, Tensor V)> layers = [];
         Tensor hidden = Forward(null, tokens, tensor(tokens.shape[1] - 1, ScalarType.Int64).view(1, 1), layers, cancel);
-        return new LlamaPrefix(tokens.shape[1], [.. layers.Select(l => (l.K.DetachFromDisposeScope(), l.V.DetachFromDisposeScope()))],
+        return new BackbonePrefix(tokens.shape[1], [.. layers.Select(l => (l.K.DetachFromDisposeScope(), l.V.DetachFromDisposeScope()))],
             hidden.DetachFromDisposeScope());
     }
 
-    private Tensor Forward(LlamaPrefix? prefix, Tensor tokens, Tensor readAt, List<(Tensor K, Tensor V)>? kept, CancellationToken cancel)
+    private Tensor Forward(BackbonePrefix? prefix, Tensor tokens, Tensor readAt, List<(Tensor K, Tensor V)>? kept, CancellationToken cancel)
     {
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();

@@ -84,7 +84,10 @@ internal sealed class PenaltySearch
     /// <param name="metric">The correlation that is to be 0.</param>
     public PenaltySearch(double[] rewards, double[] reference, CorrelationMetric metric)
     {
-        (_rewards, _reference, _metric, _penalised) = (rewards, reference, metric, new double[rewards.Length]);
+        _rewards = rewards;
+        _reference = reference;
+        _metric = metric;
+        _penalised = new double[rewards.Length];
         _target = metric == CorrelationMetric.Spearman ? Correlation.Ranks(reference) : reference;
     }
 
@@ -113,7 +116,11 @@ internal sealed class PenaltySearch
         for (int i = 0; i < _penalised.Length; i++) _penalised[i] = _rewards[i] - (double)penalty * _reference[i];
         double[] values = _metric == CorrelationMetric.Spearman ? Correlation.Ranks(_penalised) : _penalised;
         double correlation = Correlation.Pearson(values, _target);
-        if (Math.Abs(correlation) < Math.Abs(_bestCorrelation)) (_best, _bestCorrelation) = (penalty, correlation);
+        if (Math.Abs(correlation) < Math.Abs(_bestCorrelation))
+        {
+            _best = penalty;
+            _bestCorrelation = correlation;
+        }
         return correlation;
     }
 

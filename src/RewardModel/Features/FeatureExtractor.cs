@@ -22,14 +22,14 @@ public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbed
 public sealed class FeatureExtractor : IDisposable
 {
     private const double FlopsPerBatch = 2e11; // well under a second on two cores, so that cancelling is prompt and progress moves
-    private readonly LlamaModel _model;
+    private readonly IBackbone _model;
     private readonly long _tokensPerBatch;
 
     public int Dimension => _model.Config.HiddenSize;
 
     public FeatureExtractor(string backbone, ScalarType dtype, Device device)
     {
-        _model = new LlamaModel(backbone, dtype, device);
+        _model = Backbones.Load(backbone, dtype, device);
         _tokensPerBatch = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), 256, 16384);
     }
 
@@ -66,7 +66,7 @@ public sealed class FeatureExtractor : IDisposable
     }
 
     /// <summary>Reads a conversation's prompt, for <see cref="ExtractAfter"/>.</summary>
-    public LlamaPrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default)
+    public BackbonePrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default)
     {
         using DisposeScope scope = NewDisposeScope();
         return _model.Read(tensor([.. conversation.Tokens.Take(conversation.PromptPosition + 1).Select(t => (long)t)],
@@ -74,7 +74,7 @@ public sealed class FeatureExtractor : IDisposable
     }
 
     /// <summary>As <see cref="ExtractUnchecked"/>, for conversations of one prompt that has been read.</summary>
-    public ConversationFeatures[] ExtractAfter(LlamaPrefix prompt, IReadOnlyList<EncodedConversation> conversations,
+    public ConversationFeatures[] ExtractAfter(BackbonePrefix prompt, IReadOnlyList<EncodedConversation> conversations,
         CancellationToken cancel = default)
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];

@@ -14,7 +14,7 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
     // A group of its own is a pass of its own, in which all weights are read once more. On two CPU cores that costs as much as some
     // twenty tokens, on an accelerator as some hundreds.
     private const int TokensWorthAPass = 256, PromptsRemembered = 4096;
-    private readonly OrderedDictionary<string, LlamaPrefix> _kept = []; // the one used last at the end
+    private readonly OrderedDictionary<string, BackbonePrefix> _kept = []; // the one used last at the end
     private readonly OrderedDictionary<string, bool> _seen = [];
 
     /// <summary>How many tokens of prompts were not computed because they had been read.</summary>
@@ -42,11 +42,11 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
     }
 
     /// <summary>The prompt, read now or before; null where it is cheaper to read it with each response.</summary>
-    private LlamaPrefix? PromptOf(EncodedConversation conversation, int responses, CancellationToken cancel)
+    private BackbonePrefix? PromptOf(EncodedConversation conversation, int responses, CancellationToken cancel)
     {
         string id = conversation.PromptId;
         long length = conversation.PromptPosition + 1;
-        bool isKept = _kept.Remove(id, out LlamaPrefix? prompt);
+        bool isKept = _kept.Remove(id, out BackbonePrefix? prompt);
         bool isSeen = _seen.Remove(id);
         _seen.Add(id, true);
         if (_seen.Count > PromptsRemembered) _seen.RemoveAt(0);
@@ -66,7 +66,7 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
 
     public void Dispose()
     {
-        foreach (LlamaPrefix prompt in _kept.Values) prompt.Dispose();
+        foreach (BackbonePrefix prompt in _kept.Values) prompt.Dispose();
         _kept.Clear();
     }
 }

@@ -1,3 +1,4 @@
+using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Text;
 
 namespace ArmoFlow.RewardModel.Scoring;
@@ -24,7 +25,7 @@ public static class GoldenTexts
     /// <param name="maxTokens">The limit.</param>
     public static IReadOnlyList<Conversation> Within(string backbone, int maxTokens)
     {
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(backbone, "tokenizer.json"));
+        LlamaTokenizer tokenizer = Backbones.Tokenizer(backbone);
         Conversation[] all = [.. Made.Select(turns =>
             Conversation.Create(turns.Select(t => new Message(t.Role, t.Content)), "golden text"))];
         return [.. all.Where(c => tokenizer.Encode(c).Tokens.Length <= maxTokens)];

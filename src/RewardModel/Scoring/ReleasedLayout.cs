@@ -101,7 +101,7 @@ public static class ReleasedLayout
     /// <summary>Copies the shards; one whose tensors lack the prefix that the layout has is written anew with it.</summary>
     private static void CopyWeights(Checkpoint checkpoint, string backbone, string folder, JsonObject map)
     {
-        string[] names = [.. LlamaModel.Shapes(LlamaConfig.Load(Path.Combine(backbone, "config.json"))).Keys];
+        string[] names = [.. Backbones.Config(backbone).Shapes.Keys];
         foreach (IGrouping<string, string> shard in names.GroupBy(name => Path.GetFileName(checkpoint.FileOf(name).Path)))
         {
             // Under its own name transformers would read it alone, without the index and the head.
@@ -130,7 +130,7 @@ public static class ReleasedLayout
     public static ConversationScorer Import(string folder)
     {
         string configPath = Path.Combine(folder, "config.json");
-        LlamaConfig.Load(configPath);
+        BackboneConfig shape = Backbones.Config(folder);
         double temperature;
         int k;
         using (JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(configPath)))
@@ -157,7 +157,7 @@ public static class ReleasedLayout
                 GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
         }
         ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32",
-            card?.MaxTokens ?? LlamaConfig.Load(configPath).MaxPositionEmbeddings, card?.AllowsSpecials ?? false);
+            card?.MaxTokens ?? shape.MaxPositionEmbeddings, card?.AllowsSpecials ?? false);
         if (card is { GoldenRows.Count: > 0 }) Verify(scorer, card, folder);
         return scorer;
     }

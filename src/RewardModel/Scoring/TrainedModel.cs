@@ -61,7 +61,10 @@ public sealed class TrainedModel
                     + $"a gate of {gate.Inputs} inputs and {gate.Objectives} outputs",
                 "[k, d], [k, k] and a gate from d to k", "These parts belong to different models.");
         }
-        (Objectives, Weight, Transform, Gate) = (objectives, weight, transform, gate);
+        Objectives = objectives;
+        Weight = weight;
+        Transform = transform;
+        Gate = gate;
     }
 
     /// <summary>The mean of one response's debiased rewards: the baseline without the gate.</summary>

@@ -22,7 +22,12 @@ public sealed class Matrix
     /// <summary>A matrix of zeros.</summary>
     /// <param name="rows">The number of rows.</param>
     /// <param name="columns">The number of columns.</param>
-    public Matrix(int rows, int columns) => (Rows, Columns, _values) = (rows, columns, new double[rows * columns]);
+    public Matrix(int rows, int columns)
+    {
+        Rows = rows;
+        Columns = columns;
+        _values = new double[rows * columns];
+    }
 
     /// <summary>A matrix of float32 values, which float64 holds exactly.</summary>
     /// <param name="values">Row-major, a whole number of rows.</param>

@@ -17,7 +17,7 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
     /// <summary>True where a text's spelling of a control token is that token.</summary>
     public bool AllowsSpecials { get; init; }
 
-    public static async Task<(FeatureSpace Space, LlamaConfig Config)> Of(StepRun run)
+    public static async Task<(FeatureSpace Space, BackboneConfig Config)> Of(StepRun run)
     {
         string folder = await FolderOf(run);
         if (!DataRoots.Allow(folder))
@@ -26,7 +26,7 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
                 $"one that {DataRoots.Variable} names", "Move the backbone there.");
         }
         bool allowsSpecials = run.Spec.Backbone.AllowsSpecials;
-        LlamaConfig config = BackboneParts.Open(folder, allowsSpecials).Config;
+        BackboneConfig config = BackboneParts.Open(folder, allowsSpecials).Config;
         string digest = await DigestOf(folder, run);
         string dtype = run.Spec.Backbone.Dtype != "auto" ? run.Spec.Backbone.Dtype
             : await run.Services.Steps.Settle($"dtype {digest} {ComputeType.Hardware}",

@@ -80,7 +80,7 @@ public sealed class FeaturesConsumer(StepServices services)
 
     private static async Task<ShardPlan> MakePlan(StepRun run)
     {
-        (FeatureSpace space, LlamaConfig config) = await FeatureSpace.Of(run);
+        (FeatureSpace space, BackboneConfig config) = await FeatureSpace.Of(run);
         return await ShardPlan.Make(run, space, config.Parameters);
     }
 

@@ -68,7 +68,7 @@ internal static class FeaturesStep
         {
             string folder = parsed.GetRequiredValue(backbone), file = parsed.GetRequiredValue(input);
             bool pairs = parsed.GetRequiredValue(kind) == "pairs";
-            (LlamaConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(specials) == "allow");
+            (BackboneConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(specials) == "allow");
             int limit = parsed.GetValue(maxTokens) ?? config.MaxPositionEmbeddings;
             double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : pairs ? 0.01 : 0;
             (List<Row> rows, IReadOnlyList<string> columns, List<LeftOut> leftOut, int replaced) =

@@ -6,7 +6,7 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// What a backbone keeps of tokens that many texts begin with: each layer's keys and values, [1, kvHeads, length, headDim], and the
 /// last token's hidden state.
 /// </summary>
-public sealed class LlamaPrefix : IDisposable
+public sealed class BackbonePrefix : IDisposable
 {
     internal IReadOnlyList<(Tensor K, Tensor V)> Layers { get; }
 
@@ -19,7 +19,7 @@ public sealed class LlamaPrefix : IDisposable
     /// <summary>Bytes of memory that the keys and values take.</summary>
     public long Bytes => Layers.Sum(l => l.K.NumberOfElements * l.K.ElementSize + l.V.NumberOfElements * l.V.ElementSize);
 
-    internal LlamaPrefix(long length, IReadOnlyList<(Tensor K, Tensor V)> layers, Tensor hidden)
+    internal BackbonePrefix(long length, IReadOnlyList<(Tensor K, Tensor V)> layers, Tensor hidden)
     {
         Length = length;
         Layers = layers;
