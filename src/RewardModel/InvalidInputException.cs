@@ -11,6 +11,7 @@ namespace ArmoFlow.RewardModel;
 public sealed class InvalidInputException(string place, string found, string expected, string remedy)
     : Exception($"{Other(place)}: {Shown.Cut(found, Shown.MostFound)}; expected {Other(expected)}. {Other(remedy)}")
 {
+    /// <summary>File and, where there is one, row and column.</summary>
     public string Place { get; } = Other(place);
 
     /// <summary>

@@ -26,6 +26,7 @@ public sealed class BackbonePrefix : IDisposable
         Hidden = hidden;
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         foreach ((Tensor k, Tensor v) in Layers)

@@ -1,5 +1,4 @@
 using ArmoFlow.RewardModel.Text;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Backbone;

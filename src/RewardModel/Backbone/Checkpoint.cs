@@ -12,6 +12,7 @@ public sealed class Checkpoint : IDisposable
     private readonly Dictionary<string, SafetensorsFile> _files = [];
     private readonly Dictionary<string, string> _fileOf;
 
+    /// <summary>The folder that was opened.</summary>
     public string Folder { get; }
 
     /// <exception cref="InvalidInputException">A file is missing or damaged.</exception>
@@ -92,6 +93,8 @@ public sealed class Checkpoint : IDisposable
             && _fileOf.ContainsKey(tensor[Prefix.Length..]);
         return lacksPrefix ? tensor[Prefix.Length..] : tensor;
     }
+
+    /// <summary>The size of all its safetensors files, in bytes.</summary>
     public long Bytes => _files.Values.Sum(f => f.Bytes);
 
     /// <summary>Loads a tensor after checking its shape.</summary>
@@ -162,6 +165,7 @@ public sealed class Checkpoint : IDisposable
         return string.Join('|', BackboneDigest.Files(folder).Select(path => $"{Path.GetFileName(path)}:{RegularFile.Stamp(path)}"));
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         foreach (SafetensorsFile file in _files.Values) file.Dispose();

@@ -49,16 +49,25 @@ public sealed record RotaryEmbedding
     /// <summary>The base that transformers takes where config.json names none, as those of Llama 1 and 2 do not.</summary>
     public const double DefaultTheta = 10000;
 
+    /// <summary>θ, the base of the frequencies.</summary>
     public double Theta { get; init; } = DefaultTheta;
 
     /// <summary>True where config.json names a base.</summary>
     public bool HasTheta { get; init; }
+
+    /// <summary>How the frequencies are stretched.</summary>
     public RotaryKind Kind { get; init; } = RotaryKind.Default;
 
-    /// <summary>The rest is for the kinds other than the default; the last three for <see cref="RotaryKind.Llama3"/>.</summary>
+    /// <summary>How much longer a text may be than the original context; for the kinds other than the default.</summary>
     public double Factor { get; init; } = 1;
+
+    /// <summary>Below so many turns within the original context a frequency is divided by the factor; Llama 3's kind only.</summary>
     public double LowFreqFactor { get; init; } = 1;
+
+    /// <summary>Above so many turns it is left as it is; between the two, something between; Llama 3's kind only.</summary>
     public double HighFreqFactor { get; init; } = 4;
+
+    /// <summary>The original context, in tokens; Llama 3's kind only.</summary>
     public int OriginalMaxPositionEmbeddings { get; init; } = 8192;
 
     /// <summary>In a few words, for people.</summary>
@@ -73,4 +82,14 @@ public sealed record RotaryEmbedding
 }
 
 /// <summary>transformers' rope types that are computed here.</summary>
-public enum RotaryKind { Default, Linear, Llama3 }
+public enum RotaryKind
+{
+    /// <summary>As they are.</summary>
+    Default,
+
+    /// <summary>All divided by the factor.</summary>
+    Linear,
+
+    /// <summary>By wavelength, smoothly between two cut-offs.</summary>
+    Llama3,
+}

@@ -1,13 +1,28 @@
 namespace ArmoFlow.RewardModel.Decorrelation;
 
-public enum CorrelationMetric { Spearman, Pearson }
+/// <summary>The correlation coefficients that are computed here.</summary>
+public enum CorrelationMetric
+{
+    /// <summary>Of the ranks.</summary>
+    Spearman,
+
+    /// <summary>Of the values.</summary>
+    Pearson,
+}
 
 /// <summary>Correlation coefficients in float64; 0 where one side is constant and none is defined.</summary>
 public static class Correlation
 {
+    /// <summary>The coefficient that a metric names, from −1 to 1.</summary>
+    /// <param name="metric">Which one.</param>
+    /// <param name="a">One side [n].</param>
+    /// <param name="b">The other side [n].</param>
     public static double Of(CorrelationMetric metric, double[] a, double[] b) =>
         metric == CorrelationMetric.Pearson ? Pearson(a, b) : Spearman(a, b);
 
+    /// <summary>Pearson's coefficient, from −1 to 1.</summary>
+    /// <param name="a">One side [n].</param>
+    /// <param name="b">The other side [n].</param>
     public static double Pearson(double[] a, double[] b)
     {
         double meanA = a.Average(), meanB = b.Average(), ab = 0, aa = 0, bb = 0;

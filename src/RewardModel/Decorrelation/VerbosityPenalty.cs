@@ -5,15 +5,27 @@ namespace ArmoFlow.RewardModel.Decorrelation;
 /// <summary>One objective's penalty and what it did to the correlation with verbosity.</summary>
 public sealed record PenaltyFit
 {
+    /// <summary>The objective's name.</summary>
     public required string Name { get; init; }
+
+    /// <summary>λ, in the objective's reward for each unit of verbosity's.</summary>
     public required double Penalty { get; init; }
+
+    /// <summary>Correlation of the reward with verbosity, from −1 to 1.</summary>
     public required double Before { get; init; }
+
+    /// <summary>The same after the penalty.</summary>
     public required double After { get; init; }
 
     /// <summary>Where no penalty meets the tolerance: neighbouring float32 penalties between which the correlation jumps over 0.</summary>
     public ZeroCrossing? Proof { get; init; }
 }
 
+/// <summary>Shows that no penalty does better: between two neighbouring float32 values the correlation jumps over 0.</summary>
+/// <param name="LowerPenalty">The lower value.</param>
+/// <param name="CorrelationThere">Above 0.</param>
+/// <param name="UpperPenalty">The upper value.</param>
+/// <param name="CorrelationHere">At most 0.</param>
 public sealed record ZeroCrossing(double LowerPenalty, double CorrelationThere, double UpperPenalty, double CorrelationHere);
 
 /// <summary>The penalties of all objectives, and how they were found.</summary>
@@ -76,7 +88,7 @@ internal sealed class PenaltySearch
     private float _best;
     private double _bestCorrelation = double.PositiveInfinity;
 
-    /// <summary>Penalties between which the correlation changes its sign: not below 0 at the low one, not above 0 at the high one.</summary>
+    /// <summary>Penalties between which the correlation changes its sign: at least 0 at the low one, at most 0 at the high one.</summary>
     private readonly record struct Bracket(float Low, double AtLow, float High, double AtHigh);
 
     /// <param name="rewards">r_i [n].</param>

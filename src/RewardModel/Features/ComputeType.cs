@@ -11,8 +11,12 @@ public static class ComputeType
     /// <summary>Under this size a forward pass is bound by everything but arithmetic, and float32 is always right.</summary>
     private const long SmallCheckpointBytes = 200_000_000;
 
+    /// <summary>The accelerator where there is one, else the CPU.</summary>
     public static Device BestDevice => cuda.is_available() ? CUDA : CPU;
 
+    /// <summary>The number type that a settled dtype names.</summary>
+    /// <param name="dtype">'f32' or 'bf16'.</param>
+    /// <exception cref="InvalidInputException">It is neither.</exception>
     public static ScalarType Parse(string dtype) => dtype switch
     {
         "f32" => ScalarType.Float32,
@@ -46,6 +50,9 @@ public static class ComputeType
         }
     }
 
+    /// <summary>The size of a checkpoint's weights, in bytes.</summary>
+    /// <param name="folder">The backbone's.</param>
+    /// <exception cref="InvalidInputException">The folder holds no checkpoint.</exception>
     public static long CheckpointBytes(string folder)
     {
         using Checkpoint checkpoint = new(folder);

@@ -25,8 +25,14 @@ public sealed class FeatureExtractor : IDisposable
     private readonly IBackbone _model;
     private readonly long _tokensPerBatch;
 
+    /// <summary>The dimension of a feature, d: the hidden size of the backbone.</summary>
     public int Dimension => _model.Config.HiddenSize;
 
+    /// <summary>Loads a backbone.</summary>
+    /// <param name="backbone">Its folder.</param>
+    /// <param name="dtype">The number type to compute in.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <exception cref="InvalidInputException">The folder does not hold a backbone that is computed.</exception>
     public FeatureExtractor(string backbone, ScalarType dtype, Device device)
     {
         _model = Backbones.Load(backbone, dtype, device);
@@ -142,5 +148,6 @@ public sealed class FeatureExtractor : IDisposable
         if (batch.Count > 0) yield return [.. batch];
     }
 
+    /// <inheritdoc/>
     public void Dispose() => _model.Dispose();
 }

@@ -9,11 +9,19 @@ namespace ArmoFlow.RewardModel.Features;
 /// </summary>
 public interface IFeatureRows
 {
+    /// <summary>The number of rows, n.</summary>
     int Count { get; }
+
+    /// <summary>The length of a row, d.</summary>
     int Dimension { get; }
+
+    /// <summary>Copies a row out.</summary>
+    /// <param name="row">Counted from 0.</param>
+    /// <param name="into">[d].</param>
     void Copy(int row, Span<float> into);
 }
 
+/// <summary>What all rows of features can do.</summary>
 public static class FeatureRows
 {
     /// <summary>A copy of one row [dimension].</summary>
@@ -39,8 +47,13 @@ public static class FeatureRows
 /// <summary>Rows that lie in an array, row-major.</summary>
 public sealed class ArrayRows(float[] values, int dimension) : IFeatureRows
 {
+    /// <inheritdoc/>
     public int Count => values.Length / dimension;
+
+    /// <inheritdoc/>
     public int Dimension => dimension;
+
+    /// <inheritdoc/>
     public void Copy(int row, Span<float> into) => values.AsSpan(row * dimension, dimension).CopyTo(into);
 }
 
@@ -53,7 +66,10 @@ public sealed class SafetensorsRows : IFeatureRows
     private readonly (SafetensorsFile File, TensorEntry Entry, int Begin, float[]? Converted)[] _parts;
     private readonly int _stride, _offset;
 
+    /// <inheritdoc/>
     public int Count { get; }
+
+    /// <inheritdoc/>
     public int Dimension { get; }
 
     /// <exception cref="InvalidInputException">A file lacks the tensor, it holds whole numbers or has another rank, or the dimensions
@@ -84,6 +100,7 @@ public sealed class SafetensorsRows : IFeatureRows
         _offset = offset;
     }
 
+    /// <inheritdoc/>
     public void Copy(int row, Span<float> into)
     {
         int part = _parts.Length - 1;

@@ -7,6 +7,7 @@ namespace ArmoFlow.RewardModel.Features;
 /// <summary>A split by the hash of an id: it never moves when data is added, and equal ids are never on both sides.</summary>
 public static class HashSplit
 {
+    /// <summary>The share of ids that are held out.</summary>
     public const double HeldOutShare = 0.2;
 
     /// <summary>Whether this id belongs to the held-out 20 %.</summary>

@@ -64,6 +64,7 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
         return prompt;
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         foreach (BackbonePrefix prompt in _kept.Values) prompt.Dispose();

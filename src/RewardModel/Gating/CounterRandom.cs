@@ -6,6 +6,10 @@ namespace ArmoFlow.RewardModel.Gating;
 /// </summary>
 public static class CounterRandom
 {
+    /// <summary>64 uniform bits.</summary>
+    /// <param name="seed">Of the whole run.</param>
+    /// <param name="stream">Tells apart what the draws are for.</param>
+    /// <param name="counter">Number of the draw in its stream.</param>
     public static ulong Bits(ulong seed, ulong stream, ulong counter) =>
         Mix(Mix(Mix(seed + 0x9E3779B97F4A7C15) ^ stream) + counter * 0x9E3779B97F4A7C15);
 

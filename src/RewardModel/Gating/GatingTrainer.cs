@@ -9,12 +9,25 @@ namespace ArmoFlow.RewardModel.Gating;
 /// <summary>Defaults are the paper's (section 3.2 and its experiments).</summary>
 public sealed record GatingOptions
 {
+    /// <summary>Training steps.</summary>
     public int Steps { get; init; } = 10_000;
+
+    /// <summary>Pairs that a step draws, with replacement.</summary>
     public int BatchSize { get; init; } = 1024;
+
+    /// <summary>AdamW's learning rate at the start; it falls to 0 by a cosine.</summary>
     public double LearningRate { get; init; } = 1e-3;
+
+    /// <summary>β at the start; it is trained too.</summary>
     public double Beta { get; init; } = 100;
+
+    /// <summary>T of the softmax.</summary>
     public double Temperature { get; init; } = 1;
+
+    /// <summary>Widths of the hidden layers.</summary>
     public IReadOnlyList<int> Hidden { get; init; } = [1024, 1024, 1024];
+
+    /// <summary>Decides the initial weights and the batches.</summary>
     public ulong Seed { get; init; } = 17;
 }
 
@@ -41,6 +54,7 @@ public sealed class GatingTrainer : IDisposable
     private readonly List<double> _curve = [];
     private string? _loaded;
 
+    /// <summary>Steps done so far.</summary>
     public int Step { get; private set; }
 
     /// <summary>Mean loss over each <see cref="StepsPerCurvePoint"/> steps so far, in nats.</summary>
@@ -184,9 +198,11 @@ public sealed class GatingTrainer : IDisposable
     /// <summary>The trained gate.</summary>
     public GatingNetwork Network()
     {
-        GatingLayer[] layers = [.. _parameters.SkipLast(1).Chunk(2).Select(layer => new GatingLayer(Matrix.Of(Floats(layer[0]), (int)layer[0].Value.shape[1]),
-            Matrix.Widen(Floats(layer[1]))))];
-        return new GatingNetwork(layers, Floats(_parameters[^1])[0], _options.Temperature);
+        IEnumerable<GatingLayer> layers = _parameters.SkipLast(1).Chunk(2).Select(layer => Layer(weight: layer[0], bias: layer[1]));
+        return new GatingNetwork([.. layers], Floats(_parameters[^1])[0], _options.Temperature);
+
+        static GatingLayer Layer(Parameter weight, Parameter bias) =>
+            new(Matrix.Of(Floats(weight), (int)weight.Value.shape[1]), Matrix.Widen(Floats(bias)));
 
         static float[] Floats(Parameter p) => p.Value.detach().data<float>().ToArray();
     }
@@ -233,6 +249,7 @@ public sealed class GatingTrainer : IDisposable
     private string Stamp(string path) =>
         string.Create(CultureInfo.InvariantCulture, $"{path} {Step} {File.GetLastWriteTimeUtc(path).Ticks}");
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         _prompts.Dispose();

@@ -9,13 +9,28 @@ public sealed record RatingRow(string ConversationId, string Source, double[] La
 /// <summary>A pair of the canonical data set; the two prompts are nearly always one.</summary>
 public sealed record PreferenceRow(string ChosenId, string RejectedId, string ChosenPromptId, string RejectedPromptId, string Source);
 
+/// <summary>A benchmark's pair of the canonical data set.</summary>
+/// <param name="Id">The pair's id in the benchmark.</param>
+/// <param name="Subset">The subset that it belongs to.</param>
+/// <param name="ChosenId">The conversation with the better response.</param>
+/// <param name="RejectedId">The conversation with the other.</param>
 public sealed record BenchmarkRow(string Id, string Subset, string ChosenId, string RejectedId);
 
 /// <summary>Writes the canonical data set: every conversation once, and tables that refer to it.</summary>
 public sealed class CanonicalTables : IAsyncDisposable
 {
-    public const string Conversations = "conversations.parquet", Ratings = "ratings.parquet", Preferences = "preferences.parquet",
-        Benchmark = "benchmark.parquet";
+    /// <summary>The table of conversations, each once.</summary>
+    public const string Conversations = "conversations.parquet";
+
+    /// <summary>The table of rated responses.</summary>
+    public const string Ratings = "ratings.parquet";
+
+    /// <summary>The table of preference pairs.</summary>
+    public const string Preferences = "preferences.parquet";
+
+    /// <summary>The table of the benchmark's pairs.</summary>
+    public const string Benchmark = "benchmark.parquet";
+
     private const string RatingPrefix = "rating:";
     private readonly List<FileStream> _streams = [];
     private readonly Dictionary<string, long> _rows = new() { [Conversations] = 0, [Ratings] = 0, [Preferences] = 0, [Benchmark] = 0 };
@@ -23,6 +38,7 @@ public sealed class CanonicalTables : IAsyncDisposable
     private readonly IReadOnlyList<string> _objectives;
     private readonly ParquetTable _conversations, _ratings, _preferences, _benchmark;
 
+    /// <summary>How many conversations were added, each counted once.</summary>
     public int DistinctConversations => _known.Count;
 
     /// <summary>How many rows were added, by table.</summary>
@@ -50,6 +66,9 @@ public sealed class CanonicalTables : IAsyncDisposable
         }
     }
 
+    /// <summary>Adds a rated response.</summary>
+    /// <param name="rated">The response and its ratings.</param>
+    /// <param name="source">The name of its source.</param>
     public async Task Add(RatedResponse rated, string source)
     {
         await Add(rated.Conversation);
@@ -61,6 +80,9 @@ public sealed class CanonicalTables : IAsyncDisposable
         ]);
     }
 
+    /// <summary>Adds a preference pair.</summary>
+    /// <param name="pair">The pair.</param>
+    /// <param name="source">The name of its source.</param>
     public async Task Add(PreferencePair pair, string source)
     {
         await Add(pair.Chosen);
@@ -69,6 +91,8 @@ public sealed class CanonicalTables : IAsyncDisposable
         await _preferences.Add(pair.Chosen.Id, pair.Rejected.Id, pair.Chosen.PromptId, pair.Rejected.PromptId, source);
     }
 
+    /// <summary>Adds a benchmark's pair.</summary>
+    /// <param name="pair">The pair.</param>
     public async Task Add(BenchmarkPair pair)
     {
         await Add(pair.Chosen);
@@ -84,6 +108,7 @@ public sealed class CanonicalTables : IAsyncDisposable
         await _conversations.Add(conversation.Id, conversation.PromptId, conversation.ToJson());
     }
 
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         foreach (ParquetTable table in new[] { _conversations, _ratings, _preferences, _benchmark }) await table.DisposeAsync();
@@ -103,12 +128,17 @@ public sealed class CanonicalTables : IAsyncDisposable
         }
     }
 
+    /// <summary>The conversations of a table, one after the other.</summary>
+    /// <param name="path">The table.</param>
     public static async IAsyncEnumerable<Conversation> ReadConversations(string path)
     {
         await foreach (Dictionary<string, object?> row in ParquetTable.Read(path))
             yield return Conversation.FromJson((string)row["messages"]!);
     }
 
+    /// <summary>The rows of a table of ratings.</summary>
+    /// <param name="path">The table.</param>
+    /// <param name="objectives">The k objectives, in the order of the labels.</param>
     public static async Task<List<RatingRow>> ReadRatings(string path, IReadOnlyList<string> objectives)
     {
         List<RatingRow> rows = [];
@@ -120,6 +150,8 @@ public sealed class CanonicalTables : IAsyncDisposable
         return rows;
     }
 
+    /// <summary>The rows of a table of preferences.</summary>
+    /// <param name="path">The table.</param>
     public static async Task<List<PreferenceRow>> ReadPreferences(string path)
     {
         List<PreferenceRow> rows = [];
@@ -131,6 +163,8 @@ public sealed class CanonicalTables : IAsyncDisposable
         return rows;
     }
 
+    /// <summary>The rows of a benchmark table.</summary>
+    /// <param name="path">The table.</param>
     public static async Task<List<BenchmarkRow>> ReadBenchmark(string path)
     {
         List<BenchmarkRow> rows = [];

@@ -24,8 +24,12 @@ public static class PairFormats
         ["code-ultrafeedback"] = row => BestAgainstOthers(row, "code-ultrafeedback"),
     };
 
+    /// <summary>The names of the formats for preference data.</summary>
     public static IEnumerable<string> Names => Named.Keys;
 
+    /// <summary>The reader of a format: from a row to its pairs.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <exception cref="InvalidInputException">There is no format of that name.</exception>
     public static Func<SourceRow, IEnumerable<PreferencePair>> Find(string name) =>
         Named.TryGetValue(name, out Func<SourceRow, IEnumerable<PreferencePair>>? read) ? read
             : throw new InvalidInputException("preferences", $"format '{name}'", "a format for preference data",

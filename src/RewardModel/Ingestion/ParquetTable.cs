@@ -34,6 +34,8 @@ public sealed class ParquetTable : IAsyncDisposable
         return type == typeof(long) ? new DataField<long>(name) : new DataField<double?>(name);
     }
 
+    /// <summary>Adds a row.</summary>
+    /// <param name="values">One value for each column, of its type.</param>
     public async Task Add(params object?[] values)
     {
         _rows.Add(values);
@@ -57,6 +59,7 @@ public sealed class ParquetTable : IAsyncDisposable
         _rows.Clear();
     }
 
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         if (_rows.Count > 0 || _writer is null) await Flush();

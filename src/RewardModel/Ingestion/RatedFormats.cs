@@ -89,6 +89,7 @@ public static class RatedFormats
                 [("ultrafeedback-instruction-following", row.Get(row.Fields, side + "_rating"), side + "_rating", OneToFive)]))),
     };
 
+    /// <summary>The names of the formats for ratings.</summary>
     public static IEnumerable<string> Names => [.. Named.Keys, "armorm-ratings", "columns"];
 
     /// <summary>Finds a named format, or builds the merged or declared one for these objectives.</summary>

@@ -29,12 +29,21 @@ public static class Rows
     private const string CheckFormat = "Check that the source has the declared format.";
     private const string System = "system", User = "user", Assistant = "assistant", PromptColumn = "prompt";
 
+    /// <summary>A column that holds a text.</summary>
+    /// <param name="row">The row.</param>
+    /// <param name="column">The column's name.</param>
+    /// <exception cref="InvalidInputException">There is no such column, or it holds no text.</exception>
     public static string Text(this SourceRow row, string column) => TextOf(row.Get(row.Fields, column), row.Place, column);
 
     /// <summary>A text, or "" where there is none.</summary>
     public static string TextOrNone(this SourceRow row, string column) =>
         row.Get(row.Fields, column) is { ValueKind: not JsonValueKind.Null } value ? TextOf(value, row.Place, column) : "";
 
+    /// <summary>A field of an object.</summary>
+    /// <param name="row">The row, for the error.</param>
+    /// <param name="parent">The object.</param>
+    /// <param name="column">The field's name.</param>
+    /// <exception cref="InvalidInputException">It is no object, or has no such field.</exception>
     public static JsonElement Get(this SourceRow row, JsonElement parent, string column)
     {
         if (parent.ValueKind != JsonValueKind.Object)
@@ -53,6 +62,11 @@ public static class Rows
                 $"{CheckFormat} A row without one cannot be used: leave it out.");
     }
 
+    /// <summary>A value that must be a text.</summary>
+    /// <param name="value">The value.</param>
+    /// <param name="place">Where it stands, for the error.</param>
+    /// <param name="column">Its column, for the error.</param>
+    /// <exception cref="InvalidInputException">It is no text.</exception>
     public static string TextOf(JsonElement value, string place, string column) =>
         value.ValueKind == JsonValueKind.String ? value.GetString()!
             : throw new InvalidInputException($"{place} column '{column}'", Kind(value), "text", CheckFormat);
@@ -128,6 +142,10 @@ public static class Rows
         double? Given(string column) => row.Fields.TryGetProperty(column, out JsonElement value) ? Number(value, row.Place, column) : null;
     }
 
+    /// <summary>A column that holds a conversation's messages.</summary>
+    /// <param name="row">The row.</param>
+    /// <param name="column">The column's name.</param>
+    /// <exception cref="InvalidInputException">It holds no conversation.</exception>
     public static Conversation Messages(this SourceRow row, string column)
     {
         string place = $"{row.Place} column '{column}'";
@@ -244,6 +262,11 @@ public static class Rows
         row.Fields.TryGetProperty("messages", out JsonElement messages) && messages.ValueKind != JsonValueKind.Null
             ? row.Messages("messages") : row.Answer("response");
 
+    /// <summary>A pair of two different responses.</summary>
+    /// <param name="row">The row, for the error.</param>
+    /// <param name="chosen">The better one.</param>
+    /// <param name="rejected">The other.</param>
+    /// <exception cref="InvalidInputException">They are the same.</exception>
     public static PreferencePair Pair(this SourceRow row, Conversation chosen, Conversation rejected) =>
         chosen.Id != rejected.Id ? new PreferencePair(chosen, rejected)
             : throw new InvalidInputException(row.Place, "identical chosen and rejected", "two different responses", "Leave the row out.")

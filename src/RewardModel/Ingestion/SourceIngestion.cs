@@ -3,12 +3,25 @@ namespace ArmoFlow.RewardModel.Ingestion;
 /// <summary>What one source held: every row read is kept, dropped with its reason, or a duplicate.</summary>
 public sealed record SourceReport
 {
+    /// <summary>The source's name.</summary>
     public required string Name { get; init; }
+
+    /// <summary>What it holds: ratings, preferences or a benchmark.</summary>
     public required string Kind { get; init; }
+
+    /// <summary>The format of its rows.</summary>
     public required string Format { get; init; }
+
+    /// <summary>The files that were read.</summary>
     public required IReadOnlyList<string> Files { get; init; }
+
+    /// <summary>Rows read.</summary>
     public long RowsRead { get; set; }
+
+    /// <summary>Items kept.</summary>
     public long Kept { get; set; }
+
+    /// <summary>Items left out because an equal one came before.</summary>
     public long Duplicates { get; set; }
 
     /// <summary>Rows left out because a conversation of theirs is to be forgotten.</summary>
@@ -18,7 +31,11 @@ public sealed record SourceReport
     /// <summary>Files left out whole because their bytes are to be forgotten.</summary>
     [System.Text.Json.Serialization.JsonIgnore(Condition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingDefault)]
     public int ForgottenFiles { get; set; }
+
+    /// <summary>Reason → how many rows were left out for it.</summary>
     public SortedDictionary<string, long> Dropped { get; init; } = new(StringComparer.Ordinal);
+
+    /// <summary>Places of rows that were left out, with their reasons.</summary>
     public List<string> DroppedRows { get; init; } = [];
 
     /// <summary>Rows that are whole and give no item: no pair, or no response.</summary>
@@ -37,9 +54,18 @@ public sealed record SourceReport
     public SortedDictionary<string, RatingRange> Ranges { get; init; } = new(StringComparer.Ordinal);
 }
 
+/// <summary>The ratings of one objective, after rescaling.</summary>
+/// <param name="Count">How many there are.</param>
+/// <param name="Min">The smallest.</param>
+/// <param name="Max">The largest.</param>
 public sealed record RatingRange(long Count, double Min, double Max)
 {
+    /// <summary>The range with one rating more.</summary>
+    /// <param name="value">The rating.</param>
     public RatingRange With(double value) => new(Count + 1, Math.Min(Min, value), Math.Max(Max, value));
+
+    /// <summary>The range of one rating.</summary>
+    /// <param name="value">The rating.</param>
     public static RatingRange Of(double value) => new(1, value, value);
 }
 

@@ -11,11 +11,17 @@ namespace ArmoFlow.RewardModel.Regression;
 /// <summary>XᵀX [d, d] and XᵀY [d, k] over some rows, in float64; they add up over disjoint rows.</summary>
 public sealed record NormalEquations(Tensor Gram, Tensor Moments, long Rows) : IDisposable
 {
+    /// <summary>Sums over no rows.</summary>
+    /// <param name="dimension">d.</param>
+    /// <param name="objectives">k.</param>
     public static NormalEquations Zero(int dimension, int objectives) =>
         new(zeros([dimension, dimension], ScalarType.Float64), zeros([dimension, objectives], ScalarType.Float64), 0);
 
+    /// <summary>Sums over the rows of both.</summary>
+    /// <param name="other">Sums over other rows.</param>
     public NormalEquations Plus(NormalEquations other) => new(Gram + other.Gram, Moments + other.Moments, Rows + other.Rows);
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         Gram.Dispose();
@@ -26,7 +32,13 @@ public sealed record NormalEquations(Tensor Gram, Tensor Moments, long Rows) : I
 /// <summary>Where the sums over a prefix of rows are kept between runs.</summary>
 public interface IGramStore
 {
+    /// <summary>The sums that were kept under a key; null where there are none.</summary>
+    /// <param name="key">A hash of the rows.</param>
     Task<NormalEquations?> Find(string key);
+
+    /// <summary>Keeps sums under a key.</summary>
+    /// <param name="key">A hash of the rows.</param>
+    /// <param name="sums">The sums over these rows.</param>
     Task Keep(string key, NormalEquations sums);
 }
 

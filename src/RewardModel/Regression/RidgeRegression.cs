@@ -8,11 +8,22 @@ namespace ArmoFlow.RewardModel.Regression;
 /// <summary>What the fit of one objective found. Errors are on the held-out rows, in squared units of the rescaled rating.</summary>
 public sealed record ObjectiveFit
 {
+    /// <summary>The objective's name.</summary>
     public required string Name { get; init; }
+
+    /// <summary>Rows that rate it.</summary>
     public required long Rows { get; init; }
+
+    /// <summary>How many of these are held out.</summary>
     public required long HeldOutRows { get; init; }
+
+    /// <summary>The α that was chosen.</summary>
     public required double Alpha { get; init; }
+
+    /// <summary>Mean squared error with that α; null where nothing was validated.</summary>
     public required double? ValidationMse { get; init; }
+
+    /// <summary>1 − error / variance with that α, at most 1; null where nothing was validated or all ratings are equal.</summary>
     public required double? ValidationR2 { get; init; }
 
     /// <summary>Validation error of every α tried, in the order given.</summary>
@@ -22,6 +33,9 @@ public sealed record ObjectiveFit
     public string? Note { get; init; }
 }
 
+/// <summary>What one α of the grid gave.</summary>
+/// <param name="Alpha">α.</param>
+/// <param name="Mse">Mean squared error on the held-out rows; null where nothing was validated.</param>
 public sealed record AlphaError(double Alpha, double? Mse);
 
 /// <summary>The weights of all objectives, and how they were found.</summary>

@@ -25,7 +25,10 @@ public sealed record SubsetResult(double Accuracy, long Correct, long Count, lon
 /// <summary>Accuracies by subset and section, and the weighted mean of the sections; all in [0, 1].</summary>
 public sealed record RewardBenchResult
 {
+    /// <summary>Subset → what the scorer did on it.</summary>
     public required SortedDictionary<string, SubsetResult> Subsets { get; init; }
+
+    /// <summary>Section that has data → its accuracy.</summary>
     public required Dictionary<string, double> Sections { get; init; }
 
     /// <summary>Section → subset that has data → its weight within the section.</summary>
@@ -33,6 +36,8 @@ public sealed record RewardBenchResult
 
     /// <summary>Weight of each section in the score.</summary>
     public required Dictionary<string, double> Weights { get; init; }
+
+    /// <summary>The weighted mean of the sections; null where no section has data.</summary>
     public required double? Score { get; init; }
 
     /// <summary>Pairs of all subsets that tie.</summary>
@@ -66,7 +71,10 @@ public static class RewardBenchScore
             ["Prior Sets"] = Weights(("anthropic_helpful", 1), ("anthropic_hhh", 1), ("shp", 1), ("summarize", 1)),
         };
 
+    /// <summary>The section that is a plain mean.</summary>
     public const string PriorSets = "Prior Sets";
+
+    /// <summary>Its weight in the score; the other sections have 1.</summary>
     public const double PriorSetsWeight = 0.5;
 
     /// <summary>Accuracies by subset and section, and the score.</summary>

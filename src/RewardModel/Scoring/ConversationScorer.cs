@@ -12,8 +12,16 @@ public sealed class ConversationScorer : IDisposable
     private readonly LlamaTokenizer _tokenizer;
     private readonly int _maxTokens;
 
+    /// <summary>The model that scores.</summary>
     public TrainedModel Model { get; }
 
+    /// <summary>Loads a backbone.</summary>
+    /// <param name="backbone">Its folder.</param>
+    /// <param name="model">Trained on its features.</param>
+    /// <param name="dtype">'f32' or 'bf16', as the features were computed in.</param>
+    /// <param name="maxTokens">The longest conversation that is scored.</param>
+    /// <param name="allowsSpecials">See <see cref="LlamaTokenizer.AllowsSpecials"/>.</param>
+    /// <exception cref="InvalidInputException">The folder holds no backbone that is computed, or not the model's.</exception>
     public ConversationScorer(string backbone, TrainedModel model, string dtype, int maxTokens, bool allowsSpecials = false)
     {
         _tokenizer = BackboneParts.Open(backbone, allowsSpecials).Tokenizer;
@@ -75,6 +83,7 @@ public sealed class ConversationScorer : IDisposable
         return scores;
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         _features.Dispose();

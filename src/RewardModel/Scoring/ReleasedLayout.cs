@@ -19,11 +19,22 @@ public sealed record GoldenRow(IReadOnlyList<Message> Messages, double Score);
 /// </summary>
 public sealed record ModelCard
 {
+    /// <summary>The names of the k objectives, in the order of the weights' rows.</summary>
     public required IReadOnlyList<string> Objectives { get; init; }
+
+    /// <summary>The name of the chat template.</summary>
     public required string Template { get; init; }
+
+    /// <summary>'f32' or 'bf16', as the features were computed in.</summary>
     public required string Dtype { get; init; }
+
+    /// <summary>The longest conversation that is scored, in tokens.</summary>
     public required int MaxTokens { get; init; }
+
+    /// <summary>See <see cref="LlamaTokenizer.AllowsSpecials"/>.</summary>
     public bool AllowsSpecials { get; init; }
+
+    /// <summary>Conversations with the scores that they must have.</summary>
     public required IReadOnlyList<GoldenRow> GoldenRows { get; init; }
 
     /// <summary>Why its scores mean nothing; null where they mean something.</summary>

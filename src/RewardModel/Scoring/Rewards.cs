@@ -4,7 +4,9 @@ using ArmoFlow.RewardModel.Tensors;
 
 namespace ArmoFlow.RewardModel.Scoring;
 
-/// <summary>r = W f(x⊕y), one reward for each objective (paper, section 3.1), and r' = r M, those rewards without the length bias.</summary>
+/// <summary>
+/// r = W f(x⊕y), one reward for each objective (paper, section 3.1), and r' = r M, those rewards without the length bias.
+/// </summary>
 public static class Rewards
 {
     private const int BlockRows = 4096;

@@ -21,9 +21,16 @@ public sealed class SafetensorsFile : IDisposable
     private readonly MemoryMappedFile? _map;
     private readonly MemoryMappedViewAccessor? _view;
 
+    /// <summary>The file.</summary>
     public string Path { get; }
+
+    /// <summary>Its size, in bytes.</summary>
     public long Bytes { get; }
+
+    /// <summary>Name → tensor, of all it holds.</summary>
     public IReadOnlyDictionary<string, TensorEntry> Entries { get; }
+
+    /// <summary>The texts of its header.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <exception cref="InvalidInputException">The file is missing, truncated, or its header does not describe its data.</exception>
@@ -54,6 +61,9 @@ public sealed class SafetensorsFile : IDisposable
         _view = _map.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
     }
 
+    /// <summary>A tensor by its name.</summary>
+    /// <param name="name">The name.</param>
+    /// <exception cref="InvalidInputException">There is none of that name.</exception>
     public TensorEntry Entry(string name) => Entries.TryGetValue(name, out TensorEntry? entry) ? entry
         : throw new InvalidInputException(Path, $"no tensor '{name}' (it has {string.Join(", ", Entries.Keys.Take(8))})",
             $"a tensor '{name}'", "Check that this is the right file.");
@@ -126,6 +136,7 @@ public sealed class SafetensorsFile : IDisposable
     internal static InvalidInputException Broken(string path, string found, string expected) =>
         new(path, $"not a whole safetensors file: {found}", expected, "The file is damaged or half-copied; fetch it again.");
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         _view?.Dispose();
@@ -234,5 +245,8 @@ public static class AtomicFile
         }
     }
 
+    /// <summary>Writes a text as UTF-8.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="text">Its contents.</param>
     public static void WriteText(string path, string text) => Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 }

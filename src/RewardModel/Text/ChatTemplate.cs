@@ -9,9 +9,20 @@ namespace ArmoFlow.RewardModel.Text;
 /// </summary>
 public static partial class ChatTemplate
 {
+    /// <summary>What reports and feature keys call the template.</summary>
     public const string Name = "llama3";
-    public const string BeginOfText = "<|begin_of_text|>", StartHeader = "<|start_header_id|>", EndHeader = "<|end_header_id|>",
-        EndOfTurn = "<|eot_id|>";
+
+    /// <summary>Opens a text.</summary>
+    public const string BeginOfText = "<|begin_of_text|>";
+
+    /// <summary>Stands before the role of a turn.</summary>
+    public const string StartHeader = "<|start_header_id|>";
+
+    /// <summary>Stands after the role of a turn.</summary>
+    public const string EndHeader = "<|end_header_id|>";
+
+    /// <summary>Closes a turn.</summary>
+    public const string EndOfTurn = "<|eot_id|>";
 
     /// <summary>The tokens that make turns; control tokens, whatever a tokenizer.json says of them.</summary>
     public static IReadOnlyList<string> Tokens { get; } = [BeginOfText, StartHeader, EndHeader, EndOfTurn];

@@ -4,6 +4,9 @@ using System.Text.Json;
 
 namespace ArmoFlow.RewardModel.Text;
 
+/// <summary>A turn of a conversation.</summary>
+/// <param name="Role">system, user or assistant.</param>
+/// <param name="Content">Its text.</param>
 public sealed record Message(string Role, string Content);
 
 /// <summary>
@@ -12,6 +15,7 @@ public sealed record Message(string Role, string Content);
 /// </summary>
 public sealed class Conversation
 {
+    /// <summary>All turns, in order; the last is the response.</summary>
     public IReadOnlyList<Message> Messages { get; }
 
     /// <summary>sha256, in hex, of the normalised messages.</summary>
@@ -20,7 +24,10 @@ public sealed class Conversation
     /// <summary>sha256, in hex, of the normalised messages before the response; equal for all responses to one prompt.</summary>
     public string PromptId { get; }
 
+    /// <summary>The turns before the response.</summary>
     public IEnumerable<Message> Prompt => Messages.Take(Messages.Count - 1);
+
+    /// <summary>The assistant's last turn.</summary>
     public Message Response => Messages[^1];
 
     private Conversation(IReadOnlyList<Message> messages)
@@ -70,11 +77,19 @@ public sealed class Conversation
         return new Conversation(normalised);
     }
 
+    /// <summary>A conversation of one turn and its response.</summary>
+    /// <param name="prompt">The user's turn.</param>
+    /// <param name="response">The assistant's.</param>
+    /// <param name="place">Where they stand, for the error.</param>
+    /// <exception cref="InvalidInputException">The response is empty.</exception>
     public static Conversation Create(string prompt, string response, string place) =>
         Create([new Message("user", prompt), new Message("assistant", response)], place);
 
+    /// <summary>The messages as JSON, for the canonical data set.</summary>
     public string ToJson() => JsonSerializer.Serialize(Messages.Select(m => new { role = m.Role, content = m.Content }), PlainJson);
 
+    /// <summary>Reads what <see cref="ToJson"/> wrote.</summary>
+    /// <param name="json">The messages.</param>
     public static Conversation FromJson(string json) =>
         new([.. JsonSerializer.Deserialize<List<Message>>(json, PlainJson)!]);
 
@@ -96,6 +111,8 @@ public sealed class Conversation
 /// </summary>
 public static class PythonText
 {
+    /// <summary>The text without white space at its ends.</summary>
+    /// <param name="text">Any text.</param>
     public static string Strip(string text)
     {
         int begin = 0, end = text.Length;

@@ -359,6 +359,10 @@ public static class ByteAlphabet
         return map;
     }
 
+    /// <summary>The bytes of a token.</summary>
+    /// <param name="token">As a vocabulary spells it.</param>
+    /// <param name="path">The vocabulary, for the error.</param>
+    /// <exception cref="InvalidInputException">A character is not of the alphabet.</exception>
     public static byte[] Decode(string token, string path)
     {
         byte[] bytes = new byte[token.Length];
@@ -373,6 +377,8 @@ public static class ByteAlphabet
         return bytes;
     }
 
+    /// <summary>Bytes as a vocabulary spells them.</summary>
+    /// <param name="bytes">Any bytes.</param>
     public static string Encode(ReadOnlySpan<byte> bytes)
     {
         StringBuilder text = new(bytes.Length);
