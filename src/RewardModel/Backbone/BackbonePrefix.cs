@@ -10,7 +10,7 @@ public sealed class BackbonePrefix : IDisposable
 {
     internal IReadOnlyList<(Tensor K, Tensor V)> Layers { get; }
 
-    /// <summary>In tokens.</summary>
+    /// <summary>The number of tokens.</summary>
     public long Length { get; }
 
     /// <summary>[1, 1, hiddenSize], on the CPU.</summary>

@@ -15,6 +15,8 @@ public sealed class Checkpoint : IDisposable
     /// <summary>The folder that was opened.</summary>
     public string Folder { get; }
 
+    /// <summary>Opens a folder and reads the headers of its files.</summary>
+    /// <param name="folder">config.json and safetensors.</param>
     /// <exception cref="InvalidInputException">A file is missing or damaged.</exception>
     public Checkpoint(string folder)
     {

@@ -50,7 +50,7 @@ public static class VerbosityPenalty
     /// <param name="verbosity">Index of r_v.</param>
     /// <param name="metric">Spearman unless asked otherwise.</param>
     /// <param name="progress">Told objectives finished.</param>
-    /// <param name="cancel">Looked at between objectives.</param>
+    /// <param name="cancel">Checked between objectives.</param>
     /// <returns>Penalties [k] with λ_v = 1, and M = I − e_v λᵀ [k, k] such that r' = r M.</returns>
     public static DecorrelationFit Fit(Matrix rewards, IReadOnlyList<string> names, int verbosity, CorrelationMetric metric,
         Action<int>? progress = null, CancellationToken cancel = default)

@@ -8,6 +8,8 @@ namespace ArmoFlow.RewardModel.Features;
 /// <summary>f(x⊕y) and f(x) of one conversation, [d] float32 each.</summary>
 public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbedding)
 {
+    /// <summary>These features, which must be finite numbers.</summary>
+    /// <param name="conversation">Its id, for the error.</param>
     /// <exception cref="InvalidInputException">One is not a finite number.</exception>
     public ConversationFeatures RequireFinite(string conversation) =>
         Embedding.All(float.IsFinite) && PromptEmbedding.All(float.IsFinite) ? this
@@ -44,7 +46,7 @@ public sealed class FeatureExtractor : IDisposable
     /// </summary>
     /// <param name="conversations">Encoded conversations, in any order.</param>
     /// <param name="progress">Told the number of conversations finished, after each batch.</param>
-    /// <param name="cancel">Looked at between layers.</param>
+    /// <param name="cancel">Checked between layers.</param>
     /// <returns>Features, item i for conversation i.</returns>
     /// <exception cref="InvalidInputException">The backbone overflows on one.</exception>
     public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<int>? progress = null,

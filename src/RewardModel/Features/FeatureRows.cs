@@ -72,6 +72,7 @@ public sealed class SafetensorsRows : IFeatureRows
     /// <inheritdoc/>
     public int Dimension { get; }
 
+    /// <summary>Rows of files laid end to end.</summary>
     /// <exception cref="InvalidInputException">A file lacks the tensor, it holds whole numbers or has another rank, or the dimensions
     /// differ.</exception>
     public SafetensorsRows(IEnumerable<SafetensorsFile> files, string tensor, int rank, int stride = 1, int offset = 0)

@@ -7,8 +7,8 @@ namespace ArmoFlow.RewardModel.Features;
 /// Extracts features for scoring, with prompts that come again read once: many responses of one prompt in a request, or one after
 /// the other, as trainers sample them. What is kept of the prompts read last stays within a bound of memory.
 /// </summary>
-/// <param name="extractor">Of the backbone.</param>
-/// <param name="mostBytes">Of memory for what is kept of prompts.</param>
+/// <param name="extractor">Computes the features.</param>
+/// <param name="mostBytes">The most bytes of memory that prompts may hold.</param>
 public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L << 30) : IDisposable
 {
     // A group of its own is a pass of its own, in which all weights are read once more. On two CPU cores that costs as much as some

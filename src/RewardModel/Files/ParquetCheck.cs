@@ -19,6 +19,7 @@ internal static class ParquetCheck
     private static readonly byte[] Magic = Encoding.ASCII.GetBytes("PAR1");
     private static readonly byte[] EncryptedMagic = Encoding.ASCII.GetBytes("PARE");
 
+    /// <summary>Refuses a file that the reader of Parquet would fail on, or take too much memory for.</summary>
     /// <exception cref="InvalidDataException">The file's own description cannot be true, or asks for more than is allowed; says
     /// what.</exception>
     public static void Require(string path)

@@ -20,7 +20,7 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
     /// <param name="rejected">[n, d].</param>
     /// <param name="rows">The training pairs.</param>
     /// <param name="promptIds">Prompt of each of the n pairs.</param>
-    /// <param name="cancel">Looked at between evaluations.</param>
+    /// <param name="cancel">Checked between evaluations.</param>
     public static BradleyTerryHead Fit(IFeatureRows chosen, IFeatureRows rejected, IReadOnlyList<int> rows, Func<int, string> promptIds,
         CancellationToken cancel = default)
     {

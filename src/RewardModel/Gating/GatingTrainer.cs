@@ -70,6 +70,10 @@ public sealed class GatingTrainer : IDisposable
         }
     }
 
+    /// <summary>Prepares training at step 0.</summary>
+    /// <param name="pairs">The preference pairs.</param>
+    /// <param name="options">The same for all slices of one training.</param>
+    /// <param name="rows">The pairs to train on; those that are not held out if null.</param>
     /// <exception cref="InvalidInputException">No pair is left to train on.</exception>
     public GatingTrainer(GatingPairs pairs, GatingOptions options, IReadOnlyList<int>? rows = null)
     {
@@ -122,7 +126,7 @@ public sealed class GatingTrainer : IDisposable
     /// <summary>Trains up to a step.</summary>
     /// <param name="toStep">At most the options' number of steps.</param>
     /// <param name="progress">Told the step and its loss.</param>
-    /// <param name="cancel">Looked at between steps.</param>
+    /// <param name="cancel">Checked between steps.</param>
     public void Advance(int toStep, Action<int, double>? progress = null, CancellationToken cancel = default)
     {
         toStep = Math.Min(toStep, _options.Steps);

@@ -44,6 +44,7 @@ public sealed class CanonicalTables : IAsyncDisposable
     /// <summary>How many rows were added, by table.</summary>
     public IReadOnlyDictionary<string, long> Rows => _rows;
 
+    /// <summary>Begins the four tables.</summary>
     /// <param name="folder">Where the four files go.</param>
     /// <param name="objectives">Columns of the ratings.</param>
     public CanonicalTables(string folder, IReadOnlyList<string> objectives)

@@ -14,7 +14,8 @@ internal static partial class HelpSteerTurns
     [GeneratedRegex(@"(?:^|\n)<extra_id_1>(\w+)[ \t\r]*(?:\n|$)")]
     private static partial Regex Mark();
 
-    /// <exception cref="InvalidInputException">A turn is nobody's, or the last one is the assistant's.</exception>
+    /// <summary>The turns of a prompt.</summary>
+    /// <exception cref="InvalidInputException">A turn has no role, or the last one is the assistant's.</exception>
     public static IReadOnlyList<Message> Parse(string prompt, string place)
     {
         bool hasSystem = prompt.StartsWith(SystemMark, StringComparison.Ordinal);

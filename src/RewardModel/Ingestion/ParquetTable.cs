@@ -18,6 +18,7 @@ public sealed class ParquetTable : IAsyncDisposable
     private readonly List<object?[]> _rows = [];
     private ParquetWriter? _writer;
 
+    /// <summary>Begins a table.</summary>
     /// <param name="stream">Where the table goes.</param>
     /// <param name="columns">Name and type: string, double? or long.</param>
     public ParquetTable(Stream stream, IEnumerable<(string Name, Type Type)> columns)

@@ -16,6 +16,7 @@ public sealed record BenchmarkPair(string Id, string Subset, Conversation Chosen
 /// <summary>A declared range that is rescaled linearly to [0, 1].</summary>
 public readonly record struct Scale(double Min, double Max)
 {
+    /// <summary>A rating on a scale from 0 to 1.</summary>
     /// <exception cref="InvalidInputException">The value lies outside the range.</exception>
     public double Rescale(double value, string place, string column) => value >= Min && value <= Max ? (value - Min) / (Max - Min)
         : throw new InvalidInputException($"{place} column '{column}'", value.ToString(CultureInfo.InvariantCulture),

@@ -105,12 +105,7 @@ public static class SourceIngestion
                 cancel.ThrowIfCancellationRequested();
                 report.RowsRead++;
                 if (row.Replaced > 0) report.RowsWithReplacedText++;
-                long droppedBefore = Dropped();
-                List<T> items = [];
-                try { items = [.. read(row with { LeaveOut = source.MaxDroppedShare > 0 ? Drop : null })]; }
-                catch (InvalidInputException e) when (e.StrayRow is not null && source.MaxDroppedShare > 0) { Drop(e); }
-                if (items.Count == 0 && Dropped() == droppedBefore) report.RowsWithoutItems++;
-                foreach (T item in items)
+                foreach (T item in ItemsOf(row))
                 {
                     if (!seen.Add(Fingerprint(identity(item)))) report.Duplicates++;
                     else
@@ -135,6 +130,16 @@ public static class SourceIngestion
             throw new InvalidInputException(source.Files.Count > 0 ? source.Files[0].ShownAs : source.Name,
                 $"no usable row in source '{source.Name}'{(report.RowsRead > 0 ? $" ({report.RowsRead:N0} were read)" : "")}",
                     "at least one row", "Check the files and the format.");
+        }
+
+        List<T> ItemsOf(SourceRow row)
+        {
+            long droppedBefore = Dropped();
+            List<T> items = [];
+            try { items = [.. read(row with { LeaveOut = source.MaxDroppedShare > 0 ? Drop : null })]; }
+            catch (InvalidInputException e) when (e.StrayRow is not null && source.MaxDroppedShare > 0) { Drop(e); }
+            if (items.Count == 0 && Dropped() == droppedBefore) report.RowsWithoutItems++;
+            return items;
         }
 
         long Dropped() => report.Dropped.Values.Sum();

@@ -58,7 +58,7 @@ internal static class GramAccumulation
     /// <param name="rowIds">Identity of each row's features, for the key.</param>
     /// <param name="store">Where prefixes are kept, if anywhere.</param>
     /// <param name="advance">Told the rows finished.</param>
-    /// <param name="cancel">Looked at between blocks.</param>
+    /// <param name="cancel">Checked between blocks.</param>
     public static async Task<NormalEquations> Sum(IFeatureRows features, Matrix labels, IReadOnlyList<int> rows, bool[] present,
         IReadOnlyList<string> rowIds, IGramStore? store, Action<int> advance, CancellationToken cancel)
     {

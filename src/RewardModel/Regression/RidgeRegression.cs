@@ -59,6 +59,7 @@ public sealed class RidgeRegression
     private readonly bool[] _heldOut;
     private readonly int _k;
 
+    /// <summary>Prepares a fit, and checks that each objective is rated.</summary>
     /// <param name="features">[n, d].</param>
     /// <param name="labels">[n, k], NaN where a rating is absent.</param>
     /// <param name="names">The k objectives.</param>
@@ -86,7 +87,7 @@ public sealed class RidgeRegression
     /// <param name="alphas">The grid, each at least 0.</param>
     /// <param name="store">Where sums over prefixes of the rows are kept between runs.</param>
     /// <param name="progress">Told rows summed, of rows in all.</param>
-    /// <param name="cancel">Looked at between blocks.</param>
+    /// <param name="cancel">Checked between blocks.</param>
     public async Task<RegressionFit> Fit(IReadOnlyList<double> alphas, IGramStore? store = null, Action<int, int>? progress = null,
         CancellationToken cancel = default)
     {

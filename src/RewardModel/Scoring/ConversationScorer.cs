@@ -65,7 +65,7 @@ public sealed class ConversationScorer : IDisposable
     /// <param name="conversations">Encoded conversations.</param>
     /// <param name="steering">Coefficients to fix or scale.</param>
     /// <param name="refused">Told a conversation's index and why it has no score.</param>
-    /// <param name="cancel">Looked at between layers.</param>
+    /// <param name="cancel">Checked between layers.</param>
     /// <returns>Item i for conversation i; null where it was refused.</returns>
     public Explanation?[] Score(IReadOnlyList<EncodedConversation> conversations, Steering? steering,
         Action<int, InvalidInputException> refused, CancellationToken cancel = default)

@@ -4,7 +4,7 @@ using ArmoFlow.RewardModel.Text;
 namespace ArmoFlow.RewardModel.Scoring;
 
 /// <summary>
-/// Conversations that an exported model is checked with: made up, so that no text of anybody's leaves with a model. They differ in
+/// Conversations that an exported model is checked with: made up, so that no one's text leaves with a model. They differ in
 /// length, turns, language and symbols, as what a wrong template or tokenizer stumbles over.
 /// </summary>
 public static class GoldenTexts

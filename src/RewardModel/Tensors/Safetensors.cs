@@ -33,6 +33,8 @@ public sealed class SafetensorsFile : IDisposable
     /// <summary>The texts of its header.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
+    /// <summary>Opens a file and reads its header.</summary>
+    /// <param name="path">The file.</param>
     /// <exception cref="InvalidInputException">The file is missing, truncated, or its header does not describe its data.</exception>
     public SafetensorsFile(string path)
     {
@@ -222,6 +224,9 @@ internal static class DTypes
 /// <summary>Writes a file beside its target and renames it, so that no reader and no crash ever sees half of it.</summary>
 public static class AtomicFile
 {
+    /// <summary>Writes a file whole or not at all.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="write">Writes its contents.</param>
     /// <exception cref="InvalidInputException">There is something else than a regular file, such as a device, in the target's
     /// place.</exception>
     public static void Write(string path, Action<Stream> write)

@@ -46,6 +46,7 @@ public sealed class LlamaTokenizer
         _path = path;
     }
 
+    /// <summary>Opens a tokenizer.json.</summary>
     /// <param name="path">The file.</param>
     /// <param name="allowsSpecials">See <see cref="AllowsSpecials"/>.</param>
     /// <exception cref="InvalidInputException">The file is missing or of a kind that we cannot tokenize exactly.</exception>
