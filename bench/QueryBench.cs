@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
@@ -34,18 +36,18 @@ internal static class QueryBench
         await Time("list, next page", () => queries.List(new RunFilter { Cursor = first.Cursor }, default));
         await Time("list, a page in the middle", () => queries.List(new RunFilter { Cursor = deep.Cursor }, default));
         await Time("list by name", () => queries.List(new RunFilter { Name = $"name-{random.Next(1000)}" }, default));
-        await Time("list by status", () => queries.List(new RunFilter { Status = "Failed" }, default));
+        await Time("list by status", () => queries.List(new RunFilter { Status = RunStatus.Failed }, default));
         await Time("list by name and status",
-            () => queries.List(new RunFilter { Name = $"name-{random.Next(1000)}", Status = "Cancelled" }, default));
+            () => queries.List(new RunFilter { Name = $"name-{random.Next(1000)}", Status = RunStatus.Cancelled }, default));
         await Time("list by tag", () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}" }, default));
         await Time("list by tag and status",
-            () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Status = "Failed" }, default));
+            () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Status = RunStatus.Failed }, default));
         await Time("list by tag, name, status",
-            () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Name = $"name-{random.Next(1000)}", Status = "Failed" },
+            () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Name = $"name-{random.Next(1000)}", Status = RunStatus.Failed },
                 default));
         await Time("list by time", () => queries.List(new RunFilter { From = middle, To = middle.AddDays(1) }, default));
-        await Time("lineage up", () => lineage.Trace(Digest(random.Next(runs / 10), 6), up: true, null, default));
-        await Time("lineage down", () => lineage.Trace(Digest(random.Next(runs / 10), 0), up: false, null, default));
+        await Time("lineage up", () => lineage.Trace(Digest(random.Next(runs / 10), 6), LineageDirection.Up, null, default));
+        await Time("lineage down", () => lineage.Trace(Digest(random.Next(runs / 10), 0), LineageDirection.Down, null, default));
 
         await using NpgsqlConnection connection = new(servers.Postgres);
         await connection.OpenAsync();

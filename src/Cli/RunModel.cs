@@ -13,7 +13,7 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
     public static async Task<RunModel> Load(WorkspaceClient client, Guid id, CancellationToken cancel)
     {
         RunDocument run = await client.Find(id, cancel);
-        if (run.Status != "Completed")
+        if (run.Status != RunStatus.Completed)
         {
             throw new UsageException($"run {id} is {run.Status}; expected a completed one. Finish it with: armoflow runs "
                 + $"{(run.HasEnded ? "retry" : "resume")} {id}.");

@@ -1,6 +1,11 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Alerts;
+using ArmoFlow.Contracts.Faults;
+using ArmoFlow.Contracts.Retention;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Alerts;
@@ -98,7 +103,7 @@ public class ArmoFlowDbContext : DbContext
         {
             tag.HasKey(t => new { t.RunId, t.Tag });
             tag.HasIndex(t => new { t.Tag, t.SubmittedAt });
-            tag.Property(t => t.State).HasDefaultValue("Initial");
+            tag.Property(t => t.State).HasDefaultValue(RunState.Submitted);
             tag.HasIndex(t => new { t.Tag, t.State, t.SubmittedAt });
         });
         modelBuilder.Entity<SubmissionKey>().HasKey(s => s.Key);
@@ -181,15 +186,12 @@ public class ArmoFlowDbContext : DbContext
         {
             schedule.HasKey(s => s.Name);
             AsJson<RunSpec>(schedule.Property(s => s.Spec), isReplacedWhole: true);
-            schedule.Property(s => s.Misfire).HasConversion<string>();
-            schedule.Property(s => s.Overlap).HasConversion<string>();
         });
         modelBuilder.Entity<Firing>(firing =>
         {
             firing.HasKey(f => new { f.Schedule, f.DueAt });
             firing.HasIndex(f => f.RunId);
         });
-        modelBuilder.Entity<AccessKey>().Property(k => k.Scope).HasConversion<string>();
         modelBuilder.Entity<ModelVersion>(version =>
         {
             version.HasKey(v => new { v.Model, v.Version });
@@ -342,6 +344,15 @@ public class ArmoFlowDbContext : DbContext
     {
         configurationBuilder.Properties<string>().HaveConversion<CleanTextConverter>();
         configurationBuilder.Properties<Uri>().HaveConversion<AddressConverter>();
+        configurationBuilder.Properties<AlertKind>().HaveConversion<EnumTextConverter<AlertKind>>();
+        configurationBuilder.Properties<ExclusionKind>().HaveConversion<EnumTextConverter<ExclusionKind>>();
+        configurationBuilder.Properties<FaultStatus>().HaveConversion<EnumTextConverter<FaultStatus>>();
+        configurationBuilder.Properties<FiringOutcome>().HaveConversion<EnumTextConverter<FiringOutcome>>();
+        configurationBuilder.Properties<LogOutcome>().HaveConversion<EnumTextConverter<LogOutcome>>();
+        configurationBuilder.Properties<Misfire>().HaveConversion<EnumTextConverter<Misfire>>();
+        configurationBuilder.Properties<Overlap>().HaveConversion<EnumTextConverter<Overlap>>();
+        configurationBuilder.Properties<RunAction>().HaveConversion<EnumTextConverter<RunAction>>();
+        configurationBuilder.Properties<Scope>().HaveConversion<EnumTextConverter<Scope>>();
         if (Database.ProviderName == "Microsoft.EntityFrameworkCore.Sqlite")
             configurationBuilder.Properties<DateTimeOffset>().HaveConversion<UtcTextConverter>();
     }
@@ -367,6 +378,9 @@ public class ArmoFlowDbContext : DbContext
                 v => JsonSerializer.Serialize(v, Json).GetHashCode(StringComparison.Ordinal),
                     v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
 }
+
+internal sealed class EnumTextConverter<T>() : ValueConverter<T, string>(v => v.Text(), v => EnumText.Parse<T>(v))
+    where T : struct, Enum;
 
 internal sealed class CleanTextConverter() : ValueConverter<string, string>(v => StoredText.Clean(v), v => v);
 

@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
@@ -50,11 +51,11 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         try
         {
             await Do(context, new StepRun(Step, command, spec, Services, work.Log, work.Stop.Token));
-            work.Log.End(StepLog.Done, "this slice of work");
+            work.Log.End(LogOutcome.Done, "this slice of work");
         }
         catch (OperationCanceledException) when (work.Stop.IsCancellationRequested)
         {
-            work.Log.End(Services.Running.IsEnding ? StepLog.HandedBack : StepLog.Stopped,
+            work.Log.End(Services.Running.IsEnding ? LogOutcome.HandedBack : LogOutcome.Stopped,
                 Services.Running.IsEnding ? "this process was asked to end; the work goes back to its queue" : "the run was stopped");
             await StartOver(context);
             if (!Services.Running.IsEnding) return;
@@ -63,13 +64,13 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         }
         catch (Exception e) when (AsBadInput(e) is { } bad)
         {
-            work.Log.End(StepLog.Failed, bad.Message);
+            work.Log.End(LogOutcome.Failed, bad.Message);
             await StartOver(context);
             await context.Publish(Failed(command, bad.Message, badInput: true));
         }
         catch (Exception e) when (AsLost(e) is { } lost)
         {
-            work.Log.End(StepLog.Failed, lost.Message);
+            work.Log.End(LogOutcome.Failed, lost.Message);
             await StartOver(context);
             if (await TryDistrust(context, lost.Sha256, command))
             {
@@ -85,7 +86,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         catch (Exception e)
         {
             bool givenUp = context.GetRetryAttempt() >= RetryPolicy.Retries && !DatabaseFault.IsTransient(e);
-            work.Log.End(givenUp ? StepLog.Failed : StepLog.Retried, e.ToString());
+            work.Log.End(givenUp ? LogOutcome.Failed : LogOutcome.Retried, e.ToString());
             if (!givenUp) throw;
             await StartOver(context);
             await context.Publish(Failed(command, $"{e.GetType().Name}: {e.Message}", badInput: false));
@@ -93,7 +94,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         finally
         {
             Services.Running.End(work);
-            Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step), Instruments.Tag("outcome", work.Log.Outcome));
+            Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step), Instruments.Tag("outcome", work.Log.Outcome.Text()));
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Work;
 
 namespace ArmoFlow.Workers;
@@ -11,10 +12,10 @@ public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid w
     private readonly StringBuilder _text = new();
     private readonly DateTimeOffset _startedAt = time.GetUtcNow();
     private DateTimeOffset? _endedAt;
-    private string _outcome = StepLog.Working;
+    private LogOutcome _outcome;
     private int _written;
 
-    public string Outcome
+    public LogOutcome Outcome
     {
         get { lock (_text) return _outcome; }
     }
@@ -24,7 +25,7 @@ public sealed class WorkLog(Guid run, string step, int slot, int attempt, Guid w
         lock (_text) _text.Append(CultureInfo.InvariantCulture, $"{time.GetUtcNow().UtcDateTime:O} {line}\n");
     }
 
-    public void End(string outcome, string line)
+    public void End(LogOutcome outcome, string line)
     {
         lock (_text)
         {

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Alerts;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Alerts;
 using ArmoFlow.Orchestrator.Models;
@@ -40,7 +42,7 @@ public sealed class AlertTests : ClockedDatabase
         run.Spec.Objectives.ShouldBe(["a", "v"]);
         run.Spec.Backbone.ShouldBe(new BackboneSpec(Path.Combine(Folder, "backbone"), "bf16"),
             "the model's, with the type that its features had");
-        run.Steps.Where(s => s.Status == "Completed")
+        run.Steps.Where(s => s.Status == StepStatus.Completed)
             .Select(s => s.Name)
             .ShouldBe([StepNames.Regression, StepNames.Decorrelation, StepNames.Gating]);
         run.Steps.Where(s => s.Reused).ShouldAllBe(s => s.Detail!.Contains(trained.ToString()));
@@ -299,7 +301,7 @@ public sealed class AlertTests : ClockedDatabase
         await Apply();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1);
         Alert alert = (await Store.Alerts("m", 10, default)).ShouldHaveSingleItem();
-        (alert.Kind, alert.RunId, alert.Text).ShouldBe((Alert.PromotionRefused, worse,
+        (alert.Kind, alert.RunId, alert.Text).ShouldBe((AlertKind.PromotionRefused, worse,
             "m@2 was not promoted to champion: benchmark score 0.4, at least 0.5"));
 
         Time.Advance(TimeSpan.FromDays(1));
@@ -402,7 +404,7 @@ public sealed class AlertTests : ClockedDatabase
         RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id);
         foreach (string name in ArtifactNames.ModelParts.Append(ArtifactNames.FeaturesReport))
             run.Artifacts[name] = await store.PutText($"{name} of {id}");
-        foreach (RunStep step in run.Steps) (step.Status, step.Key) = ("Completed", $"key of {step.Name}");
+        foreach (RunStep step in run.Steps) (step.Status, step.Key) = (StepStatus.Completed, $"key of {step.Name}");
         run.Metrics = new JsonObject { ["features"] = new JsonObject { ["dtype"] = "bf16" }, ["evaluation"] = Figures(score) };
         run.CurrentState = "Completed";
         await ModelRegistry.Enter(db, run, Time.GetUtcNow(), default);

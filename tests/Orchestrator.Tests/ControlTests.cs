@@ -19,31 +19,31 @@ public sealed class ControlTests : ClockedDatabase
     public async Task A_cancel_that_nobody_has_answered_is_pending_and_never_said_to_be_done()
     {
         Guid id = await Submit();
-        RunDocument answer = await Answered(Runs.Control(id, "cancel", default));
-        (answer.Status, answer.Pending).ShouldBe(("Submitted", "cancel"));
+        RunDocument answer = await Answered(Runs.Control(id, RunAction.Cancel, default));
+        (answer.Status, answer.Pending).ShouldBe((RunStatus.Submitted, RunAction.Cancel));
     }
 
     [Fact]
     public async Task Another_change_of_the_run_is_no_answer_to_a_cancel()
     {
         Guid id = await Submit();
-        Task<RunDocument?> asked = Runs.Control(id, "cancel", default);
+        Task<RunDocument?> asked = Runs.Control(id, RunAction.Cancel, default);
         await Change(run => (run.CurrentState, run.Attempt) = ("Ingesting", 1));
         await Change(run => (run.CurrentState, run.Attempt) = ("ExtractingFeatures", 2));
         RunDocument answer = await Answered(asked);
-        (answer.Status, answer.Pending).ShouldBe(("ExtractingFeatures", "cancel"));
+        (answer.Status, answer.Pending).ShouldBe((RunStatus.ExtractingFeatures, RunAction.Cancel));
     }
 
     [Theory]
-    [InlineData("cancel", "Cancelled")]
-    [InlineData("pause", "Paused")]
-    public async Task A_cancel_or_pause_is_answered_by_its_state(string action, string state)
+    [InlineData(RunAction.Cancel, RunStatus.Cancelled)]
+    [InlineData(RunAction.Pause, RunStatus.Paused)]
+    public async Task A_cancel_or_pause_is_answered_by_its_state(RunAction action, RunStatus status)
     {
         Guid id = await Submit();
         Task<RunDocument?> asked = Runs.Control(id, action, default);
-        await Change(run => run.CurrentState = state);
+        await Change(run => run.CurrentState = RunState.StateOf(status));
         RunDocument answer = await Answered(asked);
-        (answer.Status, answer.Pending).ShouldBe((state, null));
+        (answer.Status, answer.Pending).ShouldBe((status, null));
     }
 
     [Fact]
@@ -51,17 +51,17 @@ public sealed class ControlTests : ClockedDatabase
     {
         Guid id = await Submit();
         await Change(run => run.CurrentState = "Paused");
-        Task<RunDocument?> asked = Runs.Control(id, "resume", default);
+        Task<RunDocument?> asked = Runs.Control(id, RunAction.Resume, default);
         await Change(run => (run.CurrentState, run.Attempt) = ("Ingesting", 1));
         RunDocument answer = await Answered(asked);
-        (answer.Status, answer.Pending).ShouldBe(("Ingesting", null));
+        (answer.Status, answer.Pending).ShouldBe((RunStatus.Ingesting, null));
     }
 
     [Fact]
     public async Task A_cancel_that_comes_after_the_end_is_a_conflict()
     {
         Guid id = await Submit();
-        Task<RunDocument?> asked = Runs.Control(id, "cancel", default);
+        Task<RunDocument?> asked = Runs.Control(id, RunAction.Cancel, default);
         await Change(run => run.CurrentState = "Completed");
         (await Should.ThrowAsync<RunConflictException>(() => Answered(asked))).Message.ShouldContain("it is Completed");
     }

@@ -137,8 +137,8 @@ public sealed class OldRunsTests : IAsyncDisposable
         await Deliver(old.Message);
         Guid run = old.Message.Body["message"]!["runId"]!.GetValue<Guid>();
         RunDocument document = await Ended(run, unless: state);
-        (document.Status, document.Error).ShouldBe(("Completed", null));
-        document.Steps.ShouldAllBe(s => s.Status == "Completed");
+        (document.Status, document.Error).ShouldBe((RunStatus.Completed, null));
+        document.Steps.ShouldAllBe(s => s.Status == StepStatus.Completed);
     }
 
     public static IEnumerable<TheoryDataRow<string, int>> OldMessages() =>
@@ -335,7 +335,7 @@ public sealed class OldRunsTests : IAsyncDisposable
         RunDocument? run = null;
         await UntilAsync(
             async () => (run = await _host!.Services.GetRequiredService<RunQueries>().Find(id, default)) is { HasEnded: true } ended
-                && ended.Status != unless);
+                && ended.Status.ToString() != unless);
         return run!;
     }
 

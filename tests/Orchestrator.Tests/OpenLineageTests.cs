@@ -72,7 +72,7 @@ public sealed class OpenLineageTests
             }
             await app.StartAsync(TestContext.Current.CancellationToken);
             await app.Services.GetRequiredService<IBus>()
-                .Publish(new RunEnded(run.CorrelationId, "Completed"), TestContext.Current.CancellationToken);
+                .Publish(new RunEnded(run.CorrelationId, RunStatus.Completed), TestContext.Current.CancellationToken);
             for (int i = 0; i < 300 && told.Count < 2; i++) await Task.Delay(100, TestContext.Current.CancellationToken);
             await app.StopAsync(TestContext.Current.CancellationToken);
         }

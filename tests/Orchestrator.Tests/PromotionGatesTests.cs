@@ -94,7 +94,7 @@ public class PromotionGatesTests
         {
             RunId = Guid.Empty,
             Name = "m",
-            Status = "Completed",
+            Status = RunStatus.Completed,
             Tags = [],
             SubmittedAt = default,
             EndedAt = default,

@@ -72,10 +72,10 @@ public sealed class RunSagaTests : IAsyncLifetime
         await Reach(s => s.Evaluating);
         await Answer<ModelEvaluated>(ArtifactNames.Report);
         await Reach(s => s.Completed);
-        Run.Steps.ShouldAllBe(s => s.Status == "Completed" && s.EndedAt >= s.StartedAt);
+        Run.Steps.ShouldAllBe(s => s.Status == StepStatus.Completed && s.EndedAt >= s.StartedAt);
         Run.Artifacts.Count.ShouldBe(6);
         Run.EndedAt.ShouldNotBeNull();
-        (await Harness.Published.Any<RunEnded>(m => m.Context.Message.Status == "Completed")).ShouldBeTrue();
+        (await Harness.Published.Any<RunEnded>(m => m.Context.Message.Status == RunStatus.Completed)).ShouldBeTrue();
     }
 
     [Fact]
@@ -85,10 +85,10 @@ public sealed class RunSagaTests : IAsyncLifetime
         await Reach(s => s.ExtractingFeatures);
         await Fail("no such file");
         await Reach(s => s.Failed);
-        (Run.Error, Run.BadInput, Run.Steps[1].Status).ShouldBe(("no such file", true, "Failed"));
+        (Run.Error, Run.BadInput, Run.Steps[1].Status).ShouldBe(("no such file", true, StepStatus.Failed));
         await Harness.Bus.Publish(new RetryRun(_run));
         await Reach(s => s.ExtractingFeatures);
-        (Run.Error, Run.BadInput, Run.EndedAt, Run.Steps[0].Status).ShouldBe((null, false, null, "Completed"));
+        (Run.Error, Run.BadInput, Run.EndedAt, Run.Steps[0].Status).ShouldBe((null, false, null, StepStatus.Completed));
         Asked<ExtractFeatures>().Count.ShouldBe(2);
         Asked<IngestData>().Count.ShouldBe(1);
     }
@@ -144,7 +144,7 @@ public sealed class RunSagaTests : IAsyncLifetime
             await Harness.Bus.Publish(new WorkLost { RunId = _run, Attempt = Run.Attempt, Reason = "worker 1 was lost" });
             await Until(() => Run.Attempt == attempt + loss);
         }
-        (Run.CurrentState, Run.Steps[0].Status, Run.Steps[0].Losses).ShouldBe(("Ingesting", "Running", RunState.MostLosses));
+        (Run.CurrentState, Run.Steps[0].Status, Run.Steps[0].Losses).ShouldBe(("Ingesting", StepStatus.Running, RunState.MostLosses));
         Run.Steps[0].Detail.ShouldNotBeNull().ShouldContain("worker 1 was lost");
         await Harness.Bus.Publish(new WorkLost { RunId = _run, Attempt = Run.Attempt, Reason = "worker 1 was lost" });
         await Reach(s => s.Failed);
@@ -166,7 +166,7 @@ public sealed class RunSagaTests : IAsyncLifetime
             Error = "artifact ab: missing"
         });
         await Reach(s => s.Ingesting);
-        Run.Steps.Select(s => s.Status).Take(3).ShouldBe(["Running", "Pending", "Pending"]);
+        Run.Steps.Select(s => s.Status).Take(3).ShouldBe([StepStatus.Running, StepStatus.Pending, StepStatus.Pending]);
         Asked<IngestData>().Count.ShouldBe(2);
     }
 

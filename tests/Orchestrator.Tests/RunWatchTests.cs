@@ -1,5 +1,6 @@
 using System.Data.Common;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
@@ -35,19 +36,19 @@ public sealed class RunWatchTests : ClockedDatabase
         TaskCompletionSource allSaw = new();
         int saw = 0;
         before = _queries.Count;
-        Task<string>[] watching = [.. Enumerable.Range(0, Watchers).Select(_ => Task.Run(Watch))];
+        Task<RunStatus>[] watching = [.. Enumerable.Range(0, Watchers).Select(_ => Task.Run(Watch))];
         await allSaw.Task.WaitAsync(TimeSpan.FromMinutes(1), cancel);
         (_queries.Count - before).ShouldBeLessThan(Watchers / 4 * single);
         await End();
-        (await Task.WhenAll(watching)).ShouldAllBe(status => status == "Completed");
+        (await Task.WhenAll(watching)).ShouldAllBe(status => status == RunStatus.Completed);
 
-        async Task<string> Watch()
+        async Task<RunStatus> Watch()
         {
-            string last = "";
+            RunStatus last = RunStatus.Submitted;
             await foreach (RunEvent change in watch.Changes(id, cancel))
             {
                 last = change.Run.Status;
-                if (last == "Submitted" && Interlocked.Increment(ref saw) == Watchers) allSaw.SetResult();
+                if (last == RunStatus.Submitted && Interlocked.Increment(ref saw) == Watchers) allSaw.SetResult();
             }
             return last;
         }

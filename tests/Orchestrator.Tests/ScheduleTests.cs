@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
@@ -49,7 +50,7 @@ public sealed class ScheduleTests : ClockedDatabase
             await End();
         }
         IReadOnlyList<Firing> firings = await Firings();
-        firings.Select(f => f.Outcome).ShouldBe([Firing.Submitted, Firing.Submitted, Firing.Submitted]);
+        firings.Select(f => f.Outcome).ShouldBe([FiringOutcome.Submitted, FiringOutcome.Submitted, FiringOutcome.Submitted]);
         firings[0].DueAt.ShouldBe(new DateTimeOffset(2026, 11, 4, 2, 0, 0, TimeSpan.Zero));
         await using ArmoFlowDbContext db = await Context();
         List<RunState> runs = await db.Runs.AsNoTracking().ToListAsync(TestContext.Current.CancellationToken);
@@ -60,9 +61,9 @@ public sealed class ScheduleTests : ClockedDatabase
     }
 
     [Theory]
-    [InlineData(Misfire.Once, Firing.Submitted)]
-    [InlineData(Misfire.Skip, Firing.Missed)]
-    public async Task Periods_that_passed_while_no_server_ran_go_by_their_rule(Misfire rule, string outcome)
+    [InlineData(Misfire.Once, FiringOutcome.Submitted)]
+    [InlineData(Misfire.Skip, FiringOutcome.Missed)]
+    public async Task Periods_that_passed_while_no_server_ran_go_by_their_rule(Misfire rule, FiringOutcome outcome)
     {
         await Add("0 2 * * *", misfire: rule);
         Time.Advance(TimeSpan.FromDays(5.5));
@@ -100,7 +101,7 @@ public sealed class ScheduleTests : ClockedDatabase
             await Runner.Fire("nightly", default);
         }
         IReadOnlyList<Firing> firings = await Firings();
-        firings.Select(f => (f.Outcome, f.RunId)).ShouldBe([(Firing.Skipped, null), (Firing.Skipped, null)]);
+        firings.Select(f => (f.Outcome, f.RunId)).ShouldBe([(FiringOutcome.Skipped, null), (FiringOutcome.Skipped, null)]);
         firings[0].Detail!.ShouldContain("no model 'gone'");
     }
 
@@ -109,15 +110,15 @@ public sealed class ScheduleTests : ClockedDatabase
     {
         await Add("0 * * * *", overlap: Overlap.Skip);
         await Hours(2);
-        (await Firings()).Select(f => f.Outcome).ShouldBe([Firing.Skipped, Firing.Submitted]);
+        (await Firings()).Select(f => f.Outcome).ShouldBe([FiringOutcome.Skipped, FiringOutcome.Submitted]);
 
         await Add("0 * * * *", overlap: Overlap.Queue);
         await Hours(2);
-        (await Firings()).Select(f => f.Outcome).Take(2).ShouldBe([Firing.Skipped, Firing.Queued]);
+        (await Firings()).Select(f => f.Outcome).Take(2).ShouldBe([FiringOutcome.Skipped, FiringOutcome.Queued]);
         Guid first = (await Firings())[^1].RunId!.Value;
         await End();
         await Task.WhenAll(Runner.Release(first, default), Runner.Release(first, default));
-        Firing released = (await Firings()).Single(f => f.Outcome == Firing.Submitted && f.RunId != first);
+        Firing released = (await Firings()).Single(f => f.Outcome == FiringOutcome.Submitted && f.RunId != first);
         await using (ArmoFlowDbContext db = await Context()) (await db.Runs.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(2);
 
         await Add("0 * * * *", overlap: Overlap.Cancel);
@@ -127,7 +128,7 @@ public sealed class ScheduleTests : ClockedDatabase
             (await db.OutboxMessages.CountAsync(m => m.Body.Contains(released.RunId.ToString()!) && m.MessageType.Contains("CancelRun"),
                 TestContext.Current.CancellationToken)).ShouldBe(1);
         }
-        (await Firings())[0].Outcome.ShouldBe(Firing.Submitted);
+        (await Firings())[0].Outcome.ShouldBe(FiringOutcome.Submitted);
     }
 
     [Fact]
@@ -139,7 +140,7 @@ public sealed class ScheduleTests : ClockedDatabase
         await Schedules.Remove("nightly", default);
         await End();
         await Runner.Release(first, default);
-        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(Firing.Skipped),
+        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(FiringOutcome.Skipped),
             f => f.Detail.ShouldBe("the schedule was removed while it waited"));
     }
 
@@ -186,7 +187,7 @@ public sealed class ScheduleTests : ClockedDatabase
         IReadOnlyList<Firing> firings = await Firings();
         firings.Count(f => f.IsByHand).ShouldBe(4);
         firings.Single(f => !f.IsByHand)
-            .ShouldSatisfyAllConditions(f => f.DueAt.Minute.ShouldBe(0), f => f.Outcome.ShouldBe(Firing.Submitted));
+            .ShouldSatisfyAllConditions(f => f.DueAt.Minute.ShouldBe(0), f => f.Outcome.ShouldBe(FiringOutcome.Submitted));
     }
 
     [Fact]
@@ -195,10 +196,10 @@ public sealed class ScheduleTests : ClockedDatabase
         await Add("0 * * * *", overlap: Overlap.Queue);
         await Hours(2);
         await Runner.Fire("nightly", default);
-        (await Firings())[0].Outcome.ShouldBe(Firing.Queued, "the run before it is in progress");
+        (await Firings())[0].Outcome.ShouldBe(FiringOutcome.Queued, "the run before it is in progress");
         await End(); // and nobody tells
         await Runner.Fire("nightly", default);
-        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(Firing.Submitted), f => f.RunId.ShouldNotBeNull());
+        (await Firings())[0].ShouldSatisfyAllConditions(f => f.Outcome.ShouldBe(FiringOutcome.Submitted), f => f.RunId.ShouldNotBeNull());
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Text;
+using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Orchestrator.Retention;
@@ -41,7 +42,7 @@ public sealed class WrongClockTests : ClockedDatabase
         IReadOnlyList<Firing> firings = await schedules.History("nightly", 10, default);
         firings.Count.ShouldBe(2, "one ahead, one in time");
         firings[1].DueAt.ShouldBe(new DateTimeOffset(2026, 11, 2, 2, 0, 0, TimeSpan.Zero));
-        firings[1].Outcome.ShouldBe(Firing.Submitted);
+        firings[1].Outcome.ShouldBe(FiringOutcome.Submitted);
         firings[1].Detail!.ShouldContain("2027-11-01 02:00:00Z, which has not come, is not counted: the clock was ahead");
     }
 
@@ -55,7 +56,7 @@ public sealed class WrongClockTests : ClockedDatabase
         (await schedules.History("nightly", 10, default)).ShouldBeEmpty("it is mended, and not due");
         Time.Advance(TimeSpan.FromDays(1));
         await runner.Fire("nightly", default);
-        (await schedules.History("nightly", 10, default)).ShouldHaveSingleItem().Outcome.ShouldBe(Firing.Submitted);
+        (await schedules.History("nightly", 10, default)).ShouldHaveSingleItem().Outcome.ShouldBe(FiringOutcome.Submitted);
         (await Events("clock.mended")).ShouldBe(1);
     }
 

@@ -1,4 +1,5 @@
 using System.Data.Common;
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Retention;
@@ -200,7 +201,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         AuditEvent proof = (await Audit.Query($"sequence = {period.ProvedBy}", null, 1, Cancel)).Events.Single();
         proof.Rows.ShouldNotBeNull().ShouldContain("alias_periods");
         period.Disagrees.ShouldBeNull();
-        LineageStep step = (await _services.GetRequiredService<Lineage>().Trace(new string('b', 64), up: true, null, Cancel)).Single();
+        LineageStep step = (await _services.GetRequiredService<Lineage>().Trace(new string('b', 64), LineageDirection.Up, null, Cancel)).Single();
         (step.ProvedBy, step.Disagrees).ShouldBe((step.ProvedBy.ShouldNotBeNull(), null));
 
         await AuditedScenario.Write(db,
@@ -208,7 +209,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         period = (await registry.At("m", "champion", period.ValidFrom, DateTimeOffset.MaxValue, Cancel)).ShouldNotBeNull();
         (period.ProvedBy, period.Version).ShouldBe((null, 2));
         period.Disagrees.ShouldNotBeNull().ShouldContain("differs in version");
-        step = (await _services.GetRequiredService<Lineage>().Trace(new string('b', 64), up: true, null, Cancel)).Single();
+        step = (await _services.GetRequiredService<Lineage>().Trace(new string('b', 64), LineageDirection.Up, null, Cancel)).Single();
         step.ProvedBy.ShouldBeNull();
         step.Disagrees.ShouldNotBeNull().ShouldContain("step_artifacts");
     }

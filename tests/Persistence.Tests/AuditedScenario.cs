@@ -1,6 +1,10 @@
 using System.Data.Common;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Faults;
+using ArmoFlow.Contracts.Retention;
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Alerts;
@@ -108,7 +112,7 @@ internal static class AuditedScenario
                 Schedule = "nightly",
                 DueAt = now,
                 FiredAt = now,
-                Outcome = Firing.Submitted,
+                Outcome = FiringOutcome.Submitted,
                 RunId = id,
                 Detail = "on time"
             });
@@ -124,7 +128,7 @@ internal static class AuditedScenario
             db.Add(new LegalHold { Subject = $"run/{id}", Reason = "case 7", By = "ann", At = now });
             db.Add(new RetentionPolicy { OlderThanDays = 30.5, KeepLast = 3, Cron = "0 3 * * *", SetBy = "ann", ActiveSince = now });
             db.Add(new Tombstone { Sha256 = new string('e', 64), Bytes = 5, Why = "of an old run", At = now });
-            db.Add(new Exclusion { Kind = Exclusion.Source, Value = "judge", Reason = "asked for", By = "ann", At = now });
+            db.Add(new Exclusion { Kind = ExclusionKind.Source, Value = "judge", Reason = "asked for", By = "ann", At = now });
             db.Add(new FaultRow
             {
                 Fingerprint = "f",
@@ -144,7 +148,7 @@ internal static class AuditedScenario
             run.CurrentState = "ExtractingFeatures";
             run.Attempt = 2;
             run.Steps[0].Key = key;
-            run.Steps[0].Status = "Completed";
+            run.Steps[0].Status = StepStatus.Completed;
             run.Steps[0].EndedAt = now;
             run.Artifacts["conversations"] = new ArtifactRef(new string('b', 64), 7);
             run.Metrics["ingestion"] = new JsonObject { ["rows"] = 12, ["share"] = 0.1 };
@@ -186,7 +190,7 @@ internal static class AuditedScenario
             ModelEvaluation evaluation = await db.ModelEvaluations.SingleAsync(cancel);
             evaluation.Holds = false;
             evaluation.Verdicts = """[{"gate":"score"}]""";
-            (await db.Faults.SingleAsync(cancel)).Status = "Archived";
+            (await db.Faults.SingleAsync(cancel)).Status = FaultStatus.Archived;
             (await db.Tombstones.SingleAsync(cancel)).RemovedAt = now;
             await db.SaveChangesAsync(cancel);
         }

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Faults;
@@ -200,14 +201,14 @@ public sealed class OutboxTests : IAsyncLifetime
 
         for (int round = 1; round <= 5; round++)
         {
-            (await store.Decide(group.Fingerprint, redeliver: true, default)).ShouldBe(2);
+            (await store.Decide(group.Fingerprint, FaultDecision.Redeliver, default)).ShouldBe(2);
             _host.Services.GetRequiredService<OutboxSignal>().Raise();
             await EventuallyAsync(async () => (await store.Groups(default)).Single() is { Open: 2 } g && g.Redelivered == 2 * round);
         }
-        await Should.ThrowAsync<WornOutException>(() => store.Decide(group.Fingerprint, redeliver: true, default));
-        (await store.Decide("all", redeliver: false, default)).ShouldBe(2);
+        await Should.ThrowAsync<WornOutException>(() => store.Decide(group.Fingerprint, FaultDecision.Redeliver, default));
+        (await store.Decide("all", FaultDecision.Archive, default)).ShouldBe(2);
         FaultRow archived = (await store.Find(group.Fingerprint, default))[0];
-        (archived.Status, archived.DecidedBy, archived.Redeliveries).ShouldBe(("Archived", "tester", 5));
+        (archived.Status, archived.DecidedBy, archived.Redeliveries).ShouldBe((FaultStatus.Archived, "tester", 5));
     }
 
     [Fact]
@@ -324,7 +325,7 @@ public sealed class OutboxTests : IAsyncLifetime
         }
         Caller.Current = new Caller("tester");
         FaultStore store = _host.Services.GetRequiredService<FaultStore>();
-        (await store.Decide("all", redeliver: true, TestContext.Current.CancellationToken)).ShouldBe(2);
+        (await store.Decide("all", FaultDecision.Redeliver, TestContext.Current.CancellationToken)).ShouldBe(2);
         _host.Services.GetRequiredService<OutboxSignal>().Raise();
         await Eventually(() => _notes.Heard.Count == 2);
         _notes.Heard.ShouldBe(["another run's", "another run's, set aside"]);
@@ -364,7 +365,7 @@ public sealed class OutboxTests : IAsyncLifetime
         FaultGroup cut = (await store.Groups(default)).Single(g => g.Reason.Contains("expected at most", StringComparison.Ordinal));
         (await store.Find(cut.Fingerprint, default)).Single().Body.Length.ShouldBeLessThan(FaultRow.LongestBody);
         (await Should.ThrowAsync<WornOutException>(
-            () => store.Decide(cut.Fingerprint, redeliver: true, default))).Message.ShouldContain("Archive it");
+            () => store.Decide(cut.Fingerprint, FaultDecision.Redeliver, default))).Message.ShouldContain("Archive it");
         await EventuallyAsync(async () =>
         {
             await using ArmoFlowDbContext db = await Context();

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
@@ -182,27 +183,27 @@ public sealed class RetentionTests : IAsyncLifetime
         await Complete("m", "1", "s1", conversations: [conversation, other]);
         await Complete("m", "2", "s2", conversations: [other]);
         await Complete("n", "3", "s3", conversations: [conversation], source: "spam");
-        (await store.Users(Exclusion.Conversation, conversation, default)).Select(u => (u.Model, u.Version)).ShouldBe([("m", 1), ("n", 1)]);
-        (await store.Users(Exclusion.Source, "spam", default)).Select(u => u.Model).ShouldBe(["n"]);
-        (await store.Users(Exclusion.Conversation, conversation, default)).ShouldAllBe(u => u.IsCertain);
+        (await store.Users(ExclusionKind.Conversation, conversation, default)).Select(u => (u.Model, u.Version)).ShouldBe([("m", 1), ("n", 1)]);
+        (await store.Users(ExclusionKind.Source, "spam", default)).Select(u => u.Model).ShouldBe(["n"]);
+        (await store.Users(ExclusionKind.Conversation, conversation, default)).ShouldAllBe(u => u.IsCertain);
         await Store.Delete((await Find("m", 1)).Artifacts[ArtifactNames.Conversations].Sha256, default);
-        (await store.Users(Exclusion.Conversation, conversation, default))
+        (await store.Users(ExclusionKind.Conversation, conversation, default))
             .Select(u => (u.Model, u.IsCertain))
             .ShouldBe([("m", false), ("n", true)], "what one read was collected: nobody can say");
-        await store.Exclude(Exclusion.Conversation, conversation, "asked to", default);
-        await store.Exclude(Exclusion.Conversation, conversation, "asked again", default);
-        await store.Exclude(Exclusion.Source, "spam", "it is", default);
-        (await store.List(default)).Select(e => (e.Kind, e.Reason)).ShouldBe([("conversation", "asked to"), ("source", "it is")]);
+        await store.Exclude(ExclusionKind.Conversation, conversation, "asked to", default);
+        await store.Exclude(ExclusionKind.Conversation, conversation, "asked again", default);
+        await store.Exclude(ExclusionKind.Source, "spam", "it is", default);
+        (await store.List(default)).Select(e => (e.Kind, e.Reason)).ShouldBe([(ExclusionKind.Conversation, "asked to"), (ExclusionKind.Source, "it is")]);
         await using ArmoFlowDbContext db = await Context();
         RunSpec spec = await ForgettingStore.Apply(db, Spec("m", "spam", "good"), default);
         spec.Ratings.Select(r => r.Name).ShouldBe(["good"]);
         spec.Forgotten.ShouldBe([conversation]);
-        foreach ((string kind, string value, string reason, string said) in new[]
+        Should.Throw<RetentionException>(() => ForgettingStore.KindOf("person")).Message.ShouldContain("expected conversation or source");
+        foreach ((ExclusionKind kind, string value, string reason, string said) in new[]
         {
-            ("person", "x", "y", "expected conversation or source"),
-            ("conversation", "x", "y", "hex digits"),
-            ("source", "", "y", "a source's name"),
-            ("source", "x", " ", "needs a reason")
+            (ExclusionKind.Conversation, "x", "y", "hex digits"),
+            (ExclusionKind.Source, "", "y", "a source's name"),
+            (ExclusionKind.Source, "x", " ", "needs a reason")
         })
             (await Should.ThrowAsync<RetentionException>(() => store.Exclude(kind, value, reason, default))).Message.ShouldContain(said);
     }
@@ -218,7 +219,7 @@ public sealed class RetentionTests : IAsyncLifetime
         await Registry.Point((await Registry.Versions("m", default)).Single(), "champion", null, new { }, "model.promoted", default);
         string before = run.Artifacts[ArtifactNames.Conversations].Sha256, benchmark = run.Artifacts[ArtifactNames.Benchmark].Sha256;
 
-        ForgetPlan plan = await redaction.Plan(Exclusion.Conversation, mine, default);
+        ForgetPlan plan = await redaction.Plan(ExclusionKind.Conversation, mine, default);
         plan.UsedBy.Single().Model.ShouldBe("m");
         plan.Rewritten.ShouldContain(before);
         plan.Removed.ShouldContain(Shard(run));
@@ -228,9 +229,9 @@ public sealed class RetentionTests : IAsyncLifetime
 
         await _services.GetRequiredService<HoldStore>().Hold("model/m", "a complaint", default);
         (await Should.ThrowAsync<RetentionException>(() =>
-            redaction.Forget(Exclusion.Conversation, mine, "asked to", default))).Message.ShouldContain("holds release model/m");
+            redaction.Forget(ExclusionKind.Conversation, mine, "asked to", default))).Message.ShouldContain("holds release model/m");
         await _services.GetRequiredService<HoldStore>().Release("model/m", default);
-        await redaction.Forget(Exclusion.Conversation, mine, "asked to", default);
+        await redaction.Forget(ExclusionKind.Conversation, mine, "asked to", default);
 
         RunState after = await Find("m", 1);
         (await Store.Has(before, default)).ShouldBeFalse();
@@ -241,7 +242,7 @@ public sealed class RetentionTests : IAsyncLifetime
         (await Texts(after, ArtifactNames.Preferences, "chosen_id")).ShouldBe([theirs]);
         after.Artifacts[ArtifactNames.Benchmark].Sha256.ShouldBe(benchmark, "which did not have it");
         after.Artifacts[ArtifactNames.Regression].ShouldBe(run.Artifacts[ArtifactNames.Regression]);
-        (await store.Users(Exclusion.Conversation, mine, default)).Single().ShouldSatisfyAllConditions(u => u.Model.ShouldBe("m"), u =>
+        (await store.Users(ExclusionKind.Conversation, mine, default)).Single().ShouldSatisfyAllConditions(u => u.Model.ShouldBe("m"), u =>
             u.IsCertain.ShouldBeTrue("it is remembered that it was"));
         TombstoneStore tombstones = _services.GetRequiredService<TombstoneStore>();
         (await tombstones.Find(before, default))!.ReplacedBy.ShouldBe(after.Artifacts[ArtifactNames.Conversations].Sha256);
@@ -254,8 +255,8 @@ public sealed class RetentionTests : IAsyncLifetime
         (await tombstones.Find(before, default)).ShouldNotBeNull("a collection does not take it for made anew");
 
         (await Should.ThrowAsync<RetentionException>(() =>
-            store.Lift(Exclusion.Conversation, theirs, "never was", default))).Message.ShouldContain("is not forgotten");
-        await store.Lift(Exclusion.Conversation, mine, "a mistake", default);
+            store.Lift(ExclusionKind.Conversation, theirs, "never was", default))).Message.ShouldContain("is not forgotten");
+        await store.Lift(ExclusionKind.Conversation, mine, "a mistake", default);
         (await store.List(default)).ShouldBeEmpty();
         (await store.List(default, withLifted: true)).Single().LiftedReason.ShouldBe("a mistake");
         await using ArmoFlowDbContext db = await Context();
@@ -269,9 +270,9 @@ public sealed class RetentionTests : IAsyncLifetime
         RunState run = await Complete("m", "1", "vectors");
         await Give(run, [mine, theirs, third], mine, theirs, third,
             read: [("ratings/s/data/spam.jsonl", file), ("preferences/p/pairs.jsonl", new string('e', 64))]);
-        await _services.GetRequiredService<Redaction>().Forget(Exclusion.Source, "s", "licence withdrawn", default);
+        await _services.GetRequiredService<Redaction>().Forget(ExclusionKind.Source, "s", "licence withdrawn", default);
         ForgettingStore store = _services.GetRequiredService<ForgettingStore>();
-        (await store.List(default)).Select(e => (e.Kind, e.Value, e.Origin)).ShouldBe([("file", file, "source/s"), ("source", "s", null)]);
+        (await store.List(default)).Select(e => (e.Kind, e.Value, e.Origin)).ShouldBe([(ExclusionKind.File, file, "source/s"), (ExclusionKind.Source, "s", null)]);
         RunState after = await Find("m", 1);
         (await Texts(after, ArtifactNames.Ratings, "conversation_id")).ShouldBeEmpty();
         (await Texts(after, ArtifactNames.Conversations, "id")).ShouldBe([mine, theirs],
@@ -283,7 +284,7 @@ public sealed class RetentionTests : IAsyncLifetime
             (await Should.ThrowAsync<RetentionException>(() =>
                 ForgettingStore.Apply(db, Spec("m", "s"), default))).Message.ShouldContain("source s was forgotten on 2026-06-01 by");
         }
-        await store.Lift(Exclusion.Source, "s", "settled", default);
+        await store.Lift(ExclusionKind.Source, "s", "settled", default);
         (await store.List(default)).ShouldBeEmpty("its files are lifted with it");
     }
 

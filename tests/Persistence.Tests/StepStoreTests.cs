@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
@@ -114,12 +115,12 @@ public sealed class StepStoreTests : IAsyncLifetime
             RunState run = await db.Runs.SingleAsync(r => r.CorrelationId == id, TestContext.Current.CancellationToken);
             run.SubmittedAt.ShouldBe(at);
             run.Artifacts["a"].Bytes.ShouldBe(1);
-            run.Steps[0].Status = "Completed"; // a change inside the list is noticed
+            run.Steps[0].Status = StepStatus.Completed; // a change inside the list is noticed
             await db.SaveChangesAsync(TestContext.Current.CancellationToken);
         }
         await using ArmoFlowDbContext again = await Context();
         (await again.Runs.SingleAsync(r => r.SubmittedAt <= at, TestContext.Current.CancellationToken)).Steps[0].Status
-            .ShouldBe("Completed");
+            .ShouldBe(StepStatus.Completed);
     }
 
     [Fact]

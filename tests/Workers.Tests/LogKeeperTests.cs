@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
@@ -39,7 +40,7 @@ public sealed class LogKeeperTests : IAsyncLifetime
         LogKeeper keeper = _services.GetRequiredService<LogKeeper>();
         Guid run = Guid.NewGuid();
         WorkInHand work = running.Begin(run, "evaluation", 0, 6, default);
-        work.Log.End(StepLog.Done, "this slice of work");
+        work.Log.End(LogOutcome.Done, "this slice of work");
         running.End(work);
         using CancellationTokenSource ending = new();
         await ending.CancelAsync();
@@ -48,6 +49,6 @@ public sealed class LogKeeperTests : IAsyncLifetime
         (await store.Of(run, null, default)).ShouldBeEmpty();
         (await keeper.EnterEnded(default)).ShouldBeFalse("no more is left");
         StepLog log = (await store.Of(run, null, default)).ShouldHaveSingleItem();
-        (log.Outcome, log.Sha256 is null).ShouldBe((StepLog.Done, false));
+        (log.Outcome, log.Sha256 is null).ShouldBe((LogOutcome.Done, false));
     }
 }

@@ -49,7 +49,7 @@ internal static class DemoCommands
             }
             RunDocument run = await RunCommands.Embedded(SpecReader.Load(spec), workspace, cancel);
             int code = RunCommands.Report(run, parsed.GetValue(json));
-            if (code != ExitCodes.Done || run.Status != "Completed") return code;
+            if (code != ExitCodes.Done || run.Status != RunStatus.Completed) return code;
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"done in {Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s"));
             if (!parsed.GetValue(json)) await ExplainOne(run, folder, spec, workspace, cancel);

@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Work;
 using Spectre.Console;
@@ -21,8 +23,8 @@ internal static class FaultCommands
             server,
             json,
             Show(),
-            Decide("redeliver", "Sends them to their queues again; one that came back five times is refused."),
-            Decide("archive", "Marks them as dealt with; their runs can be retried."),
+            Decide(FaultDecision.Redeliver, "Sends them to their queues again; one that came back five times is refused."),
+            Decide(FaultDecision.Archive, "Marks them as dealt with; their runs can be retried."),
         };
         command.SetAction(async (parsed, cancel) =>
         {
@@ -76,18 +78,18 @@ internal static class FaultCommands
         return command;
     }
 
-    private static Command Decide(string action, string description)
+    private static Command Decide(FaultDecision decision, string description)
     {
         Argument<string> which = Which();
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
-        Command command = new(action, description) { which, workspace, server };
+        Command command = new(decision.Text(), description) { which, workspace, server };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            int count = await client.Decide(parsed.GetRequiredValue(which), action == "redeliver", cancel);
+            int count = await client.Decide(parsed.GetRequiredValue(which), decision, cancel);
             if (count == 0) throw new UsageException($"no open fault of '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
-            Console.Error.WriteLine($"{count} {(action == "redeliver" ? "redelivered" : "archived")}");
+            Console.Error.WriteLine($"{count} {(decision == FaultDecision.Redeliver ? "redelivered" : "archived")}");
             return ExitCodes.Done;
         });
         return command;

@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Retention;
@@ -39,7 +41,7 @@ internal static class ForgetCommand
             string which = await Target(what, parsed.GetValue(value), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
             (string? url, string folder, bool asJson) = (parsed.GetValue(server), parsed.GetRequiredValue(workspace),
                 parsed.GetValue(json));
-            ForgetPlan plan = await Books.Ask(url, folder, books => books.GetRequiredService<Redaction>().Plan(what, which, cancel),
+            ForgetPlan plan = await Books.Ask(url, folder, books => books.GetRequiredService<Redaction>().Plan(ForgettingStore.KindOf(what), which, cancel),
                 client => client.Send<ForgetPlan>(HttpMethod.Post, "api/v1/exclusions/plan",
                     new ForgetTarget { Kind = what, Value = which }, cancel));
             if (parsed.GetValue(dryRun))
@@ -66,8 +68,8 @@ internal static class ForgetCommand
 
     private static async Task<Forgetting> Here(ServiceProvider books, ForgetRequest request, CancellationToken cancel)
     {
-        (Exclusion exclusion, ForgetPlan plan) = await books.GetRequiredService<Redaction>().Forget(request.Kind, request.Value,
-            request.Reason, cancel);
+        (Exclusion exclusion, ForgetPlan plan) = await books.GetRequiredService<Redaction>().Forget(
+            ForgettingStore.KindOf(request.Kind), request.Value, request.Reason, cancel);
         return new Forgetting(exclusion, plan.UsedBy, [], plan);
     }
 
@@ -107,7 +109,7 @@ internal static class ForgetCommand
             string what = parsed.GetRequiredValue(kind), which = await Target(what, parsed.GetValue(value), null, null, cancel);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = parsed.GetRequiredValue(reason) };
             Exclusion lifted = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books =>
-                books.GetRequiredService<ForgettingStore>().Lift(what, which, request.Reason, cancel),
+                books.GetRequiredService<ForgettingStore>().Lift(ForgettingStore.KindOf(what), which, request.Reason, cancel),
                 client => client.Send<Exclusion>(HttpMethod.Post, "api/v1/exclusions/undo", request, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(lifted);
             else
@@ -128,7 +130,7 @@ internal static class ForgetCommand
             return prompt is not null && response is not null ? Conversation.Create(prompt, response, "--prompt").Id
             : throw new UsageException("name the conversation: its id, or --prompt and --response.");
         }
-        if (kind != Exclusion.File || !File.Exists(value)) return value;
+        if (kind != ExclusionKind.File.Text() || !File.Exists(value)) return value;
         await using FileStream stream = File.OpenRead(value);
         return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel));
     }
@@ -142,8 +144,8 @@ internal static class ForgetCommand
             throw new UsageException(
                 "forgetting cannot be taken back, and there is nobody to ask: look at it with --dry-run, then give --yes.");
         }
-        Console.Error.Write($"This cannot be taken back. Type '{plan.Kind}' to go on: ");
-        if (Console.ReadLine()?.Trim() != plan.Kind) throw new UsageException("not confirmed; nothing was done.");
+        Console.Error.Write($"This cannot be taken back. Type '{plan.Kind.Text()}' to go on: ");
+        if (Console.ReadLine()?.Trim() != plan.Kind.Text()) throw new UsageException("not confirmed; nothing was done.");
     }
 
     private static void Report(Forgetting forgotten, bool asJson)
@@ -154,7 +156,7 @@ internal static class ForgetCommand
             return;
         }
         Exclusion exclusion = forgotten.Exclusion;
-        Console.Error.WriteLine($"{exclusion.Kind} {exclusion.Value}: no run reads it from now on; "
+        Console.Error.WriteLine($"{exclusion.Kind.Text()} {exclusion.Value}: no run reads it from now on; "
             + $"{(forgotten.UsedBy.Count == 0 ? "no model was made with it" : "made with it:")}");
         RunTables.Users(forgotten.UsedBy);
         if (forgotten.Plan is { } plan)
@@ -169,7 +171,7 @@ internal static class ForgetCommand
     private static void Show(ForgetPlan plan)
     {
         Console.Error.WriteLine(
-            $"{plan.Kind} {plan.Value}: {(plan.UsedBy.Count == 0 ? "no model was made with it" : "models were made with it:")}");
+            $"{plan.Kind.Text()} {plan.Value}: {(plan.UsedBy.Count == 0 ? "no model was made with it" : "models were made with it:")}");
         RunTables.Users(plan.UsedBy);
         if (plan.Files.Count > 0)
         {
@@ -189,7 +191,7 @@ internal static class ForgetCommand
         {
             string lifted = e.LiftedAt is { } at ? $"{at.ToString("u", CultureInfo.InvariantCulture)} by {e.LiftedBy}: {e.LiftedReason}"
                 : "";
-            table.AddRow(e.Kind, Markup.Escape(e.Value), e.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(e.By),
+            table.AddRow(e.Kind.Text(), Markup.Escape(e.Value), e.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(e.By),
                 Markup.Escape(e.Origin is { } origin ? $"with {origin}" : e.Reason), Markup.Escape(lifted));
         }
         Terminal.Out.Write(table);

@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Steps;
 using Microsoft.Extensions.DependencyInjection;
@@ -44,7 +46,7 @@ internal static class LineageCommand
             if (parsed.GetValue(conversation) is { } id)
             {
                 IReadOnlyList<UsedBy> users = await Books.Ask(url, folder,
-                    books => books.GetRequiredService<ForgettingStore>().Users(Exclusion.Conversation, id, cancel),
+                    books => books.GetRequiredService<ForgettingStore>().Users(ExclusionKind.Conversation, id, cancel),
                     client => client.Get<IReadOnlyList<UsedBy>>(ApiAddress.Of($"api/v1/lineage/conversations/{id}"), cancel));
                 if (asJson) Terminal.PrintJson(users);
                 else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");
@@ -53,17 +55,18 @@ internal static class LineageCommand
             }
             string sha256 = await Digest(parsed.GetValue(what)
                 ?? throw new UsageException("name an artifact's sha256 or a file, or give --conversation ID."), cancel);
-            bool up = !parsed.GetValue(down);
+            bool isUp = !parsed.GetValue(down);
+            LineageDirection direction = isUp ? LineageDirection.Up : LineageDirection.Down;
             Guid? of = parsed.GetValue(run);
             IReadOnlyList<LineageStep> steps = await Books.Ask(url, folder,
-                books => books.GetRequiredService<Persistence.Steps.Lineage>().Trace(sha256, up, of, cancel),
+                books => books.GetRequiredService<Persistence.Steps.Lineage>().Trace(sha256, direction, of, cancel),
                 client =>
-                    client.Get<IReadOnlyList<LineageStep>>(ApiAddress.Of($"api/v1/lineage/{sha256}", ("direction", up ? "up" : "down"),
+                    client.Get<IReadOnlyList<LineageStep>>(ApiAddress.Of($"api/v1/lineage/{sha256}", ("direction", direction.Text()),
                         ("run", of)),
                         cancel));
             Terminal.WarnOf(steps.Select(s => s.Disagrees));
             if (asJson) Terminal.PrintJson(steps);
-            else if (steps.Count == 0) Console.Error.WriteLine($"no step {(up ? "made" : "used")} {sha256}");
+            else if (steps.Count == 0) Console.Error.WriteLine($"no step {(isUp ? "made" : "used")} {sha256}");
             else
             {
                 Table table = RunTables.New("", "step", "finished", "from", "made", "on");
@@ -82,7 +85,7 @@ internal static class LineageCommand
 
     private static async Task<string> Digest(string what, CancellationToken cancel)
     {
-        if (Persistence.Steps.Lineage.IsDigest(what)) return what;
+        if (Sha256.IsOne(what)) return what;
         if (!File.Exists(what))
         {
             throw new UsageException(

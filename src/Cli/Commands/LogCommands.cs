@@ -56,7 +56,7 @@ internal static class LogCommands
         Table table = RunTables.New("step", "attempt", "shard", "outcome", "began", "seconds", "artifact");
         foreach (StepLog l in logs)
         {
-            table.AddRow(l.Step, $"{l.Attempt}", l.Slot > 0 ? $"{l.Slot}" : "", l.Outcome,
+            table.AddRow(l.Step, $"{l.Attempt}", l.Slot > 0 ? $"{l.Slot}" : "", l.Outcome.Text(),
                 l.StartedAt.ToString("u", CultureInfo.InvariantCulture),
                 l.EndedAt is { } end ? (end - l.StartedAt).TotalSeconds.ToString("f1", CultureInfo.InvariantCulture) : "", l.Sha256 ?? "");
         }

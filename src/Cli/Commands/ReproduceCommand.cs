@@ -44,7 +44,7 @@ internal static class ReproduceCommand
             string folder = parsed.GetRequiredValue(workspace);
             await using WorkspaceClient client = new(folder);
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
-            if (run.Status != "Completed") throw new UsageException($"run {run.RunId} is {run.Status}; expected a completed one.");
+            if (run.Status != RunStatus.Completed) throw new UsageException($"run {run.RunId} is {run.Status}; expected a completed one.");
             // 'auto' settled on a dtype then; another measurement could settle on another.
             RunSpec spec =
                 await client.FindSpec(run.RunId, cancel) is { } given && run.Metrics["features"]?["dtype"]?.GetValue<string>() is { } dtype

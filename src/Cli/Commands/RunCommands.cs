@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Alerts;
@@ -36,7 +37,7 @@ internal static class RunCommands
             string path = parsed.GetRequiredValue(spec), folder = parsed.GetRequiredValue(workspace);
             string? url = parsed.GetResult(workspace)?.Implicit != false ? parsed.GetValue(server) : null;
             RunDocument run = url is not null ? await OnServer(url, path, cancel) : await Embedded(SpecReader.Load(path), folder, cancel);
-            if (!parsed.GetValue(gates) || run.Status != "Completed") return Report(run, parsed.GetValue(json));
+            if (!parsed.GetValue(gates) || run.Status != RunStatus.Completed) return Report(run, parsed.GetValue(json));
             RunGates verdicts = await Verdicts(url, folder, run.RunId, cancel);
             // with what was found
             await using (IRunClient client = IRunClient.Open(url, folder)) run = await client.Find(run.RunId, cancel);
@@ -87,12 +88,12 @@ internal static class RunCommands
         Guid? unfinished = await queries.FindUnfinished(spec, cancel);
         // Another spec's run that a killed process left stays where it was, and says so.
         foreach (Guid other in await queries.Interrupted(cancel))
-            if (other != unfinished) await service.Control(other, "pause", cancel);
+            if (other != unfinished) await service.Control(other, RunAction.Pause, cancel);
         Guid id;
         if (unfinished is { } known)
         {
             Console.Error.WriteLine($"run {known} was interrupted: going on with it");
-            id = (await service.Control(known, "resume", cancel))!.RunId;
+            id = (await service.Control(known, RunAction.Resume, cancel))!.RunId;
         }
         else
         {
@@ -145,19 +146,19 @@ internal static class RunCommands
     {
         if (json) Terminal.PrintJson(run);
         if (run.Error is { } error) Console.Error.WriteLine($"armoflow: {error}");
-        else if (run.Status == "Completed")
+        else if (run.Status == RunStatus.Completed)
         {
             if (!json) RunTables.Results(run);
             else if (RunSignal.Missing(run.Metrics) is { } missing) Console.Error.WriteLine($"armoflow: {missing}");
         }
-        if (run.Status == "Paused") Console.Error.WriteLine($"paused; go on with: armoflow runs resume {run.RunId}");
-        if (run.Status == "Cancelled") Console.Error.WriteLine($"cancelled; go on with: armoflow runs retry {run.RunId}");
-        if (run.Status == RunDocument.Interrupted)
+        if (run.Status == RunStatus.Paused) Console.Error.WriteLine($"paused; go on with: armoflow runs resume {run.RunId}");
+        if (run.Status == RunStatus.Cancelled) Console.Error.WriteLine($"cancelled; go on with: armoflow runs retry {run.RunId}");
+        if (run.Status == RunStatus.Interrupted)
         {
             Console.Error.WriteLine(RunTables.Interrupted(run));
             return ExitCodes.Failed;
         }
-        return run.Status is "Failed" or "Cancelled" ? run.BadInput ? ExitCodes.BadInput : ExitCodes.Failed : ExitCodes.Done;
+        return run.Status is RunStatus.Failed or RunStatus.Cancelled ? run.BadInput ? ExitCodes.BadInput : ExitCodes.Failed : ExitCodes.Done;
     }
 
     public static Command Runs() => new("runs", "Lists, shows, watches, stops, goes on with and compares runs.")
@@ -165,10 +166,10 @@ internal static class RunCommands
         List(),
         Show(),
         Watch(),
-        Control("cancel", "Cancels a run; its work stops within a second."),
-        Control("pause", "Pauses a run, to go on later."),
-        Control("resume", "Goes on with a paused or interrupted run."),
-        Control("retry", "Goes on with a failed or cancelled run from the step that failed."),
+        Control(RunAction.Cancel, "Cancels a run; its work stops within a second."),
+        Control(RunAction.Pause, "Pauses a run, to go on later."),
+        Control(RunAction.Resume, "Goes on with a paused or interrupted run."),
+        Control(RunAction.Retry, "Goes on with a failed or cancelled run from the step that failed."),
         Compare(),
         ReproduceCommand.Reproduce(),
         LogCommands.Logs(),
@@ -195,11 +196,10 @@ internal static class RunCommands
         Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, where, cursor, limit, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            RunQueries.RequireStatus(parsed.GetValue(status));
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunPage page = await client.List(new RunFilter
             {
-                Status = parsed.GetValue(status),
+                Status = RunQueries.StatusOf(parsed.GetValue(status)),
                 Name = parsed.GetValue(name),
                 Tag = parsed.GetValue(tag),
                 Q = parsed.GetValue(q),
@@ -256,19 +256,19 @@ internal static class RunCommands
         return command;
     }
 
-    private static Command Control(string action, string description)
+    private static Command Control(RunAction action, string description)
     {
         Argument<Guid> id = Options.Run();
         Option<string> workspace = Options.Workspace();
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
-        Command command = new(action, description) { id, workspace, server, json };
+        Command command = new(action.Text(), description) { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Control(parsed.GetRequiredValue(id), action, cancel);
             if (run.Pending is not null) return ReportPending(run, parsed.GetValue(json));
-            if (action is "resume" or "retry" && run.HasEnded) return Report(run, parsed.GetValue(json));
+            if (action is RunAction.Resume or RunAction.Retry && run.HasEnded) return Report(run, parsed.GetValue(json));
             if (parsed.GetValue(json)) Terminal.PrintJson(run);
             else Console.Error.WriteLine($"run {run.RunId}: {run.Status}");
             return ExitCodes.Done;
@@ -279,7 +279,7 @@ internal static class RunCommands
     private static int ReportPending(RunDocument run, bool json)
     {
         if (json) Terminal.PrintJson(run);
-        Console.Error.WriteLine($"armoflow: run {run.RunId}: asked to {run.Pending}, which has not come about yet; it is "
+        Console.Error.WriteLine($"armoflow: run {run.RunId}: asked to {run.Pending?.Text()}, which has not come about yet; it is "
             + $"{run.Status}. See: armoflow runs show {run.RunId}.");
         return ExitCodes.Failed;
     }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
@@ -192,7 +193,7 @@ internal static class ScheduleCommands
                 Table table = RunTables.New("due", "fired", "outcome", "run", "detail");
                 foreach (Firing f in firings)
                 {
-                    table.AddRow(Format.Time(f.DueAt), Format.Time(f.FiredAt), f.Outcome, f.RunId?.ToString() ?? "",
+                    table.AddRow(Format.Time(f.DueAt), Format.Time(f.FiredAt), f.Outcome.Text(), f.RunId?.ToString() ?? "",
                         Markup.Escape(f.Detail ?? ""));
                 }
                 Terminal.Out.Write(table);

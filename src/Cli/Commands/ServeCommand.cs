@@ -1,4 +1,5 @@
 using System.CommandLine;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
@@ -42,7 +43,7 @@ internal static class ServeCommand
             await app.StartAsync(cancel);
             RunService service = app.Services.GetRequiredService<RunService>();
             foreach (Guid id in await app.Services.GetRequiredService<RunQueries>().Interrupted(cancel))
-                await service.Control(id, "resume", cancel);
+                await service.Control(id, RunAction.Resume, cancel);
             Console.Error.WriteLine($"serving {folder.Folder} on {string.Join(", ", app.Urls)}; API: {app.Urls.First()}/openapi/v1.json");
             try { await Task.Delay(Timeout.Infinite, cancel); }
             catch (OperationCanceledException)

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
@@ -12,7 +13,7 @@ internal interface IRunClient : IAsyncDisposable
     Task<RunDocument> Find(Guid id, CancellationToken cancel);
     Task<RunSpec> FindSpec(Guid id, CancellationToken cancel);
     Task<RunPage> List(RunFilter filter, CancellationToken cancel);
-    Task<RunDocument> Control(Guid id, string action, CancellationToken cancel);
+    Task<RunDocument> Control(Guid id, RunAction action, CancellationToken cancel);
 
     /// <summary>The run's document and progress whenever they change, until it ends.</summary>
     IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel);
@@ -29,7 +30,7 @@ internal interface IRunClient : IAsyncDisposable
     Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel);
 
     /// <summary>Redelivers or archives the open faults of a group, one by its number, or all; returns how many.</summary>
-    Task<int> Decide(string which, bool redeliver, CancellationToken cancel);
+    Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel);
 
     static IRunClient Open(string? server, string workspace) => server is null ? new WorkspaceClient(workspace) : new ServerClient(server);
 

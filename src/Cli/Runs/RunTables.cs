@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli.Commands;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Retention;
 using Spectre.Console;
@@ -28,7 +29,7 @@ internal static class RunTables
             bool isNothing = RunSignal.Missing(run.Metrics) is not null;
             string submitted = run.SubmittedAt.ToString("u", CultureInfo.InvariantCulture);
             string seconds = run.Steps.Sum(s => s.Seconds).ToString("f1", CultureInfo.InvariantCulture);
-            table.AddRow(run.RunId.ToString(), Markup.Escape(run.Name), Colour(run.Status), submitted, seconds,
+            table.AddRow(run.RunId.ToString(), Markup.Escape(run.Name), Colour(run.Status.Text()), submitted, seconds,
                 isNothing ? NoSignal : Percent(gate?["heldOutAccuracy"]), isNothing ? NoSignal : Percent(gate?["benchmark"]?["score"]));
         }
         Terminal.Out.Write(table);
@@ -37,19 +38,19 @@ internal static class RunTables
     public static void Show(RunDocument run)
     {
         Warn(run);
-        Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status)}");
-        if (run.Status == RunDocument.Interrupted) Terminal.Out.MarkupLine(Markup.Escape(Interrupted(run)));
+        Terminal.Out.MarkupLine($"[bold]{Markup.Escape(run.Name)}[/]  {run.RunId}  {Colour(run.Status.Text())}");
+        if (run.Status == RunStatus.Interrupted) Terminal.Out.MarkupLine(Markup.Escape(Interrupted(run)));
         if (run.Error is { } error) Terminal.Out.MarkupLine($"[red]{Markup.Escape(error)}[/]");
         foreach (AlertDocument alert in run.Alerts) Terminal.Out.MarkupLine($"[red]alert:[/] {Markup.Escape(alert.Text)}");
         Table steps = New("step", "status", "seconds", "detail");
         foreach (StepDocument step in run.Steps)
         {
-            steps.AddRow(step.Name, Colour(step.Status),
+            steps.AddRow(step.Name, Colour(step.Status.Text()),
                 step.Reused ? "reused" : step.Seconds.ToString("f1", CultureInfo.InvariantCulture), Markup.Escape(step.Detail ?? ""));
         }
         Terminal.Out.Write(steps);
         if (run.Artifacts.Count > 0) Artifacts(run);
-        if (run.Status == "Completed") Figures(run);
+        if (run.Status == RunStatus.Completed) Figures(run);
         if (run.Gates is not { } gates) return;
         foreach (JsonNode? verdict in gates.Verdicts)
         {
@@ -143,9 +144,9 @@ internal static class RunTables
 
     private static string Colour(string status) => status switch
     {
-        "Completed" => $"[green]{status}[/]",
-        "Failed" => $"[red]{status}[/]",
-        "Cancelled" or "Paused" or "Pending" => $"[grey]{status}[/]",
+        nameof(StepStatus.Completed) => $"[green]{status}[/]",
+        nameof(StepStatus.Failed) => $"[red]{status}[/]",
+        nameof(StepStatus.Cancelled) or nameof(StepStatus.Paused) or nameof(StepStatus.Pending) => $"[grey]{status}[/]",
         _ => $"[yellow]{status}[/]",
     };
 

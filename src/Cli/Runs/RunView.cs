@@ -20,7 +20,7 @@ internal static class RunView
 
     private static async Task<RunDocument> FollowInLines(IAsyncEnumerable<RunEvent> events)
     {
-        Dictionary<string, string> shown = [];
+        Dictionary<string, StepStatus> shown = [];
         RunDocument? last = null;
         Rate rate = new();
         long lastLine = Stopwatch.GetTimestamp();
@@ -29,18 +29,18 @@ internal static class RunView
             last = run;
             foreach (StepDocument step in run.Steps)
             {
-                if (step.Status == "Pending" || shown.GetValueOrDefault(step.Name) == step.Status) continue;
+                if (step.Status == StepStatus.Pending || shown.GetValueOrDefault(step.Name) == step.Status) continue;
                 shown[step.Name] = step.Status;
-                if (step.Status != "Running") Console.Error.WriteLine(Line(step));
+                if (step.Status != StepStatus.Running) Console.Error.WriteLine(Line(step));
             }
             if (progress is not null
-                && run.Steps.Any(s => s.Name == progress.Step && s.Status == "Running")
+                && run.Steps.Any(s => s.Name == progress.Step && s.Status == StepStatus.Running)
                 && Stopwatch.GetElapsedTime(lastLine) > LineInterval)
             {
                 lastLine = Stopwatch.GetTimestamp();
                 Console.Error.WriteLine($"  … {progress.Step,-14} {rate.Describe(progress)}");
             }
-            if (run.HasEnded || run.Status == "Paused") break;
+            if (run.HasEnded || run.Status == RunStatus.Paused) break;
         }
         return last!;
     }
@@ -55,7 +55,7 @@ internal static class RunView
             {
                 last = run;
                 live.UpdateTarget(Draw(run, progress, rate));
-                if (run.HasEnded || run.Status == "Paused") break;
+                if (run.HasEnded || run.Status == RunStatus.Paused) break;
             }
         });
         return last!;
@@ -68,16 +68,16 @@ internal static class RunView
         {
             string mark = step.Status switch
             {
-                "Completed" => "[green]✓[/]",
-                "Running" => "[yellow]▸[/]",
-                "Failed" => "[red]✗[/]",
-                "Pending" => "[grey]·[/]",
+                StepStatus.Completed => "[green]✓[/]",
+                StepStatus.Running => "[yellow]▸[/]",
+                StepStatus.Failed => "[red]✗[/]",
+                StepStatus.Pending => "[grey]·[/]",
                 _ => "[grey]‖[/]"
             };
-            string text = step.Status == "Running" && progress?.Step == step.Name
+            string text = step.Status == StepStatus.Running && progress?.Step == step.Name
                 ? $"{Bar(progress)} {Markup.Escape(rate.Describe(progress))}"
                 : Markup.Escape(step.Detail ?? "");
-            string time = step.Status == "Pending"
+            string time = step.Status == StepStatus.Pending
                 ? ""
                 : step.Reused ? "reused" : string.Create(CultureInfo.InvariantCulture, $"{step.Seconds:f1} s");
             lines.Add(new Markup($"{mark} {step.Name,-14} {time,9}  {text}"));
@@ -94,9 +94,9 @@ internal static class RunView
 
     private static string Line(StepDocument step)
     {
-        string mark = step.Status switch { "Completed" => "✓", "Failed" => "✗", _ => "‖" };
+        string mark = step.Status switch { StepStatus.Completed => "✓", StepStatus.Failed => "✗", _ => "‖" };
         string time = step.Reused ? "reused" : string.Create(CultureInfo.InvariantCulture, $"{step.Seconds:f1} s");
-        return $"{mark} {step.Name,-14} {time,9}  {(step.Status == "Completed" ? step.Detail : step.Status)}";
+        return $"{mark} {step.Name,-14} {time,9}  {(step.Status == StepStatus.Completed ? step.Detail : step.Status.Text())}";
     }
 
     /// <summary>Items a second and time left, from when the step's progress was first seen.</summary>

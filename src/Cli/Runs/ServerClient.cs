@@ -4,6 +4,7 @@ using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
@@ -48,7 +49,7 @@ internal sealed class ServerClient : IRunClient
     public Task<RunPage> List(RunFilter filter, CancellationToken cancel)
     {
         string address = ApiAddress.Of($"api/v1/runs",
-            ("status", filter.Status),
+            ("status", filter.Status?.Text()),
             ("name", filter.Name),
             ("tag", filter.Tag),
             ("q", filter.Q),
@@ -58,9 +59,9 @@ internal sealed class ServerClient : IRunClient
         return Get<RunPage>(address, cancel);
     }
 
-    public async Task<RunDocument> Control(Guid id, string action, CancellationToken cancel)
+    public async Task<RunDocument> Control(Guid id, RunAction action, CancellationToken cancel)
     {
-        using HttpResponseMessage response = await _http.PostAsync($"api/v1/runs/{id}/{action}", null, cancel);
+        using HttpResponseMessage response = await _http.PostAsync($"api/v1/runs/{id}/{action.Text()}", null, cancel);
         return await Read<RunDocument>(response, cancel);
     }
 
@@ -102,9 +103,9 @@ internal sealed class ServerClient : IRunClient
     public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) =>
         Get<IReadOnlyList<FaultRow>>(ApiAddress.Of($"api/v1/faults/{which}"), cancel);
 
-    public async Task<int> Decide(string which, bool redeliver, CancellationToken cancel)
+    public async Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel)
     {
-        string address = ApiAddress.Of($"api/v1/faults/{which}/{(redeliver ? "redeliver" : "archive")}");
+        string address = ApiAddress.Of($"api/v1/faults/{which}/{decision.Text()}");
         using HttpResponseMessage response = await _http.PostAsync(address, null, cancel);
         return (await Read<FaultsDecided>(response, cancel)).Count;
     }

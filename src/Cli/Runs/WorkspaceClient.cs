@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
@@ -32,7 +33,7 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     public Task<RunPage> List(RunFilter filter, CancellationToken cancel) => Queries.List(filter, cancel);
     public IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel) => _books.GetRequiredService<RunWatch>().Changes(id, cancel);
 
-    public async Task<RunDocument> Control(Guid id, string action, CancellationToken cancel)
+    public async Task<RunDocument> Control(Guid id, RunAction action, CancellationToken cancel)
     {
         if (await EmbeddedHost.TryStart(folder, cancel) is { } host)
         {
@@ -40,17 +41,17 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
             {
                 RunDocument run =
                     await host.Services.GetRequiredService<RunService>().Control(id, action, cancel) ?? throw IRunClient.Unknown(id);
-                if (action is not ("resume" or "retry") || run.Pending is not null) return run;
+                if (action is not (RunAction.Resume or RunAction.Retry) || run.Pending is not null) return run;
                 return await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(id, cancel));
             }
         }
         return await AskHolder(id, action, cancel);
     }
 
-    private async Task<RunDocument> AskHolder(Guid id, string action, CancellationToken cancel)
+    private async Task<RunDocument> AskHolder(Guid id, RunAction action, CancellationToken cancel)
     {
         RunDocument before = await Find(id, cancel);
-        if (before.HasEnded && action != "retry") throw new RunConflictException(before, action);
+        if (before.HasEnded && action != RunAction.Retry) throw new RunConflictException(before, action);
         ControlRequest request = new() { RunId = id, Action = action, RequestedAt = DateTimeOffset.UtcNow };
         IDbContextFactory<ArmoFlowDbContext> contexts = _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>();
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
@@ -58,7 +59,7 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
             db.ControlRequests.Add(request);
             await db.SaveChangesAsync(cancel);
         }
-        string? wanted = RunService.StateAfter(action);
+        RunStatus? wanted = RunService.StatusAfter(action);
         long start = Stopwatch.GetTimestamp();
         bool isHeard = false;
         RunDocument run = before;
@@ -123,8 +124,8 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) =>
         _books.GetRequiredService<FaultStore>().Find(which, cancel);
 
-    public Task<int> Decide(string which, bool redeliver, CancellationToken cancel) =>
-        _books.GetRequiredService<FaultStore>().Decide(which, redeliver, cancel);
+    public Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel) =>
+        _books.GetRequiredService<FaultStore>().Decide(which, decision, cancel);
 
     public ValueTask DisposeAsync() => _books.DisposeAsync();
 }

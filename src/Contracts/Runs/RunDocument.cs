@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using ArmoFlow.Contracts.Alerts;
 
 namespace ArmoFlow.Contracts.Runs;
 
@@ -8,11 +9,7 @@ public sealed record RunDocument
     public required Guid RunId { get; init; }
     public required string Name { get; init; }
 
-    /// <summary>
-    /// Submitted, Ingesting, ExtractingFeatures, FittingRegression, FittingDecorrelation, TrainingGating, Evaluating, Completed, Failed,
-    /// Cancelled, Paused or, where no process works on its workspace, Interrupted.
-    /// </summary>
-    public required string Status { get; init; }
+    public required RunStatus Status { get; init; }
     public required IReadOnlyList<string> Tags { get; init; }
     public required DateTimeOffset SubmittedAt { get; init; }
     public required DateTimeOffset? EndedAt { get; init; }
@@ -32,8 +29,8 @@ public sealed record RunDocument
     /// <summary>True where the error is the input's.</summary>
     public bool BadInput { get; init; }
 
-    /// <summary>What was asked of the run (cancel, pause, resume or retry) and is still to come; null where nothing is.</summary>
-    public string? Pending { get; init; }
+    /// <summary>What was asked of the run and is still to come; null where nothing is.</summary>
+    public RunAction? Pending { get; init; }
 
     /// <summary>
     /// The event of the audit trail that vouches for the run's row; null where none does, or the row is not what the event says.
@@ -49,19 +46,15 @@ public sealed record RunDocument
     /// <summary>The alerts that the run raised: what fell below a gate, or was refused by a rule.</summary>
     public IReadOnlyList<AlertDocument> Alerts { get; init; } = [];
 
-    /// <summary>What is shown of a run in progress whose workspace no process works on, until somebody goes on with it.</summary>
-    public const string Interrupted = "Interrupted";
-
-    public bool HasEnded => Status is "Completed" or "Failed" or "Cancelled";
+    public bool HasEnded => Status.HasEnded();
 }
 
 /// <summary>Whether all gates hold, and each gate's verdict (gate, holds, found, bound, detail).</summary>
 public sealed record GatesDocument(bool Holds, JsonArray Verdicts);
 
-/// <summary>Kind: evaluation-below-gate or promotion-refused.</summary>
-public sealed record AlertDocument(string Kind, string Text, DateTimeOffset RaisedAt);
+/// <summary>What an alert tells of, in words, and when it was raised.</summary>
+public sealed record AlertDocument(AlertKind Kind, string Text, DateTimeOffset RaisedAt);
 
-/// <summary>Status: Pending, Running, Completed, Failed, Cancelled, Paused or Interrupted.</summary>
-public sealed record StepDocument(string Name, string Status, double Seconds, bool Reused, string? Detail);
+public sealed record StepDocument(string Name, StepStatus Status, double Seconds, bool Reused, string? Detail);
 
 public sealed record ArtifactDocument(string Sha256, long Bytes, string? Path);

@@ -42,4 +42,4 @@ public sealed record MessageUnsent(Guid RunId, int? Attempt, string Reason);
 public sealed record RunTimedOut(Guid RunId, int Attempt);
 
 /// <summary>A run reached its end: Completed, Failed or Cancelled.</summary>
-public sealed record RunEnded(Guid RunId, string Status, bool IsEvaluation = false, bool AwaitsRule = false);
+public sealed record RunEnded(Guid RunId, RunStatus Status, bool IsEvaluation = false, bool AwaitsRule = false);

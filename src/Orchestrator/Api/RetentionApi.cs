@@ -96,19 +96,15 @@ internal static class RetentionApi
             .WithSummary(
                 "Conversations, sources and files that no run reads any more; with those that were lifted, if they are asked for.");
         retention.MapPost("exclusions/plan", (ForgetTarget target, Redaction redaction, CancellationToken cancel) =>
-            redaction.Plan(target.Kind ?? "", target.Value
-            ?? "", cancel))
+            redaction.Plan(ForgettingStore.KindOf(target.Kind ?? ""), target.Value ?? "", cancel))
             .WithSummary("What forgetting something would rewrite and remove, what would stay and why, and what stands against it; "
                 + "nothing is done.");
         retention.MapPost("exclusions", (ForgetRequest request, ForgetService service, CancellationToken cancel) =>
-            service.Forget(request.Kind ?? "", request.Value ?? "", request.Reason
-            ?? "", request.Retrain,
-            cancel))
+            service.Forget(ForgettingStore.KindOf(request.Kind ?? ""), request.Value ?? "", request.Reason ?? "", request.Retrain, cancel))
             .WithSummary("Forgets a conversation, a source or a file: takes it out of what is kept, lists every version that was made "
                 + "with it and, if asked, has their models made anew.");
         retention.MapPost("exclusions/undo", (ForgetRequest request, ForgettingStore store, CancellationToken cancel) =>
-            store.Lift(request.Kind ?? "", request.Value ?? "", request.Reason
-            ?? "", cancel))
+            store.Lift(ForgettingStore.KindOf(request.Kind ?? ""), request.Value ?? "", request.Reason ?? "", cancel))
             .WithSummary("Lets runs read again what was forgotten, where it still is; text that was removed does not come back.");
     }
 }

@@ -1,5 +1,8 @@
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Faults;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
@@ -84,9 +87,9 @@ public static class RunsApi
             (Guid id, StepLogStore logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel))
             .WithSummary(
                 "What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
-        foreach (string action in new[] { "cancel", "pause", "resume", "retry" })
+        foreach (RunAction action in Enum.GetValues<RunAction>())
         {
-            runs.MapPost($"{{id:guid}}/{action}", (Guid id, RunService service, CancellationToken cancel) =>
+            runs.MapPost($"{{id:guid}}/{action.Text()}", (Guid id, RunService service, CancellationToken cancel) =>
                 Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary(SummaryOf(action));
         }
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("An artifact's bytes.");
@@ -96,7 +99,7 @@ public static class RunsApi
             .WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first; only "
                 + "those of a run, if one is named.");
         app.MapGet("/api/v1/lineage/conversations/{id}",
-            (string id, ForgettingStore store, CancellationToken cancel) => store.Users(Exclusion.Conversation, id, cancel))
+            (string id, ForgettingStore store, CancellationToken cancel) => store.Users(ExclusionKind.Conversation, id, cancel))
             .Requires(Scope.Viewer)
             .WithTags("artifacts")
             .WithSummary("The versions of models that were made with a conversation.");
@@ -109,13 +112,13 @@ public static class RunsApi
             .WithSummary("Messages that were set aside, alike ones grouped.");
         faults.MapGet("{which}", (string which, FaultStore store, CancellationToken cancel) => store.Find(which, cancel))
             .WithSummary("The faults of a group, or one by its number.");
-        foreach (string action in new[] { "redeliver", "archive" })
+        foreach (FaultDecision decision in Enum.GetValues<FaultDecision>())
         {
-            faults.MapPost($"{{which}}/{action}",
+            faults.MapPost($"{{which}}/{decision.Text()}",
                 (string which, FaultStore store, OutboxSignal signal, CancellationToken cancel) =>
-                    Decide(which, action, store, signal, cancel))
+                    Decide(which, decision, store, signal, cancel))
                 .Requires(Scope.Operator)
-                .WithSummary($"{char.ToUpperInvariant(action[0])}{action[1..]}s the open faults of a group, one by its number, or 'all'.");
+                .WithSummary($"{decision}s the open faults of a group, one by its number, or 'all'.");
         }
         app.MapModelsApi();
         app.MapSchedulesApi();
@@ -161,10 +164,10 @@ public static class RunsApi
         }
     }
 
-    private static string SummaryOf(string action)
+    private static string SummaryOf(RunAction action)
     {
-        string what = action == "retry" ? "Retries the run from the step that failed."
-            : $"{char.ToUpperInvariant(action[0])}{action[1..]}s the run.";
+        string what = action == RunAction.Retry ? "Retries the run from the step that failed."
+            : $"{action}s the run.";
         return $"{what} 202 with 'pending' where it was asked for and has not come about in half a minute.";
     }
 
@@ -173,7 +176,7 @@ public static class RunsApi
         string? cursor = null, int limit = 50) =>
         service.List(new RunFilter
         {
-            Status = status,
+            Status = RunQueries.StatusOf(status),
             Name = name,
             Tag = tag,
             From = from,
@@ -188,7 +191,7 @@ public static class RunsApi
         await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
 
     private static async Task<Results<Ok<RunDocument>, Accepted<RunDocument>,
-        ProblemHttpResult>> Control(Guid id, string action, RunService service, CancellationToken cancel)
+        ProblemHttpResult>> Control(Guid id, RunAction action, RunService service, CancellationToken cancel)
     {
         if (await service.Control(id, action, cancel) is not { } run) return Unknown(id);
         if (run.Pending is not null) return TypedResults.Accepted($"/api/v1/runs/{id}", run);
@@ -205,7 +208,7 @@ public static class RunsApi
     private static async Task<Results<PhysicalFileHttpResult,
         ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, TombstoneStore tombstones, CancellationToken cancel)
     {
-        if (!Lineage.IsDigest(sha256))
+        if (!Sha256.IsOne(sha256))
         {
             return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.",
                 statusCode: StatusCodes.Status404NotFound);
@@ -221,20 +224,20 @@ public static class RunsApi
     private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage,
         CancellationToken cancel, string direction = "up", Guid? run = null)
     {
-        if (!Lineage.IsDigest(sha256))
+        if (!Sha256.IsOne(sha256))
         {
             return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.",
                 statusCode: StatusCodes.Status404NotFound);
         }
-        return direction is "up" or "down" ? TypedResults.Ok(await lineage.Trace(sha256, direction == "up", run, cancel))
+        return EnumText.Find<LineageDirection>(direction) is { } way ? TypedResults.Ok(await lineage.Trace(sha256, way, run, cancel))
             : TypedResults.Problem($"direction '{direction}'; expected up or down", title: "Bad request.",
                 statusCode: StatusCodes.Status400BadRequest);
     }
 
-    private static async Task<FaultsDecided> Decide(string which, string action, FaultStore faults, OutboxSignal signal,
+    private static async Task<FaultsDecided> Decide(string which, FaultDecision decision, FaultStore faults, OutboxSignal signal,
         CancellationToken cancel)
     {
-        int count = await faults.Decide(which, action == "redeliver", cancel);
+        int count = await faults.Decide(which, decision, cancel);
         signal.Raise();
         return new FaultsDecided(count);
     }

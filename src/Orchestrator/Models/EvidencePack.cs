@@ -51,7 +51,7 @@ public sealed class EvidencePack(
         await AddJson("spec.json", await runs.FindSpec(version.RunId, cancel));
         if (score is not null) await AddJson("score.json", score);
         if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation))
-            await AddJson("lineage.json", await lineage.Trace(evaluation.Sha256, up: true, version.RunId, cancel));
+            await AddJson("lineage.json", await lineage.Trace(evaluation.Sha256, LineageDirection.Up, version.RunId, cancel));
         foreach (string name in new[]
         {
             ArtifactNames.Report,

@@ -14,7 +14,7 @@ public sealed class RunVerdicts(RunQueries runs, ModelService models)
     public async Task<RunGates?> Of(Guid id, CancellationToken cancel)
     {
         if (await runs.Find(id, cancel) is not { } run) return null;
-        if (run.Model is null) return run.Status == "Completed" ? await models.JudgeRun(id, cancel) : NotYet(run);
+        if (run.Model is null) return run.Status == RunStatus.Completed ? await models.JudgeRun(id, cancel) : NotYet(run);
         if (run.Gates is not { } gates) return NotYet(run);
         return new RunGates(id, true, gates.Holds, gates.Verdicts.Deserialize<IReadOnlyList<GateVerdict>>(JsonSerializerOptions.Web)
             ?? []);
@@ -22,6 +22,6 @@ public sealed class RunVerdicts(RunQueries runs, ModelService models)
 
     /// <summary>What was cancelled, or failed in training, has no figures and never will.</summary>
     private static RunGates NotYet(RunDocument run) =>
-        run.Status == "Cancelled" || (run is { Status: "Failed", Model: null }) ? new RunGates(run.RunId, true, false, [])
+        run.Status == RunStatus.Cancelled || (run is { Status: RunStatus.Failed, Model: null }) ? new RunGates(run.RunId, true, false, [])
         : new RunGates(run.RunId, false, null, []);
 }

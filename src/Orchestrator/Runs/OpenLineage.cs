@@ -35,7 +35,7 @@ public sealed class OpenLineageConsumer(OpenLineageClient client, IDbContextFact
             outputs = type == "START" ? [] : run.Artifacts.Select(a => Dataset($"{run.Name}/{a.Key}", a.Value.Sha256)),
         };
         await client.Send(Event("START", run.SubmittedAt), context.CancellationToken);
-        await client.Send(Event(run.CurrentState switch { "Completed" => "COMPLETE", "Cancelled" => "ABORT", _ => "FAIL" },
+        await client.Send(Event(run.Status switch { RunStatus.Completed => "COMPLETE", RunStatus.Cancelled => "ABORT", _ => "FAIL" },
             run.EndedAt ?? run.SubmittedAt), context.CancellationToken);
     }
 

@@ -19,7 +19,7 @@ namespace ArmoFlow.Orchestrator.Runs;
 
 public sealed record RunFilter
 {
-    public string? Status { get; init; }
+    public RunStatus? Status { get; init; }
     public string? Name { get; init; }
     public string? Tag { get; init; }
     public DateTimeOffset? From { get; init; }
@@ -74,7 +74,7 @@ public sealed class RunQueries(
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         return await db.Runs.AsNoTracking()
-            .Where(r => !RunState.Ended.Contains(r.CurrentState) && r.CurrentState != "Paused" && r.CurrentState != "Initial")
+            .Where(r => !RunState.Ended.Contains(r.CurrentState) && r.CurrentState != nameof(RunStatus.Paused) && r.CurrentState != RunState.Submitted)
             .OrderBy(r => r.SubmittedAt)
             .Select(r => r.CorrelationId)
             .ToListAsync(cancel);
@@ -118,30 +118,24 @@ public sealed class RunQueries(
 
     public StepProgressed? Progress(Guid id) => progress.Of(id);
 
-    /// <summary>What a run's document may say of it.</summary>
-    private static readonly string[] Statuses =
-    [
-        "Submitted", "Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating",
-        "Paused",
-        RunDocument.Interrupted, .. RunState.Ended,
-    ];
-
-    /// <exception cref="FilterException">There is no such state.</exception>
-    public static void RequireStatus(string? status)
+    /// <summary>The status that a caller asks for; null where it asks for none.</summary>
+    /// <exception cref="FilterException">There is no such status.</exception>
+    public static RunStatus? StatusOf(string? text)
     {
-        if (status is null || Statuses.Contains(status)) return;
-        string? meant = Array.Find(Statuses, s => s.Equals(status, StringComparison.OrdinalIgnoreCase));
+        if (text is null) return null;
+        if (EnumText.Find<RunStatus>(text) is { } status) return status;
+        IReadOnlyList<string> all = EnumText.All<RunStatus>();
+        string? meant = all.FirstOrDefault(s => s.Equals(text, StringComparison.OrdinalIgnoreCase));
         string remedy = meant is null ? "" : $" Did you mean {meant}?";
-        throw new FilterException($"status '{status}': expected one of {string.Join(", ", Statuses)}.{remedy}");
+        throw new FilterException($"status '{text}': expected one of {string.Join(", ", all)}.{remedy}");
     }
 
     public async Task<RunPage> List(RunFilter filter, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        RequireStatus(filter.Status);
         IQueryable<RunState> runs = db.Runs.AsNoTracking();
         IQueryable<RunTag> tags = db.RunTags.Where(t => t.Tag == filter.Tag);
-        if (filter.Status == RunDocument.Interrupted)
+        if (filter.Status == RunStatus.Interrupted)
         {
             bool isHeld = workspace?.IsHeld() ?? true;
             runs = runs.Where(r => !isHeld && !RunState.AtRest.Contains(r.CurrentState));
@@ -149,7 +143,7 @@ public sealed class RunQueries(
         }
         else if (filter.Status is { } status)
         {
-            string state = status == "Submitted" ? "Initial" : status;
+            string state = RunState.StateOf(status);
             (runs, tags) = (runs.Where(r => r.CurrentState == state), tags.Where(t => t.State == state));
         }
         if (filter.Name is { } name) runs = runs.Where(r => r.Name == name);
@@ -204,7 +198,8 @@ public sealed class RunQueries(
         ["score"] = (Expression<Func<RunState, double?>>)(r => r.Score),
         ["heldout"] = (Expression<Func<RunState, double?>>)(r => r.HeldOutAccuracy),
         ["ended"] = (Expression<Func<RunState, DateTimeOffset?>>)(r => r.EndedAt),
-        ["status"] = (Expression<Func<RunState, string, bool>>)((r, value) => r.CurrentState == (value == "Submitted" ? "Initial" : value)),
+        ["status"] = (Expression<Func<RunState, string, bool>>)((r, value) =>
+            r.CurrentState == (value == nameof(RunStatus.Submitted) ? RunState.Submitted : value)),
         ["tag"] =
             (Expression<Func<RunState, string, bool>>)((r, value) => db.RunTags.Any(t => t.RunId == r.CorrelationId && t.Tag == value)),
     });
@@ -222,16 +217,16 @@ public sealed class RunQueries(
         DateTimeOffset lastSign = new[] { seen, logged, begun }.Max()!.Value;
         RunDocument document = run.ToDocument(artifacts.LocationOf, lastSign);
         string until = $"until {lastSign.UtcDateTime:yyyy-MM-dd HH:mm:ss}Z";
-        return document with { Status = RunDocument.Interrupted, Steps = [.. document.Steps.Select(Stopped)] };
+        return document with { Status = RunStatus.Interrupted, Steps = [.. document.Steps.Select(Stopped)] };
 
         StepDocument Stopped(StepDocument step) =>
-            step.Status == "Running" ? step with { Status = RunDocument.Interrupted, Detail = until } : step;
+            step.Status == StepStatus.Running ? step with { Status = StepStatus.Interrupted, Detail = until } : step;
     }
 
     /// <summary>What a step in progress waits for, where no worker holds it: status follows leases, not hopes.</summary>
     private async Task TellWhoWorks(ArmoFlowDbContext db, RunState run, CancellationToken cancel)
     {
-        if (run.Steps.Find(s => s.Status == "Running") is not { } step
+        if (run.Steps.Find(s => s.Status == StepStatus.Running) is not { } step
             || time.GetUtcNow() - step.StartedAt < Patience
             || await db.WorkLeases.AnyAsync(l => l.RunId == run.CorrelationId, cancel))
             return;
@@ -243,7 +238,7 @@ public sealed class RunQueries(
         string served =
             (await db.Workers.AsNoTracking().ToListAsync(cancel)).Any(w => w.Serves(step.Name)) ? "waits for a worker to be free"
                 : $"waits: no worker serves '{step.Name}'. Start one with: armoflow worker --steps {step.Name}";
-        if (step.Losses > 0) step.Status = "Lost";
+        if (step.Losses > 0) step.Status = StepStatus.Lost;
         step.Detail = step.Losses > 0 ? $"{step.Detail}; {served}" : served;
     }
 

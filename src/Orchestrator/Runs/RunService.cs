@@ -117,46 +117,51 @@ public sealed class RunService(
 
     /// <summary>Asks the run's saga for a change and returns the run once it has answered; null for an unknown run.</summary>
     /// <param name="id">The run.</param>
-    /// <param name="action">cancel, pause, resume or retry.</param>
+    /// <param name="action">What is asked of it.</param>
     /// <param name="cancel">Gives up waiting.</param>
     /// <returns>The run as it is then. Where no answer came in half a minute, its <see cref="RunDocument.Pending"/> says what was asked;
     /// it is still to come.</returns>
     /// <exception cref="RunConflictException">The run is in a state that does not allow it, or came to one before it was
     /// asked.</exception>
-    public async Task<RunDocument?> Control(Guid id, string action, CancellationToken cancel)
+    public async Task<RunDocument?> Control(Guid id, RunAction action, CancellationToken cancel)
     {
         if (await queries.Find(id, cancel) is not { } before) return null;
         bool allowed = action switch
         {
-            "cancel" => !before.HasEnded,
-            "pause" => !before.HasEnded && before.Status != "Paused",
-            "resume" => !before.HasEnded,
-            "retry" => before.Status is "Failed" or "Cancelled",
+            RunAction.Cancel or RunAction.Resume => !before.HasEnded,
+            RunAction.Pause => !before.HasEnded && before.Status != RunStatus.Paused,
+            RunAction.Retry => before.Status is RunStatus.Failed or RunStatus.Cancelled,
             _ => throw new ArgumentOutOfRangeException(nameof(action), action, "not an action"),
         };
         if (!allowed) throw new RunConflictException(before, action);
-        if (action == "retry") await RequireNothingForgotten(before, cancel);
+        if (action == RunAction.Retry) await RequireNothingForgotten(before, cancel);
         int attempt = await Attempt(id, cancel);
         await Ask(id, action, before.Status, cancel);
         bool isAnswered = await WaitFor(id, run => IsAnswered(action, run, attempt) || IsTooLate(action, run), cancel);
         RunDocument now = (await queries.Find(id, cancel))!;
-        if (action is "cancel" or "pause" && isAnswered && now.Status != StateAfter(action)) throw new RunConflictException(now, action);
+        bool isOvertaken = isAnswered && StatusAfter(action) is { } wanted && now.Status != wanted;
+        if (isOvertaken) throw new RunConflictException(now, action);
         return isAnswered ? now : now with { Pending = action };
     }
 
-    /// <summary>The state that a run is in once it is cancelled or paused; null for what lets it go on.</summary>
-    public static string? StateAfter(string action) => action switch { "cancel" => "Cancelled", "pause" => "Paused", _ => null };
+    /// <summary>The status of a run once it is cancelled or paused; null for what lets it go on.</summary>
+    public static RunStatus? StatusAfter(RunAction action) => action switch
+    {
+        RunAction.Cancel => RunStatus.Cancelled,
+        RunAction.Pause => RunStatus.Paused,
+        _ => null,
+    };
 
-    private static bool IsAnswered(string action, RunState run, int attempt) => StateAfter(action) is { } state
-        ? run.CurrentState == state : run.Attempt != attempt;
+    private static bool IsAnswered(RunAction action, RunState run, int attempt) =>
+        StatusAfter(action) is { } status ? run.Status == status : run.Attempt != attempt;
 
     /// <summary>True where the run ended before the saga heard of the asking, which it then ignores.</summary>
-    private static bool IsTooLate(string action, RunState run) => action != "retry" && RunState.Ended.Contains(run.CurrentState);
+    private static bool IsTooLate(RunAction action, RunState run) => action != RunAction.Retry && RunState.Ended.Contains(run.CurrentState);
 
     /// <summary>A run keeps its spec: done again from its data, it would read what has been forgotten since.</summary>
     private async Task RequireNothingForgotten(RunDocument run, CancellationToken cancel)
     {
-        if (run.Steps.Any(s => s is { Name: StepNames.Ingestion, Status: "Completed" })) return;
+        if (run.Steps.Any(s => s is { Name: StepNames.Ingestion, Status: StepStatus.Completed })) return;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RunSpec spec = await db.Runs.AsNoTracking().Where(r => r.CorrelationId == run.RunId).Select(r => r.Spec).SingleAsync(cancel);
         if (SpecReader.Digest(spec) == SpecReader.Digest(await ForgettingStore.Apply(db, spec, cancel))) return;
@@ -167,15 +172,15 @@ public sealed class RunService(
             Refusal.Conflict);
     }
 
-    private async Task Ask(Guid id, string action, string status, CancellationToken cancel)
+    private async Task Ask(Guid id, RunAction action, RunStatus status, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        db.Note($"run.{action}", $"run/{id}", before: new { state = status });
+        db.Note($"run.{action.Text()}", $"run/{id}", before: new { state = status.Text() });
         await (action switch
         {
-            "cancel" => outbox.Save(db, new CancelRun(id), cancel),
-            "pause" => outbox.Save(db, new PauseRun(id), cancel),
-            "resume" => outbox.Save(db, new ResumeRun(id), cancel),
+            RunAction.Cancel => outbox.Save(db, new CancelRun(id), cancel),
+            RunAction.Pause => outbox.Save(db, new PauseRun(id), cancel),
+            RunAction.Resume => outbox.Save(db, new ResumeRun(id), cancel),
             _ => outbox.Save(db, new RetryRun(id), cancel),
         });
     }
@@ -219,8 +224,8 @@ public sealed class SubmissionKeyException : RefusedException
 }
 
 /// <summary>A run cannot be changed so in its state.</summary>
-public sealed class RunConflictException(RunDocument run, string action)
+public sealed class RunConflictException(RunDocument run, RunAction action)
     : RefusedException($"run {run.RunId}: it is {run.Status}; expected "
-        + $"{(action == "retry" ? "Failed or Cancelled" : "a run in progress")} to {action} it. "
-        + $"{(run.HasEnded && action != "retry" ? "Start it anew with: armoflow run." : "See: armoflow runs show.")}",
+        + $"{(action == RunAction.Retry ? "Failed or Cancelled" : "a run in progress")} to {action.Text()} it. "
+        + $"{(run.HasEnded && action != RunAction.Retry ? "Start it anew with: armoflow run." : "See: armoflow runs show.")}",
         Refusal.Conflict);

@@ -38,7 +38,7 @@ public sealed class RunWatch(RunQueries queries) : IDisposable
     }
 
     /// <summary>It has ended, or nobody is there to go on with it.</summary>
-    private static bool IsOver(RunDocument run) => run.HasEnded || run.Status == RunDocument.Interrupted;
+    private static bool IsOver(RunDocument run) => run.HasEnded || run.Status == RunStatus.Interrupted;
 
     /// <summary>One look for all who ask within an interval; none of them can cancel it for the others.</summary>
     private Task<RunDocument?> Look(Guid id)

@@ -61,10 +61,10 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
                 .TransitionTo(Ingesting),
             // What is asked of a run may overtake its submission, which then finds the run at rest or at work and is ignored.
             When(CancelRequested, context => context.Saga.IsEntered)
-                .StopWork("Cancelled", time)
+                .StopWork(StepStatus.Cancelled, time)
                 .EndIn(Cancelled, time),
             When(PauseRequested, context => context.Saga.IsEntered)
-                .StopWork("Paused", time)
+                .StopWork(StepStatus.Paused, time)
                 .TransitionTo(Paused),
             When(ResumeRequested, context => context.Saga.IsEntered)
                 .GoOn(this, time),
@@ -147,7 +147,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
                 .TellWorkers()
                 .EndIn(Failed, time),
             When(PauseRequested)
-                .StopWork("Paused", time)
+                .StopWork(StepStatus.Paused, time)
                 .ReleaseClaims()
                 .TransitionTo(Paused),
             When(ResumeRequested)
@@ -155,7 +155,7 @@ public sealed class RunSaga : MassTransitStateMachine<RunState>
 
         During([.. working, Paused],
             When(CancelRequested)
-                .StopWork("Cancelled", time)
+                .StopWork(StepStatus.Cancelled, time)
                 .EndIn(Cancelled, time));
 
         During(Paused,

@@ -28,7 +28,7 @@ internal static class RunSagaActivities
         where T : StepCompleted => binder.Then(context =>
     {
         RunStep step = Current(context.Saga)!;
-        step.Status = "Completed";
+        step.Status = StepStatus.Completed;
         step.Reused = context.Message.Reused;
         step.Detail = context.Message.Detail;
         step.Key = context.Message.StepKey;
@@ -61,7 +61,7 @@ internal static class RunSagaActivities
         where T : class => binder.Then(context =>
     {
         context.Saga.Error = StoredText.Bound(error(context));
-        End(context.Saga, "Failed", time);
+        End(context.Saga, StepStatus.Failed, time);
     });
 
     public static EventActivityBinder<RunState, T> RecordLoss<T>(this EventActivityBinder<RunState, T> binder,
@@ -89,7 +89,7 @@ internal static class RunSagaActivities
         where T : class => binder.ThenAsync(Release);
 
     /// <summary>Ends the step in progress and tells the workers; what it has finished stays in the database.</summary>
-    public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, string status,
+    public static EventActivityBinder<RunState, T> StopWork<T>(this EventActivityBinder<RunState, T> binder, StepStatus status,
         TimeProvider time)
         where T : class => binder.Then(context => End(context.Saga, status, time)).TellWorkers();
 
@@ -105,7 +105,7 @@ internal static class RunSagaActivities
             if (context.Saga.IsEvaluation && context.TryGetPayload(out MessageTransaction? transaction))
                 await AlertStore.Open(transaction.Database, context.Saga, time.GetUtcNow(), context.CancellationToken);
         })
-        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.CurrentState, context.Saga.IsEvaluation,
+        .Publish(context => new RunEnded(context.Saga.CorrelationId, context.Saga.Status, context.Saga.IsEvaluation,
             context.HasPayloadType(typeof(RuleToHold))));
 
     public static EventActivityBinder<RunState, T> Reopen<T>(this EventActivityBinder<RunState, T> binder)
@@ -120,9 +120,9 @@ internal static class RunSagaActivities
         await context.TransitionToState(saga.StateOf(step));
     });
 
-    private static RunStep? Current(RunState run) => run.Steps.FirstOrDefault(s => s.Status != "Completed");
+    private static RunStep? Current(RunState run) => run.Steps.FirstOrDefault(s => s.Status != StepStatus.Completed);
 
-    private static void End(RunState run, string status, TimeProvider time)
+    private static void End(RunState run, StepStatus status, TimeProvider time)
     {
         RunStep step = Current(run)!;
         step.Status = status;
@@ -136,7 +136,7 @@ internal static class RunSagaActivities
         RunState run = context.Saga;
         if (run.Attempt > 0) await Release(context); // claims belong to an asking
         RunStep step = run.Steps.Single(s => s.Name == name);
-        step.Status = "Running";
+        step.Status = StepStatus.Running;
         step.StartedAt = time.GetUtcNow();
         step.EndedAt = null;
         run.Attempt++;

@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
@@ -88,14 +90,14 @@ public sealed class ScheduleRunner(
 
     private async Task ReleaseWaiting(ArmoFlowDbContext db, string name, CancellationToken cancel)
     {
-        if (!await db.Firings.AnyAsync(f => f.Schedule == name && f.Outcome == Firing.Queued, cancel)
+        if (!await db.Firings.AnyAsync(f => f.Schedule == name && f.Outcome == FiringOutcome.Queued, cancel)
             || await InProgress(db, name).AnyAsync(cancel))
             return;
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         Firing? waiting =
-            await db.Firings.Where(f => f.Schedule == name && f.Outcome == Firing.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
+            await db.Firings.Where(f => f.Schedule == name && f.Outcome == FiringOutcome.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
         // Claimed by a condition on the row: of two that see the same end, one goes on.
-        if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == Firing.Queued)
+        if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == FiringOutcome.Queued)
             .ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, f => f.Outcome), cancel) == 0) return;
         if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule)
             await Submit(db, schedule, waiting, cancel);
@@ -107,7 +109,7 @@ public sealed class ScheduleRunner(
 
     private static void Skip(Firing firing, string why)
     {
-        firing.Outcome = Firing.Skipped;
+        firing.Outcome = FiringOutcome.Skipped;
         firing.Detail = why;
     }
 
@@ -118,7 +120,7 @@ public sealed class ScheduleRunner(
         DateTimeOffset at = new(due.UtcTicks - (due.UtcTicks % TimeSpan.TicksPerMillisecond), TimeSpan.Zero);
         int entered = await db.Database.ExecuteSqlAsync($"""
             insert into firings (schedule, due_at, fired_at, outcome, is_by_hand)
-            values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, '', {isByHand})
+            values ({schedule.Name}, {Column(db, at)}, {Column(db, time.GetUtcNow())}, {FiringOutcome.Submitted.Text()}, {isByHand})
             on conflict (schedule, due_at) do nothing
             """, cancel);
         if (entered == 0) return null; // somebody else was first
@@ -126,32 +128,32 @@ public sealed class ScheduleRunner(
         db.IsNew(firing);
         firing.Detail = detail;
         List<Guid> inProgress = await InProgress(db, schedule.Name).ToListAsync(cancel);
-        if (isMissed) firing.Outcome = Firing.Missed;
+        if (isMissed) firing.Outcome = FiringOutcome.Missed;
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Skip)
             Skip(firing, $"run {inProgress[0]} is in progress");
         else if (inProgress.Count > 0 && schedule.Overlap == Overlap.Queue)
         {
-            if (await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == Firing.Queued, cancel))
+            if (await db.Firings.AnyAsync(f => f.Schedule == schedule.Name && f.Outcome == FiringOutcome.Queued, cancel))
             {
                 Skip(firing, "another firing waits already");
             }
             else
             {
-                firing.Outcome = Firing.Queued;
+                firing.Outcome = FiringOutcome.Queued;
                 firing.Detail = $"waits for run {inProgress[0]}";
             }
         }
         else
         {
             await Submit(db, schedule, firing, cancel);
-            foreach (Guid run in firing.Outcome == Firing.Submitted ? inProgress : [])
+            foreach (Guid run in firing.Outcome == FiringOutcome.Submitted ? inProgress : [])
             {
                 db.Note("run.cancel", $"run/{run}", after: new { reason = $"schedule {schedule.Name} fires again" });
                 await outbox.Save(db, new CancelRun(run), cancel);
             }
         }
         db.Note("schedule.fired", $"schedule/{schedule.Name}",
-            after: new { due, outcome = firing.Outcome, run = firing.RunId, detail = firing.Detail });
+            after: new { due, outcome = firing.Outcome.Text(), run = firing.RunId, detail = firing.Detail });
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);
         signal.Raise(); // what is sent is there to be seen only now
@@ -168,7 +170,7 @@ public sealed class ScheduleRunner(
         try
         {
             Guid run = await runs.Submit(db, schedule.Spec, Trigger(schedule, firing.DueAt), cancel);
-            firing.Outcome = Firing.Submitted;
+            firing.Outcome = FiringOutcome.Submitted;
             firing.RunId = run;
         }
         catch (RefusedException e) { Skip(firing, e.Message); }

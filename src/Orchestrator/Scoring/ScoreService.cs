@@ -69,7 +69,7 @@ public sealed class ScoreService(
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel)
             ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
-        if (run.CurrentState != "Completed") throw new RegistryException($"run {id} is {run.CurrentState}; expected a completed one.");
+        if (run.Status != RunStatus.Completed) throw new RegistryException($"run {id} is {run.Status}; expected a completed one.");
         if (_runs.Count >= MostRemembered) _runs.Clear();
         ScoreResponses request = new() { Spec = run.Spec with { Forgotten = null }, Artifacts = run.Artifacts, Items = [] };
         return _runs[id] = new OpenedRun(request, RunSignal.Missing(run.Metrics));

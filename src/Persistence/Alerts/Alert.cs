@@ -1,3 +1,5 @@
+using ArmoFlow.Contracts.Alerts;
+
 namespace ArmoFlow.Persistence.Alerts;
 
 /// <summary>What a run that evaluated a stored model says of it.</summary>
@@ -24,12 +26,8 @@ public sealed class ModelEvaluation
 /// </summary>
 public sealed class Alert
 {
-    public const string BelowGate = "evaluation-below-gate", PromotionRefused = "promotion-refused";
-
     public long Id { get; set; }
-
-    /// <summary>One of the constants above.</summary>
-    public string Kind { get; set; } = BelowGate;
+    public AlertKind Kind { get; set; }
 
     /// <summary>The evaluation, or the run that made the version.</summary>
     public Guid RunId { get; set; }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
@@ -25,7 +26,7 @@ public sealed class AlertStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     /// </summary>
     public static async Task Open(ArmoFlowDbContext db, RunState run, DateTimeOffset now, CancellationToken cancel)
     {
-        if (run.CurrentState == "Cancelled") return;
+        if (run.Status == RunStatus.Cancelled) return;
         string[] model = run.Spec.Model!.Split('@');
         // of a run that had failed before
         ModelEvaluation? evaluation = await db.ModelEvaluations.SingleOrDefaultAsync(e => e.RunId == run.CorrelationId, cancel);

@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
@@ -106,7 +107,7 @@ public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, name, cancel); // versions one after the other
         if (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
-            e.Kind == Exclusion.File && e.Value == artifact.Sha256 && e.LiftedAt == null, cancel) is { } forgotten)
+            e.Kind == ExclusionKind.File && e.Value == artifact.Sha256 && e.LiftedAt == null, cancel) is { } forgotten)
         {
             await artifacts.Delete(artifact.Sha256, cancel);
             throw new DatasetException($"file '{file}': {forgotten}, whatever it is called now. See: armoflow forget list.");

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Persistence.Outbox;
 using MassTransit;
 using MassTransit.Middleware;
@@ -70,7 +71,7 @@ public sealed partial class FaultKeeper(
         FaultOrigin origin, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == "Open", cancel))
+        if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == FaultStatus.Open, cancel))
             return;
         string type = TypeOf(body) ?? "unknown";
         await Enter(db, FaultRow.Of(queue, messageId, type, contentType ?? Json, body, reason, stack,
@@ -102,10 +103,10 @@ public sealed partial class FaultKeeper(
     private async Task Enter(ArmoFlowDbContext db, FaultRow fault, CancellationToken cancel)
     {
         // Every process hears a broadcast, and may fail on each: one of a kind is enough to learn of it.
-        IQueryable<FaultRow> alike = db.Faults.Where(f => f.Fingerprint == fault.Fingerprint && f.Status == "Open");
+        IQueryable<FaultRow> alike = db.Faults.Where(f => f.Fingerprint == fault.Fingerprint && f.Status == FaultStatus.Open);
         if (Broadcasts.IsOne(fault.Queue) && await alike.AnyAsync(cancel)) return;
         if (fault.MessageId is { } id)
-            fault.Redeliveries = await db.Faults.CountAsync(f => f.MessageId == id && f.Status == "Redelivered", cancel);
+            fault.Redeliveries = await db.Faults.CountAsync(f => f.MessageId == id && f.Status == FaultStatus.Redelivered, cancel);
         db.Faults.Add(fault);
         await db.SaveChangesAsync(cancel);
         Instruments.Faults.Add(1, Instruments.Tag("queue", fault.Queue));

@@ -1,11 +1,12 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Faults;
 
 namespace ArmoFlow.Persistence.Faults;
 
 /// <summary>Who set a message aside, and when, as far as that is known.</summary>
 public sealed record FaultOrigin(string? Machine, DateTimeOffset? At);
 
-/// <summary>A message that could not be dealt with, kept with the reason until somebody decides: Open, Redelivered or Archived.</summary>
+/// <summary>A message that could not be dealt with, kept with the reason until somebody decides.</summary>
 public sealed class FaultRow
 {
     /// <summary>The longest body that is kept whole, in characters; and the longest reason.</summary>
@@ -32,7 +33,7 @@ public sealed class FaultRow
     public string? StackTrace { get; set; }
     public string Machine { get; set; } = "";
     public DateTimeOffset FaultedAt { get; set; }
-    public string Status { get; set; } = "Open";
+    public FaultStatus Status { get; set; }
 
     /// <summary>How often this message was redelivered and came back.</summary>
     public int Redeliveries { get; set; }

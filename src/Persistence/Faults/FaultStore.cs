@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using Microsoft.EntityFrameworkCore;
@@ -14,9 +15,9 @@ public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         var groups = await db.Faults.GroupBy(f => f.Fingerprint).Select(g => new
         {
-            Open = g.Count(f => f.Status == "Open"),
-            Redelivered = g.Count(f => f.Status == "Redelivered"),
-            Archived = g.Count(f => f.Status == "Archived"),
+            Open = g.Count(f => f.Status == FaultStatus.Open),
+            Redelivered = g.Count(f => f.Status == FaultStatus.Redelivered),
+            Archived = g.Count(f => f.Status == FaultStatus.Archived),
             First = g.Min(f => f.Id),
             Latest = g.Max(f => f.Id),
         }).ToListAsync(cancel);
@@ -37,13 +38,14 @@ public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
 
     /// <summary>Sends open faults to their queues again, or archives them; each decision is recorded. Returns how many.</summary>
     /// <param name="which">A group's fingerprint, a fault's number, or 'all'.</param>
-    /// <param name="redeliver">True to send again, false to archive.</param>
+    /// <param name="decision">What to do with them.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="WornOutException">One of them cannot be sent again.</exception>
-    public async Task<int> Decide(string which, bool redeliver, CancellationToken cancel)
+    public async Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel)
     {
+        bool redeliver = decision == FaultDecision.Redeliver;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<FaultRow> faults = await Chosen(db.Faults, which).Where(f => f.Status == "Open").ToListAsync(cancel);
+        List<FaultRow> faults = await Chosen(db.Faults, which).Where(f => f.Status == FaultStatus.Open).ToListAsync(cancel);
         if (redeliver && faults.Find(f => f.Redeliveries >= MostRedeliveries) is { } worn)
         {
             throw new WornOutException($"fault {worn.Id}: redelivered {worn.Redeliveries} times already; expected at most "
@@ -63,7 +65,7 @@ public sealed class FaultStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         DateTimeOffset now = time.GetUtcNow();
         foreach (FaultRow fault in faults.OrderBy(f => f.Id))
         {
-            fault.Status = redeliver ? "Redelivered" : "Archived";
+            fault.Status = redeliver ? FaultStatus.Redelivered : FaultStatus.Archived;
             fault.DecidedAt = now;
             fault.DecidedBy = Caller.Current.Name;
             db.Note(redeliver ? "fault.redelivered" : "fault.archived", $"fault/{fault.Id}",

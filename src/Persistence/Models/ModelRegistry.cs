@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Alerts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Audit;
@@ -299,7 +300,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         db.Note("model.refused", $"model/{version.Model}", after: new { alias, version = version.Version, evidence });
         db.Raise(new Alert
         {
-            Kind = Alert.PromotionRefused,
+            Kind = AlertKind.PromotionRefused,
             RunId = version.RunId,
             Model = version.Model,
             Version = version.Version,

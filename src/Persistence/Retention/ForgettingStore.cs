@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
@@ -20,7 +21,6 @@ public sealed record UsedBy(string Model, int Version, Guid RunId, bool IsCertai
 /// <summary>What no run is to read any more, and which models have.</summary>
 public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
-    private const int ConversationIdLength = 64;
     private const string Rated = "ratings", Paired = "preferences";
 
     /// <summary>What no run reads now; with what was lifted again, if that is asked for.</summary>
@@ -32,34 +32,36 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
     }
 
     /// <summary>The exclusion of something that no run reads now; null where runs do.</summary>
-    public async Task<Exclusion?> Find(string kind, string value, CancellationToken cancel)
+    public async Task<Exclusion?> Find(ExclusionKind kind, string value, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         return await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
             e.Kind == kind && e.Value == value && e.LiftedAt == null, cancel);
     }
 
-    /// <exception cref="RetentionException">The kind is none, or the id is none.</exception>
-    public static void Require(string kind, string value)
+    /// <exception cref="RetentionException">There is no such kind.</exception>
+    public static ExclusionKind KindOf(string text) => EnumText.Find<ExclusionKind>(text)
+        ?? throw new RetentionException($"'{text}': expected conversation or source, or file.");
+
+    /// <exception cref="RetentionException">The value cannot be one of its kind.</exception>
+    public static void Require(ExclusionKind kind, string value)
     {
-        if (kind is not (Exclusion.Conversation or Exclusion.Source
-            or Exclusion.File)) throw new RetentionException($"'{kind}': expected conversation or source, or file.");
-        bool isUsable = kind == Exclusion.Source ? value.Length is > 0 and <= 200 : IsDigest(value);
+        bool isUsable = kind == ExclusionKind.Source ? value.Length is > 0 and <= 200 : Sha256.IsOne(value);
         string expected = kind switch
         {
-            Exclusion.Conversation => "a conversation's id, 64 lower-case hex digits as the table 'conversations' has them",
-            Exclusion.Source => "a source's name",
+            ExclusionKind.Conversation => "a conversation's id, 64 lower-case hex digits as the table 'conversations' has them",
+            ExclusionKind.Source => "a source's name",
             _ => "a file's sha256, 64 lower-case hex digits",
         };
-        if (!isUsable) throw new RetentionException($"{kind} '{value}': expected {expected}.");
+        if (!isUsable) throw new RetentionException($"{kind.Text()} '{value}': expected {expected}.");
     }
 
     /// <summary>
     /// Keeps a conversation, a source with every file that was read under its name, or a file out of every run that is submitted from now
     /// on.
     /// </summary>
-    /// <exception cref="RetentionException">The kind is none, the id is none, or there is no reason.</exception>
-    public async Task<Exclusion> Exclude(string kind, string value, string reason, CancellationToken cancel)
+    /// <exception cref="RetentionException">The value cannot be one of its kind, or there is no reason.</exception>
+    public async Task<Exclusion> Exclude(ExclusionKind kind, string value, string reason, CancellationToken cancel)
     {
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("forgetting needs a reason: --reason TEXT.");
         Require(kind, value);
@@ -67,11 +69,11 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         Exclusion exclusion = await Enter(db, kind, value, reason, origin: null, users, cancel);
-        if (kind == Exclusion.Source)
+        if (kind == ExclusionKind.Source)
         {
             foreach (string file in await FilesOf(db, value, cancel))
             {
-                await Enter(db, Exclusion.File, file, reason, $"{kind}/{value}",
+                await Enter(db, ExclusionKind.File, file, reason, $"{kind.Text()}/{value}",
                 null, cancel);
             }
         }
@@ -80,7 +82,7 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         return exclusion;
     }
 
-    private async Task<Exclusion> Enter(ArmoFlowDbContext db, string kind, string value, string reason, string? origin,
+    private async Task<Exclusion> Enter(ArmoFlowDbContext db, ExclusionKind kind, string value, string reason, string? origin,
         IReadOnlyList<UsedBy>? users, CancellationToken cancel)
     {
         Exclusion? known = await db.Exclusions.SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel);
@@ -99,21 +101,21 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         exclusion.LiftedReason = null;
         if (users is not null) exclusion.Users = [.. users];
         if (known is null) db.Exclusions.Add(exclusion);
-        if (origin is null) db.Note("data.forgotten", $"{kind}/{value}", after: new { reason });
+        if (origin is null) db.Note("data.forgotten", $"{kind.Text()}/{value}", after: new { reason });
         return exclusion;
     }
 
     /// <summary>Lets runs read it again where it still is; text that was removed does not come back.</summary>
     /// <exception cref="RetentionException">It was not forgotten, or there is no reason.</exception>
-    public async Task<Exclusion> Lift(string kind, string value, string reason, CancellationToken cancel)
+    public async Task<Exclusion> Lift(ExclusionKind kind, string value, string reason, CancellationToken cancel)
     {
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("lifting what was forgotten needs a reason: --reason TEXT.");
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        string origin = $"{kind}/{value}";
+        string origin = $"{kind.Text()}/{value}";
         List<Exclusion> lifted = await db.Exclusions.Where(e =>
             e.LiftedAt == null && ((e.Kind == kind && e.Value == value) || e.Origin == origin)).ToListAsync(cancel);
         Exclusion named = lifted.SingleOrDefault(e => e.Kind == kind && e.Value == value)
-            ?? throw new RetentionException($"{kind} '{value}' is not forgotten. See: armoflow forget list.", Refusal.Missing);
+            ?? throw new RetentionException($"{kind.Text()} '{value}' is not forgotten. See: armoflow forget list.", Refusal.Missing);
         foreach (Exclusion exclusion in lifted)
         {
             exclusion.LiftedAt = time.GetUtcNow();
@@ -126,15 +128,15 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
     }
 
     /// <summary>Every version that was made with it, by what its run read, and by what was known when it was forgotten.</summary>
-    public async Task<IReadOnlyList<UsedBy>> Users(string kind, string value, CancellationToken cancel)
+    public async Task<IReadOnlyList<UsedBy>> Users(ExclusionKind kind, string value, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<UsedBy>? known = (await db.Exclusions.AsNoTracking()
             .SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel))?.Users;
         HashSet<string> files = kind switch
         {
-            Exclusion.Source => [.. await FilesOf(db, value, cancel)],
-            Exclusion.File => [value],
+            ExclusionKind.Source => [.. await FilesOf(db, value, cancel)],
+            ExclusionKind.File => [value],
             _ => [],
         };
         List<UsedBy> users = [];
@@ -152,12 +154,12 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
 
         async Task<bool?> Reads(RunState run)
         {
-            if (kind == Exclusion.Conversation)
+            if (kind == ExclusionKind.Conversation)
             {
                 return run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table)
                 ? await Holds(table.Sha256) : false;
             }
-            if (kind == Exclusion.Source && run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value)) return true;
+            if (kind == ExclusionKind.Source && run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value)) return true;
             return (await Read(db, run, cancel)).Any(f => files.Contains(f.Sha256));
         }
 
@@ -200,8 +202,8 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
     {
         List<Exclusion> all = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null).OrderBy(e => e.Value).ToListAsync(cancel);
         if (all.Count == 0) return spec;
-        HashSet<string> sources = [.. Of(Exclusion.Source)];
-        string[] conversations = [.. Of(Exclusion.Conversation)], files = [.. Of(Exclusion.File)];
+        HashSet<string> sources = [.. Of(ExclusionKind.Source)];
+        string[] conversations = [.. Of(ExclusionKind.Conversation)], files = [.. Of(ExclusionKind.File)];
         RunSpec left = spec with
         {
             Ratings = [.. spec.Ratings.Where(s => !sources.Contains(s.Name))],
@@ -213,14 +215,12 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
             || (spec.Preferences.Count > 0 && left.Preferences.Count == 0);
         if (isEmptied)
         {
-            Exclusion[] why = [.. all.Where(e => e.Kind == Exclusion.Source && SourcesOf(spec).Contains(e.Value))];
+            Exclusion[] why = [.. all.Where(e => e.Kind == ExclusionKind.Source && SourcesOf(spec).Contains(e.Value))];
             throw new RetentionException($"nothing is left to read: {string.Join("; ", why.Select(e => e.ToString()))}. Add another "
                 + "source; or see: armoflow forget list.");
         }
         return left;
 
-        IEnumerable<string> Of(string kind) => all.Where(e => e.Kind == kind).Select(e => e.Value);
+        IEnumerable<string> Of(ExclusionKind kind) => all.Where(e => e.Kind == kind).Select(e => e.Value);
     }
-
-    private static bool IsDigest(string text) => text.Length == ConversationIdLength && text.All(char.IsAsciiHexDigitLower);
 }

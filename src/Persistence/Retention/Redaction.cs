@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Runs;
@@ -9,7 +10,7 @@ using Microsoft.EntityFrameworkCore.Storage;
 namespace ArmoFlow.Persistence.Retention;
 
 /// <summary>What forgetting something would do, said before it is done.</summary>
-/// <param name="Kind">conversation, source or file.</param>
+/// <param name="Kind">What kind of thing.</param>
 /// <param name="Value">Its id, name or hash.</param>
 /// <param name="UsedBy">Every version that was made with it.</param>
 /// <param name="Files">Hashes of the files that no run reads from then on, whatever they are called.</param>
@@ -17,7 +18,7 @@ namespace ArmoFlow.Persistence.Retention;
 /// <param name="Removed">Artifacts that go whole: features that were made with it, and files of data sets.</param>
 /// <param name="Stays">What is left of it, and why.</param>
 /// <param name="Obstacles">Why it cannot be done now; empty if it can.</param>
-public sealed record ForgetPlan(string Kind, string Value, IReadOnlyList<UsedBy> UsedBy, IReadOnlyList<string> Files,
+public sealed record ForgetPlan(ExclusionKind Kind, string Value, IReadOnlyList<UsedBy> UsedBy, IReadOnlyList<string> Files,
     IReadOnlyList<string> Rewritten, IReadOnlyList<string> Removed, IReadOnlyList<string> Stays, IReadOnlyList<string> Obstacles);
 
 /// <summary>
@@ -38,15 +39,15 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
 
     /// <summary>Says what would be done.</summary>
     /// <exception cref="RetentionException">There is nothing of the kind.</exception>
-    public async Task<ForgetPlan> Plan(string kind, string value, CancellationToken cancel)
+    public async Task<ForgetPlan> Plan(ExclusionKind kind, string value, CancellationToken cancel)
     {
         ForgettingStore.Require(kind, value);
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IReadOnlyList<UsedBy> users = await store.Users(kind, value, cancel);
         IReadOnlyList<string> files = kind switch
         {
-            Exclusion.Source => await ForgettingStore.FilesOf(db, value, cancel),
-            Exclusion.File => [value],
+            ExclusionKind.Source => await ForgettingStore.FilesOf(db, value, cancel),
+            ExclusionKind.File => [value],
             _ => [],
         };
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, files, cancel);
@@ -69,25 +70,25 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     /// Forgets: keeps it out of runs to come, and takes it out of what is kept. Done twice, it finds what has come since.
     /// </summary>
     /// <exception cref="RetentionException">A legal hold, or a run in progress, stands against it.</exception>
-    public async Task<(Exclusion Exclusion, ForgetPlan Plan)> Forget(string kind, string value, string reason, CancellationToken cancel)
+    public async Task<(Exclusion Exclusion, ForgetPlan Plan)> Forget(ExclusionKind kind, string value, string reason, CancellationToken cancel)
     {
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("forgetting needs a reason: --reason TEXT.");
         ForgetPlan plan = await Plan(kind, value, cancel);
         if (plan.Obstacles.Count > 0)
-            throw new RetentionException($"{kind} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
+            throw new RetentionException($"{kind.Text()} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
         Exclusion exclusion = await store.Exclude(kind, value, reason, cancel); // first: a run that is submitted meanwhile leaves it out
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, plan.Files, cancel);
         Dictionary<string, ArtifactRef> replaced = [];
         foreach (Rows rows in affected) await Rewrite(rows, replaced, cancel);
-        await Enter(db, $"{kind}/{value}", $"rows were taken out: {exclusion}", replaced, plan.Removed, cancel);
+        await Enter(db, $"{kind.Text()}/{value}", $"rows were taken out: {exclusion}", replaced, plan.Removed, cancel);
         foreach (string gone in replaced.Keys.Concat(plan.Removed)) await artifacts.Delete(gone, cancel);
         await MarkRemoved([.. replaced.Keys, .. plan.Removed], cancel);
         return (exclusion, plan);
     }
 
     /// <summary>Ended runs whose tables hold it, with what goes from each.</summary>
-    private async Task<IReadOnlyList<Rows>> Affected(ArmoFlowDbContext db, string kind, string value, IReadOnlyList<string> files,
+    private async Task<IReadOnlyList<Rows>> Affected(ArmoFlowDbContext db, ExclusionKind kind, string value, IReadOnlyList<string> files,
         CancellationToken cancel)
     {
         List<Rows> affected = [];
@@ -96,7 +97,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         {
             if (!run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table)
                 || !await artifacts.Has(table.Sha256, cancel)) continue;
-            if (kind == Exclusion.Conversation)
+            if (kind == ExclusionKind.Conversation)
             {
                 if (!holds.TryGetValue(table.Sha256,
                     out bool isThere))
@@ -109,7 +110,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             }
             IReadOnlyList<StepArtifact> read = await ForgettingStore.Read(db, run, cancel);
             HashSet<string> sources = [.. ForgettingStore.SourcesOf(run.Spec).Where(s =>
-                (kind == Exclusion.Source && s == value) || read.Any(f => ForgettingStore.IsOf(f, s) && files.Contains(f.Sha256)))];
+                (kind == ExclusionKind.Source && s == value) || read.Any(f => ForgettingStore.IsOf(f, s) && files.Contains(f.Sha256)))];
             if (sources.Count == 0) continue;
             HashSet<string> conversations = await OnlyOf(run, sources, cancel);
             if (conversations.Count > 0 || await HasRowsOf(run, sources, cancel)) affected.Add(new Rows(run, conversations, sources));
@@ -253,7 +254,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         await db.SaveChangesAsync(cancel);
     }
 
-    private static async Task<IReadOnlyList<string>> Stays(ArmoFlowDbContext db, string kind, IReadOnlyList<UsedBy> users,
+    private static async Task<IReadOnlyList<string>> Stays(ArmoFlowDbContext db, ExclusionKind kind, IReadOnlyList<UsedBy> users,
         IReadOnlyList<Rows> affected, CancellationToken cancel)
     {
         List<string> stays = ["the files that you keep: remove it there too"];
@@ -268,7 +269,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             stays.Add(
                 "figures and reports of the runs that read it, which hold no text, and its id in the database and in the audit trail");
         }
-        if (kind != Exclusion.Conversation) return stays;
+        if (kind != ExclusionKind.Conversation) return stays;
         HashSet<string> read = [];
         foreach (Rows rows in affected) read.UnionWith((await ForgettingStore.Read(db, rows.Run, cancel)).Select(f => f.Sha256));
         foreach (var file in await db.DatasetFiles.Where(f => read.Contains(f.Sha256))

@@ -1,3 +1,6 @@
+using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Retention;
+
 namespace ArmoFlow.Persistence.Retention;
 
 /// <summary>That something is kept whatever the rules say.</summary>
@@ -53,10 +56,7 @@ public sealed class Tombstone
 /// <summary>A conversation, a source or a file that no run reads from now on, unless that was lifted.</summary>
 public sealed class Exclusion
 {
-    public const string Conversation = "conversation", Source = "source", File = "file";
-
-    /// <summary>conversation, source or file.</summary>
-    public string Kind { get; set; } = "";
+    public ExclusionKind Kind { get; set; }
 
     /// <summary>A conversation's id, a source's name, or a file's sha256.</summary>
     public string Value { get; set; } = "";
@@ -74,5 +74,5 @@ public sealed class Exclusion
     public string? LiftedReason { get; set; }
 
     /// <summary>How errors speak of it.</summary>
-    public override string ToString() => $"{Kind} {Value} was forgotten on {At.UtcDateTime:yyyy-MM-dd} by {By}";
+    public override string ToString() => $"{Kind.Text()} {Value} was forgotten on {At.UtcDateTime:yyyy-MM-dd} by {By}";
 }

@@ -16,15 +16,20 @@ public sealed class RunState : SagaStateMachineInstance
     public const string Submitted = "Initial";
 
     /// <summary>States that a run does not leave by itself.</summary>
-    public static readonly string[] Ended = ["Completed", "Failed", "Cancelled"];
+    public static readonly string[] Ended = [nameof(RunStatus.Completed), nameof(RunStatus.Failed), nameof(RunStatus.Cancelled)];
+
+    /// <summary>The state that shows as a status; 'Initial' shows as Submitted.</summary>
+    public static string StateOf(RunStatus status) => status == RunStatus.Submitted ? Submitted : status.Text();
 
     /// <summary>States in which no step is worked on.</summary>
-    public static readonly string[] AtRest = [.. Ended, "Paused"];
+    public static readonly string[] AtRest = [.. Ended, nameof(RunStatus.Paused)];
 
     public Guid CorrelationId { get; set; }
 
     /// <summary>The saga's state; 'Initial' until the saga has heard of the run.</summary>
     public string CurrentState { get; set; } = Submitted;
+
+    public RunStatus Status => CurrentState == Submitted ? RunStatus.Submitted : EnumText.Parse<RunStatus>(CurrentState);
     public int WorkflowVersion { get; set; } = Workflow;
     public string Name { get; set; } = "";
     public string SpecDigest { get; set; } = "";
@@ -107,7 +112,7 @@ public sealed class RunState : SagaStateMachineInstance
         {
             Metrics[name] = madeBy.Metrics[name]?.DeepClone();
             RunStep step = Steps.Single(s => s.Name == name);
-            step.Status = "Completed";
+            step.Status = StepStatus.Completed;
             step.Reused = true;
             step.Key = madeBy.Steps.Single(s => s.Name == name).Key;
             step.Detail = $"of {model}, made by run {madeBy.CorrelationId}";
@@ -128,14 +133,14 @@ public sealed class RunState : SagaStateMachineInstance
     public string TimeoutMessage(DateTimeOffset now) => now >= SubmittedAt.AddHours(Spec.Limits.RunHours)
         ? $"the run took longer than the {Spec.Limits.RunHours} hours that its spec allows. Raise 'limits.runHours', then: armoflow runs "
             + $"retry {CorrelationId}."
-        : $"step {Steps.First(s => s.Status != "Completed").Name} took longer than the {Spec.Limits.StepHours} hours that the spec "
+        : $"step {Steps.First(s => s.Status != StepStatus.Completed).Name} took longer than the {Spec.Limits.StepHours} hours that the spec "
             + $"allows. Raise 'limits.stepHours', or see why with: armoflow runs show {CorrelationId}.";
 
     public RunDocument ToDocument(Func<string, string?> pathOf, DateTimeOffset now) => new()
     {
         RunId = CorrelationId,
         Name = Name,
-        Status = CurrentState is "Initial" ? "Submitted" : CurrentState,
+        Status = Status,
         Tags = Tags,
         SubmittedAt = SubmittedAt,
         EndedAt = EndedAt,
@@ -153,7 +158,7 @@ public sealed class RunState : SagaStateMachineInstance
 public sealed class RunStep
 {
     public string Name { get; set; } = "";
-    public string Status { get; set; } = "Pending";
+    public StepStatus Status { get; set; }
     public bool Reused { get; set; }
     public string? Detail { get; set; }
     public string? Key { get; set; }
@@ -166,7 +171,7 @@ public sealed class RunStep
     /// <summary>Counts as not done, and is asked for anew; how often it was lost is kept.</summary>
     public void Reset()
     {
-        Status = "Pending";
+        Status = StepStatus.Pending;
         StartedAt = null;
         EndedAt = null;
         Key = null;
@@ -185,7 +190,7 @@ public sealed class RunTag
     public string Tag { get; set; } = "";
 
     /// <summary>The run's, kept so by the database itself (a trigger on the runs' table).</summary>
-    public string State { get; set; } = "Initial";
+    public string State { get; set; } = RunState.Submitted;
     public DateTimeOffset SubmittedAt { get; set; }
 }
 
@@ -204,7 +209,7 @@ public sealed class ControlRequest
 {
     public long Id { get; set; }
     public Guid RunId { get; set; }
-    public string Action { get; set; } = "";
+    public RunAction Action { get; set; }
     public DateTimeOffset RequestedAt { get; set; }
     public bool Done { get; set; }
 }

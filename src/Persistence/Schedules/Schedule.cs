@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Persistence.Schedules;
@@ -62,13 +63,10 @@ public sealed class Firing
     public DateTimeOffset DueAt { get; set; }
     public DateTimeOffset FiredAt { get; set; }
 
-    /// <summary>Submitted, Queued, Skipped or Missed.</summary>
-    public string Outcome { get; set; } = "";
+    public FiringOutcome Outcome { get; set; }
     public string? Detail { get; set; }
     public Guid? RunId { get; set; }
 
     /// <summary>Asked for by somebody, not by the clock: it takes no period's place.</summary>
     public bool IsByHand { get; set; }
-
-    public const string Submitted = "Submitted", Queued = "Queued", Skipped = "Skipped", Missed = "Missed";
 }

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.EntityFrameworkCore;
 
@@ -24,15 +25,15 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
 {
     private const int MostSteps = 1000;
 
-    public static bool IsDigest(string text) => text.Length == 64 && text.All(char.IsAsciiHexDigitLower);
-
     /// <summary>Level by level, each step once, nearest first; a thousand steps at most.</summary>
     /// <param name="sha256">The artifact, or a file that was read.</param>
-    /// <param name="up">True for what it was made from, false for what was made from it.</param>
+    /// <param name="direction">Whether to what it was made from, or to what was made from it.</param>
     /// <param name="run">Only the steps that this run went by; all if null. Equal bytes may have been made by several.</param>
     /// <param name="cancel">Gives up.</param>
-    public async Task<IReadOnlyList<LineageStep>> Trace(string sha256, bool up, Guid? run, CancellationToken cancel)
+    public async Task<IReadOnlyList<LineageStep>> Trace(string sha256, LineageDirection direction, Guid? run,
+        CancellationToken cancel)
     {
+        bool up = direction == LineageDirection.Up;
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         HashSet<string?>? own = run is { } id
             ? [.. (await db.Runs.Where(r => r.CorrelationId == id)

@@ -1,3 +1,5 @@
+using ArmoFlow.Contracts.Runs;
+
 namespace ArmoFlow.Persistence.Work;
 
 /// <summary>
@@ -17,11 +19,7 @@ public sealed class StepLog
     public DateTimeOffset StartedAt { get; set; }
     public DateTimeOffset? EndedAt { get; set; }
 
-    /// <summary>Working, Done, Stopped, HandedBack, Failed, Retried or Lost.</summary>
-    public string Outcome { get; set; } = Working;
+    public LogOutcome Outcome { get; set; }
     public string? Text { get; set; }
     public string? Sha256 { get; set; }
-
-    public const string Working = "Working", Done = "Done", Stopped = "Stopped", HandedBack = "HandedBack", Failed = "Failed",
-        Retried = "Retried", Lost = "Lost";
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Artifacts;
 using Microsoft.EntityFrameworkCore;
 
@@ -44,7 +45,7 @@ public sealed class StepLogStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
         {
             DateTimeOffset now = time.GetUtcNow();
             log.EndedAt = now;
-            log.Outcome = StepLog.Lost;
+            log.Outcome = LogOutcome.Lost;
             log.Text += string.Create(CultureInfo.InvariantCulture, $"{now.UtcDateTime:O} lost: nothing more was heard of its worker\n");
             await PutAway(log, cancel);
         }

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Ingestion;
+using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
@@ -198,7 +199,7 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
         HashSet<string> left = [.. (await Sources(run)).SelectMany(s => s.Forgotten)];
         if (left.Count == 0) return "";
         IEnumerable<Exclusion> exclusions = (await forgetting.List(run.Cancel)).Where(e =>
-            e.Kind == Exclusion.File && left.Contains(e.Value));
+            e.Kind == ExclusionKind.File && left.Contains(e.Value));
         return $"; left out: {string.Join("; ", exclusions.Select(e => $"{e}{(e.Origin is { } origin ? $" with {origin}" : "")}"))}";
     }
 

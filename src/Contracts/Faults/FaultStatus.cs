@@ -1,0 +1,26 @@
+using System.Text.Json.Serialization;
+
+namespace ArmoFlow.Contracts.Faults;
+
+/// <summary>What became of a message that was set aside.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<FaultStatus>))]
+public enum FaultStatus
+{
+    /// <summary>Nobody has decided yet.</summary>
+    Open,
+    Redelivered,
+    Archived,
+}
+
+/// <summary>What can be done with a message that was set aside.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<FaultDecision>))]
+public enum FaultDecision
+{
+    /// <summary>Send it to its queue again.</summary>
+    [JsonStringEnumMemberName("redeliver")]
+    Redeliver,
+
+    /// <summary>It is dealt with.</summary>
+    [JsonStringEnumMemberName("archive")]
+    Archive,
+}

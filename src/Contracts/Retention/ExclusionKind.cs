@@ -1,0 +1,17 @@
+using System.Text.Json.Serialization;
+
+namespace ArmoFlow.Contracts.Retention;
+
+/// <summary>What can be forgotten.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<ExclusionKind>))]
+public enum ExclusionKind
+{
+    [JsonStringEnumMemberName("conversation")]
+    Conversation,
+
+    [JsonStringEnumMemberName("source")]
+    Source,
+
+    [JsonStringEnumMemberName("file")]
+    File,
+}
