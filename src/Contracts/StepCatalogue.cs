@@ -4,7 +4,6 @@ using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Ingestion;
 using ArmoFlow.Contracts.Regression;
-using static ArmoFlow.Contracts.ArtifactNames;
 
 namespace ArmoFlow.Contracts;
 
@@ -18,17 +17,18 @@ public static class StepCatalogue
     public static readonly IReadOnlyList<Step> All =
     [
         new Step<IngestData, DataIngested>(StepNames.Ingestion, 2, "Ingesting",
-            Conversations, Ratings, Preferences, Benchmark, IngestionReport),
+            ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences, ArtifactNames.Benchmark,
+            ArtifactNames.IngestionReport),
         new Step<ExtractFeatures, FeaturesExtracted>(StepNames.Features, 2, "ExtractingFeatures",
-            ArtifactNames.Features, FeaturesReport),
+            ArtifactNames.Features, ArtifactNames.FeaturesReport),
         new Step<FitRegression, RegressionFitted>(StepNames.Regression, 1, "FittingRegression",
-            ArtifactNames.Regression, RegressionReport),
+            ArtifactNames.Regression, ArtifactNames.RegressionReport),
         new Step<FitDecorrelation, DecorrelationFitted>(StepNames.Decorrelation, 1, "FittingDecorrelation",
-            ArtifactNames.Decorrelation, DecorrelationReport),
+            ArtifactNames.Decorrelation, ArtifactNames.DecorrelationReport),
         new Step<TrainGating, GatingTrained>(StepNames.Gating, 2, "TrainingGating",
-            ArtifactNames.Gating, GatingReport),
+            ArtifactNames.Gating, ArtifactNames.GatingReport),
         new Step<EvaluateModel, ModelEvaluated>(StepNames.Evaluation, 3, "Evaluating",
-            ArtifactNames.Evaluation, BenchmarkOutcomes, Report),
+            ArtifactNames.Evaluation, ArtifactNames.BenchmarkOutcomes, ArtifactNames.Report),
     ];
 
     /// <summary>The steps' names, in their order.</summary>
@@ -49,7 +49,7 @@ public static class StepCatalogue
     public static string MakerOf(string artifact)
     {
         // taken from the run that trained the model, as its regression is
-        if (artifact == ModelFeaturesReport) return StepNames.Regression;
+        if (artifact == ArtifactNames.ModelFeaturesReport) return StepNames.Regression;
         return All.FirstOrDefault(s => s.Outputs.Contains(artifact))?.Name
             ?? throw new ArgumentOutOfRangeException(nameof(artifact), artifact, "no step makes it");
     }

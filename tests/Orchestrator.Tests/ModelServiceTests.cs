@@ -1,5 +1,7 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence;
@@ -188,7 +190,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
         foreach (string part in ModelRegistry.Parts)
         {
             run.Artifacts[part] = await Store.PutText(part == ArtifactNames.FeaturesReport
-                ? $$"""{"backboneDigest":"{{BackboneStore.DigestOf(folder)}}","weights":"{{weights}}"}"""
+                ? JsonSerializer.Serialize(Features(BackboneStore.DigestOf(folder), weights), JsonSerializerOptions.Web)
                 : $"{part} {weights}");
         }
         JsonObject benchmark = new() { ["score"] = score }, gate = new() { ["heldOutAccuracy"] = 0.9, ["benchmark"] = benchmark };
@@ -205,4 +207,20 @@ public sealed class ModelServiceTests : IAsyncLifetime
 
     private Task<ArmoFlowDbContext> Context() =>
         _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+
+    private static FeaturesReport Features(string digest, string space) => new()
+    {
+        BackboneDigest = digest,
+        Template = "llama-3",
+        Dtype = "f32",
+        MaxTokens = 512,
+        Dimension = 8,
+        Space = space,
+        Conversations = 1,
+        OverLimit = 0,
+        OverLimitIds = [],
+        RatingsLeftOut = 0,
+        PreferencesLeftOut = 0,
+        BenchmarkLeftOut = 0,
+    };
 }

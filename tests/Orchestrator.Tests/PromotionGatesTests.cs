@@ -46,6 +46,16 @@ public class PromotionGatesTests
     }
 
     [Fact]
+    public void A_champion_without_sections_lets_no_candidate_past_the_gate_on_them()
+    {
+        JudgedRun champion = Run();
+        champion.Run.Metrics.Clear();
+        GateVerdict verdict = PromotionGates.Judge(Gates, Run(), champion).Single(v => !v.Holds);
+        verdict.Gate.ShouldBe("sectionLoss");
+        verdict.Detail.ShouldContain("has no benchmark sections to compare with");
+    }
+
+    [Fact]
     public void A_worse_section_is_refused_with_the_interval_of_the_paired_difference()
     {
         // 10 of 100 pairs lost and none won, in a section of one subset: a loss of 0.1 with standard error sqrt(0.0909…/100) = 0.03015.

@@ -46,10 +46,9 @@ internal static class ReproduceCommand
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
             if (run.Status != RunStatus.Completed) throw new UsageException($"run {run.RunId} is {run.Status}; expected a completed one.");
             // 'auto' settled on a dtype then; another measurement could settle on another.
-            RunSpec spec =
-                await client.FindSpec(run.RunId, cancel) is { } given && run.Metrics["features"]?["dtype"]?.GetValue<string>() is { } dtype
-                    ? given with { Backbone = given.Backbone with { Dtype = dtype } }
-                    : await client.FindSpec(run.RunId, cancel);
+            RunSpec given = await client.FindSpec(run.RunId, cancel);
+            string dtype = RunFigures.Of(run.Metrics).Features?.Dtype ?? given.Backbone.Dtype;
+            RunSpec spec = given with { Backbone = given.Backbone with { Dtype = dtype } };
             spec = await client.WithoutForgotten(spec, cancel); // what has been forgotten since is not read again
             string again = Path.Combine(Path.GetFullPath(folder), $"reproduce-{Guid.NewGuid():N}");
             try

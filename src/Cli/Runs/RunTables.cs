@@ -2,6 +2,9 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli.Commands;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Decorrelation;
+using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Persistence.Retention;
 using Spectre.Console;
@@ -25,12 +28,12 @@ internal static class RunTables
         Table table = New("run", "name", "status", "submitted", "seconds", "held-out accuracy", "benchmark");
         foreach (RunDocument run in runs)
         {
-            JsonNode? gate = run.Metrics["evaluation"]?["scorers"]?["gate"];
+            ScorerFigures? gate = RunFigures.Of(run.Metrics).Gate;
             bool isNothing = RunSignal.Missing(run.Metrics) is not null;
             string submitted = run.SubmittedAt.ToString("u", CultureInfo.InvariantCulture);
             string seconds = run.Steps.Sum(s => s.Seconds).ToString("f1", CultureInfo.InvariantCulture);
             table.AddRow(run.RunId.ToString(), Markup.Escape(run.Name), Colour(run.Status.Text()), submitted, seconds,
-                isNothing ? NoSignal : Percent(gate?["heldOutAccuracy"]), isNothing ? NoSignal : Percent(gate?["benchmark"]?["score"]));
+                isNothing ? NoSignal : Percent(gate?.HeldOutAccuracy), isNothing ? NoSignal : Percent(gate?.Benchmark?.Score));
         }
         Terminal.Out.Write(table);
     }
@@ -80,40 +83,48 @@ internal static class RunTables
 
     private static void Figures(RunDocument run)
     {
-        Dictionary<string, JsonNode> penalties = Named(run.Metrics["decorrelation"]?["objectives"]);
-        Table objectives = New("objective", "rated rows", "α", "held-out R²", "corr. with verbosity", "after penalty");
-        foreach ((string name, JsonNode fit) in Named(run.Metrics["regression"]?["objectives"]))
+        RunFigures figures = RunFigures.Of(run.Metrics);
+        Objectives(figures);
+        if (figures.Evaluation is not { Scorers: { Count: > 0 } scorers }) return;
+        Scorers(scorers, RunSignal.Missing(run.Metrics) is not null);
+        foreach ((string name, ScorerFigures scorer) in scorers)
         {
-            objectives.AddRow(Markup.Escape(name), Number(fit["rows"], "N0"), Number(fit["alpha"], "g4"), Number(fit["validationR2"], "f3"),
-                Number(penalties.GetValueOrDefault(name)?["before"], "f3"), Number(penalties.GetValueOrDefault(name)?["after"], "0.0e+0"));
-        }
-        Terminal.Out.Write(objectives);
-
-        if (run.Metrics["evaluation"]?["scorers"] is not JsonObject scorers) return;
-        string[] sections = scorers["gate"]?["benchmark"]?["sections"] is JsonObject found ? [.. found.Select(s => s.Key)] : [];
-        Table results = New(["scorer", "held-out pairs", .. sections, .. sections.Length > 0 ? new[] { "benchmark score" } : []]);
-        bool isNothing = RunSignal.Missing(run.Metrics) is not null;
-        foreach ((string name, JsonNode? scorer) in scorers)
-        {
-            JsonNode? benchmark = scorer?["benchmark"];
-            List<string> row = [name, Figure(name, scorer?["heldOutAccuracy"])];
-            row.AddRange(sections.Select(s => Figure(name, benchmark?["sections"]?[s])));
-            if (sections.Length > 0) row.Add(Figure(name, benchmark?["score"]));
-            results.AddRow([.. row]);
-        }
-        Terminal.Out.Write(results);
-        foreach ((string name, JsonNode? scorer) in scorers)
-        {
-            long ties = (scorer?["heldOutTies"]?.GetValue<long>() ?? 0) + (scorer?["benchmark"]?["ties"]?.GetValue<long>() ?? 0);
+            long ties = (scorer.HeldOutTies ?? 0) + (scorer.Benchmark?.Ties ?? 0);
             if (ties > 0) Console.Out.WriteLine($"{name}: {ties:N0} pairs tie, which count as not chosen");
         }
-        foreach (JsonNode? warning in run.Metrics["gating"]?["health"]?["warnings"]?.AsArray() ?? [])
-            Terminal.Out.MarkupLine($"[yellow]gate health:[/] {Markup.Escape(warning!.GetValue<string>())}");
+        foreach (string warning in figures.Gating?.Health?.Warnings ?? [])
+            Terminal.Out.MarkupLine($"[yellow]gate health:[/] {Markup.Escape(warning)}");
         // not folded: a path is to be copied
-        if (run.Artifacts.TryGetValue("report", out ArtifactDocument? report) && report.Path is { } path)
+        if (run.Artifacts.TryGetValue(ArtifactNames.Report, out ArtifactDocument? report) && report.Path is { } path)
             Console.Out.WriteLine($"report: {path}");
+    }
 
-        string Figure(string scorer, JsonNode? share) => isNothing && scorer == "gate" ? NoSignal : Percent(share);
+    private static void Objectives(RunFigures figures)
+    {
+        Dictionary<string, PenaltyFigures> penalties = figures.Decorrelation?.Objectives.ToDictionary(p => p.Name) ?? [];
+        Table table = New("objective", "rated rows", "α", "held-out R²", "corr. with verbosity", "after penalty");
+        foreach (ObjectiveFigures fit in figures.Regression?.Objectives ?? [])
+        {
+            PenaltyFigures? penalty = penalties.GetValueOrDefault(fit.Name);
+            table.AddRow(Markup.Escape(fit.Name), Number(fit.Rows, "N0"), Number(fit.Alpha, "g4"), Number(fit.ValidationR2, "f3"),
+                Number(penalty?.Before, "f3"), Number(penalty?.After, "0.0e+0"));
+        }
+        Terminal.Out.Write(table);
+    }
+
+    private static void Scorers(IReadOnlyDictionary<string, ScorerFigures> scorers, bool hasNoSignal)
+    {
+        string[] sections = scorers.GetValueOrDefault(EvaluationReport.Gate)?.Benchmark is { } benchmark ? [.. benchmark.Sections.Keys] : [];
+        Table table = New(["scorer", "held-out pairs", .. sections, .. sections.Length > 0 ? new[] { "benchmark score" } : []]);
+        foreach ((string name, ScorerFigures scorer) in scorers)
+        {
+            bool isNothing = hasNoSignal && name == EvaluationReport.Gate;
+            List<double?> shares = [scorer.HeldOutAccuracy];
+            shares.AddRange(sections.Select(s => scorer.Benchmark?.Sections.TryGetValue(s, out double share) == true ? share : (double?)null));
+            if (sections.Length > 0) shares.Add(scorer.Benchmark?.Score);
+            table.AddRow([name, .. shares.Select(share => isNothing ? NoSignal : Percent(share))]);
+        }
+        Terminal.Out.Write(table);
     }
 
     public static void Compare(IReadOnlyList<Difference> spec, IReadOnlyList<Difference> figures)
@@ -139,9 +150,6 @@ internal static class RunTables
         return table;
     }
 
-    private static Dictionary<string, JsonNode> Named(JsonNode? list) =>
-        list is JsonArray items ? items.ToDictionary(i => i!["name"]!.GetValue<string>(), i => i!) : [];
-
     private static string Colour(string status) => status switch
     {
         nameof(StepStatus.Completed) => $"[green]{status}[/]",
@@ -150,10 +158,9 @@ internal static class RunTables
         _ => $"[yellow]{status}[/]",
     };
 
-    private static string Number(JsonNode? node, string format) =>
-        node is JsonValue value ? value.GetValue<double>().ToString(format, CultureInfo.InvariantCulture) : "–";
-    private static string Percent(JsonNode? node) =>
-        node is JsonValue value ? value.GetValue<double>().ToString("p1", CultureInfo.InvariantCulture) : "–";
+    private static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "–";
+
+    private static string Percent(double? share) => Number(share, "p1");
 
     /// <summary>Versions that were made with something, a line each.</summary>
     public static void Users(IEnumerable<UsedBy> users)

@@ -12,11 +12,10 @@ public static class RunSignal
     /// <param name="metrics">A run's figures by step.</param>
     public static string? Missing(JsonObject metrics)
     {
-        if (metrics["gating"]?["health"] is not JsonObject health) return null;
-        if (health["noSignal"]?.GetValue<string>() is { } said) return said;
-        string? verbosity = metrics["decorrelation"]?["verbosity"]?.GetValue<string>();
-        bool isOnVerbosity = health["saturated"] is JsonArray saturated && saturated.Any(o => o?.GetValue<string>() == verbosity);
-        if (verbosity is null || !isOnVerbosity) return null;
+        RunFigures figures = RunFigures.Of(metrics);
+        if (figures.Gating?.Health is not { } health) return null;
+        if (health.NoSignal is { } said) return said;
+        if (figures.Decorrelation?.Verbosity is not { } verbosity || !health.Saturated.Contains(verbosity)) return null;
         return $"the gate found no signal: nearly all weight is on {verbosity}, whose debiased reward is always 0. "
             + "Run its spec again to learn more.";
     }

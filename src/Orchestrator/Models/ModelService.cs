@@ -1,5 +1,6 @@
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
@@ -278,8 +279,7 @@ public sealed class ModelService(ModelRegistry registry, PolicyStore policies, B
         try
         {
             await using FileStream stream = File.OpenRead(await artifacts.Open(report.Sha256, cancel));
-            using JsonDocument document = await JsonDocument.ParseAsync(stream, cancellationToken: cancel);
-            return document.RootElement.TryGetProperty("backboneDigest", out JsonElement digest) ? digest.GetString() : null;
+            return (await JsonSerializer.DeserializeAsync<FeaturesReport>(stream, JsonSerializerOptions.Web, cancel))?.BackboneDigest;
         }
         catch (Exception e) when (e is ArtifactLostException or JsonException) { return null; }
     }

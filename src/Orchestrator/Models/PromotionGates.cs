@@ -1,6 +1,5 @@
 using System.Globalization;
-using System.Text.Json;
-using System.Text.Json.Nodes;
+using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 
@@ -15,7 +14,11 @@ namespace ArmoFlow.Orchestrator.Models;
 public sealed record GateVerdict(string Gate, bool Holds, double? Found, double Bound, string Detail);
 
 /// <summary>A run's document with the outcome of each benchmark pair (subset → '1' right, '0' wrong), where it has them.</summary>
-public sealed record JudgedRun(RunDocument Run, IReadOnlyDictionary<string, string>? Outcomes);
+public sealed record JudgedRun(RunDocument Run, IReadOnlyDictionary<string, string>? Outcomes)
+{
+    /// <summary>The run's figures.</summary>
+    public RunFigures Figures => RunFigures.Of(Run.Metrics);
+}
 
 /// <summary>The gates of a spec, held against a candidate's figures and those of the version that it would replace.</summary>
 public static class PromotionGates
@@ -25,24 +28,28 @@ public static class PromotionGates
 
     private const double Z95 = 1.959963984540054; // the normal distribution's 97.5 % point
 
+    /// <summary>Holds a candidate against the gates; a figure that its run lacks holds no gate.</summary>
+    /// <param name="gates">What is asked.</param>
+    /// <param name="candidate">The run that is judged.</param>
+    /// <param name="champion">The run of the version that it would replace; null where there is none.</param>
     public static IReadOnlyList<GateVerdict> Judge(PromotionSpec gates, JudgedRun candidate, JudgedRun? champion)
     {
         List<GateVerdict> verdicts = [];
-        JsonNode? gate = Gate(candidate.Run);
+        RunFigures figures = candidate.Figures;
         if (gates.MinimumScore is { } score)
-            verdicts.Add(AtLeast("minimumScore", Figure(gate?["benchmark"]?["score"]), score, "benchmark score"));
+            verdicts.Add(AtLeast("minimumScore", figures.Gate?.Benchmark?.Score, score, "benchmark score"));
         if (gates.MinimumHeldOut is { } heldOut)
-            verdicts.Add(AtLeast("minimumHeldOut", Figure(gate?["heldOutAccuracy"]), heldOut, "held-out accuracy"));
+            verdicts.Add(AtLeast("minimumHeldOut", figures.Gate?.HeldOutAccuracy, heldOut, "held-out accuracy"));
         if (gates.VerbosityCorrelation is { } correlation)
         {
-            double? found = Figure(candidate.Run.Metrics["gating"]?["health"]?["verbosityCorrelation"]) is { } r ? Math.Abs(r) : null;
+            double? found = figures.Gating?.Health?.VerbosityCorrelation is { } r ? Math.Abs(r) : null;
             verdicts.Add(new GateVerdict("verbosityCorrelation", found <= correlation, found, correlation,
                 $"|correlation of the final score with verbosity| {Text(found)}, at most {Text(correlation)}"));
         }
         foreach ((string objective, double floor) in gates.Objectives)
         {
-            verdicts.Add(AtLeast($"objectives.{objective}", Figure(Objective(candidate.Run, objective)?["validationR2"]), floor,
-                $"held-out R² of {objective}"));
+            ObjectiveFigures? fit = figures.Regression?.Objectives.FirstOrDefault(o => o.Name == objective);
+            verdicts.Add(AtLeast($"objectives.{objective}", fit?.ValidationR2, floor, $"held-out R² of {objective}"));
         }
         if (gates.SectionLoss is { } loss && champion is not null) verdicts.AddRange(Sections(loss, candidate, champion));
         return verdicts;
@@ -52,27 +59,35 @@ public static class PromotionGates
     public static GateVerdict? NoSignal(RunDocument? run)
     {
         if (run is null || RunSignal.Missing(run.Metrics) is not { } why) return null;
-        return new GateVerdict(Signal, false, Figure(run.Metrics["gating"]?["health"]?["ties"]), 0, why);
+        return new GateVerdict(Signal, false, RunFigures.Of(run.Metrics).Gating?.Health?.Ties, 0, why);
     }
 
     /// <summary>A run's benchmark score, if it has one.</summary>
-    public static double? Score(RunDocument? run) => run is null ? null : Figure(Gate(run)?["benchmark"]?["score"]);
+    public static double? Score(RunDocument? run) => run is null ? null : RunFigures.Of(run.Metrics).Gate?.Benchmark?.Score;
 
     /// <summary>A run's accuracy on held-out pairs, if it has one.</summary>
-    public static double? HeldOut(RunDocument? run) => run is null ? null : Figure(Gate(run)?["heldOutAccuracy"]);
+    public static double? HeldOut(RunDocument? run) => run is null ? null : RunFigures.Of(run.Metrics).Gate?.HeldOutAccuracy;
 
     private static GateVerdict AtLeast(string name, double? found, double bound, string what) =>
         new(name, found >= bound, found, bound, $"{what} {Text(found)}, at least {Text(bound)}");
 
+    /// <summary>A verdict for each of the champion's sections; one that refuses where it has none to compare with.</summary>
     private static IEnumerable<GateVerdict> Sections(double allowed, JudgedRun candidate, JudgedRun champion)
     {
-        if (Gate(champion.Run)?["benchmark"]?["sections"] is not JsonObject sections) yield break;
-        foreach ((string section, JsonNode? value) in sections)
+        if (champion.Figures.Gate?.Benchmark?.Sections is not { Count: > 0 } sections)
         {
-            double? now = Figure(Gate(candidate.Run)?["benchmark"]?["sections"]?[section]), before = Figure(value), loss = before - now;
+            string why = $"run {champion.Run.RunId}, whose version is to be replaced, has no benchmark sections to compare with. "
+                + "Evaluate that version on a benchmark, or take 'sectionLoss' out of the gates.";
+            yield return new GateVerdict("sectionLoss", false, null, allowed, why);
+            yield break;
+        }
+        foreach ((string section, double before) in sections)
+        {
+            double? now = candidate.Figures.Gate?.Benchmark?.Sections.TryGetValue(section, out double accuracy) == true ? accuracy : null;
+            double? loss = before - now;
             string interval = Interval(section, candidate, champion) is { } half && loss is { } middle
                 ? $", 95 % interval of the paired difference {Text(middle - half)} to {Text(middle + half)}"
-                    : "; not on the same benchmark pairs, so without an interval";
+                : "; not on the same benchmark pairs, so without an interval";
             yield return new GateVerdict($"sectionLoss.{section}", loss <= allowed, loss, allowed,
                 $"{section} {Text(now)} after {Text(before)}: a loss of {Text(loss)}, at most {Text(allowed)}{interval}");
         }
@@ -84,11 +99,8 @@ public static class PromotionGates
     /// </summary>
     private static double? Interval(string section, JudgedRun candidate, JudgedRun champion)
     {
-        if (candidate.Outcomes is null
-            || champion.Outcomes is null
-            || Manifest(candidate.Run) != Manifest(champion.Run)
-            || Weights(champion.Run, section) is not { } weights)
-            return null;
+        if (candidate.Outcomes is null || champion.Outcomes is null || !AreOfTheSamePairs(candidate, champion)) return null;
+        if (champion.Figures.Gate?.Benchmark?.SubsetWeights.GetValueOrDefault(section) is not { } weights) return null;
         double variance = 0, total = 0;
         foreach ((string subset, double weight) in weights)
         {
@@ -96,7 +108,9 @@ public static class PromotionGates
                 || !candidate.Outcomes.TryGetValue(subset, out string? now)
                 || before.Length != now.Length
                 || now.Length < 2)
+            {
                 continue;
+            }
             double[] differences = [.. before.Zip(now, (b, n) => (double)(b - n))];
             double mean = differences.Average();
             variance += weight * weight * differences.Sum(d => (d - mean) * (d - mean)) / (differences.Length - 1) / differences.Length;
@@ -105,18 +119,10 @@ public static class PromotionGates
         return total > 0 ? Z95 * Math.Sqrt(variance) / total : null;
     }
 
-    private static string? Manifest(RunDocument run) =>
-        run.Metrics["evaluation"]?["manifest"] is { } m ? $"{m["benchmarkDigest"]} {m["benchmarkPairs"]} {m["leftOut"]}" : null;
-
-    private static Dictionary<string, double>? Weights(RunDocument run, string section) =>
-        Gate(run)?["benchmark"]?["subsetWeights"]?[section].Deserialize<Dictionary<string, double>>();
-
-    private static JsonNode? Gate(RunDocument run) => run.Metrics["evaluation"]?["scorers"]?["gate"];
-
-    private static JsonNode? Objective(RunDocument run, string name) =>
-        run.Metrics["regression"]?["objectives"]?.AsArray().FirstOrDefault(o => o?["name"]?.GetValue<string>() == name);
-
-    private static double? Figure(JsonNode? node) => node is JsonValue value && value.TryGetValue(out double number) ? number : null;
+    private static bool AreOfTheSamePairs(JudgedRun one, JudgedRun other) =>
+        one.Figures.Evaluation?.Manifest is { } first
+            && other.Figures.Evaluation?.Manifest is { } second
+            && first.IsOfTheSamePairs(second);
 
     private static string Text(double? value) => value?.ToString("0.####", CultureInfo.InvariantCulture) ?? "not known";
 }

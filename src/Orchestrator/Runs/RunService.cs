@@ -107,7 +107,7 @@ public sealed class RunService(
             {
                 Path = Path.GetFullPath(Path.Combine(madeBy.Spec.Folder, trainedOn.Path)),
                 // figures of another type would not compare
-                Dtype = madeBy.Metrics[StepNames.Features]?["dtype"]?.GetValue<string>() ?? trainedOn.Dtype,
+                Dtype = RunFigures.Of(madeBy.Metrics).Features?.Dtype ?? trainedOn.Dtype,
             },
         };
         run.Open(spec, time.GetUtcNow());

@@ -95,9 +95,9 @@ public sealed class RunState : SagaStateMachineInstance
     public void Record(string step, JsonNode? metrics)
     {
         Metrics[step] = metrics;
-        if (step != StepNames.Evaluation || metrics?["scorers"]?["gate"] is not { } gate) return;
-        Score = (double?)gate["benchmark"]?["score"];
-        HeldOutAccuracy = (double?)gate["heldOutAccuracy"];
+        if (step != StepNames.Evaluation || RunFigures.Of(Metrics).Gate is not { } gate) return;
+        Score = gate.Benchmark?.Score;
+        HeldOutAccuracy = gate.HeldOutAccuracy;
     }
 
     /// <summary>True for a run that evaluates a stored model instead of training one.</summary>

@@ -12,13 +12,6 @@ using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Decorrelation;
 
-public sealed record DecorrelationReport(
-    string Verbosity,
-    string Metric,
-    string Reference,
-    int Responses,
-    IReadOnlyList<PenaltyFit> Objectives);
-
 /// <summary>Finds the penalties that take verbosity out of each objective.</summary>
 public sealed class DecorrelationConsumer(StepServices services)
     : StepConsumer<FitDecorrelation, DecorrelationFitted>(services)
@@ -55,8 +48,14 @@ public sealed class DecorrelationConsumer(StepServices services)
 
         using Tensor penalties = tensor(fit.Penalties), transform = fit.Transform.ToTensor();
         ArtifactRef artifact = await run.PutTensors([("penalties", penalties), ("reward_transform_matrix", transform)]);
-        DecorrelationReport report = new(run.Spec.Decorrelation.Verbosity, run.Spec.Decorrelation.Metric, reference ?? "all preferences",
-            ids.Length, fit.Objectives);
+        DecorrelationReport report = new()
+        {
+            Verbosity = run.Spec.Decorrelation.Verbosity,
+            Metric = run.Spec.Decorrelation.Metric,
+            Reference = reference ?? "all preferences",
+            Responses = ids.Length,
+            Objectives = [.. fit.Objectives.Select(Figures.Of)],
+        };
         double before = Largest(fit, f => f.Before), after = Largest(fit, f => f.After);
         return new StepWork.Done(new Dictionary<string, ArtifactRef>
         {

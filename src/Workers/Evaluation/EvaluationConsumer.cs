@@ -1,6 +1,10 @@
 using System.Globalization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Decorrelation;
 using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.Contracts.Features;
+using ArmoFlow.Contracts.Gating;
+using ArmoFlow.Contracts.Regression;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Ingestion;
@@ -15,35 +19,6 @@ using ArmoFlow.Workers.Regression;
 using MassTransit;
 
 namespace ArmoFlow.Workers.Evaluation;
-
-/// <summary>What an evaluation depended on.</summary>
-public sealed record EvaluationManifest
-{
-    public required string BenchmarkDigest { get; init; }
-    public required int BenchmarkPairs { get; init; }
-    public required int LeftOut { get; init; }
-    public required string BackboneDigest { get; init; }
-    public required string Template { get; init; }
-    public required string Dtype { get; init; }
-    public required int MaxTokens { get; init; }
-}
-
-/// <summary>One scorer's results: on held-out preference pairs, and on the benchmark.</summary>
-/// <param name="HeldOutAccuracy">Share of held-out pairs whose chosen response scores higher; null where there are none.</param>
-/// <param name="Benchmark">Null where there is none.</param>
-/// <param name="HeldOutTies">Held-out pairs that tie; null where they are not counted.</param>
-public sealed record ScorerResult(double? HeldOutAccuracy, RewardBenchResult? Benchmark, int? HeldOutTies = null);
-
-public sealed record EvaluationReport
-{
-    public required EvaluationManifest Manifest { get; init; }
-
-    /// <summary>'gate', and the baselines asked for.</summary>
-    public required IReadOnlyDictionary<string, ScorerResult> Scorers { get; init; }
-
-    /// <summary>α that the Bradley–Terry head settled on, if it was asked for.</summary>
-    public double? BradleyTerryAlpha { get; init; }
-}
 
 /// <summary>Evaluates the model and its baselines, and writes the run's report.</summary>
 public sealed class EvaluationConsumer(StepServices services)
@@ -73,25 +48,25 @@ public sealed class EvaluationConsumer(StepServices services)
         BenchmarkPairs benchmark = await BenchmarkTable.Open(run, features, all);
 
         IReadOnlyList<int> held = pairs.ForGate.HeldOut;
-        Dictionary<string, ScorerResult> scorers = [];
+        Dictionary<string, ScorerFigures> scorers = [];
         run.Progress("scorers", 0, 1 + run.Spec.Evaluation.Baselines.Count);
         BenchmarkOutcome? outcome = benchmark.Evaluate(model, run.Cancel);
         PairScores scores = PairScores.Compute(pairs.ForGate, model.Gate);
-        scorers["gate"] = new ScorerResult(scores.Accuracy(held), outcome?.Result, scores.Ties(held));
+        scorers[EvaluationReport.Gate] = new ScorerFigures(scores.Accuracy(held), Figures.Of(outcome), scores.Ties(held));
         double? alpha = null;
         foreach (string baseline in run.Spec.Evaluation.Baselines)
         {
             run.Progress("scorers", scorers.Count, 1 + run.Spec.Evaluation.Baselines.Count);
             if (baseline == "mean")
             {
-                scorers[baseline] = new ScorerResult(pairs.ForGate.MeanAccuracy(held), benchmark.EvaluateMean(model, run.Cancel)?.Result);
+                scorers[baseline] = new ScorerFigures(pairs.ForGate.MeanAccuracy(held), Figures.Of(benchmark.EvaluateMean(model, run.Cancel)));
                 continue;
             }
             BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training,
                 i => pairs.Rows[i].ChosenPromptId, run.Cancel);
             alpha = head.Alpha;
             double? accuracy = head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held);
-            scorers[baseline] = new ScorerResult(accuracy, benchmark.Evaluate(head, run.Cancel)?.Result);
+            scorers[baseline] = new ScorerFigures(accuracy, Figures.Of(benchmark.Evaluate(head, run.Cancel)));
         }
 
         EvaluationReport report = new()
@@ -110,7 +85,7 @@ public sealed class EvaluationConsumer(StepServices services)
             BradleyTerryAlpha = alpha,
         };
         GatingReport gating = await run.OpenJson<GatingReport>(ArtifactNames.GatingReport);
-        string? noSignal = gating.Health.NoSignal;
+        string? noSignal = gating.Health?.NoSignal;
         string markdown = new ReportWriter(run.Spec, await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport), space,
             await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport),
             await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport),
@@ -125,7 +100,7 @@ public sealed class EvaluationConsumer(StepServices services)
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
         return new StepWork.Done(outputs,
             "held-out pairs: "
-                + $"{heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers["gate"].Benchmark?.Score)}" : "; no benchmark")}",
+                + $"{heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers[EvaluationReport.Gate].Benchmark?.Score)}" : "; no benchmark")}",
             report);
     }
 

@@ -1,5 +1,10 @@
 using System.Globalization;
 using System.Text;
+using ArmoFlow.Contracts.Decorrelation;
+using ArmoFlow.Contracts.Evaluation;
+using ArmoFlow.Contracts.Features;
+using ArmoFlow.Contracts.Gating;
+using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Decorrelation;
 using ArmoFlow.RewardModel.Gating;
@@ -27,10 +32,12 @@ internal sealed class ReportWriter(
     EvaluationReport evaluation)
 {
     private readonly StringBuilder _text = new();
+    private readonly HealthFigures _health = gating.Health!;
+    private readonly GatingFigures _options = gating.Options!;
 
     public string Write()
     {
-        if (gating.Health.NoSignal is { } noSignal) Line($"**{char.ToUpperInvariant(noSignal[0])}{noSignal[1..]}**\n");
+        if (_health.NoSignal is { } noSignal) Line($"**{char.ToUpperInvariant(noSignal[0])}{noSignal[1..]}**\n");
         Line($"# {spec.Name}");
         Line("");
         Line("An interpretable reward model: one linear reward for each objective, the length bias taken out, and a gate that weighs the "
@@ -49,18 +56,18 @@ internal sealed class ReportWriter(
     {
         Section("Result");
         Table("scorer", "held-out pairs", "benchmark score");
-        foreach ((string name, ScorerResult result) in evaluation.Scorers)
+        foreach ((string name, ScorerFigures result) in evaluation.Scorers)
             Row(Title(name), Figure(name, result.HeldOutAccuracy), Figure(name, result.Benchmark?.Score));
         Line("");
         Line($"Held-out accuracy: share of {gating.HeldOutPairs:N0} pairs, with prompts never trained on, whose chosen response scores "
             + "higher by more than rounding.");
-        if (gating.Health.Ties > 0)
-            Line($"Pairs whose two sides score the same but for rounding: {Percent(gating.Health.Ties)}; they count as not chosen.");
-        if (evaluation.Scorers["gate"].Benchmark is { Ties: > 0 } benchmark)
+        if (_health.Ties > 0)
+            Line($"Pairs whose two sides score the same but for rounding: {Percent(_health.Ties)}; they count as not chosen.");
+        if (evaluation.Scorers[EvaluationReport.Gate].Benchmark is { Ties: > 0 } benchmark)
             Line($"Of the benchmark's pairs {benchmark.Ties:N0} tie under the gate.");
         Line("\nWhether the figures pass the gates of the spec and of the model's policy is judged after this report is written, "
             + "and again whenever a version is to be promoted: see `armoflow runs show` and `armoflow models show`.");
-        foreach (string warning in gating.Health.Warnings) Line($"\n**Gate health:** {warning}.");
+        foreach (string warning in _health.Warnings) Line($"\n**Gate health:** {warning}.");
     }
 
     private void Data()
@@ -98,22 +105,22 @@ internal sealed class ReportWriter(
         Section("Regression");
         Line("Ridge without intercept for each objective; α by the error on the held-out fifth, then refitted on all rows.\n");
         Table("objective", "rows", "α", "validation MSE", "validation R²", "note");
-        foreach (ObjectiveFit o in regression.Objectives)
+        foreach (ObjectiveFigures o in regression.Objectives)
             Row(o.Name, $"{o.Rows:N0}", Number(o.Alpha), Number(o.ValidationMse), Number(o.ValidationR2), o.Note ?? "");
     }
 
     private void Decorrelation()
     {
         Section("Verbosity");
-        Line($"{CultureInfo.InvariantCulture.TextInfo.ToTitleCase(decorrelation.Metric)} correlation with {decorrelation.Verbosity} on "
+        Line($"{CultureInfo.InvariantCulture.TextInfo.ToTitleCase(decorrelation.Metric ?? "")} correlation with {decorrelation.Verbosity} on "
             + $"{decorrelation.Responses:N0} responses of {decorrelation.Reference}.\n");
         Table("objective", "penalty λ", "before", "after");
-        foreach (PenaltyFit o in decorrelation.Objectives)
+        foreach (PenaltyFigures o in decorrelation.Objectives)
         {
             Row(o.Name, Number(o.Penalty), o.Before.ToString("f3", CultureInfo.InvariantCulture),
                 o.After.ToString("0.0e+0", CultureInfo.InvariantCulture));
         }
-        foreach (PenaltyFit o in decorrelation.Objectives)
+        foreach (PenaltyFigures o in decorrelation.Objectives)
         {
             if (o.Proof is { } p)
             {
@@ -129,13 +136,13 @@ internal sealed class ReportWriter(
     {
         const int Window = GatingTrainer.StepsPerCurvePoint;
         Section("Gate");
-        Line($"{gating.Options.Steps:N0} steps of {gating.Options.BatchSize:N0} pairs, {string.Join("×", gating.Options.Hidden)} hidden "
-            + $"units, seed {gating.Options.Seed}; β ended at {Number(gating.Beta)}. Trained on {gating.TrainingPairs:N0} pairs "
+        Line($"{_options.Steps:N0} steps of {_options.BatchSize:N0} pairs, {string.Join("×", _options.Hidden)} hidden "
+            + $"units, seed {_options.Seed}; β ended at {Number(gating.Beta)}. Trained on {gating.TrainingPairs:N0} pairs "
             + $"({Percent(gating.TrainingAccuracy)} right); {gating.Straddling:N0} pairs whose two prompts fall on different sides of "
             + "the split were left out.\n");
         string[] objectives = [.. ingestion.Objectives];
         Table(["source", "pairs", "held out", "accuracy", .. objectives]);
-        foreach ((string name, SourceGate s) in gating.Sources)
+        foreach ((string name, SourceFigures s) in gating.Sources)
         {
             Row([
                 name,
@@ -147,14 +154,14 @@ internal sealed class ReportWriter(
         }
         Line("\nThe last columns are mean coefficients on the source's prompts.\n");
         Table("gate health", "", "healthy");
-        Row("largest error of a coefficient sum", gating.Health.LargestSumError.ToString("0.0e+0", CultureInfo.InvariantCulture),
+        Row("largest error of a coefficient sum", _health.LargestSumError?.ToString("0.0e+0", CultureInfo.InvariantCulture) ?? "–",
             FormattableString.Invariant($"≤ {GateHealth.SumTolerance:0e-0}"));
-        Row("mean entropy / ln k", Number(gating.Health.MeanEntropy), "above 0");
-        Row("spread of coefficients over prompts", Number(gating.Health.SpreadOverPrompts),
+        Row("mean entropy / ln k", Number(_health.MeanEntropy), "above 0");
+        Row("spread of coefficients over prompts", Number(_health.SpreadOverPrompts),
             FormattableString.Invariant($"≥ {GateHealth.FlatBelow}"));
-        Row("dead objectives", gating.Health.Dead.Count == 0 ? "none" : string.Join(", ", gating.Health.Dead), "none");
-        Row("saturated objectives", gating.Health.Saturated.Count == 0 ? "none" : string.Join(", ", gating.Health.Saturated), "none");
-        Row("Spearman of score and verbosity", gating.Health.VerbosityCorrelation.ToString("f3", CultureInfo.InvariantCulture),
+        Row("dead objectives", _health.Dead.Count == 0 ? "none" : string.Join(", ", _health.Dead), "none");
+        Row("saturated objectives", _health.Saturated.Count == 0 ? "none" : string.Join(", ", _health.Saturated), "none");
+        Row("Spearman of score and verbosity", _health.VerbosityCorrelation?.ToString("f3", CultureInfo.InvariantCulture) ?? "–",
             FormattableString.Invariant($"within ±{GateHealth.LengthBias}"));
         Line($"\nLoss (nats, mean of {Window} steps):\n");
         Table("steps", "loss");
@@ -162,17 +169,17 @@ internal sealed class ReportWriter(
         int stride = Math.Max(1, curve.Count / 10);
         for (int i = 0; i < curve.Count; i += stride)
         {
-            Row($"{i * Window + 1:N0}–{Math.Min((i + 1) * Window, gating.Options.Steps):N0}",
+            Row($"{i * Window + 1:N0}–{Math.Min((i + 1) * Window, _options.Steps):N0}",
                 curve[i].ToString("f4", CultureInfo.InvariantCulture));
         }
         if ((curve.Count - 1) % stride != 0)
-            Row($"{(curve.Count - 1) * Window + 1:N0}–{gating.Options.Steps:N0}", curve[^1].ToString("f4", CultureInfo.InvariantCulture));
+            Row($"{(curve.Count - 1) * Window + 1:N0}–{_options.Steps:N0}", curve[^1].ToString("f4", CultureInfo.InvariantCulture));
     }
 
     private void Benchmark()
     {
         Section("Benchmark");
-        if (evaluation.Scorers["gate"].Benchmark is not { } gate)
+        if (evaluation.Scorers[EvaluationReport.Gate].Benchmark is not { } gate)
         {
             Line("The spec names no benchmark.");
             return;
@@ -194,7 +201,7 @@ internal sealed class ReportWriter(
             Line($"\nSubsets outside every section, not in the score: {string.Join(", ", gate.OutsideSections)}.");
         Line("");
         Table(["subset", "pairs", "weight in its section", .. scorers.Select(Title)]);
-        foreach ((string name, SubsetResult subset) in gate.Subsets)
+        foreach ((string name, SubsetFigures subset) in gate.Subsets)
         {
             Row([
                 name,
@@ -214,7 +221,7 @@ internal sealed class ReportWriter(
 
     private void Manifest()
     {
-        EvaluationManifest m = evaluation.Manifest;
+        EvaluationManifest m = evaluation.Manifest!;
         Section("Manifest");
         Table("", "");
         Row("benchmark", $"sha256 {m.BenchmarkDigest}, {m.BenchmarkPairs:N0} pairs, {m.LeftOut:N0} over the token limit");
@@ -237,7 +244,7 @@ internal sealed class ReportWriter(
         scorer switch { "gate" => "gated model", "bradley-terry" => "Bradley–Terry head", "mean" => "mean of objectives", _ => scorer };
     /// <summary>A figure that sums a scorer up; of a gate without a signal none is given.</summary>
     private string Figure(string scorer, double? share) =>
-        scorer == "gate" && gating.Health.NoSignal is not null ? "no signal" : Percent(share);
+        scorer == EvaluationReport.Gate && _health.NoSignal is not null ? "no signal" : Percent(share);
 
     private static string Percent(double? share) => EvaluationConsumer.Percent(share);
     private static string Number(double? value) => value is { } v ? v.ToString("g4", CultureInfo.InvariantCulture) : "–";

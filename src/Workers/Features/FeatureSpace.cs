@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.RewardModel;

@@ -11,33 +11,6 @@ using MassTransit;
 
 namespace ArmoFlow.Workers.Features;
 
-/// <summary>What was extracted, and what was left out for its length.</summary>
-public sealed record FeaturesReport
-{
-    public required string BackboneDigest { get; init; }
-    public required string Template { get; init; }
-    public required string Dtype { get; init; }
-    public required int MaxTokens { get; init; }
-    public required int Dimension { get; init; }
-
-    /// <summary>True where a text's spelling of a control token is that token, as the spec allowed.</summary>
-    public bool AllowsSpecials { get; init; }
-
-    /// <summary>Conversations in which a text spells a control token.</summary>
-    public int SpecialSpellings { get; init; }
-
-    /// <summary>Identity of the features' space: two features of one conversation are equal if this is.</summary>
-    public required string Space { get; init; }
-    public required int Conversations { get; init; }
-    public required int OverLimit { get; init; }
-    public required IReadOnlyList<string> OverLimitIds { get; init; }
-
-    /// <summary>Rows that need a conversation over the limit.</summary>
-    public required int RatingsLeftOut { get; init; }
-    public required int PreferencesLeftOut { get; init; }
-    public required int BenchmarkLeftOut { get; init; }
-}
-
 /// <summary>
 /// Plans the conversations that have no features yet as shards, sends these to all workers, and puts the table together when they
 /// are done.
@@ -161,17 +134,17 @@ public sealed class FeaturesConsumer(StepServices services)
         },
             $"{plan.Conversations:N0} conversations extracted, {ids.Count - plan.Conversations:N0} were known ({space.Dtype}, d = "
                 + $"{space.Dimension}){leftOut}",
-            new
+            new FeaturesFigures
             {
-                extracted = plan.Conversations,
-                known = ids.Count - plan.Conversations,
-                overLimit = overLimit.Count,
-                ratingsLeftOut = ratings,
-                preferencesLeftOut = preferences,
-                benchmarkLeftOut = benchmark,
-                dtype = space.Dtype,
-                dimension = space.Dimension,
-                specialSpellings = plan.SpecialSpellings
+                Extracted = plan.Conversations,
+                Known = ids.Count - plan.Conversations,
+                OverLimit = overLimit.Count,
+                RatingsLeftOut = ratings,
+                PreferencesLeftOut = preferences,
+                BenchmarkLeftOut = benchmark,
+                Dtype = space.Dtype,
+                Dimension = space.Dimension,
+                SpecialSpellings = plan.SpecialSpellings,
             });
     }
 }

@@ -9,25 +9,6 @@ using MassTransit;
 
 namespace ArmoFlow.Workers.Gating;
 
-
-public sealed record GatingReport
-{
-    public required GatingOptions Options { get; init; }
-    public required int TrainingPairs { get; init; }
-    public required int HeldOutPairs { get; init; }
-
-    /// <summary>Pairs whose two prompts fall on different sides of the split: neither trained on nor counted.</summary>
-    public required int Straddling { get; init; }
-    public required double TrainingAccuracy { get; init; }
-    public required double? HeldOutAccuracy { get; init; }
-    public required double Beta { get; init; }
-
-    /// <summary>Mean loss over each 50 steps, in nats.</summary>
-    public required IReadOnlyList<double> LossCurve { get; init; }
-    public required SortedDictionary<string, SourceGate> Sources { get; init; }
-    public required GateHealth Health { get; init; }
-}
-
 /// <summary>Trains the gate on preference pairs, in slices from a checkpoint.</summary>
 public sealed class GatingConsumer(
     StepServices services,
@@ -92,26 +73,27 @@ public sealed class GatingConsumer(
         PairScores scores = PairScores.Compute(pairs, gate);
         IReadOnlyList<int> training = pairs.Training, held = pairs.HeldOut;
         int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
+        GateHealth health = GateHealth.Examine(scores, run.Objectives, session.Pairs.RawRewards(verbosity), held);
         GatingReport report = new()
         {
-            Options = options,
+            Options = Figures.Of(options),
             TrainingPairs = training.Count,
             HeldOutPairs = held.Count,
             Straddling = pairs.Count - training.Count - held.Count,
-            TrainingAccuracy = scores.Accuracy(training)!.Value,
+            TrainingAccuracy = scores.Accuracy(training),
             HeldOutAccuracy = scores.Accuracy(held),
             Beta = gate.Beta,
             LossCurve = session.Trainer.LossCurve,
-            Sources = scores.BySource(pairs, run.Objectives),
-            Health = GateHealth.Examine(scores, run.Objectives, session.Pairs.RawRewards(verbosity), held),
+            Sources = Figures.Of(scores.BySource(pairs, run.Objectives)),
+            Health = Figures.Of(health),
         };
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Gating] = await run.Put(path => Save(gate, path)),
             [ArtifactNames.GatingReport] = await run.PutJson(report)
         };
-        if (report.Health.NoSignal is { } noSignal) return new StepWork.Done(outputs, noSignal, report);
-        string warnings = report.Health.Warnings.Count == 0 ? "" : $"; gate health: {string.Join("; ", report.Health.Warnings)}";
+        if (health.NoSignal is { } noSignal) return new StepWork.Done(outputs, noSignal, report);
+        string warnings = health.Warnings.Count == 0 ? "" : $"; gate health: {string.Join("; ", health.Warnings)}";
         return new StepWork.Done(outputs, string.Create(CultureInfo.InvariantCulture,
             $"held-out accuracy {(report.HeldOutAccuracy is { } accuracy ? accuracy.ToString("p1", CultureInfo.InvariantCulture) : "–")} "
                 + $"on {held.Count:N0} pairs, trained on {training.Count:N0}, {options.Steps:N0} steps, β = {gate.Beta:f1}{warnings}"),

@@ -1,5 +1,6 @@
 using System.Globalization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.RewardModel.Ingestion;
@@ -10,8 +11,6 @@ using MassTransit;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Regression;
-
-public sealed record RegressionReport(IReadOnlyList<ObjectiveFit> Objectives);
 
 /// <summary>Fits one linear reward for each objective.</summary>
 public sealed class RegressionConsumer(StepServices services)
@@ -37,7 +36,7 @@ public sealed class RegressionConsumer(StepServices services)
 
         using Tensor w = fit.Weight.ToTensor();
         ArtifactRef weight = await run.PutTensors([("weight", w)]);
-        RegressionReport report = new(fit.Objectives);
+        RegressionReport report = new() { Objectives = [.. fit.Objectives.Select(Figures.Of)] };
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Regression] = weight,

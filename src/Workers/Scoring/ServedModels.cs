@@ -1,5 +1,6 @@
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Models;
