@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Retention;

@@ -6,6 +6,7 @@ using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using ArmoFlow.Cli;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Access;
 using Microsoft.Extensions.DependencyInjection;
 using Npgsql;

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Runs;

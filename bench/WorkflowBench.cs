@@ -4,6 +4,7 @@ using System.Text;
 using ArmoFlow.Cli;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Decorrelation;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Evaluation;
 using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Gating;

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Alerts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Runs;

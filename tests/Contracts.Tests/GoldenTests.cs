@@ -2,6 +2,7 @@ using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization.Metadata;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Tests;
 using Xunit;
@@ -15,10 +16,20 @@ namespace ArmoFlow.Contracts.Tests;
 public class GoldenTests
 {
     [Fact]
-    public void Every_type_of_the_contracts_has_the_members_on_the_wire_that_it_had()
+    public void Every_type_of_the_contracts_has_the_members_on_the_wire_that_it_had() =>
+        Golden.CheckKnown("wire.json", MembersOf(type => !IsDocument(type)));
+
+    [Fact]
+    public void Every_document_and_request_of_HTTP_has_the_members_that_it_had() =>
+        Golden.Check("documents.json", MembersOf(IsDocument));
+
+    private static bool IsDocument(Type type) => type.Namespace == typeof(RunPage).Namespace;
+
+    private static JsonObject MembersOf(Func<Type, bool> wanted)
     {
         JsonObject types = [];
-        foreach (Type type in typeof(RunSpec).Assembly.GetExportedTypes().Where(IsData).OrderBy(t => t.FullName, StringComparer.Ordinal))
+        IEnumerable<Type> data = typeof(RunSpec).Assembly.GetExportedTypes().Where(IsData).Where(wanted);
+        foreach (Type type in data.OrderBy(t => t.FullName, StringComparer.Ordinal))
         {
             JsonTypeInfo wire = JsonSerializerOptions.Web.GetTypeInfo(type);
             if (wire.Kind == JsonTypeInfoKind.Object)
@@ -30,7 +41,7 @@ public class GoldenTests
             else if (type.IsEnum)
                 types.Add(type.FullName!, new JsonArray([.. Enum.GetNames(type).Select(n => (JsonNode?)n)]));
         }
-        Golden.CheckKnown("wire.json", types);
+        return types;
     }
 
     private static bool IsData(Type type) =>

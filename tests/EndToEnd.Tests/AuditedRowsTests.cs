@@ -1,6 +1,7 @@
 using System.Data.Common;
 using System.Globalization;
 using ArmoFlow.Cli;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Tests;

@@ -5,6 +5,7 @@ using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Alerts;

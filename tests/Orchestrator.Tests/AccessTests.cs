@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.RegularExpressions;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Schedules;

@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Alerts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Alerts;
@@ -277,7 +278,7 @@ public sealed class AlertTests : ClockedDatabase
         Caller.Current = new Caller("grace");
         (await models.Promote("m@1", "champion", force: false, null, default)).Promoted.ShouldBeTrue();
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.DecidedBy.ShouldBe("ada, grace");
-        IReadOnlyList<AuditEvent> events = (await Services.GetRequiredService<AuditStore>()
+        IReadOnlyList<AuditEventDocument> events = (await Services.GetRequiredService<AuditStore>()
             .Query("subject = 'model/m' AND action IN ('model.approved','model.promoted')", null, 10, default)).Events;
         events.Select(e => (e.Actor, e.Action))
             .ShouldBe([("grace", "model.promoted"), ("grace", "model.approved"), ("ada", "model.approved")]);

@@ -1,4 +1,5 @@
 using System.Text;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Orchestrator.Runs;
@@ -71,7 +72,7 @@ public sealed class DatasetTests : ClockedDatabase
         await Add("judge", "a.jsonl", "{\"other\":1}");
         (await Should.ThrowAsync<DatasetException>(
             () => Datasets.Withdraw("judge", "a.jsonl", "which?", default))).Message.ShouldContain("2 files 'a.jsonl'");
-        AuditEvent told =
+        AuditEventDocument told =
             (await Services.GetRequiredService<AuditStore>().Query("action = 'dataset.withdrawn'", null, 10, default)).Events.Single();
         told.After!.ShouldContain("wrong judge");
     }

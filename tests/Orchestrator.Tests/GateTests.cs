@@ -1,6 +1,7 @@
 using System.Data.Common;
 using System.Net;
 using System.Net.Http.Headers;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Persistence;

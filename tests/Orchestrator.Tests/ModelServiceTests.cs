@@ -1,11 +1,11 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
@@ -126,7 +126,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
         (await Service.Versions("m", default)).ShouldAllBe(v => v.NoSignal!.StartsWith("the gate found no signal: "));
         (await Service.Promote("m@2", "champion", force: true, "to try the rest of the way", default)).Forced.ShouldBeTrue();
         AuditStore audit = _services.GetRequiredService<AuditStore>();
-        IReadOnlyList<AuditEvent> events = (await audit.Query("subject = 'model/m'", null, 50, default)).Events;
+        IReadOnlyList<AuditEventDocument> events = (await audit.Query("subject = 'model/m'", null, 50, default)).Events;
         events.Count(e => e.Action == "model.refused").ShouldBe(4, "the rule's refusal, and three of people");
         events.Count(e => e.Action == "model.forced").ShouldBe(1);
     }

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Schedules;

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Steps;
@@ -42,7 +43,7 @@ public sealed class AuditTests : IAsyncLifetime
     {
         AuditVerdict verdict = await Audit.Verify(default);
         (verdict.IsWhole, verdict.Events, verdict.HeadSequence).ShouldBe((true, 10, 10));
-        AuditEvent newest = (await Audit.Query(null, null, 1, default)).Events.Single();
+        AuditEventDocument newest = (await Audit.Query(null, null, 1, default)).Events.Single();
         (newest.Actor, newest.Action, newest.Subject, newest.RequestId, newest.Before, newest.After).ShouldBe(("auditor", "thing.changed",
             "thing/1", "request-7", """{"value":9}""", """{"value":10}"""));
     }

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Retention;
@@ -198,7 +199,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         await using ArmoFlowDbContext db = await Context();
         ModelRegistry registry = _services.GetRequiredService<ModelRegistry>();
         AliasPeriod period = (await registry.History("m", Cancel)).Single();
-        AuditEvent proof = (await Audit.Query($"sequence = {period.ProvedBy}", null, 1, Cancel)).Events.Single();
+        AuditEventDocument proof = (await Audit.Query($"sequence = {period.ProvedBy}", null, 1, Cancel)).Events.Single();
         proof.Rows.ShouldNotBeNull().ShouldContain("alias_periods");
         period.Disagrees.ShouldBeNull();
         LineageStep step = (await _services.GetRequiredService<Lineage>().Trace(new string('b', 64), LineageDirection.Up, null, Cancel)).Single();

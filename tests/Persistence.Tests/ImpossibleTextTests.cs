@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Faults;

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;

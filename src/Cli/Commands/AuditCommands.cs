@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.RewardModel.Tensors;
 using Microsoft.Extensions.DependencyInjection;
@@ -44,7 +45,7 @@ internal static class AuditCommands
             else
             {
                 Table table = RunTables.New("event", "at", "actor", "action", "subject", "before", "after");
-                foreach (AuditEvent e in page.Events)
+                foreach (AuditEventDocument e in page.Events)
                 {
                     table.AddRow($"{e.Sequence}", e.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(e.Actor),
                         Markup.Escape(e.Action), Markup.Escape(e.Subject), Markup.Escape(e.Before ?? ""), Markup.Escape(e.After ?? ""));

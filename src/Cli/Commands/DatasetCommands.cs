@@ -1,6 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Runs;
-using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
@@ -65,16 +65,16 @@ internal static class DatasetCommands
         {
             string which = parsed.GetRequiredValue(name);
             int? of = parsed.GetValue(version);
-            IReadOnlyList<DatasetFile> files = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetStore>().Files(which, of, cancel),
+            IReadOnlyList<DatasetFileDocument> files = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                async books => [.. (await books.GetRequiredService<DatasetStore>().Files(which, of, cancel)).Select(f => f.ToDocument())],
                     client =>
-                        client.Get<IReadOnlyList<DatasetFile>>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("version", of)),
+                        client.Get<IReadOnlyList<DatasetFileDocument>>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("version", of)),
                             cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(files);
             else
             {
                 Table table = RunTables.New("version", "file", "bytes", "rows", "added", "by", "sha256");
-                foreach (DatasetFile f in files)
+                foreach (DatasetFileDocument f in files)
                 {
                     table.AddRow($"{f.Version}", Markup.Escape(f.FileName), Format.Number(f.Bytes),
                         f.Rows is { } rows ? Format.Number(rows) : "", Format.Time(f.AddedAt), Markup.Escape(f.AddedBy), f.Sha256);
@@ -151,9 +151,9 @@ internal static class DatasetCommands
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), gone = parsed.GetRequiredValue(file), why = parsed.GetRequiredValue(reason);
-            DatasetFile withdrawn = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetStore>().Withdraw(which, gone, why, cancel),
-                    client => client.Send<DatasetFile>(HttpMethod.Delete,
+            DatasetFileDocument withdrawn = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                async books => (await books.GetRequiredService<DatasetStore>().Withdraw(which, gone, why, cancel)).ToDocument(),
+                    client => client.Send<DatasetFileDocument>(HttpMethod.Delete,
                         ApiAddress.Of($"api/v1/datasets/{which}/files/{gone}", ("reason", why)),
                         null, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(withdrawn);

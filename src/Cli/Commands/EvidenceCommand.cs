@@ -1,6 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Runs;
-using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.RewardModel.Scoring;

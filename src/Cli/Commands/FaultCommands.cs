@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Work;
@@ -60,13 +61,13 @@ internal static class FaultCommands
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            IReadOnlyList<FaultRow> faults = await client.Faults(parsed.GetRequiredValue(which), cancel);
+            IReadOnlyList<FaultDocument> faults = await client.Faults(parsed.GetRequiredValue(which), cancel);
             if (faults.Count == 0)
                 throw new UsageException($"no fault or group '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
             if (parsed.GetValue(json)) Terminal.PrintJson(faults);
             else
             {
-                foreach (FaultRow f in faults)
+                foreach (FaultDocument f in faults)
                 {
                     Console.Out.WriteLine($"{f.Id}  {f.FaultedAt:u}  "
                         + $"{f.Status}{(f.DecidedBy is { } by ? $" by {by} {f.DecidedAt:u}" : "")}  {f.Queue}  "
@@ -105,13 +106,13 @@ internal static class FaultCommands
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            IReadOnlyList<WorkerRow> workers = await client.Workers(cancel);
+            IReadOnlyList<WorkerDocument> workers = await client.Workers(cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(workers);
             else if (workers.Count == 0) Console.Error.WriteLine("no worker shows signs of life; start one with: armoflow worker");
             else
             {
                 Table table = RunTables.New("machine", "process", "version", "steps", "device", "memory", "in hand", "since");
-                foreach (WorkerRow w in workers)
+                foreach (WorkerDocument w in workers)
                 {
                     table.AddRow(Markup.Escape(w.Machine), $"{w.ProcessId}", Markup.Escape(w.Version), Markup.Escape(w.Steps),
                         Markup.Escape(w.Device), string.Create(CultureInfo.InvariantCulture, $"{w.MemoryBytes / 1e9:f1} GB"),

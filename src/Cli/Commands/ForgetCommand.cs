@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
@@ -70,7 +71,7 @@ internal static class ForgetCommand
     {
         (Exclusion exclusion, ForgetPlan plan) = await books.GetRequiredService<Redaction>().Forget(
             ForgettingStore.KindOf(request.Kind), request.Value, request.Reason, cancel);
-        return new Forgetting(exclusion, plan.UsedBy, [], plan);
+        return new Forgetting(exclusion.ToDocument(), plan.UsedBy, [], plan);
     }
 
     private static Command List()
@@ -83,9 +84,11 @@ internal static class ForgetCommand
         command.SetAction(async (parsed, cancel) =>
         {
             bool withLifted = parsed.GetValue(all);
-            IReadOnlyList<Exclusion> exclusions = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books =>
-                books.GetRequiredService<ForgettingStore>().List(cancel, withLifted),
-                client => client.Get<IReadOnlyList<Exclusion>>($"api/v1/exclusions?lifted={(withLifted ? "true" : "false")}", cancel));
+            IReadOnlyList<ExclusionDocument> exclusions = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                async books =>
+                    [.. (await books.GetRequiredService<ForgettingStore>().List(cancel, withLifted)).Select(e => e.ToDocument())],
+                client => client.Get<IReadOnlyList<ExclusionDocument>>(
+                    $"api/v1/exclusions?lifted={(withLifted ? "true" : "false")}", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(exclusions);
             else if (exclusions.Count == 0) Console.Error.WriteLine("nothing is forgotten");
             else Write(exclusions);
@@ -108,9 +111,10 @@ internal static class ForgetCommand
         {
             string what = parsed.GetRequiredValue(kind), which = await Target(what, parsed.GetValue(value), null, null, cancel);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = parsed.GetRequiredValue(reason) };
-            Exclusion lifted = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace), books =>
-                books.GetRequiredService<ForgettingStore>().Lift(ForgettingStore.KindOf(what), which, request.Reason, cancel),
-                client => client.Send<Exclusion>(HttpMethod.Post, "api/v1/exclusions/undo", request, cancel));
+            ExclusionDocument lifted = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                async books => (await books.GetRequiredService<ForgettingStore>()
+                    .Lift(ForgettingStore.KindOf(what), which, request.Reason, cancel)).ToDocument(),
+                client => client.Send<ExclusionDocument>(HttpMethod.Post, "api/v1/exclusions/undo", request, cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(lifted);
             else
             {
@@ -155,7 +159,7 @@ internal static class ForgetCommand
             Terminal.PrintJson(forgotten);
             return;
         }
-        Exclusion exclusion = forgotten.Exclusion;
+        ExclusionDocument exclusion = forgotten.Exclusion;
         Console.Error.WriteLine($"{exclusion.Kind.Text()} {exclusion.Value}: no run reads it from now on; "
             + $"{(forgotten.UsedBy.Count == 0 ? "no model was made with it" : "made with it:")}");
         RunTables.Users(forgotten.UsedBy);
@@ -184,10 +188,10 @@ internal static class ForgetCommand
         foreach (string obstacle in plan.Obstacles) Console.Error.WriteLine($"not now: {obstacle}");
     }
 
-    private static void Write(IReadOnlyList<Exclusion> exclusions)
+    private static void Write(IReadOnlyList<ExclusionDocument> exclusions)
     {
         Table table = RunTables.New("kind", "value", "since", "by", "reason", "lifted");
-        foreach (Exclusion e in exclusions)
+        foreach (ExclusionDocument e in exclusions)
         {
             string lifted = e.LiftedAt is { } at ? $"{at.ToString("u", CultureInfo.InvariantCulture)} by {e.LiftedBy}: {e.LiftedReason}"
                 : "";

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Access;
 using Microsoft.Extensions.DependencyInjection;

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Steps;
@@ -95,7 +96,7 @@ internal static class LineageCommand
         return Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancel));
     }
 
-    private static string List(IReadOnlyList<StepArtifact> artifacts, IReadOnlyDictionary<string, string> redacted) =>
+    private static string List(IReadOnlyList<StepArtifactDocument> artifacts, IReadOnlyDictionary<string, string> redacted) =>
         Markup.Escape(string.Join("\n", artifacts.Select(a =>
         $"{a.Name} {a.Sha256[..ShortHash]}"
         + (redacted.TryGetValue(a.Sha256, out string? now) ? $", redacted: now {now[..ShortHash]}" : ""))));

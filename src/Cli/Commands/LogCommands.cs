@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Work;
 using Spectre.Console;
@@ -33,14 +34,14 @@ internal static class LogCommands
                 throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepCatalogue.Names)}.");
             await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             await client.Find(parsed.GetRequiredValue(id), cancel);
-            IReadOnlyList<StepLog> logs = await client.Logs(parsed.GetRequiredValue(id), parsed.GetValue(step), cancel);
+            IReadOnlyList<StepLogDocument> logs = await client.Logs(parsed.GetRequiredValue(id), parsed.GetValue(step), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(logs);
             else if (logs.Count == 0)
                 Console.Error.WriteLine("no log of this run; work that is over, or that has lasted a second, has one");
             else if (parsed.GetValue(list)) Tabulate(logs);
             else
             {
-                foreach (StepLog log in logs)
+                foreach (StepLogDocument log in logs)
                 {
                     Console.Out.Write((await client.TextOf(log, cancel) ?? $"(the log's artifact {log.Sha256} is gone from the store)\n")
                         + "\n");
@@ -51,10 +52,10 @@ internal static class LogCommands
         return command;
     }
 
-    private static void Tabulate(IReadOnlyList<StepLog> logs)
+    private static void Tabulate(IReadOnlyList<StepLogDocument> logs)
     {
         Table table = RunTables.New("step", "attempt", "shard", "outcome", "began", "seconds", "artifact");
-        foreach (StepLog l in logs)
+        foreach (StepLogDocument l in logs)
         {
             table.AddRow(l.Step, $"{l.Attempt}", l.Slot > 0 ? $"{l.Slot}" : "", l.Outcome.Text(),
                 l.StartedAt.ToString("u", CultureInfo.InvariantCulture),

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Models;
 using Spectre.Console;
@@ -28,13 +29,13 @@ internal static class ModelPolicyCommands
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             if (parsed.GetValue(history))
             {
-                IReadOnlyList<ModelPolicy> all = await client.PolicyHistory(name, cancel);
+                IReadOnlyList<ModelPolicyDocument> all = await client.PolicyHistory(name, cancel);
                 if (parsed.GetValue(json)) Terminal.PrintJson(all);
                 else if (all.Count == 0) Console.Error.WriteLine($"model '{name}' never had a policy");
                 else Write(all);
                 return ExitCodes.Done;
             }
-            ModelPolicy? policy = await client.Policy(name, cancel);
+            ModelPolicyDocument? policy = await client.Policy(name, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(new { model = name, policy });
             else if (policy is null)
                 Console.Error.WriteLine($"model '{name}' has no policy: the specs of its versions say what is asked of them");
@@ -86,7 +87,7 @@ internal static class ModelPolicyCommands
         return command;
     }
 
-    private static void Report(ModelPolicy policy, bool asJson)
+    private static void Report(ModelPolicyDocument policy, bool asJson)
     {
         if (asJson) Terminal.PrintJson(policy);
         else
@@ -96,10 +97,10 @@ internal static class ModelPolicyCommands
         }
     }
 
-    private static void Write(IReadOnlyList<ModelPolicy> policies)
+    private static void Write(IReadOnlyList<ModelPolicyDocument> policies)
     {
         Table table = RunTables.New("version", "since", "by", "asks for", "reason");
-        foreach (ModelPolicy p in policies)
+        foreach (ModelPolicyDocument p in policies)
         {
             table.AddRow($"{p.Version}", Format.Time(p.At), Markup.Escape(p.SetBy),
             Markup.Escape(p.Policy is { } asked ? Words(asked) : "nothing: removed"), Markup.Escape(p.Reason));

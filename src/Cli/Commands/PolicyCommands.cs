@@ -1,8 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Datasets;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
-using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using Spectre.Console;
@@ -50,9 +50,9 @@ internal static class RegistryCommands
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             string name = parsed.GetRequiredValue(model);
             IReadOnlyList<VersionDocument> versions = await client.Versions(name, cancel);
-            IReadOnlyList<AliasPeriod> history = await client.History(name, cancel);
-            IReadOnlyList<ModelEvaluation> evaluations = await client.Evaluations(name, cancel);
-            IReadOnlyList<Alert> alerts = await client.Alerts(name, cancel);
+            IReadOnlyList<AliasPeriodDocument> history = await client.History(name, cancel);
+            IReadOnlyList<ModelEvaluationDocument> evaluations = await client.Evaluations(name, cancel);
+            IReadOnlyList<ModelAlertDocument> alerts = await client.Alerts(name, cancel);
             if (parsed.GetValue(json))
             {
                 Terminal.PrintJson(new { model = name, versions, history, evaluations, alerts });
@@ -78,7 +78,7 @@ internal static class RegistryCommands
             if (history.Count == 0) return ExitCodes.Done;
             Terminal.WarnOf(history.Select(p => p.Disagrees));
             Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
-            foreach (AliasPeriod p in history.Where(p => p.KnownUntil is null))
+            foreach (AliasPeriodDocument p in history.Where(p => p.KnownUntil is null))
             {
                 periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom),
                     p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
@@ -89,11 +89,11 @@ internal static class RegistryCommands
         return command;
     }
 
-    private static void ShowEvaluations(IReadOnlyList<ModelEvaluation> evaluations)
+    private static void ShowEvaluations(IReadOnlyList<ModelEvaluationDocument> evaluations)
     {
         if (evaluations.Count == 0) return;
         Table table = RunTables.New("evaluated", "version", "run", "held-out", "benchmark", "gates");
-        foreach (ModelEvaluation e in evaluations)
+        foreach (ModelEvaluationDocument e in evaluations)
         {
             table.AddRow(Format.Time(e.At), $"{e.Version}", e.RunId.ToString(), Percent(e.HeldOutAccuracy), Percent(e.Score),
                 e.Holds switch { true => "[green]hold[/]", false => $"[red]{(e.Error is null ? "below" : "failed")}[/]", null => "…" });
@@ -101,11 +101,11 @@ internal static class RegistryCommands
         Terminal.Out.Write(table);
     }
 
-    private static void ShowAlerts(IReadOnlyList<Alert> alerts)
+    private static void ShowAlerts(IReadOnlyList<ModelAlertDocument> alerts)
     {
         if (alerts.Count == 0) return;
         Table table = RunTables.New("raised", "version", "alert", "webhook");
-        foreach (Alert a in alerts)
+        foreach (ModelAlertDocument a in alerts)
         {
             string told = a.Webhook is null
                 ? "none"
@@ -181,8 +181,8 @@ internal static class RegistryCommands
         command.SetAction(async (parsed, cancel) =>
         {
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            AliasPeriod period = await client.RollBack(parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(to),
-                parsed.GetValue(reason), cancel);
+            AliasPeriodDocument period = await client.RollBack(
+                parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(to), parsed.GetValue(reason), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(period);
             else Console.Error.WriteLine($"{period.Model}@{period.Alias} is version {period.Version} again");
             return ExitCodes.Done;
@@ -248,10 +248,10 @@ internal static class RegistryCommands
         command.SetAction(async (parsed, cancel) =>
         {
             await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            List<AliasPeriod> periods = [];
+            List<AliasPeriodDocument> periods = [];
             foreach (string name in parsed.GetValue(model) is { } one ? [one] : (await client.List(cancel)).Select(m => m.Model))
             {
-                AliasPeriod? period = await client.At(
+                AliasPeriodDocument? period = await client.At(
                     name, parsed.GetRequiredValue(alias), parsed.GetValue(time), parsed.GetValue(known), cancel);
                 if (period is not null) periods.Add(period);
             }
@@ -261,7 +261,7 @@ internal static class RegistryCommands
             else
             {
                 Table table = RunTables.New("model", "version", "from", "until", "by", "reason", "evidence");
-                foreach (AliasPeriod p in periods)
+                foreach (AliasPeriodDocument p in periods)
                 {
                     table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Format.Time(p.ValidFrom),
                         p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""),

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
-using ArmoFlow.Orchestrator.Api;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Retention;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Retention;
@@ -183,15 +183,15 @@ internal static class RetentionCommands
         Command command = new("list", "Lists legal holds.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            IReadOnlyList<LegalHold> holds = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<HoldStore>().List(cancel),
-                client => client.Get<IReadOnlyList<LegalHold>>("api/v1/holds", cancel));
+            IReadOnlyList<LegalHoldDocument> holds = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                async books => [.. (await books.GetRequiredService<HoldStore>().List(cancel)).Select(h => h.ToDocument())],
+                client => client.Get<IReadOnlyList<LegalHoldDocument>>("api/v1/holds", cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(holds);
             else if (holds.Count == 0) Console.Error.WriteLine("nothing is on hold");
             else
             {
                 Table table = RunTables.New("subject", "since", "by", "reason");
-                foreach (LegalHold h in holds)
+                foreach (LegalHoldDocument h in holds)
                 {
                     table.AddRow(Markup.Escape(h.Subject), h.At.ToString("u", CultureInfo.InvariantCulture), Markup.Escape(h.By),
                         Markup.Escape(h.Reason));
@@ -219,9 +219,9 @@ internal static class RetentionCommands
         command.SetAction(async (parsed, cancel) =>
         {
             HoldRequest request = new() { Subject = parsed.GetRequiredValue(subject), Reason = parsed.GetRequiredValue(reason) };
-            LegalHold hold = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<HoldStore>().Hold(request.Subject, request.Reason, cancel),
-                client => client.Send<LegalHold>(HttpMethod.Post, "api/v1/holds", request, cancel));
+            LegalHoldDocument hold = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                async books => (await books.GetRequiredService<HoldStore>().Hold(request.Subject, request.Reason, cancel)).ToDocument(),
+                client => client.Send<LegalHoldDocument>(HttpMethod.Post, "api/v1/holds", request, cancel));
             Console.Error.WriteLine($"{hold.Subject} is on hold");
             return ExitCodes.Done;
         });

@@ -1,8 +1,8 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence.Schedules;
@@ -156,8 +156,8 @@ internal static class ScheduleCommands
             if (parsed.GetValue(server) is { } url)
             {
                 await using ServerClient client = new(url);
-                Firing asked =
-                    await client.Send<Firing>(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{which}/run-now"), new { }, cancel);
+                FiringDocument asked =
+                    await client.Send<FiringDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{which}/run-now"), new { }, cancel);
                 Terminal.PrintJson(asked);
                 return ExitCodes.Done;
             }
@@ -181,17 +181,17 @@ internal static class ScheduleCommands
         command.SetAction(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name);
-            IReadOnlyList<Firing> firings = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                service => service.History(which, parsed.GetValue(limit), cancel),
+            IReadOnlyList<FiringDocument> firings = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
+                async service => [.. (await service.History(which, parsed.GetValue(limit), cancel)).Select(f => f.ToDocument())],
                 client =>
-                    client.Get<IReadOnlyList<Firing>>(ApiAddress.Of($"api/v1/schedules/{which}/history", ("limit", parsed.GetValue(limit))),
-                        cancel));
+                    client.Get<IReadOnlyList<FiringDocument>>(
+                        ApiAddress.Of($"api/v1/schedules/{which}/history", ("limit", parsed.GetValue(limit))), cancel));
             if (parsed.GetValue(json)) Terminal.PrintJson(firings);
             else if (firings.Count == 0) Console.Error.WriteLine($"schedule {which} has not fired");
             else
             {
                 Table table = RunTables.New("due", "fired", "outcome", "run", "detail");
-                foreach (Firing f in firings)
+                foreach (FiringDocument f in firings)
                 {
                     table.AddRow(Format.Time(f.DueAt), Format.Time(f.FiredAt), f.Outcome.Text(), f.RunId?.ToString() ?? "",
                         Markup.Escape(f.Detail ?? ""));

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.Extensions.DependencyInjection;
 

@@ -1,5 +1,5 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Api;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
@@ -14,26 +14,26 @@ internal interface IModelClient : IAsyncDisposable
 
     Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel);
     Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel);
-    Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel);
+    Task<IReadOnlyList<AliasPeriodDocument>> History(string model, CancellationToken cancel);
 
     /// <summary>What an alias meant; null for nothing.</summary>
-    Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel);
-    Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel);
-    Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel);
+    Task<AliasPeriodDocument?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel);
+    Task<IReadOnlyList<ModelEvaluationDocument>> Evaluations(string model, CancellationToken cancel);
+    Task<IReadOnlyList<ModelAlertDocument>> Alerts(string model, CancellationToken cancel);
     Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel);
-    Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel);
+    Task<AliasPeriodDocument> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel);
 
     /// <summary>Says where a version's backbone lies now.</summary>
     Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel);
 
     /// <summary>The model's policy; null where it has none.</summary>
-    Task<ModelPolicy?> Policy(string model, CancellationToken cancel);
-    Task<IReadOnlyList<ModelPolicy>> PolicyHistory(string model, CancellationToken cancel);
+    Task<ModelPolicyDocument?> Policy(string model, CancellationToken cancel);
+    Task<IReadOnlyList<ModelPolicyDocument>> PolicyHistory(string model, CancellationToken cancel);
 
     /// <summary>Sets the policy that a file holds.</summary>
-    Task<ModelPolicy> SetPolicy(string model, string file, string reason, CancellationToken cancel);
-    Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel);
-    Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel);
+    Task<ModelPolicyDocument> SetPolicy(string model, string file, string reason, CancellationToken cancel);
+    Task<ModelPolicyDocument> RemovePolicy(string model, string reason, CancellationToken cancel);
+    Task<ModelVersionDocument> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel);
 
     static IModelClient Open(string? server, string workspace) =>
         server is null ? new WorkspaceModels(workspace) : new ServerModels(server);
@@ -49,27 +49,35 @@ internal interface IModelClient : IAsyncDisposable
 
         public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => Registry.List(cancel);
         public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => Service.Versions(model, cancel);
-        public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) => Registry.History(model, cancel);
-        public Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel) =>
-            Registry.At(model, alias, at, known, cancel);
-        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) =>
-            Books.Evaluations(model, Shown, cancel);
-        public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) => Books.Alerts(model, Shown, cancel);
+        public async Task<IReadOnlyList<AliasPeriodDocument>> History(string model, CancellationToken cancel) =>
+            [.. (await Registry.History(model, cancel)).Select(p => p.ToDocument())];
+        public async Task<AliasPeriodDocument?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known,
+            CancellationToken cancel) => (await Registry.At(model, alias, at, known, cancel))?.ToDocument();
+        public async Task<IReadOnlyList<ModelEvaluationDocument>> Evaluations(string model, CancellationToken cancel) =>
+            [.. (await Books.Evaluations(model, Shown, cancel)).Select(e => e.ToDocument())];
+        public async Task<IReadOnlyList<ModelAlertDocument>> Alerts(string model, CancellationToken cancel) =>
+            [.. (await Books.Alerts(model, Shown, cancel)).Select(a => a.ToDocument())];
         public Task<Promotion> Promote(string model, int version, string alias, bool force, string? reason, CancellationToken cancel) =>
             Service.Promote($"{model}@{version}", alias, force, reason, cancel);
-        public Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
-            Service.RollBack(model, alias, to, reason, cancel);
+        public async Task<AliasPeriodDocument> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
+            (await Service.RollBack(model, alias, to, reason, cancel)).ToDocument();
         public Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel) =>
             Service.PlaceBackbone(version is { } number ? $"{model}@{number}" : model, path, cancel);
-        public Task<ModelPolicy?> Policy(string model, CancellationToken cancel) => Policies.Current(model, cancel);
-        public Task<IReadOnlyList<ModelPolicy>> PolicyHistory(string model, CancellationToken cancel) => Policies.History(model, cancel);
-        public async Task<ModelPolicy> SetPolicy(string model, string file, string reason, CancellationToken cancel) =>
-            await Policies.Set(model, SpecReader.ParsePolicy(await File.ReadAllTextAsync(file, cancel), Path.GetFileName(file)), reason,
-            cancel);
-        public Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel) =>
-            Policies.Remove(model, reason, cancel);
-        public async Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags,
-            CancellationToken cancel) => await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel);
+        public async Task<ModelPolicyDocument?> Policy(string model, CancellationToken cancel) =>
+            (await Policies.Current(model, cancel))?.ToDocument();
+        public async Task<IReadOnlyList<ModelPolicyDocument>> PolicyHistory(string model, CancellationToken cancel) =>
+            [.. (await Policies.History(model, cancel)).Select(p => p.ToDocument())];
+        public async Task<ModelPolicyDocument> SetPolicy(string model, string file, string reason, CancellationToken cancel)
+        {
+            PolicySpec policy = SpecReader.ParsePolicy(await File.ReadAllTextAsync(file, cancel), Path.GetFileName(file));
+            return (await Policies.Set(model, policy, reason, cancel)).ToDocument();
+        }
+
+        public async Task<ModelPolicyDocument> RemovePolicy(string model, string reason, CancellationToken cancel) =>
+            (await Policies.Remove(model, reason, cancel)).ToDocument();
+        public async Task<ModelVersionDocument> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags,
+            CancellationToken cancel) =>
+            (await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel)).ToDocument();
         public ValueTask DisposeAsync() => _books.DisposeAsync();
     }
 
@@ -82,19 +90,21 @@ internal interface IModelClient : IAsyncDisposable
             _client.Get<IReadOnlyList<ModelSummary>>("api/v1/models", cancel);
         public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) =>
             _client.Get<IReadOnlyList<VersionDocument>>(ApiAddress.Of($"api/v1/models/{model}/versions"), cancel);
-        public Task<IReadOnlyList<AliasPeriod>> History(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<AliasPeriod>>(ApiAddress.Of($"api/v1/models/{model}/history"), cancel);
+        public Task<IReadOnlyList<AliasPeriodDocument>> History(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<AliasPeriodDocument>>(ApiAddress.Of($"api/v1/models/{model}/history"), cancel);
 
-        public Task<IReadOnlyList<ModelEvaluation>> Evaluations(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<ModelEvaluation>>(ApiAddress.Of($"api/v1/models/{model}/evaluations", ("limit", Shown)), cancel);
-        public Task<IReadOnlyList<Alert>> Alerts(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<Alert>>(ApiAddress.Of($"api/v1/models/{model}/alerts", ("limit", Shown)), cancel);
+        public Task<IReadOnlyList<ModelEvaluationDocument>> Evaluations(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<ModelEvaluationDocument>>(
+                ApiAddress.Of($"api/v1/models/{model}/evaluations", ("limit", Shown)), cancel);
+        public Task<IReadOnlyList<ModelAlertDocument>> Alerts(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<ModelAlertDocument>>(ApiAddress.Of($"api/v1/models/{model}/alerts", ("limit", Shown)), cancel);
 
-        public async Task<AliasPeriod?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel)
+        public async Task<AliasPeriodDocument?> At(string model, string alias, DateTimeOffset at, DateTimeOffset? known,
+            CancellationToken cancel)
         {
             try
             {
-                return await _client.Get<AliasPeriod>(
+                return await _client.Get<AliasPeriodDocument>(
                     ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}", ("at", at), ("known", known)), cancel);
             }
             catch (UsageException e) when (e.Message.EndsWith("meant nothing then", StringComparison.Ordinal)) { return null; }
@@ -104,34 +114,34 @@ internal interface IModelClient : IAsyncDisposable
             _client.Send<Promotion>(HttpMethod.Put, ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}"),
                 new AliasRequest(version, force, reason), cancel);
 
-        public Task<AliasPeriod> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
-            _client.Send<AliasPeriod>(HttpMethod.Post, ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}/rollback"),
+        public Task<AliasPeriodDocument> RollBack(string model, string alias, int? to, string? reason, CancellationToken cancel) =>
+            _client.Send<AliasPeriodDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}/rollback"),
                 new RollbackRequest(reason, to), cancel);
 
         public Task<PlacedBackbone> PlaceBackbone(string model, int? version, string path, CancellationToken cancel) =>
             _client.Send<PlacedBackbone>(HttpMethod.Put, ApiAddress.Of($"api/v1/models/{model}/backbone"),
                 new BackboneRequest(path, version), cancel);
 
-        public async Task<ModelPolicy?> Policy(string model, CancellationToken cancel) =>
+        public async Task<ModelPolicyDocument?> Policy(string model, CancellationToken cancel) =>
             await PolicyHistory(model, cancel) is [{ Policy: not null } newest, ..] ? newest : null;
-        public Task<IReadOnlyList<ModelPolicy>> PolicyHistory(string model, CancellationToken cancel) =>
-            _client.Get<IReadOnlyList<ModelPolicy>>(ApiAddress.Of($"api/v1/models/{model}/policy/history"), cancel);
+        public Task<IReadOnlyList<ModelPolicyDocument>> PolicyHistory(string model, CancellationToken cancel) =>
+            _client.Get<IReadOnlyList<ModelPolicyDocument>>(ApiAddress.Of($"api/v1/models/{model}/policy/history"), cancel);
 
-        public async Task<ModelPolicy> SetPolicy(string model, string file, string reason, CancellationToken cancel)
+        public async Task<ModelPolicyDocument> SetPolicy(string model, string file, string reason, CancellationToken cancel)
         {
             // its errors name the file's lines
             PolicySpec policy = SpecReader.ParsePolicy(await File.ReadAllTextAsync(file, cancel), Path.GetFileName(file));
-            return await _client.Send<ModelPolicy>(HttpMethod.Put, ApiAddress.Of($"api/v1/models/{model}/policy", ("reason", reason)),
-                policy,
-                    cancel);
+            string address = ApiAddress.Of($"api/v1/models/{model}/policy", ("reason", reason));
+            return await _client.Send<ModelPolicyDocument>(HttpMethod.Put, address, policy, cancel);
         }
 
-        public Task<ModelPolicy> RemovePolicy(string model, string reason, CancellationToken cancel) =>
-            _client.Send<ModelPolicy>(HttpMethod.Delete, ApiAddress.Of($"api/v1/models/{model}/policy", ("reason", reason)), null, cancel);
+        public Task<ModelPolicyDocument> RemovePolicy(string model, string reason, CancellationToken cancel) =>
+            _client.Send<ModelPolicyDocument>(HttpMethod.Delete, ApiAddress.Of($"api/v1/models/{model}/policy", ("reason", reason)), null,
+                cancel);
 
-        public Task<ModelVersion> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags,
+        public Task<ModelVersionDocument> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags,
             CancellationToken cancel) =>
-            _client.Send<ModelVersion>(HttpMethod.Patch, ApiAddress.Of($"api/v1/models/{model}/versions/{version}"),
+            _client.Send<ModelVersionDocument>(HttpMethod.Patch, ApiAddress.Of($"api/v1/models/{model}/versions/{version}"),
                 new DescribeRequest(notes, tags), cancel);
 
         public ValueTask DisposeAsync() => _client.DisposeAsync();

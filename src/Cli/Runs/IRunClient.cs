@@ -1,7 +1,7 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Work;
 
@@ -21,13 +21,13 @@ internal interface IRunClient : IAsyncDisposable
     /// <summary>Writes an artifact's bytes to a file.</summary>
     Task Download(string sha256, string path, CancellationToken cancel);
 
-    Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel);
+    Task<IReadOnlyList<StepLogDocument>> Logs(Guid id, string? step, CancellationToken cancel);
 
     /// <summary>A log's text; null if its artifact is gone.</summary>
-    Task<string?> TextOf(StepLog log, CancellationToken cancel);
-    Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel);
+    Task<string?> TextOf(StepLogDocument log, CancellationToken cancel);
+    Task<IReadOnlyList<WorkerDocument>> Workers(CancellationToken cancel);
     Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel);
-    Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel);
+    Task<IReadOnlyList<FaultDocument>> Faults(string which, CancellationToken cancel);
 
     /// <summary>Redelivers or archives the open faults of a group, one by its number, or all; returns how many.</summary>
     Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel);

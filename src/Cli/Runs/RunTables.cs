@@ -3,10 +3,10 @@ using System.Text.Json.Nodes;
 using ArmoFlow.Cli.Commands;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Decorrelation;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Evaluation;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
-using ArmoFlow.Persistence.Retention;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Runs;

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
-using ArmoFlow.Orchestrator.Runs;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 

@@ -4,11 +4,11 @@ using System.Net.Http.Json;
 using System.Net.ServerSentEvents;
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Tensors;
@@ -86,10 +86,10 @@ internal sealed class ServerClient : IRunClient
         AtomicFile.Write(path, stream.CopyTo);
     }
 
-    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) =>
-        Get<IReadOnlyList<StepLog>>($"api/v1/runs/{id}/logs{(step is null ? "" : $"?step={step}")}", cancel);
+    public Task<IReadOnlyList<StepLogDocument>> Logs(Guid id, string? step, CancellationToken cancel) =>
+        Get<IReadOnlyList<StepLogDocument>>($"api/v1/runs/{id}/logs{(step is null ? "" : $"?step={step}")}", cancel);
 
-    public async Task<string?> TextOf(StepLog log, CancellationToken cancel)
+    public async Task<string?> TextOf(StepLogDocument log, CancellationToken cancel)
     {
         if (log.Sha256 is null) return log.Text;
         using HttpResponseMessage response = await _http.GetAsync($"api/v1/artifacts/{log.Sha256}", cancel);
@@ -98,10 +98,11 @@ internal sealed class ServerClient : IRunClient
             : await response.EnsureSuccessStatusCode().Content.ReadAsStringAsync(cancel);
     }
 
-    public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => Get<IReadOnlyList<WorkerRow>>("api/v1/workers", cancel);
+    public Task<IReadOnlyList<WorkerDocument>> Workers(CancellationToken cancel) =>
+        Get<IReadOnlyList<WorkerDocument>>("api/v1/workers", cancel);
     public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => Get<IReadOnlyList<FaultGroup>>("api/v1/faults", cancel);
-    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) =>
-        Get<IReadOnlyList<FaultRow>>(ApiAddress.Of($"api/v1/faults/{which}"), cancel);
+    public Task<IReadOnlyList<FaultDocument>> Faults(string which, CancellationToken cancel) =>
+        Get<IReadOnlyList<FaultDocument>>(ApiAddress.Of($"api/v1/faults/{which}"), cancel);
 
     public async Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel)
     {

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
@@ -116,13 +117,15 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
         });
     }
 
-    public Task<IReadOnlyList<StepLog>> Logs(Guid id, string? step, CancellationToken cancel) =>
-        _books.GetRequiredService<StepLogStore>().Of(id, step, cancel);
-    public Task<string?> TextOf(StepLog log, CancellationToken cancel) => _books.GetRequiredService<StepLogStore>().TextOf(log, cancel);
-    public Task<IReadOnlyList<WorkerRow>> Workers(CancellationToken cancel) => _books.GetRequiredService<WorkStore>().Workers(cancel);
+    public async Task<IReadOnlyList<StepLogDocument>> Logs(Guid id, string? step, CancellationToken cancel) =>
+        [.. (await _books.GetRequiredService<StepLogStore>().Of(id, step, cancel)).Select(l => l.ToDocument())];
+    public Task<string?> TextOf(StepLogDocument log, CancellationToken cancel) =>
+        _books.GetRequiredService<StepLogStore>().TextOf(new StepLog { Text = log.Text, Sha256 = log.Sha256 }, cancel);
+    public async Task<IReadOnlyList<WorkerDocument>> Workers(CancellationToken cancel) =>
+        [.. (await _books.GetRequiredService<WorkStore>().Workers(cancel)).Select(w => w.ToDocument())];
     public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultStore>().Groups(cancel);
-    public Task<IReadOnlyList<FaultRow>> Faults(string which, CancellationToken cancel) =>
-        _books.GetRequiredService<FaultStore>().Find(which, cancel);
+    public async Task<IReadOnlyList<FaultDocument>> Faults(string which, CancellationToken cancel) =>
+        [.. (await _books.GetRequiredService<FaultStore>().Find(which, cancel)).Select(f => f.ToDocument())];
 
     public Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel) =>
         _books.GetRequiredService<FaultStore>().Decide(which, decision, cancel);

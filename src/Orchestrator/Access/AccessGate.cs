@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.AspNetCore.Builder;

@@ -1,10 +1,11 @@
 using System.Net;
+using ArmoFlow.Contracts.Documents;
 using Microsoft.AspNetCore.Http;
 
 namespace ArmoFlow.Orchestrator.Access;
 
 /// <summary>What an endpoint asks of its caller; one that says nothing asks for an administrator.</summary>
-public sealed record RequiredScope(Persistence.Access.Scope? Scope);
+public sealed record RequiredScope(Scope? Scope);
 
 /// <summary>Whom a server lets in without a key: nobody, or the users of the machine that it runs on.</summary>
 /// <param name="IsLoopbackOnly">True where it listens on addresses that this machine alone can reach.</param>

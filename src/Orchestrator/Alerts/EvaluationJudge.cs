@@ -1,4 +1,5 @@
 using System.Text.Json;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Persistence;

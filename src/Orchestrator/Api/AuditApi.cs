@@ -1,5 +1,5 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Access;
-using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;

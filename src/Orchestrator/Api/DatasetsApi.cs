@@ -1,7 +1,7 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Datasets;
-using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Datasets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -9,24 +9,6 @@ using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
 
 namespace ArmoFlow.Orchestrator.Api;
-
-public sealed record DatasetRequest
-{
-    public required string Name { get; init; }
-}
-
-/// <summary>A place to watch.</summary>
-public sealed record WatchRequest
-{
-    public required string Address { get; init; }
-}
-
-/// <summary>A policy to add: its name and the spec, as YAML, whose section 'retrain' says when.</summary>
-public sealed record PolicyRequest
-{
-    public required string Name { get; init; }
-    public required string Spec { get; init; }
-}
 
 /// <summary>The HTTP calls for data sets and the policies that wait for them.</summary>
 internal static class DatasetsApi
@@ -39,15 +21,16 @@ internal static class DatasetsApi
         datasets.MapGet("", (DatasetStore store, CancellationToken cancel) => store.List(cancel)).WithSummary("Named data sets.");
         datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
         datasets.MapGet("{name}/files",
-            (string name, DatasetStore store, CancellationToken cancel, int? version = null) => store.Files(name, version, cancel))
+            async (string name, DatasetStore store, CancellationToken cancel, int? version = null) =>
+                (await store.Files(name, version, cancel)).Select(f => f.ToDocument()))
             .WithSummary("A data set's files, oldest first, as of a version.");
         datasets.MapPost("{name}/files", Add)
             .Requires(Scope.Operator)
             .WithMetadata(new RequestSizeLimitAttribute(LargestFile))
             .WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
         datasets.MapDelete("{name}/files/{file}",
-            (string name, string file, string reason, DatasetStore store, CancellationToken cancel) =>
-                store.Withdraw(name, file, reason, cancel))
+            async (string name, string file, string reason, DatasetStore store, CancellationToken cancel) =>
+                (await store.Withdraw(name, file, reason, cancel)).ToDocument())
             .Requires(Scope.Operator)
             .WithSummary("Makes a version without a file, named by its sha256, or by its name where one file alone has it; earlier "
                 + "versions keep it.");

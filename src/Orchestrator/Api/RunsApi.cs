@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Runs;
@@ -9,7 +10,6 @@ using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
@@ -28,10 +28,6 @@ using OpenTelemetry.Metrics;
 
 namespace ArmoFlow.Orchestrator.Api;
 
-public sealed record RunAccepted(Guid RunId);
-
-public sealed record FaultsDecided(int Count);
-
 /// <summary>The HTTP calls for runs, their artifacts, workers and faults.</summary>
 public static class RunsApi
 {
@@ -40,27 +36,13 @@ public static class RunsApi
     public static IServiceCollection AddRunsApi(this IServiceCollection services) => services
         .AddRouting().AddProblemDetails().AddExceptionHandler<Problems>()
         .Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true) // so that Problems says what is wrong with it
-        .ConfigureHttpJsonOptions(json =>
-        {
-            json.SerializerOptions.AllowDuplicateProperties = false;
-            json.SerializerOptions.TypeInfoResolver =
-                (json.SerializerOptions.TypeInfoResolver ?? new DefaultJsonTypeInfoResolver()).WithAddedModifier(RefuseUnknownFields);
-        })
+        .ConfigureHttpJsonOptions(json => json.SerializerOptions.AllowDuplicateProperties = false)
         .AddOpenApi(document => document.AddOperationTransformer((operation, context, _) =>
         {
             if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RequiredScope>().LastOrDefault()?.Scope is { } scope)
                 operation.Description = $"Needs a key of scope {scope}.";
             return Task.CompletedTask;
         }));
-
-    /// <summary>
-    /// A misspelt field would be as though it had not been sent. What says otherwise of itself takes what others send besides.
-    /// </summary>
-    private static void RefuseUnknownFields(JsonTypeInfo type)
-    {
-        if (type.Type.Assembly != typeof(RunsApi).Assembly || type.Kind != JsonTypeInfoKind.Object) return;
-        type.UnmappedMemberHandling ??= JsonUnmappedMemberHandling.Disallow;
-    }
 
     public static void MapRunsApi(this WebApplication app)
     {
@@ -84,7 +66,8 @@ public static class RunsApi
         runs.MapGet("{id:guid}/events", Events)
             .WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
         runs.MapGet("{id:guid}/logs",
-            (Guid id, StepLogStore logs, CancellationToken cancel, string? step = null) => logs.Of(id, step, cancel))
+            async (Guid id, StepLogStore logs, CancellationToken cancel, string? step = null) =>
+                (await logs.Of(id, step, cancel)).Select(l => l.ToDocument()))
             .WithSummary(
                 "What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (RunAction action in Enum.GetValues<RunAction>())
@@ -103,14 +86,17 @@ public static class RunsApi
             .Requires(Scope.Viewer)
             .WithTags("artifacts")
             .WithSummary("The versions of models that were made with a conversation.");
-        app.MapGet("/api/v1/workers", (WorkStore work, CancellationToken cancel) => work.Workers(cancel))
+        app.MapGet("/api/v1/workers",
+            async (WorkStore work, CancellationToken cancel) => (await work.Workers(cancel)).Select(w => w.ToDocument()))
             .Requires(Scope.Viewer)
             .WithTags("workers")
             .WithSummary("The workers that show signs of life.");
         RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults").Requires(Scope.Viewer);
         faults.MapGet("", (FaultStore store, CancellationToken cancel) => store.Groups(cancel))
             .WithSummary("Messages that were set aside, alike ones grouped.");
-        faults.MapGet("{which}", (string which, FaultStore store, CancellationToken cancel) => store.Find(which, cancel))
+        faults.MapGet("{which}",
+            async (string which, FaultStore store, CancellationToken cancel) =>
+                (await store.Find(which, cancel)).Select(f => f.ToDocument()))
             .WithSummary("The faults of a group, or one by its number.");
         foreach (FaultDecision decision in Enum.GetValues<FaultDecision>())
         {

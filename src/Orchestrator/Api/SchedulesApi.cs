@@ -1,31 +1,13 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Schedules;
-using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Schedules;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 
 namespace ArmoFlow.Orchestrator.Api;
-
-/// <summary>A schedule to add, or to put in place of the one of its name.</summary>
-public sealed record ScheduleRequest
-{
-    public required string Name { get; init; }
-
-    /// <summary>Five fields, or six with seconds first.</summary>
-    public required string Cron { get; init; }
-
-    /// <summary>IANA name.</summary>
-    public string TimeZone { get; init; } = "UTC";
-
-    /// <summary>The spec, as YAML; its paths are relative to the header X-Spec-Folder, or to the server's folder.</summary>
-    public required string Spec { get; init; }
-    public Misfire Misfire { get; init; }
-    public Overlap Overlap { get; init; }
-    public double JitterSeconds { get; init; }
-}
 
 /// <summary>The HTTP calls for schedules.</summary>
 internal static class SchedulesApi
@@ -36,7 +18,8 @@ internal static class SchedulesApi
         schedules.MapGet("", (ScheduleService service, CancellationToken cancel) => service.List(cancel))
             .WithSummary("Schedules, with their next five firings.");
         schedules.MapGet("{name}/history",
-            (string name, ScheduleService service, CancellationToken cancel, int limit = 100) => service.History(name, limit, cancel))
+            async (string name, ScheduleService service, CancellationToken cancel, int limit = 100) =>
+                (await service.History(name, limit, cancel)).Select(f => f.ToDocument()))
             .WithSummary("A schedule's firings, newest first.");
         schedules.MapPost("",
             (ScheduleRequest request, HttpRequest http, ScheduleService service, CancellationToken cancel) =>
@@ -52,7 +35,8 @@ internal static class SchedulesApi
         schedules.MapPost("{name}/resume", (string name, ScheduleService service, CancellationToken cancel) => service.Resume(name, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Goes on with a schedule from now; what was due in between is not made up for.");
-        schedules.MapPost("{name}/run-now", (string name, ScheduleRunner runner, CancellationToken cancel) => runner.RunNow(name, cancel))
+        schedules.MapPost("{name}/run-now",
+            async (string name, ScheduleRunner runner, CancellationToken cancel) => (await runner.RunNow(name, cancel)).ToDocument())
             .Requires(Scope.Operator)
             .WithSummary("Runs a schedule's spec now.");
     }

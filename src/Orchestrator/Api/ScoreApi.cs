@@ -1,83 +1,14 @@
 using System.Text.Json.Serialization;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Scoring;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Access;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 
 namespace ArmoFlow.Orchestrator.Api;
-
-/// <summary>What to score: turns that end with the assistant's, or a prompt and a response.</summary>
-public sealed record ScoreInput(IReadOnlyList<ChatTurn>? Messages = null, string? Prompt = null, string? Response = null);
-
-/// <summary>Two responses to one prompt.</summary>
-public sealed record PairInput
-{
-    public required string Prompt { get; init; }
-    public required string Chosen { get; init; }
-    public required string Rejected { get; init; }
-}
-
-/// <summary>A request for scores by one model.</summary>
-public sealed record ScoreRequest
-{
-    /// <summary>NAME, NAME@ALIAS or NAME@VERSION; or else a run.</summary>
-    public string? Model { get; init; }
-    public Guid? Run { get; init; }
-    public IReadOnlyList<ScoreInput> Items { get; init; } = [];
-    public IReadOnlyList<PairInput> Pairs { get; init; } = [];
-
-    /// <summary>One response, without a list.</summary>
-    public string? Prompt { get; init; }
-    public string? Response { get; init; }
-
-    /// <summary>OBJ=W fixes a coefficient, OBJ=*F scales it.</summary>
-    public IReadOnlyList<string> Steer { get; init; } = [];
-
-    /// <summary>False to leave the objectives' parts out.</summary>
-    public bool Explain { get; init; } = true;
-}
-
-public sealed record ScoreOutput(double Score, IReadOnlyList<ScoredObjective>? Objectives);
-
-/// <param name="Chosen">The chosen response.</param>
-/// <param name="Rejected">The rejected response.</param>
-/// <param name="ChosenWins">True where the chosen one scores higher, by more than rounding.</param>
-/// <param name="Tied">True where the two differ by rounding alone.</param>
-public sealed record PairOutput(ScoreOutput Chosen, ScoreOutput Rejected, bool ChosenWins, bool Tied);
-
-/// <summary>Scores in the order of the items and pairs, and what scored them.</summary>
-/// <param name="Model">The model.</param>
-/// <param name="Version">Its version; null for a run that was named itself.</param>
-/// <param name="RunId">The run that trained it.</param>
-/// <param name="Scores">Of the items.</param>
-/// <param name="Pairs">Of the pairs.</param>
-/// <param name="NoSignal">Why the model's scores mean nothing; null where they mean something.</param>
-public sealed record ScoreAnswer(string Model, int? Version, Guid RunId, IReadOnlyList<ScoreOutput> Scores,
-    IReadOnlyList<PairOutput> Pairs, string? NoSignal);
-
-/// <summary>
-/// What OpenRLHF's trainers send to --remote_rm_url: prompts and responses as the chat template renders them. Some of its versions send
-/// more beside them, which is not read.
-/// </summary>
-[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
-public sealed record RewardRequest
-{
-    public required IReadOnlyList<string> Query { get; init; }
-}
-
-/// <summary>What they read: rewards to train on, scores to filter by, figures to log.</summary>
-public sealed record RewardAnswer
-{
-    public required IReadOnlyList<double> Rewards { get; init; }
-    public required IReadOnlyList<double> Scores { get; init; }
-
-    [JsonPropertyName("extra_logs")]
-    public required IReadOnlyDictionary<string, IReadOnlyList<double>> ExtraLogs { get; init; }
-}
 
 /// <summary>The HTTP calls that score.</summary>
 internal static class ScoreApi

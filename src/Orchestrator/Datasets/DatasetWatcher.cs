@@ -3,6 +3,7 @@ using System.Globalization;
 using Amazon.Runtime;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Datasets;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
@@ -13,14 +14,6 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Datasets;
-
-/// <summary>A watched place as lists show it.</summary>
-/// <param name="Dataset">What its files are added to.</param>
-/// <param name="Address">A folder, or s3://bucket/prefix.</param>
-/// <param name="CreatedBy">Who had it watched.</param>
-/// <param name="Error">Why it could not be looked at; null if it could.</param>
-/// <param name="Refused">What is wrong with files that could not be taken.</param>
-public sealed record WatchDocument(string Dataset, string Address, string CreatedBy, string? Error, IReadOnlyList<string> Refused);
 
 /// <summary>
 /// Adds files to data sets as they arrive in watched folders and prefixes of buckets. Several orchestrators may look at once and

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
@@ -6,17 +7,6 @@ using ArmoFlow.Persistence.Datasets;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Datasets;
-
-/// <summary>A policy as lists show it.</summary>
-public sealed record PolicyDocument(
-    string Name,
-    string Spec,
-    RetrainSpec When,
-    IReadOnlyDictionary<string, int> Versions,
-    DateTimeOffset? PausedAt,
-    string CreatedBy,
-    Guid? LastRunId,
-    DateTimeOffset? LastRunAt);
 
 /// <summary>Adds, removes and pauses retrain policies; needs no bus.</summary>
 public sealed class PolicyService(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Alerts;

@@ -1,11 +1,11 @@
 using System.Text.Json;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
@@ -13,41 +13,6 @@ using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 
 namespace ArmoFlow.Orchestrator.Models;
-
-/// <summary>A promotion that was asked for: what the gates said, and what came of it.</summary>
-/// <param name="Model">The model.</param>
-/// <param name="Alias">The alias.</param>
-/// <param name="Version">The version that the alias was to mean.</param>
-/// <param name="Promoted">True if it does now.</param>
-/// <param name="Forced">True if it does although a gate did not hold.</param>
-/// <param name="Verdicts">Of each gate of the model's policy and of the version's own spec, the stricter of both.</param>
-/// <param name="Waiting">Who has asked for it, while it waits for others to ask too (approvals).</param>
-public sealed record Promotion(
-    string Model,
-    string Alias,
-    int Version,
-    bool Promoted,
-    bool Forced,
-    IReadOnlyList<GateVerdict> Verdicts,
-    IReadOnlyList<string>? Waiting = null);
-
-/// <summary>A version with the figures that promotions look at.</summary>
-/// <param name="Version">The version.</param>
-/// <param name="Score">Its benchmark score.</param>
-/// <param name="HeldOutAccuracy">Its accuracy on held-out pairs.</param>
-/// <param name="Aliases">What means it now.</param>
-/// <param name="Usable">True if everything that scoring needs is there, as far as this process can see.</param>
-/// <param name="Missing">What is not, and the remedy.</param>
-/// <param name="NoSignal">Why its scores mean nothing, and with them its figures; null where they mean something.</param>
-public sealed record VersionDocument(ModelVersion Version, double? Score, double? HeldOutAccuracy, IReadOnlyList<string> Aliases,
-    bool Usable = true, IReadOnlyList<string>? Missing = null, string? NoSignal = null);
-
-/// <summary>What a run's gates say of it.</summary>
-/// <param name="RunId">The run.</param>
-/// <param name="IsJudged">False while that is still to be found out.</param>
-/// <param name="Holds">True if all hold; null while that is not known.</param>
-/// <param name="Verdicts">Of each gate; none where neither the spec nor the model's policy has gates.</param>
-public sealed record RunGates(Guid RunId, bool IsJudged, bool? Holds, IReadOnlyList<GateVerdict> Verdicts);
 
 /// <summary>
 /// Promotes versions that pass their gates: those of the model's policy and of the version's own spec, whichever is stricter.
@@ -147,7 +112,7 @@ public sealed class ModelService(ModelRegistry registry, PolicyStore policies, B
         {
             RunDocument? run = await runs.Find(version.RunId, cancel);
             IReadOnlyList<string> missing = await Missing(version, run, isThorough: false, cancel);
-            documents.Add(new VersionDocument(version, PromotionGates.Score(run), PromotionGates.HeldOut(run),
+            documents.Add(new VersionDocument(version.ToDocument(), PromotionGates.Score(run), PromotionGates.HeldOut(run),
                 [.. aliases[version.Version]], missing.Count == 0, missing, run is null ? null : RunSignal.Missing(run.Metrics)));
         }
         return documents;
@@ -298,5 +263,3 @@ public sealed class ModelService(ModelRegistry registry, PolicyStore policies, B
     }
 }
 
-/// <summary>Where a model's backbone lies now.</summary>
-public sealed record PlacedBackbone(string Model, string Digest, string Path);

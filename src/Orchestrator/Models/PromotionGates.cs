@@ -1,17 +1,12 @@
 using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Orchestrator.Models;
-
-/// <summary>What one gate says of a candidate.</summary>
-/// <param name="Gate">The gate, as the spec names it.</param>
-/// <param name="Holds">True if it lets the candidate pass.</param>
-/// <param name="Found">The candidate's figure; null if its run has none.</param>
-/// <param name="Bound">What is allowed.</param>
-/// <param name="Detail">In words.</param>
-public sealed record GateVerdict(string Gate, bool Holds, double? Found, double Bound, string Detail);
 
 /// <summary>A run's document with the outcome of each benchmark pair (subset → '1' right, '0' wrong), where it has them.</summary>
 public sealed record JudgedRun(RunDocument Run, IReadOnlyDictionary<string, string>? Outcomes)

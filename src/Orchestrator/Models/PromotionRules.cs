@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Audit;

@@ -1,4 +1,6 @@
 using System.Globalization;
+using ArmoFlow.Contracts.Documents;
+using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
@@ -5,17 +6,6 @@ using ArmoFlow.Persistence.Retention;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Retention;
-
-/// <summary>The retention policy with its next times.</summary>
-public sealed record RetentionPolicyDocument(
-    double OlderThanDays,
-    int KeepLast,
-    string Cron,
-    string TimeZone,
-    string SetBy,
-    DateTimeOffset? LastAt,
-    string? LastOutcome,
-    IReadOnlyList<DateTimeOffset> Next);
 
 /// <summary>Sets, shows and removes the policy by which servers collect; needs no bus.</summary>
 public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)

@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Outbox;
@@ -8,13 +9,6 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Orchestrator.Runs;
-
-/// <summary>What came of a request to forget something.</summary>
-/// <param name="Exclusion">What no run reads from now on.</param>
-/// <param name="UsedBy">Every version of a model that was made with it.</param>
-/// <param name="Retrains">The runs that make these models anew without it.</param>
-/// <param name="Plan">What was rewritten and removed, and what stays.</param>
-public sealed record Forgetting(Exclusion Exclusion, IReadOnlyList<UsedBy> UsedBy, IReadOnlyList<Guid> Retrains, ForgetPlan? Plan = null);
 
 /// <summary>Keeps conversations and sources out of runs, and has the models that used them made anew.</summary>
 public sealed class ForgetService(Redaction redaction, RunService runs, OutboxSignal signal, IDbContextFactory<ArmoFlowDbContext> contexts)
@@ -42,6 +36,6 @@ public sealed class ForgetService(Redaction redaction, RunService runs, OutboxSi
             await transaction.CommitAsync(cancel);
             signal.Raise(); // what is sent is there to be seen only now
         }
-        return new Forgetting(exclusion, users, retrains, plan);
+        return new Forgetting(exclusion.ToDocument(), users, retrains, plan);
     }
 }

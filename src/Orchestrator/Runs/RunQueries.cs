@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Linq.Expressions;
 using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
@@ -16,29 +17,6 @@ using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Runs;
-
-public sealed record RunFilter
-{
-    public RunStatus? Status { get; init; }
-    public string? Name { get; init; }
-    public string? Tag { get; init; }
-    public DateTimeOffset? From { get; init; }
-    public DateTimeOffset? To { get; init; }
-
-    /// <summary>Text to find in the name, the error or the id.</summary>
-    public string? Q { get; init; }
-
-    /// <summary>
-    /// Of the filter language; its fields are ended, error, heldout, id, name, score, spec, status, submitted, tag and trigger.
-    /// </summary>
-    public string? Where { get; init; }
-
-    /// <summary>Where the page before ended.</summary>
-    public string? Cursor { get; init; }
-    public int Limit { get; init; } = 50;
-}
-
-public sealed record RunPage(IReadOnlyList<RunDocument> Runs, string? Cursor);
 
 /// <summary>What the database says of runs; needs no bus.</summary>
 /// <param name="contexts">The database.</param>

@@ -1,13 +1,10 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
-using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using Microsoft.Extensions.Caching.Memory;
 
 namespace ArmoFlow.Orchestrator.Runs;
-
-/// <summary>A run's state with how far its step is, as the event stream sends it.</summary>
-public sealed record RunEvent(RunDocument Run, StepProgressed? Progress);
 
 /// <summary>Watches runs. However many watch the same one, the database is asked for it once in each interval.</summary>
 public sealed class RunWatch(RunQueries queries) : IDisposable

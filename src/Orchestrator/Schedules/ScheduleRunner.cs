@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Orchestrator.Runs;

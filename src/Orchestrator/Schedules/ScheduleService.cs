@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
@@ -5,19 +6,6 @@ using ArmoFlow.Persistence.Schedules;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Schedules;
-
-/// <summary>A schedule with its next firings; none while it is paused.</summary>
-public sealed record ScheduleDocument(
-    string Name,
-    string Cron,
-    string TimeZone,
-    string Spec,
-    Misfire Misfire,
-    Overlap Overlap,
-    double JitterSeconds,
-    DateTimeOffset? PausedAt,
-    string CreatedBy,
-    IReadOnlyList<DateTimeOffset> Next);
 
 /// <summary>Adds, removes, pauses and shows schedules; needs no bus.</summary>
 public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)

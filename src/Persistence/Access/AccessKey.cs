@@ -1,17 +1,6 @@
+using ArmoFlow.Contracts.Documents;
+
 namespace ArmoFlow.Persistence.Access;
-
-/// <summary>What a key's holder may do; each scope holds those before it.</summary>
-public enum Scope
-{
-    /// <summary>Reads.</summary>
-    Viewer,
-
-    /// <summary>Submits and steers runs, scores, promotes models.</summary>
-    Operator,
-
-    /// <summary>Everything, and what decides over others.</summary>
-    Admin,
-}
 
 /// <summary>A key to the API. Its secret is shown once and not kept; what is kept is its hash.</summary>
 public sealed class AccessKey

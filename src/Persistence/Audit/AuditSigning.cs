@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using ArmoFlow.Contracts.Documents;
 
 namespace ArmoFlow.Persistence.Audit;
 

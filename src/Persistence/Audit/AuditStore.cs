@@ -3,42 +3,13 @@ using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Filters;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Audit;
-
-/// <summary>Events, newest first, and where the next page begins.</summary>
-public sealed record AuditPage(IReadOnlyList<AuditEvent> Events, string? Cursor);
-
-/// <summary>The trail's end at a time, to be kept where nobody who owns the database can reach it.</summary>
-public sealed record SignedHead(long Sequence, string Hash, DateTimeOffset At)
-{
-    /// <summary>The signer's public key (PEM, ECDSA on P-256); null for a head that nobody signed.</summary>
-    public string? PublicKey { get; init; }
-
-    /// <summary>ECDSA with SHA-256 over "sequence hash time", base 64.</summary>
-    public string? Signature { get; init; }
-
-    public SignedHead Sign(ECDsa key) =>
-        this with
-        {
-            PublicKey = key.ExportSubjectPublicKeyInfoPem(),
-            Signature = Convert.ToBase64String(key.SignData(Signed(), HashAlgorithmName.SHA256))
-        };
-
-    /// <summary>True if it was signed by the holder of the key.</summary>
-    public bool IsSignedBy(string publicKey)
-    {
-        using ECDsa key = ECDsa.Create();
-        key.ImportFromPem(publicKey);
-        return Signature is not null && key.VerifyData(Signed(), Convert.FromBase64String(Signature), HashAlgorithmName.SHA256);
-    }
-
-    private byte[] Signed() => Encoding.UTF8.GetBytes($"{Sequence} {Hash} {At.UtcDateTime:O}");
-}
 
 /// <summary>The audit trail: asked, followed from end to end, written out.</summary>
 public sealed class AuditStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
@@ -74,7 +45,7 @@ public sealed class AuditStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         }
         int most = Math.Clamp(limit, 1, LargestPage);
         List<AuditEvent> page = await events.OrderByDescending(e => e.Sequence).Take(most).ToListAsync(cancel);
-        return new AuditPage(page, page.Count == most ? $"{page[^1].Sequence}" : null);
+        return new AuditPage([.. page.Select(e => e.ToDocument())], page.Count == most ? $"{page[^1].Sequence}" : null);
     }
 
     /// <summary>Follows the whole trail to its head, and holds every row that it vouches for against it.</summary>

@@ -1,37 +1,7 @@
 using System.Text.Json;
+using ArmoFlow.Contracts.Documents;
 
 namespace ArmoFlow.Persistence.Audit;
-
-/// <summary>What became of a trail, and of the rows that it vouches for.</summary>
-/// <param name="Events">How many were looked at.</param>
-/// <param name="IsWhole">True if no event and no row is altered, missing, added or out of place.</param>
-/// <param name="BrokenAt">The first event that is not as it was written; null where the events are whole.</param>
-/// <param name="What">What is wrong.</param>
-/// <param name="HeadSequence">The newest event's number.</param>
-/// <param name="HeadHash">Its hash; kept elsewhere, it shows later that nobody has written the whole trail anew.</param>
-public sealed record AuditVerdict(long Events, bool IsWhole, long? BrokenAt, string? What, long HeadSequence, string HeadHash)
-{
-    /// <summary>How many rows were held against the events; null where there were none to hold.</summary>
-    public long? Rows { get; init; }
-
-    /// <summary>Rows that are not as the events say, the first hundred.</summary>
-    public IReadOnlyList<RowFinding> Findings { get; init; } = [];
-
-    /// <summary>How many such rows there are.</summary>
-    public long FindingCount { get; init; }
-
-    /// <summary>Rows of finished steps that no run has recorded, and so no event vouches for yet.</summary>
-    public long Unrecorded { get; init; }
-
-    /// <summary>The event by which rows were taken in that were there before; nothing vouches for what they were until then.</summary>
-    public long? AdoptedAt { get; init; }
-
-    /// <summary>How many rows that were.</summary>
-    public long AdoptedRows { get; init; }
-}
-
-/// <summary>How far a verification has come.</summary>
-public sealed record AuditProgress(long Events, long Rows);
 
 public static class AuditVerification
 {

@@ -1,4 +1,4 @@
-using ArmoFlow.Persistence.Access;
+using ArmoFlow.Contracts.Documents;
 
 namespace ArmoFlow.Persistence.Audit;
 

@@ -1,18 +1,8 @@
 using System.Globalization;
 using System.Text.Json;
+using ArmoFlow.Contracts.Documents;
 
 namespace ArmoFlow.Persistence.Audit;
-
-/// <summary>A row that is not as the trail says.</summary>
-/// <param name="Table">Its table.</param>
-/// <param name="Key">Its key's values, as a JSON array.</param>
-/// <param name="Columns">The columns that differ; empty where that cannot be told.</param>
-/// <param name="What">What is wrong with it.</param>
-/// <param name="Event">The event that vouches for what it should be; null where none does.</param>
-public sealed record RowFinding(string Table, string Key, IReadOnlyList<string> Columns, string What, long? Event)
-{
-    public override string ToString() => $"{Table} {Key}: {What}";
-}
 
 /// <summary>Fetches events by their numbers.</summary>
 internal delegate Task<Dictionary<long, AuditEvent>> FetchEvents(IReadOnlySet<long> sequences);

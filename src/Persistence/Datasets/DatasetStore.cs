@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
@@ -8,19 +9,6 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Datasets;
-
-/// <summary>A data set as lists show it.</summary>
-public sealed record DatasetDocument(
-    string Name,
-    int Version,
-    int Files,
-    long Bytes,
-    long? Rows,
-    DateTimeOffset CreatedAt,
-    DateTimeOffset? LastAddedAt);
-
-/// <summary>What became of a file that was to be added.</summary>
-public sealed record DatasetAddition(string Dataset, int Version, string FileName, string Sha256, long Bytes, long? Rows, bool IsNew);
 
 /// <summary>Named data sets, their files in the artifact store.</summary>
 public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)

@@ -71,15 +71,3 @@ public sealed class FaultRow
     }
 }
 
-/// <summary>Faults of one kind.</summary>
-public sealed record FaultGroup(
-    string Fingerprint,
-    string Queue,
-    string MessageType,
-    string Reason,
-    int Open,
-    int Redelivered,
-    int Archived,
-    DateTimeOffset First,
-    DateTimeOffset Last,
-    long LatestId);

@@ -1,3 +1,4 @@
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;

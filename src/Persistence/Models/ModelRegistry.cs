@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Alerts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Audit;
@@ -11,14 +12,6 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Models;
-
-/// <summary>A model's name with what its versions and aliases are now.</summary>
-public sealed record ModelSummary(
-    string Model,
-    int Versions,
-    int Newest,
-    DateTimeOffset CreatedAt,
-    IReadOnlyDictionary<string, int> Aliases);
 
 /// <summary>Names, versions and aliases of models.</summary>
 public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)

@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Runs;
@@ -11,22 +12,6 @@ namespace ArmoFlow.Persistence.Retention;
 /// <param name="OlderThan">Runs that ended since are kept.</param>
 /// <param name="KeepLast">So many newest versions of each model are kept.</param>
 public sealed record RetentionRules(TimeSpan OlderThan, int KeepLast);
-
-/// <summary>An artifact that goes, and why nothing keeps it.</summary>
-public sealed record Collected(string Sha256, long Bytes, string Why);
-
-/// <summary>What a collection would remove, or has removed.</summary>
-/// <param name="DryRun">True if nothing was removed.</param>
-/// <param name="Artifacts">What goes.</param>
-/// <param name="Bytes">Of all of it.</param>
-/// <param name="KeptRuns">How many runs keep their artifacts.</param>
-/// <param name="Kept">Why, and how many runs for each reason.</param>
-public sealed record Collection(
-    bool DryRun,
-    IReadOnlyList<Collected> Artifacts,
-    long Bytes,
-    int KeptRuns,
-    IReadOnlyDictionary<string, int> Kept);
 
 /// <summary>
 /// Removes artifacts that nothing kept refers to. What is kept: runs in progress, recent runs, those behind the newest versions

@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
@@ -10,13 +11,6 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Retention;
-
-/// <summary>A model's version that was made with something.</summary>
-/// <param name="Model">The model.</param>
-/// <param name="Version">Its version.</param>
-/// <param name="RunId">The run that made it.</param>
-/// <param name="IsCertain">False where the table of what the run read is gone (gc), and so nobody can say.</param>
-public sealed record UsedBy(string Model, int Version, Guid RunId, bool IsCertain = true);
 
 /// <summary>What no run is to read any more, and which models have.</summary>
 public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)

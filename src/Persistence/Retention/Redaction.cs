@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
@@ -8,18 +9,6 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Retention;
-
-/// <summary>What forgetting something would do, said before it is done.</summary>
-/// <param name="Kind">What kind of thing.</param>
-/// <param name="Value">Its id, name or hash.</param>
-/// <param name="UsedBy">Every version that was made with it.</param>
-/// <param name="Files">Hashes of the files that no run reads from then on, whatever they are called.</param>
-/// <param name="Rewritten">Tables of ended runs that are written again without its rows.</param>
-/// <param name="Removed">Artifacts that go whole: features that were made with it, and files of data sets.</param>
-/// <param name="Stays">What is left of it, and why.</param>
-/// <param name="Obstacles">Why it cannot be done now; empty if it can.</param>
-public sealed record ForgetPlan(ExclusionKind Kind, string Value, IReadOnlyList<UsedBy> UsedBy, IReadOnlyList<string> Files,
-    IReadOnlyList<string> Rewritten, IReadOnlyList<string> Removed, IReadOnlyList<string> Stays, IReadOnlyList<string> Obstacles);
 
 /// <summary>
 /// Takes the rows of what is forgotten out of the tables that are kept: a table is written again without them, takes the old one's

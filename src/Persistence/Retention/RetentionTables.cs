@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 
 namespace ArmoFlow.Persistence.Retention;

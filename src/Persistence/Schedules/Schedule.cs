@@ -1,33 +1,9 @@
 using System.Text.Json.Serialization;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Persistence.Schedules;
-
-/// <summary>What to do with a period that passed while no server ran.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<Misfire>))]
-public enum Misfire
-{
-    /// <summary>One run for all that was missed, as soon as a server runs.</summary>
-    Once,
-
-    /// <summary>Nothing; the next period is on time.</summary>
-    Skip,
-}
-
-/// <summary>What to do at a firing while the run of an earlier one is in progress.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<Overlap>))]
-public enum Overlap
-{
-    /// <summary>Let this one go.</summary>
-    Skip,
-
-    /// <summary>Wait for it, one firing at most.</summary>
-    Queue,
-
-    /// <summary>Cancel it.</summary>
-    Cancel,
-}
 
 /// <summary>A spec that is run by the clock.</summary>
 public sealed class Schedule

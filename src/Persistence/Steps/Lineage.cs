@@ -1,24 +1,9 @@
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Persistence.Steps;
-
-/// <summary>A finished step on the way from or to an artifact; Distance 0 made or used the artifact itself.</summary>
-public sealed record LineageStep(int Distance, string Key, string Step, int Version, string Parameters, string Hardware,
-    DateTimeOffset CreatedAt, IReadOnlyList<StepArtifact> Inputs, IReadOnlyList<StepArtifact> Outputs)
-{
-    /// <summary>
-    /// The newest event of the audit trail that vouches for the step's rows; null where none does, or one is not what its event says.
-    /// </summary>
-    public long? ProvedBy { get; init; }
-
-    /// <summary>Why no event proves it; null where one does.</summary>
-    public string? Disagrees { get; init; }
-
-    /// <summary>Hashes of artifacts that were written again without rows that were to be forgotten, and what took their place.</summary>
-    public IReadOnlyDictionary<string, string> Redacted { get; init; } = new Dictionary<string, string>();
-}
 
 /// <summary>What an artifact was made from, and what was made from it.</summary>
 public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
@@ -59,7 +44,8 @@ public sealed class Lineage(IDbContextFactory<ArmoFlowDbContext> contexts)
                 .ToListAsync(cancel);
             found.AddRange(steps.Select(s =>
                 new LineageStep(distance, s.Key, s.Step, s.Version, s.Parameters, s.Hardware, s.CreatedAt,
-                [.. s.Artifacts.Where(a => !a.IsOutput)], [.. s.Artifacts.Where(a => a.IsOutput)])
+                    [.. s.Artifacts.Where(a => !a.IsOutput).Select(a => a.ToDocument())],
+                    [.. s.Artifacts.Where(a => a.IsOutput).Select(a => a.ToDocument())])
                 {
                     Redacted =
                         s.Artifacts.Select(a => a.Sha256).Distinct().Where(redacted.ContainsKey).ToDictionary(a => a, a => redacted[a]),

@@ -1,0 +1,14 @@
+namespace ArmoFlow.Contracts.Documents;
+
+/// <summary>What a key's holder may do; each scope holds those before it.</summary>
+public enum Scope
+{
+    /// <summary>Reads.</summary>
+    Viewer,
+
+    /// <summary>Submits and steers runs, scores, promotes models.</summary>
+    Operator,
+
+    /// <summary>Everything, and what decides over others.</summary>
+    Admin,
+}
