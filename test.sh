@@ -1,23 +1,50 @@
 #!/usr/bin/env bash
-# Builds and runs every test. Needs the .NET SDK only. Prints a last line "N passed, N failed, N skipped".
+# Builds and runs the tests. Needs the .NET SDK only. Prints a last line "N passed, N failed, N skipped".
+#
+#   ./test.sh            every test, and how much of the mathematics they cover
+#   ./test.sh --quick    all but the end-to-end tests; needs no servers
+#   ./test.sh NAME       the tests whose full name contains NAME, such as a class's; in all projects
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+only=""
+projects=(House Contracts RewardModel Persistence Workers Orchestrator EndToEnd)
+case ${1:-} in
+  -h | --help)
+    sed -n '2,7s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+  --quick) projects=(House Contracts RewardModel Persistence Workers Orchestrator) ;;
+  -*)
+    echo "test.sh: no option $1. See: ./test.sh --help" >&2
+    exit 2
+    ;;
+  ?*)
+    only=$1
+    mapfile -t projects < <(grep -rlE "class \w*|void |Task " tests --include="*.cs" | grep -v /obj/ | xargs grep -lF "$only" \
+      | sed -E 's|tests/([A-Za-z]+)\.Tests/.*|\1|' | grep -v '^tests/' | sort -u)
+    [[ ${#projects[@]} -gt 0 ]] || { echo "test.sh: nothing in tests holds '$only'" >&2; exit 2; }
+    ;;
+esac
 results="artifacts/test-results"
 rm -rf "$results"
 mkdir -p "$results"
 # Real servers for the end-to-end tests. Where they cannot be had, the tests say so.
 source tests/servers.sh
-install_servers "$results"
-install_bucket "$results"
+if [[ " ${projects[*]} " == *" EndToEnd "* ]]; then
+  install_servers "$results"
+  install_bucket "$results"
+fi
 # As users have it: optimised, and the program compiled ahead.
 dotnet build ArmoFlow.sln -c Release --nologo -v quiet -clp:NoSummary || exit 1
 code=0
-for project in Contracts RewardModel Persistence Workers Orchestrator EndToEnd; do
+for project in "${projects[@]}"; do
   echo "== $project.Tests"
   # The logger's file holds each test's outcome; the console keeps failures and skips with their reasons.
   collect=()
-  [[ $project == RewardModel ]] && collect=(--collect "XPlat Code Coverage")
-  dotnet test "tests/$project.Tests" -c Release --no-build --nologo --logger "trx;LogFileName=$project.trx" --results-directory "$results" "${collect[@]}" 2>&1 | tee "$results/$project.log" | grep -vE '^(Test run for|A total of|VSTest version|Attachments:|  /|$)'
+  [[ $project == RewardModel && -z $only ]] && collect=(--collect "XPlat Code Coverage")
+  filter=()
+  [[ -n $only ]] && filter=(--filter "FullyQualifiedName~$only")
+  dotnet test "tests/$project.Tests" -c Release --no-build --nologo --logger "trx;LogFileName=$project.trx" --results-directory "$results" "${collect[@]}" "${filter[@]}" 2>&1 | tee "$results/$project.log" | grep -vE '^(Test run for|A total of|VSTest version|Attachments:|  /|$)'
   [[ ${PIPESTATUS[0]} -eq 0 ]] || code=1
   # A crash of the test process leaves no result file: that is a failure, not silence.
   [[ -f $results/$project.trx ]] || { echo "$project.Tests left no results"; code=1; }
@@ -26,6 +53,12 @@ done
 count() { cat "$results"/*.trx 2>/dev/null | grep -oE "<Counters [^>]*" | grep -oE " $1=\"[0-9]+\"" | grep -oE '[0-9]+' | paste -sd+ | bc_sum; }
 bc_sum() { local sum=0 n; IFS=+ read -ra parts; for n in "${parts[@]:-0}"; do sum=$((sum + n)); done; echo "$sum"; }
 passed=$(count passed) failed=$(count failed) skipped=$(( $(count total) - $(count executed) ))
+
+if [[ -n $only ]]; then
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [[ $passed -gt 0 && $failed -eq 0 ]] || code=1
+  exit $code
+fi
 
 # The mathematics is covered to 90 % of its lines; the report says how much, and less is a failure.
 coverage=$(cat "$results"/*/coverage.cobertura.xml | awk '

@@ -44,8 +44,12 @@ internal static class QueryBench
         await Time("list by tag and status",
             () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Status = RunStatus.Failed }, default));
         await Time("list by tag, name, status",
-            () => queries.List(new RunFilter { Tag = $"team-{random.Next(50)}", Name = $"name-{random.Next(1000)}", Status = RunStatus.Failed },
-                default));
+            () => queries.List(new RunFilter
+            {
+                Tag = $"team-{random.Next(50)}",
+                Name = $"name-{random.Next(1000)}",
+                Status = RunStatus.Failed,
+            }, default));
         await Time("list by time", () => queries.List(new RunFilter { From = middle, To = middle.AddDays(1) }, default));
         await Time("lineage up", () => lineage.Trace(Digest(random.Next(runs / 10), 6), LineageDirection.Up, null, default));
         await Time("lineage down", () => lineage.Trace(Digest(random.Next(runs / 10), 0), LineageDirection.Down, null, default));

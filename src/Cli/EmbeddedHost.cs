@@ -100,7 +100,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
 
     /// <summary>The database of a workspace for reading, whoever holds it; those of an older version are brought up to date.</summary>
     /// <exception cref="UsageException">There is no workspace, or it is of another version and cannot be brought to this one.</exception>
-    public static ServiceProvider OpenDatabase(string folder)
+    public static async Task<ServiceProvider> OpenDatabase(string folder)
     {
         Workspace workspace = new(folder);
         if (!File.Exists(workspace.Database))
@@ -108,8 +108,8 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         string connection = WorkspaceDatabase.ReadingConnection(workspace);
         ServiceProvider services = new ServiceCollection().AddLogging()
             .AddEmbeddedPersistence(workspace, connection).AddSingleton(workspace).AddRunQueries().BuildServiceProvider();
-        using ArmoFlowDbContext db = services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContext();
-        HashSet<string> applied = [.. db.Database.GetAppliedMigrations()], known = [.. db.Database.GetMigrations()];
+        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+        HashSet<string> applied = [.. await db.Database.GetAppliedMigrationsAsync()], known = [.. db.Database.GetMigrations()];
         if (applied.SetEquals(known)) return services;
         if (!applied.IsSubsetOf(known))
             throw new UsageException($"workspace {workspace.Folder} was made by a newer armoflow. Use that one, or another --workspace.");
@@ -121,15 +121,15 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         }
         using (workspace)
         {
-            if (!workspace.TryLock())
+            if (!await workspace.TakeLock(CancellationToken.None))
             {
                 throw new UsageException(applied.Count == 0
                 ? $"workspace {workspace.Folder} is being made by another process. Ask again in a moment."
                 : $"workspace {workspace.Folder} is of an older armoflow, and in use by another process. "
                     + "End that one first, then ask again: the workspace is brought up to date.");
             }
-            Schema.MigrateWorkspace(db, CancellationToken.None).GetAwaiter().GetResult();
-            services.GetRequiredService<AuditStore>().Adopt(CancellationToken.None).GetAwaiter().GetResult();
+            await Schema.MigrateWorkspace(db, CancellationToken.None);
+            await services.GetRequiredService<AuditStore>().Adopt(CancellationToken.None);
         }
         return services;
     }

@@ -75,15 +75,20 @@ internal sealed class ErrorQueues(Uri rabbitMq, FaultKeeper faults, ILogger<Erro
     private Task Enter(string queue, string suffix, BasicGetResult message, CancellationToken cancel)
     {
         IReadOnlyBasicProperties properties = message.BasicProperties;
-        string reason = Header(properties, MessageHeaders.FaultMessage) is { } fault
-            ? $"{Header(properties, MessageHeaders.FaultExceptionType)?.Split('.')[^1] ?? "fault"}: {fault}"
-            : suffix == Skipped ? "no consumer of this version understands the message"
-            : Header(properties, MessageHeaders.Reason) ?? "set aside without a reason";
+        string reason = ReasonOf(properties, suffix);
         Guid? id = Guid.TryParse(properties.MessageId, CultureInfo.InvariantCulture, out Guid known) ? known : null;
         string body = Encoding.UTF8.GetString(message.Body.Span);
         FaultOrigin origin = new(Header(properties, MessageHeaders.Host.MachineName) ?? "not known", At(properties));
         string? stack = Header(properties, MessageHeaders.FaultStackTrace);
         return faults.Collect(queue, id, properties.ContentType, body, reason, stack, origin, cancel);
+    }
+
+    private static string ReasonOf(IReadOnlyBasicProperties properties, string suffix)
+    {
+        if (Header(properties, MessageHeaders.FaultMessage) is { } fault)
+            return $"{Header(properties, MessageHeaders.FaultExceptionType)?.Split('.')[^1] ?? "fault"}: {fault}";
+        if (suffix == Skipped) return "no consumer of this version understands the message";
+        return Header(properties, MessageHeaders.Reason) ?? "set aside without a reason";
     }
 
     /// <summary>When a message was set aside; else when it was sent, or null where it does not say either.</summary>

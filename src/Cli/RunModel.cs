@@ -29,7 +29,7 @@ internal sealed record RunModel(RunDocument Run, StoredModel Stored)
     {
         if (run is null == model is null) throw new UsageException("expected one of --run ID and --model NAME[@ALIAS].");
         if (run is { } id) return id;
-        await using ServiceProvider books = EmbeddedHost.OpenDatabase(workspace);
+        await using ServiceProvider books = await EmbeddedHost.OpenDatabase(workspace);
         return (await books.GetRequiredService<ModelRegistry>().Resolve(model!, cancel)).RunId;
     }
 

@@ -196,8 +196,8 @@ internal static class ServerHost
             }
             catch (Exception e) when (WhyAway(e) is { } why)
             {
-                end ??= DateTime.UtcNow + wait;
-                if (wait == TimeSpan.Zero || DateTime.UtcNow >= end)
+                end ??= TimeProvider.System.GetUtcNow().UtcDateTime + wait;
+                if (wait == TimeSpan.Zero || TimeProvider.System.GetUtcNow().UtcDateTime >= end)
                 {
                     throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server "
                         + "runs; --wait says how long to wait for it.");

@@ -94,7 +94,8 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         finally
         {
             Services.Running.End(work);
-            Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step), Instruments.Tag("outcome", work.Log.Outcome.Text()));
+            Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step),
+                Instruments.Tag("outcome", work.Log.Outcome.Text()));
         }
     }
 
@@ -117,7 +118,9 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
 
     /// <summary>What is none of the step's inputs is a shard of features.</summary>
     private static string MakerOf(string sha256, TCommand command) =>
-        command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name } ? StepCatalogue.MakerOf(name) : StepNames.Features;
+        command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name }
+            ? StepCatalogue.MakerOf(name)
+            : StepNames.Features;
 
     private static ArtifactLostException? AsLost(Exception e) =>
         e as ArtifactLostException ?? (e is AggregateException { InnerException: { } inner } ? AsLost(inner) : null);

@@ -55,7 +55,8 @@ public class GoldenTests
     private static string NameOf(Type type)
     {
         if (type == typeof(JsonElement) || type.IsAssignableTo(typeof(JsonNode))) return "any";
-        if (Nullable.GetUnderlyingType(type) is { } value) return NameOf(value) + (value.IsEnum ? "" : "?"); // an enum that may be left out was such a text
+        // an enum that may be left out was a text that may be
+        if (Nullable.GetUnderlyingType(type) is { } value) return NameOf(value) + (value.IsEnum ? "" : "?");
         JsonTypeInfo wire = JsonSerializerOptions.Web.GetTypeInfo(type);
         return wire.Kind switch
         {

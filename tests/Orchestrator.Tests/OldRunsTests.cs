@@ -125,11 +125,11 @@ public sealed class OldRunsTests : IAsyncDisposable
                 DbParameter parameter = insert.CreateParameter();
                 parameter.ParameterName = $"@p{i}";
                 parameter.Value = value?.GetValueKind() switch
-                    {
-                        null => DBNull.Value,
-                        JsonValueKind.Number => value.GetValue<long>(),
-                        _ => value.GetValue<string>()
-                    };
+                {
+                    null => DBNull.Value,
+                    JsonValueKind.Number => value.GetValue<long>(),
+                    _ => value.GetValue<string>()
+                };
                 insert.Parameters.Add(parameter);
             }
             (await insert.ExecuteNonQueryAsync()).ShouldBe(1);

@@ -202,7 +202,8 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         AuditEventDocument proof = (await Audit.Query($"sequence = {period.ProvedBy}", null, 1, Cancel)).Events.Single();
         proof.Rows.ShouldNotBeNull().ShouldContain("alias_periods");
         period.Disagrees.ShouldBeNull();
-        LineageStep step = (await _services.GetRequiredService<Lineage>().Trace(new string('b', 64), LineageDirection.Up, null, Cancel)).Single();
+        Lineage lineage = _services.GetRequiredService<Lineage>();
+        LineageStep step = (await lineage.Trace(new string('b', 64), LineageDirection.Up, null, Cancel)).Single();
         (step.ProvedBy, step.Disagrees).ShouldBe((step.ProvedBy.ShouldNotBeNull(), null));
 
         await AuditedScenario.Write(db,

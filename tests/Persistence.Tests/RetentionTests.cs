@@ -184,7 +184,9 @@ public sealed class RetentionTests : IAsyncLifetime
         await Complete("m", "1", "s1", conversations: [conversation, other]);
         await Complete("m", "2", "s2", conversations: [other]);
         await Complete("n", "3", "s3", conversations: [conversation], source: "spam");
-        (await store.Users(ExclusionKind.Conversation, conversation, default)).Select(u => (u.Model, u.Version)).ShouldBe([("m", 1), ("n", 1)]);
+        (await store.Users(ExclusionKind.Conversation, conversation, default))
+            .Select(u => (u.Model, u.Version))
+            .ShouldBe([("m", 1), ("n", 1)]);
         (await store.Users(ExclusionKind.Source, "spam", default)).Select(u => u.Model).ShouldBe(["n"]);
         (await store.Users(ExclusionKind.Conversation, conversation, default)).ShouldAllBe(u => u.IsCertain);
         await Store.Delete((await Find("m", 1)).Artifacts[ArtifactNames.Conversations].Sha256, default);
@@ -194,7 +196,8 @@ public sealed class RetentionTests : IAsyncLifetime
         await store.Exclude(ExclusionKind.Conversation, conversation, "asked to", default);
         await store.Exclude(ExclusionKind.Conversation, conversation, "asked again", default);
         await store.Exclude(ExclusionKind.Source, "spam", "it is", default);
-        (await store.List(default)).Select(e => (e.Kind, e.Reason)).ShouldBe([(ExclusionKind.Conversation, "asked to"), (ExclusionKind.Source, "it is")]);
+        (await store.List(default)).Select(e => (e.Kind, e.Reason))
+            .ShouldBe([(ExclusionKind.Conversation, "asked to"), (ExclusionKind.Source, "it is")]);
         await using ArmoFlowDbContext db = await Context();
         RunSpec spec = await ForgettingStore.Apply(db, Spec("m", "spam", "good"), default);
         spec.Ratings.Select(r => r.Name).ShouldBe(["good"]);
@@ -273,7 +276,8 @@ public sealed class RetentionTests : IAsyncLifetime
             read: [("ratings/s/data/spam.jsonl", file), ("preferences/p/pairs.jsonl", new string('e', 64))]);
         await _services.GetRequiredService<Redaction>().Forget(ExclusionKind.Source, "s", "licence withdrawn", default);
         ForgettingStore store = _services.GetRequiredService<ForgettingStore>();
-        (await store.List(default)).Select(e => (e.Kind, e.Value, e.Origin)).ShouldBe([(ExclusionKind.File, file, "source/s"), (ExclusionKind.Source, "s", null)]);
+        (await store.List(default)).Select(e => (e.Kind, e.Value, e.Origin))
+            .ShouldBe([(ExclusionKind.File, file, "source/s"), (ExclusionKind.Source, "s", null)]);
         RunState after = await Find("m", 1);
         (await Texts(after, ArtifactNames.Ratings, "conversation_id")).ShouldBeEmpty();
         (await Texts(after, ArtifactNames.Conversations, "id")).ShouldBe([mine, theirs],
@@ -326,11 +330,11 @@ public sealed class RetentionTests : IAsyncLifetime
         if (read is not null)
         {
             db.StepResults.Add(new StepResult
-        {
-            Key = $"key {run.CorrelationId}",
-            Step = StepNames.Ingestion,
-            Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })]
-        });
+            {
+                Key = $"key {run.CorrelationId}",
+                Step = StepNames.Ingestion,
+                Artifacts = [.. read.Select(r => new StepArtifact { Key = $"key {run.CorrelationId}", Name = r.Name, Sha256 = r.Sha256 })]
+            });
         }
         await db.SaveChangesAsync();
 

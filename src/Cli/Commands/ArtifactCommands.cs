@@ -17,7 +17,7 @@ internal static class ArtifactCommands
         Command command = new("list", "Lists a run's artifacts.") { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(run.Artifacts);
             else RunTables.Artifacts(run);
@@ -36,7 +36,7 @@ internal static class ArtifactCommands
         Command command = new("get", "Copies an artifact to a file.") { id, name, output, workspace, server };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
             string wanted = parsed.GetRequiredValue(name);
             if (!run.Artifacts.TryGetValue(wanted, out ArtifactDocument? artifact))

@@ -39,7 +39,7 @@ internal static class AuditCommands
         Command command = new("query", "Lists events, newest first.") { where, cursor, limit, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IAuditSource source = IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IAuditSource source = await IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             AuditPage page = await source.Query(parsed.GetValue(where), parsed.GetValue(cursor), parsed.GetValue(limit), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(page);
             else
@@ -93,7 +93,7 @@ internal static class AuditCommands
             if (file is not null) verdict = await VerifyExport(file, rowsFile, end, known, cancel);
             else
             {
-                await using IAuditSource source = IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+                await using IAuditSource source = await IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
                 verdict = await source.Verify(new Told(), cancel);
                 if (known is not null && verdict.BrokenAt is null && !await source.Holds(known, cancel))
                 {
@@ -207,32 +207,28 @@ internal static class AuditCommands
             string? rowsPath = parsed.GetValue(rows);
             bool isOneFile = rowsPath is not null && Path.GetFullPath(rowsPath) == Path.GetFullPath(path);
             if (isOneFile) throw new UsageException($"--rows {rowsPath}: expected another file than --out.");
-            SignedHead head;
-            if (parsed.GetValue(server) is { } url) head = await ExportOf(url, path, rowsPath, cancel);
-            else
-            {
-                await using ServiceProvider books = EmbeddedHost.OpenDatabase(parsed.GetRequiredValue(workspace));
-                AuditStore audit = books.GetRequiredService<AuditStore>();
-                SignedHead? written = null;
-                if (rowsPath is null)
-                {
-                    AtomicFile.Write(path, stream => written =
-                    audit.Export(stream, AuditParquet.IsParquet(path), cancel).GetAwaiter().GetResult());
-                }
-                else
-                {
-                    AtomicFile.Write(path, stream => AtomicFile.Write(rowsPath, rowsStream =>
-                        written = audit.Export(stream, AuditParquet.IsParquet(path), cancel, rowsStream, AuditParquet.IsParquet(rowsPath))
-                            .GetAwaiter().GetResult()));
-                }
-                head = written!;
-            }
+            SignedHead head = parsed.GetValue(server) is { } url
+                ? await ExportOf(url, path, rowsPath, cancel)
+                : await ExportHere(parsed.GetRequiredValue(workspace), path, rowsPath, cancel);
             await WriteHead(head, HeadOf(path), cancel);
             Console.Error.WriteLine($"{head.Sequence:N0} events in {path}; verify with: armoflow audit verify --export "
                 + $"{path}{(rowsPath is null ? "" : $" --rows {rowsPath}")}");
             return ExitCodes.Done;
         });
         return command;
+    }
+
+    private static async Task<SignedHead> ExportHere(string workspace, string path, string? rowsPath, CancellationToken cancel)
+    {
+        await using ServiceProvider services = await EmbeddedHost.OpenDatabase(workspace);
+        AuditStore audit = services.GetRequiredService<AuditStore>();
+        SignedHead? head = null;
+        if (rowsPath is null) await AtomicFile.Write(path, async events => head = await Export(events));
+        else await AtomicFile.Write(path, events => AtomicFile.Write(rowsPath, async rows => head = await Export(events, rows)));
+        return head!;
+
+        Task<SignedHead> Export(Stream events, Stream? rows = null) =>
+            audit.Export(events, AuditParquet.IsParquet(path), cancel, rows, rowsPath is not null && AuditParquet.IsParquet(rowsPath));
     }
 
     /// <summary>A server's events, and its rows as of the same moment, which come in one answer.</summary>
@@ -258,7 +254,7 @@ internal static class AuditCommands
     /// <summary>The head that an export ends with: its last event's.</summary>
     private static async Task<SignedHead> EndOf(string export)
     {
-        SignedHead head = new(0, AuditHead.Start, DateTimeOffset.UtcNow);
+        SignedHead head = new(0, AuditHead.Start, TimeProvider.System.GetUtcNow());
         await foreach (AuditEvent e in AuditStore.ReadExport(export)) head = head with { Sequence = e.Sequence, Hash = e.Hash };
         return head;
     }
@@ -280,7 +276,7 @@ internal static class AuditCommands
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IAuditSource source = IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IAuditSource source = await IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             SignedHead head = await source.Head(cancel);
             if (parsed.GetValue(output) is { } path) await WriteHead(head, path, cancel);
             else Terminal.PrintJson(AuditSigning.Signed(head));

@@ -66,7 +66,7 @@ internal static class DemoCommands
             pair = PairFormats.RewardBench(row);
             break;
         }
-        await using WorkspaceClient client = new(workspace);
+        await using WorkspaceClient client = await WorkspaceClient.Open(workspace);
         RunModel model = await RunModel.Load(client, run.RunId, cancel);
         IReadOnlyList<Explanation> scores;
         using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score([pair!.Chosen, pair.Rejected], cancel: cancel);

@@ -7,7 +7,6 @@ using ArmoFlow.Persistence;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
-using ArmoFlow.RewardModel.Text;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 using TorchSharp;

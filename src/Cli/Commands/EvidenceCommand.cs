@@ -52,12 +52,12 @@ internal static class EvidenceCommand
 
     private static async Task FromWorkspace(string folder, EvidenceRequest request, string path, CancellationToken cancel)
     {
-        await using ServiceProvider books = EmbeddedHost.OpenDatabase(folder);
+        await using ServiceProvider books = await EmbeddedHost.OpenDatabase(folder);
         ModelVersion version = await books.GetRequiredService<ModelRegistry>().Resolve(request.Model, cancel);
         object? score = null;
         if (request is { Prompt: { } prompt, Response: { } response })
         {
-            await using WorkspaceClient client = new(folder);
+            await using WorkspaceClient client = await WorkspaceClient.Open(folder);
             using ConversationScorer scorer = (await RunModel.Load(client, version.RunId, cancel)).Scorer();
             score = new
             {
@@ -67,7 +67,6 @@ internal static class EvidenceCommand
                 explanation = scorer.Score([Conversation.Create(prompt, response, "--response")], null, cancel)[0]
             };
         }
-        AtomicFile.Write(path,
-            stream => books.GetRequiredService<EvidencePack>().Pack(version, score, stream, cancel).GetAwaiter().GetResult());
+        await AtomicFile.Write(path, stream => books.GetRequiredService<EvidencePack>().Pack(version, score, stream, cancel));
     }
 }

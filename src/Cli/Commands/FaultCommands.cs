@@ -4,8 +4,6 @@ using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
-using ArmoFlow.Persistence.Faults;
-using ArmoFlow.Persistence.Work;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -29,7 +27,7 @@ internal static class FaultCommands
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             IReadOnlyList<FaultGroup> groups = await client.Faults(cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(groups);
             else if (groups.Count == 0) Console.Error.WriteLine("no message was set aside");
@@ -60,7 +58,7 @@ internal static class FaultCommands
         Command command = new("show", "Shows a group's faults with their messages.") { which, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             IReadOnlyList<FaultDocument> faults = await client.Faults(parsed.GetRequiredValue(which), cancel);
             if (faults.Count == 0)
                 throw new UsageException($"no fault or group '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
@@ -87,7 +85,7 @@ internal static class FaultCommands
         Command command = new(decision.Text(), description) { which, workspace, server };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             int count = await client.Decide(parsed.GetRequiredValue(which), decision, cancel);
             if (count == 0) throw new UsageException($"no open fault of '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
             Console.Error.WriteLine($"{count} {(decision == FaultDecision.Redeliver ? "redelivered" : "archived")}");
@@ -105,7 +103,7 @@ internal static class FaultCommands
             new("workers", "The workers that show signs of life: what they serve, and what they have in hand.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             IReadOnlyList<WorkerDocument> workers = await client.Workers(cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(workers);
             else if (workers.Count == 0) Console.Error.WriteLine("no worker shows signs of life; start one with: armoflow worker");

@@ -5,8 +5,6 @@ using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
-using ArmoFlow.Orchestrator.Api;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.RewardModel.Text;
 using Microsoft.Extensions.DependencyInjection;
@@ -42,7 +40,8 @@ internal static class ForgetCommand
             string which = await Target(what, parsed.GetValue(value), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
             (string? url, string folder, bool asJson) = (parsed.GetValue(server), parsed.GetRequiredValue(workspace),
                 parsed.GetValue(json));
-            ForgetPlan plan = await Books.Ask(url, folder, books => books.GetRequiredService<Redaction>().Plan(ForgettingStore.KindOf(what), which, cancel),
+            ForgetPlan plan = await Books.Ask(url, folder, books =>
+                books.GetRequiredService<Redaction>().Plan(ForgettingStore.KindOf(what), which, cancel),
                 client => client.Send<ForgetPlan>(HttpMethod.Post, "api/v1/exclusions/plan",
                     new ForgetTarget { Kind = what, Value = which }, cancel));
             if (parsed.GetValue(dryRun))

@@ -37,7 +37,7 @@ internal static class KeyCommands
         {
             if (parsed.GetValue(days) is { } span && span is not (> 0 and < 36500))
                 throw new UsageException($"--days {span}: expected a number above 0.");
-            await using ServiceProvider books = OpenDatabase(parsed, workspace, postgres);
+            await using ServiceProvider books = await OpenDatabase(parsed, workspace, postgres);
             if (parsed.GetValue(first) && await books.GetRequiredService<AccessKeyStore>().HasUsableAdmin(cancel))
             {
                 Console.Error.WriteLine("there is a usable key of scope Admin already: none was made.");
@@ -65,7 +65,7 @@ internal static class KeyCommands
         Command command = new("list", "Lists keys, without their secrets.") { workspace, postgres, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using ServiceProvider books = OpenDatabase(parsed, workspace, postgres);
+            await using ServiceProvider books = await OpenDatabase(parsed, workspace, postgres);
             IReadOnlyList<AccessKey> keys = await books.GetRequiredService<AccessKeyStore>().List(cancel);
             if (parsed.GetValue(json))
             {
@@ -88,7 +88,7 @@ internal static class KeyCommands
                 {
                     table.AddRow(k.Id, Markup.Escape(k.Name), k.Scope.ToString(), Day(k.CreatedAt), Markup.Escape(k.CreatedBy),
                         Day(k.ExpiresAt), Day(k.LastUsedAt),
-                        k.RevokedAt is not null ? "revoked" : k.IsUsable(DateTimeOffset.UtcNow) ? "" : "expired");
+                        StateOf(k));
                 }
                 Terminal.Out.Write(table);
             }
@@ -105,7 +105,7 @@ internal static class KeyCommands
         Command command = new("revoke", "Revokes a key, at once and for good.") { id, workspace, postgres };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using ServiceProvider books = OpenDatabase(parsed, workspace, postgres);
+            await using ServiceProvider books = await OpenDatabase(parsed, workspace, postgres);
             if (!await books.GetRequiredService<AccessKeyStore>().Revoke(parsed.GetRequiredValue(id), cancel))
                 throw new UsageException($"no usable key '{parsed.GetRequiredValue(id)}'. See: armoflow keys list.");
             return ExitCodes.Done;
@@ -113,11 +113,17 @@ internal static class KeyCommands
         return command;
     }
 
-    private static ServiceProvider OpenDatabase(ParseResult parsed, Option<string> workspace, Option<string?> postgres) =>
+    private static string StateOf(AccessKey key)
+    {
+        if (key.RevokedAt is not null) return "revoked";
+        return key.IsUsable(TimeProvider.System.GetUtcNow()) ? "" : "expired";
+    }
+
+    private static async Task<ServiceProvider> OpenDatabase(ParseResult parsed, Option<string> workspace, Option<string?> postgres) =>
         parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false
             ? new ServiceCollection().AddLogging().AddServerPersistence(connection, PrivateFolder.PathOf("no-artifacts"),
                 CacheOptions.Default).BuildServiceProvider()
-            : EmbeddedHost.OpenDatabase(parsed.GetRequiredValue(workspace));
+            : await EmbeddedHost.OpenDatabase(parsed.GetRequiredValue(workspace));
 
     private static string Day(DateTimeOffset? time) => time?.ToString("u", CultureInfo.InvariantCulture) ?? "";
 }

@@ -6,7 +6,6 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence.Retention;
-using ArmoFlow.Persistence.Steps;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 

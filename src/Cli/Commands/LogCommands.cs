@@ -1,9 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
-using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts;
-using ArmoFlow.Persistence.Work;
+using ArmoFlow.Contracts.Documents;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -32,7 +31,7 @@ internal static class LogCommands
         {
             if (parsed.GetValue(step) is { } name && !StepCatalogue.Names.Contains(name))
                 throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepCatalogue.Names)}.");
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             await client.Find(parsed.GetRequiredValue(id), cancel);
             IReadOnlyList<StepLogDocument> logs = await client.Logs(parsed.GetRequiredValue(id), parsed.GetValue(step), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(logs);

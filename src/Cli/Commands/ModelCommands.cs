@@ -31,7 +31,7 @@ internal static class ModelCommands
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using WorkspaceClient client = new(parsed.GetRequiredValue(workspace));
+            await using WorkspaceClient client = await WorkspaceClient.Open(parsed.GetRequiredValue(workspace));
             RunModel model = await RunModel.Load(client,
                 await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), parsed.GetRequiredValue(workspace), cancel),
                 cancel);

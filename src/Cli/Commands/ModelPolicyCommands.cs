@@ -3,7 +3,6 @@ using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Persistence.Models;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -26,7 +25,7 @@ internal static class ModelPolicyCommands
         command.SetAction(async (parsed, cancel) =>
         {
             string name = parsed.GetRequiredValue(model);
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             if (parsed.GetValue(history))
             {
                 IReadOnlyList<ModelPolicyDocument> all = await client.PolicyHistory(name, cancel);
@@ -60,7 +59,7 @@ internal static class ModelPolicyCommands
         {
             string path = parsed.GetRequiredValue(file);
             if (!File.Exists(path)) throw new UsageException($"{path}: no such file; expected a policy (YAML). Check the path.");
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             Report(await client.SetPolicy(parsed.GetRequiredValue(model), path, parsed.GetRequiredValue(reason), cancel),
                 parsed.GetValue(json));
             return ExitCodes.Done;
@@ -79,7 +78,7 @@ internal static class ModelPolicyCommands
             workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             Report(await client.RemovePolicy(parsed.GetRequiredValue(model), parsed.GetRequiredValue(reason), cancel),
                 parsed.GetValue(json));
             return ExitCodes.Done;

@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using Spectre.Console;
 
@@ -19,7 +18,7 @@ internal static class RegistryCommands
         Command command = new("list", "Lists models, with what their aliases mean now.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             IReadOnlyList<ModelSummary> models = await client.List(cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(models);
             else if (models.Count == 0) Console.Error.WriteLine("no model yet; a completed run makes one");
@@ -47,7 +46,7 @@ internal static class RegistryCommands
         Command command = new("show", "Shows a model's versions and the history of its aliases.") { model, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             string name = parsed.GetRequiredValue(model);
             IReadOnlyList<VersionDocument> versions = await client.Versions(name, cancel);
             IReadOnlyList<AliasPeriodDocument> history = await client.History(name, cancel);
@@ -107,13 +106,14 @@ internal static class RegistryCommands
         Table table = RunTables.New("raised", "version", "alert", "webhook");
         foreach (ModelAlertDocument a in alerts)
         {
-            string told = a.Webhook is null
-                ? "none"
-                : a.DeliveredAt is { } at
-                    ? $"told {Format.Time(at)}"
-                    : a.NextAttemptAt is null
-                        ? $"given up after {a.Attempts}: {a.LastError}"
-                        : $"attempt {a.Attempts + 1}{(a.LastError is null ? "" : $": {a.LastError}")}";
+            string told = a switch
+            {
+                { Webhook: null } => "none",
+                { DeliveredAt: { } at } => $"told {Format.Time(at)}",
+                { NextAttemptAt: null } => $"given up after {a.Attempts}: {a.LastError}",
+                { LastError: null } => $"attempt {a.Attempts + 1}",
+                _ => $"attempt {a.Attempts + 1}: {a.LastError}",
+            };
             table.AddRow(Format.Time(a.RaisedAt), $"{a.Version}", Markup.Escape(a.Text), Markup.Escape(told));
         }
         Terminal.Out.Write(table);
@@ -142,7 +142,7 @@ internal static class RegistryCommands
         command.SetAction(async (parsed, cancel) =>
         {
             (string name, int number) = Version(parsed.GetRequiredValue(version));
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             Promotion promotion =
                 await client.Promote(name, number, parsed.GetRequiredValue(alias), parsed.GetValue(force), parsed.GetValue(reason), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(promotion);
@@ -150,17 +150,25 @@ internal static class RegistryCommands
             {
                 foreach (GateVerdict v in promotion.Verdicts)
                     Terminal.Out.MarkupLine($"{(v.Holds ? "[green]✓[/]" : "[red]✗[/]")} {Markup.Escape(v.Detail)}");
-                Console.Error.WriteLine(promotion.Promoted
-                    ? $"{name}@{promotion.Alias} is version {promotion.Version} "
-                        + $"now{(promotion.Forced ? ", though a gate did not hold" : promotion.Verdicts.Count == 0 ? "; neither its spec "
-                        + "(promotion: …) nor a policy of the model has gates" : "")}"
-                    : promotion.Waiting is { } asked ? $"asked for by {string.Join(", ", asked)}; more people must ask for it (approvals)"
-                    : $"armoflow: refused: {promotion.Verdicts.Count(v => !v.Holds)} of {promotion.Verdicts.Count} gates do not hold. "
-                        + "Promote another version, or --force --reason TEXT.");
+                Console.Error.WriteLine(Describe(name, promotion));
             }
             return promotion.Promoted ? ExitCodes.Done : ExitCodes.Failed;
         });
         return command;
+    }
+
+    private static string Describe(string model, Promotion promotion)
+    {
+        const string NoGates = "; neither its spec (promotion: …) nor a policy of the model has gates";
+        if (promotion.Promoted)
+        {
+            string how = promotion.Verdicts.Count == 0 ? NoGates : "";
+            if (promotion.Forced) how = ", though a gate did not hold";
+            return $"{model}@{promotion.Alias} is version {promotion.Version} now{how}";
+        }
+        if (promotion.Waiting is { } asked) return $"asked for by {string.Join(", ", asked)}; more people must ask for it (approvals)";
+        return $"armoflow: refused: {promotion.Verdicts.Count(v => !v.Holds)} of {promotion.Verdicts.Count} gates do not hold. "
+            + "Promote another version, or --force --reason TEXT.";
     }
 
     public static Command RollBack()
@@ -180,7 +188,7 @@ internal static class RegistryCommands
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             AliasPeriodDocument period = await client.RollBack(
                 parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(to), parsed.GetValue(reason), cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(period);
@@ -208,7 +216,7 @@ internal static class RegistryCommands
         {
             string given = parsed.GetRequiredValue(model), folder = parsed.GetRequiredValue(path);
             (string name, int? version) = given.Contains('@', StringComparison.Ordinal) ? Version(given) : (given, (int?)null);
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             PlacedBackbone placed = await client.PlaceBackbone(name, version, parsed.GetValue(server) is null ? Path.GetFullPath(folder)
                 : folder, cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(placed);
@@ -247,7 +255,7 @@ internal static class RegistryCommands
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             List<AliasPeriodDocument> periods = [];
             foreach (string name in parsed.GetValue(model) is { } one ? [one] : (await client.List(cancel)).Select(m => m.Model))
             {
@@ -285,7 +293,7 @@ internal static class RegistryCommands
         command.SetAction(async (parsed, cancel) =>
         {
             (string name, int number) = Version(parsed.GetRequiredValue(version));
-            await using IModelClient client = IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             Terminal.PrintJson(await client.Describe(name, number, parsed.GetValue(notes),
                 parsed.GetValue(tags) is { Length: > 0 } given ? given : null, cancel));
             return ExitCodes.Done;

@@ -42,7 +42,7 @@ internal static class ReproduceCommand
         command.SetAction(async (parsed, cancel) =>
         {
             string folder = parsed.GetRequiredValue(workspace);
-            await using WorkspaceClient client = new(folder);
+            await using WorkspaceClient client = await WorkspaceClient.Open(folder);
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
             if (run.Status != RunStatus.Completed) throw new UsageException($"run {run.RunId} is {run.Status}; expected a completed one.");
             // 'auto' settled on a dtype then; another measurement could settle on another.
@@ -96,7 +96,7 @@ internal static class ReproduceCommand
             .Select(g => g.MaxBy(r => r.Version)!)];
         if (read.Length == 0) return;
         await EmbeddedHost.Make(to, cancel);
-        await using ServiceProvider source = EmbeddedHost.OpenDatabase(from), target = EmbeddedHost.OpenDatabase(to);
+        await using ServiceProvider source = await EmbeddedHost.OpenDatabase(from), target = await EmbeddedHost.OpenDatabase(to);
         foreach (DatasetReference dataset in read)
         {
             foreach (DatasetFile file in await source.GetRequiredService<DatasetStore>().Files(dataset.Name, dataset.Version, cancel))

@@ -41,7 +41,7 @@ internal static class RunCommands
             if (!parsed.GetValue(gates) || run.Status != RunStatus.Completed) return Report(run, parsed.GetValue(json));
             RunGates verdicts = await Verdicts(url, folder, run.RunId, cancel);
             // with what was found
-            await using (IRunClient client = IRunClient.Open(url, folder)) run = await client.Find(run.RunId, cancel);
+            await using (IRunClient client = await IRunClient.Open(url, folder)) run = await client.Find(run.RunId, cancel);
             int code = Report(run, parsed.GetValue(json));
             return code == ExitCodes.Done ? ReportGates(verdicts) : code;
         });
@@ -159,7 +159,8 @@ internal static class RunCommands
             Console.Error.WriteLine(RunTables.Interrupted(run));
             return ExitCodes.Failed;
         }
-        return run.Status is RunStatus.Failed or RunStatus.Cancelled ? run.BadInput ? ExitCodes.BadInput : ExitCodes.Failed : ExitCodes.Done;
+        if (run.Status is not (RunStatus.Failed or RunStatus.Cancelled)) return ExitCodes.Done;
+        return run.BadInput ? ExitCodes.BadInput : ExitCodes.Failed;
     }
 
     public static Command Runs() => new("runs", "Lists, shows, watches, stops, goes on with and compares runs.")
@@ -197,7 +198,7 @@ internal static class RunCommands
         Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, where, cursor, limit, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunPage page = await client.List(new RunFilter
             {
                 Status = RunQueries.StatusOf(parsed.GetValue(status)),
@@ -228,7 +229,7 @@ internal static class RunCommands
         Command command = new("show", "Shows a run: its steps, artifacts and figures.") { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
             Terminal.WarnOf([run.Disagrees]);
             if (parsed.GetValue(json)) Terminal.PrintJson(run);
@@ -250,7 +251,7 @@ internal static class RunCommands
         Command command = new("watch", Description) { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             await client.Find(parsed.GetRequiredValue(id), cancel);
             return Report(await RunView.Follow(client.Watch(parsed.GetRequiredValue(id), cancel)), parsed.GetValue(json));
         });
@@ -266,7 +267,7 @@ internal static class RunCommands
         Command command = new(action.Text(), description) { id, workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using IRunClient client = IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunDocument run = await client.Control(parsed.GetRequiredValue(id), action, cancel);
             if (run.Pending is not null) return ReportPending(run, parsed.GetValue(json));
             if (action is RunAction.Resume or RunAction.Retry && run.HasEnded) return Report(run, parsed.GetValue(json));
@@ -294,7 +295,7 @@ internal static class RunCommands
             new("compare", "Compares two runs: what differs in their specs and in their figures.") { first, second, workspace, json };
         command.SetAction(async (parsed, cancel) =>
         {
-            await using WorkspaceClient client = new(parsed.GetRequiredValue(workspace));
+            await using WorkspaceClient client = await WorkspaceClient.Open(parsed.GetRequiredValue(workspace));
             Guid a = parsed.GetRequiredValue(first), b = parsed.GetRequiredValue(second);
             (SortedDictionary<string, string> specA, SortedDictionary<string, string> specB) =
                 (Flat(JsonSerializer.SerializeToNode(await client.FindSpec(a, cancel), Terminal.Json)),

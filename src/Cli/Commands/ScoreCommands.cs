@@ -102,7 +102,7 @@ internal static class ScoreCommands
         if (new object?[] { run, model, path }.Count(o => o is not null) != 1)
             throw new UsageException("score: expected one of --run ID, --model NAME[@ALIAS] and --path DIR.");
         if (path is not null) return (ReleasedLayout.Import(path), ReleasedLayout.CardOf(path)?.NoSignal);
-        await using WorkspaceClient client = new(workspace);
+        await using WorkspaceClient client = await WorkspaceClient.Open(workspace);
         RunModel loaded = await RunModel.Load(client, await RunModel.RunOf(run, model, workspace, cancel), cancel);
         return (loaded.Scorer(), RunSignal.Missing(loaded.Run.Metrics));
     }

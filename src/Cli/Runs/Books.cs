@@ -17,7 +17,7 @@ internal static class Books
             await using ServerClient client = new(server);
             return await there(client);
         }
-        await using ServiceProvider books = EmbeddedHost.OpenDatabase(workspace);
+        await using ServiceProvider books = await EmbeddedHost.OpenDatabase(workspace);
         return await here(books);
     }
 

@@ -12,20 +12,19 @@ internal interface IAuditSource : IAsyncDisposable
     Task<SignedHead> Head(CancellationToken cancel);
     Task<bool> Holds(SignedHead head, CancellationToken cancel);
 
-    static IAuditSource Open(string? server, string workspace) => server is null ? new WorkspaceTrail(workspace) : new ServerTrail(server);
+    static async Task<IAuditSource> Open(string? server, string workspace) =>
+        server is null ? new WorkspaceTrail(await EmbeddedHost.OpenDatabase(workspace)) : new ServerTrail(server);
 
-    private sealed class WorkspaceTrail(string folder) : IAuditSource
+    private sealed class WorkspaceTrail(ServiceProvider services) : IAuditSource
     {
-        private readonly ServiceProvider _books = EmbeddedHost.OpenDatabase(folder);
-
-        private AuditStore Audit => _books.GetRequiredService<AuditStore>();
+        private AuditStore Audit => services.GetRequiredService<AuditStore>();
 
         public Task<AuditPage> Query(string? where, string? cursor, int limit, CancellationToken cancel) =>
             Audit.Query(where, cursor, limit, cancel);
         public Task<AuditVerdict> Verify(IProgress<AuditProgress> progress, CancellationToken cancel) => Audit.Verify(cancel, progress);
         public Task<SignedHead> Head(CancellationToken cancel) => Audit.Head(cancel);
         public Task<bool> Holds(SignedHead head, CancellationToken cancel) => Audit.Holds(head, cancel);
-        public ValueTask DisposeAsync() => _books.DisposeAsync();
+        public ValueTask DisposeAsync() => services.DisposeAsync();
     }
 
     private sealed class ServerTrail(string server) : IAuditSource

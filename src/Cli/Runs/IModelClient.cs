@@ -35,17 +35,15 @@ internal interface IModelClient : IAsyncDisposable
     Task<ModelPolicyDocument> RemovePolicy(string model, string reason, CancellationToken cancel);
     Task<ModelVersionDocument> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags, CancellationToken cancel);
 
-    static IModelClient Open(string? server, string workspace) =>
-        server is null ? new WorkspaceModels(workspace) : new ServerModels(server);
+    static async Task<IModelClient> Open(string? server, string workspace) =>
+        server is null ? new WorkspaceModels(await EmbeddedHost.OpenDatabase(workspace)) : new ServerModels(server);
 
-    private sealed class WorkspaceModels(string folder) : IModelClient
+    private sealed class WorkspaceModels(ServiceProvider services) : IModelClient
     {
-        private readonly ServiceProvider _books = EmbeddedHost.OpenDatabase(folder);
-
-        private ModelRegistry Registry => _books.GetRequiredService<ModelRegistry>();
-        private PolicyStore Policies => _books.GetRequiredService<PolicyStore>();
-        private AlertStore Books => _books.GetRequiredService<AlertStore>();
-        private ModelService Service => _books.GetRequiredService<ModelService>();
+        private ModelRegistry Registry => services.GetRequiredService<ModelRegistry>();
+        private PolicyStore Policies => services.GetRequiredService<PolicyStore>();
+        private AlertStore Books => services.GetRequiredService<AlertStore>();
+        private ModelService Service => services.GetRequiredService<ModelService>();
 
         public Task<IReadOnlyList<ModelSummary>> List(CancellationToken cancel) => Registry.List(cancel);
         public Task<IReadOnlyList<VersionDocument>> Versions(string model, CancellationToken cancel) => Service.Versions(model, cancel);
@@ -78,7 +76,7 @@ internal interface IModelClient : IAsyncDisposable
         public async Task<ModelVersionDocument> Describe(string model, int version, string? notes, IReadOnlyList<string>? tags,
             CancellationToken cancel) =>
             (await Registry.Describe(await Registry.Resolve($"{model}@{version}", cancel), notes, tags, cancel)).ToDocument();
-        public ValueTask DisposeAsync() => _books.DisposeAsync();
+        public ValueTask DisposeAsync() => services.DisposeAsync();
     }
 
     private sealed class ServerModels(string server) : IModelClient

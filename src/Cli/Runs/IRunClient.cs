@@ -2,8 +2,6 @@ using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Persistence.Faults;
-using ArmoFlow.Persistence.Work;
 
 namespace ArmoFlow.Cli.Runs;
 
@@ -32,7 +30,8 @@ internal interface IRunClient : IAsyncDisposable
     /// <summary>Redelivers or archives the open faults of a group, one by its number, or all; returns how many.</summary>
     Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel);
 
-    static IRunClient Open(string? server, string workspace) => server is null ? new WorkspaceClient(workspace) : new ServerClient(server);
+    static async Task<IRunClient> Open(string? server, string workspace) =>
+        server is null ? await WorkspaceClient.Open(workspace) : new ServerClient(server);
 
     static UsageException Unknown(Guid id) => new($"no run {id}. See: armoflow runs list.");
 }

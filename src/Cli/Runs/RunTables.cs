@@ -114,13 +114,15 @@ internal static class RunTables
 
     private static void Scorers(IReadOnlyDictionary<string, ScorerFigures> scorers, bool hasNoSignal)
     {
-        string[] sections = scorers.GetValueOrDefault(EvaluationReport.Gate)?.Benchmark is { } benchmark ? [.. benchmark.Sections.Keys] : [];
+        BenchmarkFigures? benchmark = scorers.GetValueOrDefault(EvaluationReport.Gate)?.Benchmark;
+        string[] sections = benchmark is null ? [] : [.. benchmark.Sections.Keys];
         Table table = New(["scorer", "held-out pairs", .. sections, .. sections.Length > 0 ? new[] { "benchmark score" } : []]);
         foreach ((string name, ScorerFigures scorer) in scorers)
         {
             bool isNothing = hasNoSignal && name == EvaluationReport.Gate;
             List<double?> shares = [scorer.HeldOutAccuracy];
-            shares.AddRange(sections.Select(s => scorer.Benchmark?.Sections.TryGetValue(s, out double share) == true ? share : (double?)null));
+            foreach (string section in sections)
+                shares.Add(scorer.Benchmark?.Sections.TryGetValue(section, out double share) == true ? share : null);
             if (sections.Length > 0) shares.Add(scorer.Benchmark?.Score);
             table.AddRow([name, .. shares.Select(share => isNothing ? NoSignal : Percent(share))]);
         }

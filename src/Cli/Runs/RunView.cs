@@ -77,9 +77,12 @@ internal static class RunView
             string text = step.Status == StepStatus.Running && progress?.Step == step.Name
                 ? $"{Bar(progress)} {Markup.Escape(rate.Describe(progress))}"
                 : Markup.Escape(step.Detail ?? "");
-            string time = step.Status == StepStatus.Pending
-                ? ""
-                : step.Reused ? "reused" : string.Create(CultureInfo.InvariantCulture, $"{step.Seconds:f1} s");
+            string time = step switch
+            {
+                { Status: StepStatus.Pending } => "",
+                { Reused: true } => "reused",
+                _ => string.Create(CultureInfo.InvariantCulture, $"{step.Seconds:f1} s"),
+            };
             lines.Add(new Markup($"{mark} {step.Name,-14} {time,9}  {text}"));
         }
         return new Rows(lines);
@@ -123,9 +126,11 @@ internal static class RunView
             return string.Create(CultureInfo.InvariantCulture, $"{progress.Done:N0}{total} {progress.Unit}{speed}{left}");
         }
 
-        private static string Span(TimeSpan span) =>
-            span.TotalMinutes < 1
-                ? $"{Math.Ceiling(span.TotalSeconds)} s"
-                : span.TotalHours < 1 ? $"{(int)span.TotalMinutes} min {span.Seconds} s" : $"{(int)span.TotalHours} h {span.Minutes} min";
+        private static string Span(TimeSpan span)
+        {
+            if (span.TotalMinutes < 1) return $"{Math.Ceiling(span.TotalSeconds)} s";
+            if (span.TotalHours < 1) return $"{(int)span.TotalMinutes} min {span.Seconds} s";
+            return $"{(int)span.TotalHours} h {span.Minutes} min";
+        }
     }
 }

@@ -9,8 +9,6 @@ using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Api;
-using ArmoFlow.Persistence.Faults;
-using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Tensors;
 
 namespace ArmoFlow.Cli.Runs;

@@ -18,25 +18,36 @@ using Microsoft.Extensions.DependencyInjection;
 namespace ArmoFlow.Cli.Runs;
 
 /// <summary>Reads a workspace's database; asks the process that holds it, or holds it for a moment itself, to change a run.</summary>
-internal sealed class WorkspaceClient(string folder) : IRunClient
+internal sealed class WorkspaceClient : IRunClient
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
     // the holder waits itself, and looks three times a second
     private static readonly TimeSpan AnswerWait = RunService.AnswerWait + TimeSpan.FromSeconds(5);
-    private readonly ServiceProvider _books = EmbeddedHost.OpenDatabase(folder);
+    private readonly string _folder;
+    private readonly ServiceProvider _services;
 
-    private RunQueries Queries => _books.GetRequiredService<RunQueries>();
+    private WorkspaceClient(string folder, ServiceProvider services)
+    {
+        _folder = folder;
+        _services = services;
+    }
+
+    /// <exception cref="UsageException">There is no workspace, or it is of another version and cannot be brought to this one.</exception>
+    public static async Task<WorkspaceClient> Open(string folder) => new(folder, await EmbeddedHost.OpenDatabase(folder));
+
+    private RunQueries Queries => _services.GetRequiredService<RunQueries>();
 
     public async Task<RunDocument> Find(Guid id, CancellationToken cancel) =>
         await Queries.Find(id, cancel) ?? throw IRunClient.Unknown(id);
     public async Task<RunSpec> FindSpec(Guid id, CancellationToken cancel) =>
         await Queries.FindSpec(id, cancel) ?? throw IRunClient.Unknown(id);
     public Task<RunPage> List(RunFilter filter, CancellationToken cancel) => Queries.List(filter, cancel);
-    public IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel) => _books.GetRequiredService<RunWatch>().Changes(id, cancel);
+    public IAsyncEnumerable<RunEvent> Watch(Guid id, CancellationToken cancel) =>
+        _services.GetRequiredService<RunWatch>().Changes(id, cancel);
 
     public async Task<RunDocument> Control(Guid id, RunAction action, CancellationToken cancel)
     {
-        if (await EmbeddedHost.TryStart(folder, cancel) is { } host)
+        if (await EmbeddedHost.TryStart(_folder, cancel) is { } host)
         {
             await using (host)
             {
@@ -53,8 +64,8 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     {
         RunDocument before = await Find(id, cancel);
         if (before.HasEnded && action != RunAction.Retry) throw new RunConflictException(before, action);
-        ControlRequest request = new() { RunId = id, Action = action, RequestedAt = DateTimeOffset.UtcNow };
-        IDbContextFactory<ArmoFlowDbContext> contexts = _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>();
+        ControlRequest request = new() { RunId = id, Action = action, RequestedAt = TimeProvider.System.GetUtcNow() };
+        IDbContextFactory<ArmoFlowDbContext> contexts = _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>();
         await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
         {
             db.ControlRequests.Add(request);
@@ -87,29 +98,32 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
 
     /// <summary>A local file with an artifact's bytes.</summary>
     /// <exception cref="UsageException">It is gone; the message says why.</exception>
-    public Task<string> PathOf(string sha256, CancellationToken cancel) => Open(sha256, cancel);
+    public Task<string> PathOf(string sha256, CancellationToken cancel) => LocalCopy(sha256, cancel);
 
     /// <summary>Where a backbone lies, that a run found in a folder.</summary>
     public Task<string> BackboneAt(string recorded, string digest, CancellationToken cancel) =>
-        _books.GetRequiredService<BackboneStore>().Locate(recorded, digest, cancel);
+        _services.GetRequiredService<BackboneStore>().Locate(recorded, digest, cancel);
 
     /// <summary>A spec that leaves out what is forgotten by now.</summary>
     public async Task<RunSpec> WithoutForgotten(RunSpec spec, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db =
-            await _books.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
+            await _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
         return await ForgettingStore.Apply(db, spec, cancel);
     }
 
-    private async Task<string> Open(string sha256, CancellationToken cancel)
+    private async Task<string> LocalCopy(string sha256, CancellationToken cancel)
     {
-        try { return await _books.GetRequiredService<ArtifactStore>().Open(sha256, cancel); }
-        catch (ArtifactLostException e) { throw new UsageException(await _books.GetRequiredService<TombstoneStore>().Explain(e, cancel)); }
+        try { return await _services.GetRequiredService<ArtifactStore>().Open(sha256, cancel); }
+        catch (ArtifactLostException e)
+        {
+            throw new UsageException(await _services.GetRequiredService<TombstoneStore>().Explain(e, cancel));
+        }
     }
 
     public async Task Download(string sha256, string path, CancellationToken cancel)
     {
-        string source = await Open(sha256, cancel);
+        string source = await LocalCopy(sha256, cancel);
         AtomicFile.Write(path, target =>
         {
             using FileStream stream = File.OpenRead(source);
@@ -118,17 +132,17 @@ internal sealed class WorkspaceClient(string folder) : IRunClient
     }
 
     public async Task<IReadOnlyList<StepLogDocument>> Logs(Guid id, string? step, CancellationToken cancel) =>
-        [.. (await _books.GetRequiredService<StepLogStore>().Of(id, step, cancel)).Select(l => l.ToDocument())];
+        [.. (await _services.GetRequiredService<StepLogStore>().Of(id, step, cancel)).Select(l => l.ToDocument())];
     public Task<string?> TextOf(StepLogDocument log, CancellationToken cancel) =>
-        _books.GetRequiredService<StepLogStore>().TextOf(new StepLog { Text = log.Text, Sha256 = log.Sha256 }, cancel);
+        _services.GetRequiredService<StepLogStore>().TextOf(new StepLog { Text = log.Text, Sha256 = log.Sha256 }, cancel);
     public async Task<IReadOnlyList<WorkerDocument>> Workers(CancellationToken cancel) =>
-        [.. (await _books.GetRequiredService<WorkStore>().Workers(cancel)).Select(w => w.ToDocument())];
-    public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _books.GetRequiredService<FaultStore>().Groups(cancel);
+        [.. (await _services.GetRequiredService<WorkStore>().Workers(cancel)).Select(w => w.ToDocument())];
+    public Task<IReadOnlyList<FaultGroup>> Faults(CancellationToken cancel) => _services.GetRequiredService<FaultStore>().Groups(cancel);
     public async Task<IReadOnlyList<FaultDocument>> Faults(string which, CancellationToken cancel) =>
-        [.. (await _books.GetRequiredService<FaultStore>().Find(which, cancel)).Select(f => f.ToDocument())];
+        [.. (await _services.GetRequiredService<FaultStore>().Find(which, cancel)).Select(f => f.ToDocument())];
 
     public Task<int> Decide(string which, FaultDecision decision, CancellationToken cancel) =>
-        _books.GetRequiredService<FaultStore>().Decide(which, decision, cancel);
+        _services.GetRequiredService<FaultStore>().Decide(which, decision, cancel);
 
-    public ValueTask DisposeAsync() => _books.DisposeAsync();
+    public ValueTask DisposeAsync() => _services.DisposeAsync();
 }

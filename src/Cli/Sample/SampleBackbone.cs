@@ -121,17 +121,30 @@ internal static class SampleBackbone
         List<(string, Tensor)> tensors = [];
         foreach ((string name, long[] shape) in config.Shapes)
         {
-            double scale = name.Contains("norm", StringComparison.Ordinal) ? 0 : name.Contains("embed", StringComparison.Ordinal) ? 1
-                : (name.Contains("q_proj", StringComparison.Ordinal) || name.Contains("k_proj", StringComparison.Ordinal) ? AttentionScale
-                : name.Contains("o_proj", StringComparison.Ordinal)
-                    ? MixScale
-                    : name.Contains("mlp", StringComparison.Ordinal) ? FeedForwardScale : 1) / Math.Sqrt(shape[^1]);
+            double scale = ScaleOf(name, shape[^1]);
             tensors.Add((name, scale == 0 ? ones(shape) : tensor(Normal(stream++, shape.Aggregate(1L, (a, b) => a * b), scale), shape)));
         }
         SafetensorsFile.Write(path, tensors);
     }
 
     /// <summary>Normal values by Box and Muller's transform of a counter-based generator.</summary>
+    /// <summary>Standard deviation of a tensor's weights; 0 for one that is all ones.</summary>
+    private static double ScaleOf(string name, long inputs)
+    {
+        if (Has("norm")) return 0;
+        if (Has("embed")) return 1;
+        double scale = name switch
+        {
+            _ when Has("q_proj") || Has("k_proj") => AttentionScale,
+            _ when Has("o_proj") => MixScale,
+            _ when Has("mlp") => FeedForwardScale,
+            _ => 1,
+        };
+        return scale / Math.Sqrt(inputs);
+
+        bool Has(string part) => name.Contains(part, StringComparison.Ordinal);
+    }
+
     private static float[] Normal(ulong stream, long count, double scale)
     {
         float[] values = new float[count];

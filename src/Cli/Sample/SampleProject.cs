@@ -112,7 +112,8 @@ internal static class SampleProject
             {
                 int trait = Pick(3);
                 bool carries = Uniform() < TraitShare, isGood = Uniform() < quality[trait];
-                string[] words = carries ? isGood ? Words.Good[trait] : Words.Bad[trait] : Words.Filler;
+                string[] ofTrait = isGood ? Words.Good[trait] : Words.Bad[trait];
+                string[] words = carries ? ofTrait : Words.Filler;
                 text.Append(' ').Append(words[Pick(words.Length)]);
                 if (!carries) continue;
                 all[trait]++;

@@ -34,7 +34,9 @@ public sealed record PenaltyFigures
     /// <summary>Correlation with verbosity with the penalty.</summary>
     public double After { get; init; }
 
-    /// <summary>Where no penalty meets the tolerance: neighbouring float32 penalties between which the correlation changes its sign.</summary>
+    /// <summary>
+    /// Where no penalty meets the tolerance: neighbouring float32 penalties between which the correlation changes its sign.
+    /// </summary>
     public CrossingFigures? Proof { get; init; }
 }
 

@@ -95,7 +95,7 @@ public sealed class EvidencePack(
         async Task Add(string name, Func<Stream, Task> write)
         {
             using SHA256 sum = SHA256.Create();
-            await using (Stream entry = archive.CreateEntry(name).Open())
+            await using (Stream entry = await archive.CreateEntry(name).OpenAsync(cancel))
             await using (CryptoStream summed = new(entry, sum, CryptoStreamMode.Write)) await write(summed); // what passes is summed
             sums[name] = Convert.ToHexStringLower(sum.Hash!);
         }

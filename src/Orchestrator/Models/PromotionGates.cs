@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Runs;

@@ -1,6 +1,5 @@
 using System.Globalization;
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;

@@ -118,8 +118,8 @@ public sealed class LeaseSweeper(
     private static async Task<IReadOnlyList<(Guid Run, int Attempt, string State)>> Unheld(ArmoFlowDbContext db, List<WorkLease> leases,
         string[] idle, CancellationToken cancel)
     {
-        string[] states =
-            [.. idle.Select(s => StepCatalogue.Find(s).State), .. idle.Contains(StepNames.Ingestion) ? [RunState.Submitted] : Array.Empty<string>()];
+        List<string> states = [.. idle.Select(s => StepCatalogue.Find(s).State)];
+        if (idle.Contains(StepNames.Ingestion)) states.Add(RunState.Submitted);
         Guid[] held = [.. leases.Select(l => l.RunId).Distinct()];
         IQueryable<Guid> waitForOthers =
             from waiting in db.StepClaims

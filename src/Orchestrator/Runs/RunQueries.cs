@@ -52,7 +52,9 @@ public sealed class RunQueries(
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         return await db.Runs.AsNoTracking()
-            .Where(r => !RunState.Ended.Contains(r.CurrentState) && r.CurrentState != nameof(RunStatus.Paused) && r.CurrentState != RunState.Submitted)
+            .Where(r => !RunState.Ended.Contains(r.CurrentState)
+                && r.CurrentState != nameof(RunStatus.Paused)
+                && r.CurrentState != RunState.Submitted)
             .OrderBy(r => r.SubmittedAt)
             .Select(r => r.CorrelationId)
             .ToListAsync(cancel);

@@ -21,7 +21,7 @@ public sealed class RunWatch(RunQueries queries) : IDisposable
         using PeriodicTimer timer = new(Interval);
         do
         {
-            RunDocument? run = await Look(id).WaitAsync(cancel);
+            RunDocument? run = await Look(id, cancel);
             if (run is null || IsOver(run)) run = await queries.Find(id, cancel); // another's look may be from before it went on
             if (run is null) yield break;
             RunEvent change = new(run, queries.Progress(id));
@@ -38,13 +38,13 @@ public sealed class RunWatch(RunQueries queries) : IDisposable
     private static bool IsOver(RunDocument run) => run.HasEnded || run.Status == RunStatus.Interrupted;
 
     /// <summary>One look for all who ask within an interval; none of them can cancel it for the others.</summary>
-    private Task<RunDocument?> Look(Guid id)
+    private Task<RunDocument?> Look(Guid id, CancellationToken cancel)
     {
-        Lazy<Task<RunDocument?>>? look = _looks.GetOrCreate(id, entry =>
+        Task<RunDocument?>? look = _looks.GetOrCreate(id, entry =>
         {
             entry.AbsoluteExpirationRelativeToNow = Interval;
-            return new Lazy<Task<RunDocument?>>(() => queries.Find(id, CancellationToken.None));
+            return queries.Find(id, CancellationToken.None);
         });
-        return look!.Value;
+        return look!.WaitAsync(cancel);
     }
 }

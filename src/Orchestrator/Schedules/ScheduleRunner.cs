@@ -95,11 +95,12 @@ public sealed class ScheduleRunner(
             || await InProgress(db, name).AnyAsync(cancel))
             return;
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        Firing? waiting =
-            await db.Firings.Where(f => f.Schedule == name && f.Outcome == FiringOutcome.Queued).OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel);
+        IQueryable<Firing> queued = db.Firings.Where(f => f.Schedule == name && f.Outcome == FiringOutcome.Queued);
+        if (await queued.OrderBy(f => f.DueAt).FirstOrDefaultAsync(cancel) is not { } waiting) return;
         // Claimed by a condition on the row: of two that see the same end, one goes on.
-        if (waiting is null || await db.Firings.Where(f => f.Schedule == name && f.DueAt == waiting.DueAt && f.Outcome == FiringOutcome.Queued)
-            .ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, f => f.Outcome), cancel) == 0) return;
+        int claimed = await queued.Where(f => f.DueAt == waiting.DueAt)
+            .ExecuteUpdateAsync(set => set.SetProperty(f => f.Outcome, f => f.Outcome), cancel);
+        if (claimed == 0) return;
         if (await db.Schedules.AsNoTracking().SingleOrDefaultAsync(s => s.Name == name, cancel) is { } schedule)
             await Submit(db, schedule, waiting, cancel);
         else Skip(waiting, "the schedule was removed while it waited");

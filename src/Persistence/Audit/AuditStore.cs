@@ -1,7 +1,5 @@
 using System.Linq.Expressions;
 using System.Runtime.CompilerServices;
-using System.Security.Cryptography;
-using System.Text;
 using System.Text.Json;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Filters;

@@ -71,7 +71,8 @@ public sealed partial class FaultKeeper(
         FaultOrigin origin, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (messageId is { } id && await db.Faults.AnyAsync(f => f.MessageId == id && f.Queue == queue && f.Status == FaultStatus.Open, cancel))
+        IQueryable<FaultRow> open = db.Faults.Where(f => f.Queue == queue && f.Status == FaultStatus.Open);
+        if (messageId is { } id && await open.AnyAsync(f => f.MessageId == id, cancel))
             return;
         string type = TypeOf(body) ?? "unknown";
         await Enter(db, FaultRow.Of(queue, messageId, type, contentType ?? Json, body, reason, stack,

@@ -59,12 +59,14 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     /// Forgets: keeps it out of runs to come, and takes it out of what is kept. Done twice, it finds what has come since.
     /// </summary>
     /// <exception cref="RetentionException">A legal hold, or a run in progress, stands against it.</exception>
-    public async Task<(Exclusion Exclusion, ForgetPlan Plan)> Forget(ExclusionKind kind, string value, string reason, CancellationToken cancel)
+    public async Task<(Exclusion Exclusion, ForgetPlan Plan)> Forget(ExclusionKind kind, string value, string reason,
+        CancellationToken cancel)
     {
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("forgetting needs a reason: --reason TEXT.");
         ForgetPlan plan = await Plan(kind, value, cancel);
         if (plan.Obstacles.Count > 0)
-            throw new RetentionException($"{kind.Text()} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
+            throw new RetentionException(
+                $"{kind.Text()} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
         Exclusion exclusion = await store.Exclude(kind, value, reason, cancel); // first: a run that is submitted meanwhile leaves it out
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, plan.Files, cancel);
@@ -214,10 +216,10 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             if (tombstone is null)
             {
                 db.Tombstones.Add(tombstone = new Tombstone
-            {
-                Sha256 = sha256,
-                Bytes = await artifacts.SizeOf(sha256, cancel) ?? 0
-            });
+                {
+                    Sha256 = sha256,
+                    Bytes = await artifacts.SizeOf(sha256, cancel) ?? 0
+                });
             }
             tombstone.Why = why;
             tombstone.At = now;

@@ -130,11 +130,17 @@ public sealed class RunState : SagaStateMachineInstance
         DeadlineAt = step < run ? step : run;
     }
 
-    public string TimeoutMessage(DateTimeOffset now) => now >= SubmittedAt.AddHours(Spec.Limits.RunHours)
-        ? $"the run took longer than the {Spec.Limits.RunHours} hours that its spec allows. Raise 'limits.runHours', then: armoflow runs "
-            + $"retry {CorrelationId}."
-        : $"step {Steps.First(s => s.Status != StepStatus.Completed).Name} took longer than the {Spec.Limits.StepHours} hours that the spec "
-            + $"allows. Raise 'limits.stepHours', or see why with: armoflow runs show {CorrelationId}.";
+    public string TimeoutMessage(DateTimeOffset now)
+    {
+        if (now >= SubmittedAt.AddHours(Spec.Limits.RunHours))
+        {
+            return $"the run took longer than the {Spec.Limits.RunHours} hours that its spec allows. Raise 'limits.runHours', then: "
+                + $"armoflow runs retry {CorrelationId}.";
+        }
+        string step = Steps.First(s => s.Status != StepStatus.Completed).Name;
+        return $"step {step} took longer than the {Spec.Limits.StepHours} hours that the spec allows. Raise 'limits.stepHours', or see "
+            + $"why with: armoflow runs show {CorrelationId}.";
+    }
 
     public RunDocument ToDocument(Func<string, string?> pathOf, DateTimeOffset now) => new()
     {

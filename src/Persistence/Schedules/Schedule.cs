@@ -1,4 +1,3 @@
-using System.Text.Json.Serialization;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;

@@ -231,13 +231,10 @@ public static class AtomicFile
     /// place.</exception>
     public static void Write(string path, Action<Stream> write)
     {
-        if (RegularFile.OtherKind(path) is { } kind)
-            throw new InvalidInputException(path, kind, "a file, or a name that is free", "Name another file to write.");
-        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
-        string beside = $"{path}.{Environment.ProcessId}.{Guid.NewGuid():N}.partial";
+        string beside = Beside(path);
         try
         {
-            using (FileStream stream = new(beside, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16))
+            using (FileStream stream = Create(beside))
             {
                 write(stream);
                 stream.Flush(flushToDisk: true);
@@ -249,6 +246,39 @@ public static class AtomicFile
             if (File.Exists(beside)) File.Delete(beside);
         }
     }
+
+    /// <summary>The same for contents that are awaited.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="write">Writes its contents.</param>
+    /// <exception cref="InvalidInputException">There is something else than a regular file, such as a device, in the target's
+    /// place.</exception>
+    public static async Task Write(string path, Func<Stream, Task> write)
+    {
+        string beside = Beside(path);
+        try
+        {
+            await using (FileStream stream = Create(beside))
+            {
+                await write(stream);
+                stream.Flush(flushToDisk: true);
+            }
+            File.Move(beside, path, overwrite: true);
+        }
+        finally
+        {
+            if (File.Exists(beside)) File.Delete(beside);
+        }
+    }
+
+    private static string Beside(string path)
+    {
+        if (RegularFile.OtherKind(path) is { } kind)
+            throw new InvalidInputException(path, kind, "a file, or a name that is free", "Name another file to write.");
+        Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
+        return $"{path}.{Environment.ProcessId}.{Guid.NewGuid():N}.partial";
+    }
+
+    private static FileStream Create(string beside) => new(beside, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
 
     /// <summary>Writes a text as UTF-8.</summary>
     /// <param name="path">The file.</param>

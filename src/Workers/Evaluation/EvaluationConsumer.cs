@@ -11,11 +11,9 @@ using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.RewardBench;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
-using ArmoFlow.Workers.Decorrelation;
 using ArmoFlow.Workers.Features;
 using ArmoFlow.Workers.Gating;
 using ArmoFlow.Workers.Ingestion;
-using ArmoFlow.Workers.Regression;
 using MassTransit;
 
 namespace ArmoFlow.Workers.Evaluation;
@@ -59,7 +57,8 @@ public sealed class EvaluationConsumer(StepServices services)
             run.Progress("scorers", scorers.Count, 1 + run.Spec.Evaluation.Baselines.Count);
             if (baseline == "mean")
             {
-                scorers[baseline] = new ScorerFigures(pairs.ForGate.MeanAccuracy(held), Figures.Of(benchmark.EvaluateMean(model, run.Cancel)));
+                BenchmarkOutcome? mean = benchmark.EvaluateMean(model, run.Cancel);
+                scorers[baseline] = new ScorerFigures(pairs.ForGate.MeanAccuracy(held), Figures.Of(mean));
                 continue;
             }
             BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training,
@@ -98,10 +97,9 @@ public sealed class EvaluationConsumer(StepServices services)
         };
         if (noSignal is not null) return new StepWork.Done(outputs, noSignal, report);
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
-        return new StepWork.Done(outputs,
-            "held-out pairs: "
-                + $"{heldOut}{(all.Count > 0 ? $"; benchmark score {Percent(scorers[EvaluationReport.Gate].Benchmark?.Score)}" : "; no benchmark")}",
-            report);
+        double? score = scorers[EvaluationReport.Gate].Benchmark?.Score;
+        string onBenchmark = all.Count > 0 ? $"benchmark score {Percent(score)}" : "no benchmark";
+        return new StepWork.Done(outputs, $"held-out pairs: {heldOut}; {onBenchmark}", report);
     }
 
     /// <summary>A model's rewards mean nothing on the features of another backbone.</summary>

@@ -6,16 +6,10 @@ using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Gating;
 using ArmoFlow.Contracts.Regression;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.RewardModel.Decorrelation;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Ingestion;
-using ArmoFlow.RewardModel.Regression;
 using ArmoFlow.RewardModel.RewardBench;
-using ArmoFlow.Workers.Decorrelation;
-using ArmoFlow.Workers.Features;
-using ArmoFlow.Workers.Gating;
 using ArmoFlow.Workers.Ingestion;
-using ArmoFlow.Workers.Regression;
 
 namespace ArmoFlow.Workers.Evaluation;
 
@@ -112,7 +106,8 @@ internal sealed class ReportWriter(
     private void Decorrelation()
     {
         Section("Verbosity");
-        Line($"{CultureInfo.InvariantCulture.TextInfo.ToTitleCase(decorrelation.Metric ?? "")} correlation with {decorrelation.Verbosity} on "
+        string metric = CultureInfo.InvariantCulture.TextInfo.ToTitleCase(decorrelation.Metric ?? "");
+        Line($"{metric} correlation with {decorrelation.Verbosity} on "
             + $"{decorrelation.Responses:N0} responses of {decorrelation.Reference}.\n");
         Table("objective", "penalty λ", "before", "after");
         foreach (PenaltyFigures o in decorrelation.Objectives)

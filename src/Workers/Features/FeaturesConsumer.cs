@@ -46,7 +46,8 @@ public sealed class FeaturesConsumer(StepServices services)
         // its files are gone
         if (known is null && entered is not null) await WorkStore.ForgetShards(transaction.Database, run.Key, run.Cancel);
         // another plan came first: follow that
-        if (await WorkStore.OpenShards(transaction.Database, run.Key, plan.Id, plan.Shards, run.Cancel) is not { } open) return StepWork.More;
+        IReadOnlyList<int>? open = await WorkStore.OpenShards(transaction.Database, run.Key, plan.Id, plan.Shards, run.Cancel);
+        if (open is null) return StepWork.More;
         foreach (int shard in open) await context.Send(new Uri($"queue:{ExtractShard.Queue}"), Command(run, plan, shard));
         return open.Count > 0 ? StepWork.Elsewhere : await Finish(run, plan, transaction);
     }

@@ -9,7 +9,6 @@ using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.Workers.Evaluation;
-using ArmoFlow.Workers.Features;
 
 namespace ArmoFlow.Workers.Scoring;
 

@@ -70,7 +70,8 @@ internal static class FeaturesStep
             bool pairs = parsed.GetRequiredValue(kind) == "pairs";
             (BackboneConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(specials) == "allow");
             int limit = parsed.GetValue(maxTokens) ?? config.MaxPositionEmbeddings;
-            double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : pairs ? 0.01 : 0;
+            double usual = pairs ? 0.01 : 0;
+            double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : usual;
             (List<Row> rows, IReadOnlyList<string> columns, List<LeftOut> leftOut, int replaced) =
                 await Read(file, pairs, tokenizer, limit, share, cancel);
             string settled = ComputeType.Settle(parsed.GetRequiredValue(dtype), ComputeType.CheckpointBytes(folder), config.HiddenSize,
