@@ -50,23 +50,6 @@ public class HouseTests
             .Intersect(unknown)
             .ShouldBeEmpty();
 
-    /// <summary>Migrations alone are left out: EF's generator writes them.</summary>
-    [Fact]
-    public void No_line_is_longer_than_140_columns()
-    {
-        string[] folders = ["src", "bench", "tests", "build"];
-        IEnumerable<string> files = folders
-            .SelectMany(f => Directory.EnumerateFiles(Path.Combine(Root(), f), "*.cs", SearchOption.AllDirectories))
-            .Where(f => !f.Contains("/Migrations/", StringComparison.Ordinal));
-        string[] tooLong =
-        [
-            .. files.SelectMany(f => File.ReadLines(f).Select((line, i) => (Place: $"{f}:{i + 1}", line.Length)))
-                .Where(l => l.Length > 140)
-                .Select(l => l.Place)
-        ];
-        tooLong.ShouldBeEmpty();
-    }
-
     [Fact]
     public void Libtorch_loads_and_its_newest_version_of_libstdcxx_is_weak_where_the_system_lacks_it()
     {

@@ -65,8 +65,10 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         if (string.IsNullOrWhiteSpace(reason)) throw new RetentionException("forgetting needs a reason: --reason TEXT.");
         ForgetPlan plan = await Plan(kind, value, cancel);
         if (plan.Obstacles.Count > 0)
+        {
             throw new RetentionException(
                 $"{kind.Text()} {value} cannot be forgotten now: {string.Join("; ", plan.Obstacles)}.", Refusal.Conflict);
+        }
         Exclusion exclusion = await store.Exclude(kind, value, reason, cancel); // first: a run that is submitted meanwhile leaves it out
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         IReadOnlyList<Rows> affected = await Affected(db, kind, value, plan.Files, cancel);
