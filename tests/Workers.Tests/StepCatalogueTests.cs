@@ -21,5 +21,5 @@ public class StepCatalogueTests
 
     [Fact]
     public void What_no_step_makes_has_no_maker() =>
-        Should.Throw<ArgumentOutOfRangeException>(() => StepCatalogue.MakerOf("calibration"));
+        Should.Throw<ArgumentOutOfRangeException>(() => StepCatalogue.MakerOf("unheard-of"));
 }
