@@ -12,7 +12,7 @@ public enum Refusal
     /// <summary>The state of things does not allow it.</summary>
     Conflict,
 
-    /// <summary>Nobody is there to do it.</summary>
+    /// <summary>No worker is available to do it.</summary>
     Unavailable,
 
     /// <summary>It is not the asker's to decide.</summary>

@@ -53,8 +53,8 @@ public static class Schema
     }
 
     /// <summary>
-    /// What all books have in common. That the newest migration is the model is a test of this project: to compare them each time that
-    /// books are migrated takes longer than to migrate them.
+    /// What SQLite and Postgres have in common. That the newest migration is the model is a test of this project: to compare them at
+    /// each migration takes longer than to migrate.
     /// </summary>
     public static DbContextOptionsBuilder UseSchema(this DbContextOptionsBuilder options) => options.UseSnakeCaseNamingConvention()
         .ConfigureWarnings(warnings => warnings.Ignore(RelationalEventId.PendingModelChangesWarning));

@@ -116,7 +116,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
     private StepFailed Failed(TCommand command, string error, bool badInput) =>
         new() { RunId = command.RunId, Attempt = command.Attempt, Step = Step, Error = error, BadInput = badInput };
 
-    /// <summary>What is none of the step's inputs is a shard of features.</summary>
+    /// <summary>An artifact that is not an input of the step is a shard of features.</summary>
     private static string MakerOf(string sha256, TCommand command) =>
         command.Inputs.FirstOrDefault(i => i.Value.Sha256 == sha256) is { Key: { } name }
             ? StepCatalogue.MakerOf(name)

@@ -100,13 +100,13 @@ internal static class FaultCommands
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
         Command command =
-            new("workers", "The workers that show signs of life: what they serve, and what they have in hand.") { workspace, server, json };
+            new("workers", "The workers whose heartbeat is heard: what they serve, and what they have in hand.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             IReadOnlyList<WorkerDocument> workers = await client.Workers(cancel);
             if (parsed.GetValue(json)) Terminal.PrintJson(workers);
-            else if (workers.Count == 0) Console.Error.WriteLine("no worker shows signs of life; start one with: armoflow worker");
+            else if (workers.Count == 0) Console.Error.WriteLine("no worker's heartbeat is heard; start one with: armoflow worker");
             else
             {
                 Table table = RunTables.New("machine", "process", "version", "steps", "device", "memory", "in hand", "since");

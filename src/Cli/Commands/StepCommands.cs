@@ -3,7 +3,7 @@ using ArmoFlow.Cli.Commands.Steps;
 
 namespace ArmoFlow.Cli.Commands;
 
-/// <summary>One step on files, without a bus or books: the layouts are those of the reference's scripts.</summary>
+/// <summary>One step on files, without a bus or a database: the layouts are those of the reference's scripts.</summary>
 internal static class StepCommands
 {
     public static Command Step()

@@ -35,7 +35,7 @@ internal sealed class Problems(IProblemDetailsService documents) : IExceptionHan
         RefusedException { Refusal: Refusal.Forbidden } =>
             Problem(StatusCodes.Status403Forbidden, "Not yours to decide.", exception.Message),
         RefusedException { Refusal: Refusal.Unavailable } =>
-            Problem(StatusCodes.Status503ServiceUnavailable, "Nobody is there to do it.", exception.Message),
+            Problem(StatusCodes.Status503ServiceUnavailable, "No worker is available.", exception.Message),
         RequestFaultException or RequestTimeoutException => Problem(StatusCodes.Status503ServiceUnavailable, "The workers could not do it.",
             $"{(exception as RequestFaultException)?.Fault?.Exceptions.FirstOrDefault()?.Message ?? "no worker answered in time"}. See "
                 + "the workers' output, and: armoflow runs workers."),

@@ -88,7 +88,7 @@ public static class RunsApi
             async (WorkStore work, CancellationToken cancel) => (await work.Workers(cancel)).Select(w => w.ToDocument()))
             .Requires(Scope.Viewer)
             .WithTags("workers")
-            .WithSummary("The workers that show signs of life.");
+            .WithSummary("The workers whose heartbeat is heard.");
         RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults").Requires(Scope.Viewer);
         faults.MapGet("", (FaultStore store, CancellationToken cancel) => store.Groups(cancel))
             .WithSummary("Messages that were set aside, alike ones grouped.");

@@ -47,7 +47,7 @@ public sealed class DatasetWatcher(
     }
 
     /// <summary>Watches a place from now on; what lies there already is taken too.</summary>
-    /// <exception cref="DatasetException">The address is none.</exception>
+    /// <exception cref="DatasetException">It is not an address that can be watched.</exception>
     public async Task<WatchDocument> Watch(string dataset, string address, CancellationToken cancel)
     {
         if (!S3Bucket.IsAddress(address) && !Path.IsPathFullyQualified(address))
@@ -113,7 +113,7 @@ public sealed class DatasetWatcher(
     }
 
     /// <summary>Adds one file, wherever it lies.</summary>
-    /// <exception cref="DatasetException">It is not there, or is none that can be read.</exception>
+    /// <exception cref="DatasetException">It is not there, or is not of a kind that can be read.</exception>
     public async Task<DatasetAddition> Take(string dataset, string address, CancellationToken cancel)
     {
         int slash = address.LastIndexOf('/');

@@ -12,7 +12,7 @@ public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> 
 {
     private const int Preview = 5;
 
-    /// <exception cref="RetentionException">There is none.</exception>
+    /// <exception cref="RetentionException">No policy is set.</exception>
     public async Task<RetentionPolicyDocument> Get(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
@@ -20,7 +20,7 @@ public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> 
     }
 
     /// <summary>Has servers collect by the clock from now on, in place of what they did before.</summary>
-    /// <exception cref="ScheduleException">The expression or the zone is none.</exception>
+    /// <exception cref="ScheduleException">The cron expression or the time zone is not valid.</exception>
     public async Task<RetentionPolicyDocument> Put(RetentionRules rules, string cron, string timeZone, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
@@ -41,7 +41,7 @@ public sealed class RetentionPolicyService(IDbContextFactory<ArmoFlowDbContext> 
         return Document(row);
     }
 
-    /// <exception cref="RetentionException">There is none.</exception>
+    /// <exception cref="RetentionException">No policy is set.</exception>
     public async Task Remove(CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);

@@ -14,7 +14,7 @@ public sealed class ScheduleTimes
     private readonly CronExpression _cron;
     private readonly TimeZoneInfo _zone;
 
-    /// <exception cref="ScheduleException">The expression or the zone is none.</exception>
+    /// <exception cref="ScheduleException">The cron expression or the time zone is not valid.</exception>
     public ScheduleTimes(string cron, string zone)
     {
         if (cron.Length > LongestCron)

@@ -76,7 +76,7 @@ public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
     /// <param name="fileName">The file's name; its extension says how it is read.</param>
     /// <param name="content">Its bytes.</param>
     /// <param name="cancel">Gives up; nothing is entered then.</param>
-    /// <exception cref="DatasetException">The name is none, or the file is of a kind that cannot be read.</exception>
+    /// <exception cref="DatasetException">The name is not valid, or the file is of a kind that cannot be read.</exception>
     public async Task<DatasetAddition> Add(string name, string fileName, Stream content, CancellationToken cancel)
     {
         string file = Path.GetFileName(fileName.Replace('\\', '/'));
