@@ -37,6 +37,13 @@ fi
 # As users have it: optimised, and the program compiled ahead.
 dotnet build ArmoFlow.sln -c Release --nologo -v quiet -clp:NoSummary || exit 1
 code=0
+# run_tests: one project's tests; sets outcome.
+run_tests() {
+  dotnet test "tests/$project.Tests" -c Release --no-build --nologo --logger "trx;LogFileName=$project.trx" \
+    --results-directory "$results" "${collect[@]}" "${filter[@]}" 2>&1 | tee "$results/$project.log" \
+    | grep -vE '^(Test run for|A total of|VSTest version|Attachments:|  /|$)'
+  outcome=${PIPESTATUS[0]}
+}
 for project in "${projects[@]}"; do
   echo "== $project.Tests"
   # The logger's file holds each test's outcome; the console keeps failures and skips with their reasons.
@@ -44,8 +51,15 @@ for project in "${projects[@]}"; do
   [[ $project == RewardModel && -z $only ]] && collect=(--collect "XPlat Code Coverage")
   filter=()
   [[ -n $only ]] && filter=(--filter "FullyQualifiedName~$only")
-  dotnet test "tests/$project.Tests" -c Release --no-build --nologo --logger "trx;LogFileName=$project.trx" --results-directory "$results" "${collect[@]}" "${filter[@]}" 2>&1 | tee "$results/$project.log" | grep -vE '^(Test run for|A total of|VSTest version|Attachments:|  /|$)'
-  [[ ${PIPESTATUS[0]} -eq 0 ]] || code=1
+  run_tests
+  # VSTest calls a run "passed" whose process crashed half-way. Such a run counts for nothing: it is done again, and at last fails.
+  for try in 2 3 4; do
+    [[ $project != EndToEnd ]] && grep -q 'FATAL ERROR' "$results/$project.log" || break
+    echo "$project.Tests: the test process crashed; running it again (try $try)"
+    run_tests
+  done
+  ! grep -q 'FATAL ERROR' "$results/$project.log" || { echo "$project.Tests: the test process crashed each time"; code=1; }
+  [[ $outcome -eq 0 ]] || code=1
   # A crash of the test process leaves no result file: that is a failure, not silence.
   [[ -f $results/$project.trx ]] || { echo "$project.Tests left no results"; code=1; }
 done
