@@ -100,7 +100,7 @@ internal static class FaultCommands
         Option<string?> server = Options.Server();
         Option<bool> json = Options.Json();
         Command command =
-            new("workers", "The workers whose heartbeat is heard: what they serve, and what they have in hand.") { workspace, server, json };
+            new("workers", "The workers at work: what they serve, and what they have in hand.") { workspace, server, json };
         command.SetAction(async (parsed, cancel) =>
         {
             await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
