@@ -33,6 +33,7 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
         await cluster.Orchestrator();
         Random random = new(17);
         int stuck = 0, divergent = 0, killed = 0;
+        List<string> differences = [];
         using SmallProject project = new(ratings: 500, pairs: 400, gatingSteps: 30);
         SortedDictionary<string, string>[] alone = await Seeds.Alone(project, RunsAtOnce);
         for (int round = 0; round < Rounds; round++)
@@ -43,12 +44,17 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
             for (int seed = 0; seed < RunsAtOnce; seed++)
             {
                 if (await Finished(cluster, runs[seed]) is not { } run) stuck++;
-                else if (!Seeds.Compared(run).SequenceEqual(alone[seed])) divergent++;
+                else if (!Seeds.Compared(run).SequenceEqual(alone[seed]))
+                {
+                    divergent++;
+                    IEnumerable<string> names = Seeds.Compared(run).Except(alone[seed]).Select(a => a.Key);
+                    differences.Add($"round {round}, seed {seed}: {string.Join(", ", names)}");
+                }
             }
             if ((round + 1) % RoundsBetweenReports == 0 && round + 1 < Rounds) TestReport.Progress(Line(round + 1));
         }
         output.Say(Line(Rounds));
-        (stuck, divergent).ShouldBe((0, 0), string.Join('\n', workers.Select(w => w.Said)));
+        (stuck, divergent).ShouldBe((0, 0), string.Join('\n', differences.Concat(workers.Select(w => w.Said))));
 
         string Line(int rounds) =>
             $"SWEEP {name}: {rounds} rounds of {RunsAtOnce} runs, {killed} workers killed: {stuck} stuck, {divergent} divergent";

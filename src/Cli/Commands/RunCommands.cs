@@ -198,10 +198,11 @@ internal static class RunCommands
         Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, where, cursor, limit, json };
         command.SetAction(async (parsed, cancel) =>
         {
+            RunStatus? wanted = RunQueries.StatusOf(parsed.GetValue(status)); // a misspelt one is named before anything is opened
             await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
             RunPage page = await client.List(new RunFilter
             {
-                Status = RunQueries.StatusOf(parsed.GetValue(status)),
+                Status = wanted,
                 Name = parsed.GetValue(name),
                 Tag = parsed.GetValue(tag),
                 Q = parsed.GetValue(q),
