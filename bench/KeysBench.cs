@@ -26,7 +26,8 @@ internal static class KeysBench
     {
         await using Servers servers = await Servers.Start();
         await using ServiceProvider store = servers.Database();
-        string key = (await store.GetRequiredService<AccessKeyStore>().Create("ada", Scope.Admin, null, default)).Text;
+        KeyRequest request = new() { Name = "ada", Scope = Scope.Admin };
+        string key = (await store.GetRequiredService<AccessKeyStore>().Create(request, default)).Key;
         int port = FreePorts.Next();
         Process server = await servers.Program("orchestrator on ", "orchestrator", "--require-keys", "--urls", $"http://127.0.0.1:{port}");
         using HttpClient http = new() { BaseAddress = new Uri($"http://127.0.0.1:{port}/") };

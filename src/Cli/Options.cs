@@ -8,20 +8,6 @@ namespace ArmoFlow.Cli;
 /// <summary>Options that several commands share.</summary>
 internal static class Options
 {
-    public static Option<bool> Json() => new("--json") { Description = "Print exactly one JSON document on stdout." };
-
-    public static Option<string> Workspace() => new("--workspace")
-    {
-        Description = "Folder of the database and artifacts (default: $ARMOFLOW_WORKSPACE, or .armoflow here).",
-        DefaultValueFactory = _ => Environment.GetEnvironmentVariable("ARMOFLOW_WORKSPACE") ?? ".armoflow",
-    };
-
-    public static Option<string?> Server() => new("--server")
-    {
-        Description = "Use this server instead of a workspace (default: $ARMOFLOW_URL).",
-        DefaultValueFactory = Unshown(() => Environment.GetEnvironmentVariable("ARMOFLOW_URL") is { Length: > 0 } url ? url : null),
-    };
-
     /// <summary>
     /// A default that --help does not print, since settings may hold passwords. Help asks without a command line around it.
     /// </summary>

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using ArmoFlow.Cli;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Audit;
 
@@ -34,7 +35,7 @@ catch (Exception e) when (Terminal.AsUserError(e) is { } message)
     Console.Error.WriteLine($"armoflow: {message}");
     return ExitCodes.BadInput;
 }
-catch (ServerAwayException e)
+catch (ServerUnavailableException e)
 {
     PrintFailure(e.Message);
     Console.Error.WriteLine($"armoflow: {e.Message}");

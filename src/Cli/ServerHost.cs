@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence;
@@ -71,7 +72,7 @@ internal static class ServerHost
     /// <summary>Waits for the servers, and refuses what waiting does not mend.</summary>
     /// <exception cref="UsageException">A password is wrong, the schema is behind or of another version, the store cannot be
     /// written.</exception>
-    /// <exception cref="ServerAwayException">A server did not come in time.</exception>
+    /// <exception cref="ServerUnavailableException">A server did not come in time.</exception>
     public static async Task RequireServers(IServiceProvider services, ServerSettings settings, CancellationToken cancel)
     {
         await RequireStore(settings, cancel);
@@ -199,8 +200,8 @@ internal static class ServerHost
                 end ??= TimeProvider.System.GetUtcNow().UtcDateTime + wait;
                 if (wait == TimeSpan.Zero || TimeProvider.System.GetUtcNow().UtcDateTime >= end)
                 {
-                    throw new ServerAwayException($"{server} does not answer: {why}. Check the address ({setting}) and that the server "
-                        + "runs; --wait says how long to wait for it.");
+                    throw new ServerUnavailableException($"{server} does not answer: {why}. Check the address ({setting}) and that "
+                        + "the server runs; --wait says how long to wait for it.");
                 }
                 Console.Error.WriteLine($"waiting for {server}: {why}");
                 await Task.Delay(Pause, cancel);

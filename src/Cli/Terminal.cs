@@ -2,6 +2,7 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
@@ -21,9 +22,6 @@ internal static class ExitCodes
 
 /// <summary>A mistake on the command line itself, or in what it names.</summary>
 internal sealed class UsageException(string message) : Exception(message);
-
-/// <summary>A server that was waited for and did not come.</summary>
-internal sealed class ServerAwayException(string message) : Exception(message);
 
 /// <summary>Where output goes: results to stdout, everything else to stderr.</summary>
 internal static class Terminal
@@ -84,7 +82,7 @@ internal static class Terminal
 
     private static string? Explain(Exception e) => e switch
     {
-        InvalidInputException or SpecException or UsageException or RefusedException => e.Message,
+        InvalidInputException or SpecException or UsageException or RefusedException or RequestRefusedException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => Explain(inner),
         DbUpdateException { InnerException: { } inner } => Explain(inner),

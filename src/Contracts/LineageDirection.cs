@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace ArmoFlow.Contracts;
 
 /// <summary>Which way lineage is followed from an artifact.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<LineageDirection>))]
+[JsonConverter(typeof(NamedEnumConverter<LineageDirection>))]
 public enum LineageDirection
 {
     /// <summary>To what it was made from.</summary>

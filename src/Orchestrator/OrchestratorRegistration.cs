@@ -1,4 +1,5 @@
 using ArmoFlow.Orchestrator.Alerts;
+using ArmoFlow.Orchestrator.Clients;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Retention;
@@ -18,10 +19,12 @@ public static class OrchestratorRegistration
 {
     public static IServiceCollection AddOrchestrator(this IServiceCollection services) => services
         .AddRunQueries()
+        .AddSingleton<RecordsClient>()
         .AddSingleton<RunService>()
         .AddSingleton<ForgetService>()
         .AddSingleton<ScoreBatcher>()
         .AddSingleton<ScoreService>()
+        .AddSingleton<ScoreRequests>()
         .AddSingleton<ScheduleRunner>()
         .AddSingleton<PolicyRunner>()
         .AddHostedService<PolicyEngine>()

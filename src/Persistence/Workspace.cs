@@ -164,6 +164,7 @@ public static class PersistenceRegistration
             .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
             .AddSingleton<StepStore>().AddSingleton<StepClaims>().AddSingleton<WorkStore>().AddSingleton<StepLogStore>()
             .AddSingleton<FaultStore>()
+            .AddSingleton<ControlRequestStore>()
             .AddSingleton<FaultKeeper>()
             .AddSingleton<Lineage>()
             .AddSingleton<AuditStore>()

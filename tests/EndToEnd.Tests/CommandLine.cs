@@ -21,9 +21,17 @@ internal static class CommandLine
 
     public static Process Start(params string[] arguments) => Start(arguments, []);
 
-    public static Process Start(string[] arguments, params (string Name, string Value)[] environment)
+    public static Process Start(string[] arguments, params (string Name, string Value)[] environment) =>
+        Start(Environment.CurrentDirectory, arguments, environment);
+
+    private static Process Start(string folder, string[] arguments, params (string Name, string Value)[] environment)
     {
-        ProcessStartInfo start = new("dotnet", [Program, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new("dotnet", [Path.GetFullPath(Program), .. arguments])
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         start.Environment.Remove("ARMOFLOW_WORKSPACE");
         start.Environment.Remove("ARMOFLOW_URL");
         start.Environment["OMP_WAIT_POLICY"] = "passive"; // several processes share the cores: one that waits leaves them to the others
@@ -42,6 +50,8 @@ internal static class CommandLine
     }
 
     public static Task<CommandResult> Run(params string[] arguments) => Run(arguments, []);
+
+    public static Task<CommandResult> RunIn(string folder, string[] arguments) => Finish(Start(folder, arguments), arguments);
 
     public static Task<CommandResult> Run(string[] arguments, params (string Name, string Value)[] environment) =>
         Finish(Start(arguments, environment), arguments);

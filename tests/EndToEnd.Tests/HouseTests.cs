@@ -13,11 +13,12 @@ public class HouseTests
     private static readonly Dictionary<string, string[]> Arrows = new()
     {
         ["Contracts"] = [],
+        ["Client"] = ["Contracts"],
         ["RewardModel"] = [],
         ["Persistence"] = ["Contracts"],
         ["Workers"] = ["Contracts", "Persistence", "RewardModel"],
-        ["Orchestrator"] = ["Contracts", "Persistence"],
-        ["Cli"] = ["Orchestrator", "Workers"],
+        ["Orchestrator"] = ["Client", "Contracts", "Persistence"],
+        ["Cli"] = ["Client", "Orchestrator", "Workers"],
     };
 
     internal static string Root([CallerFilePath] string path = "") => Path.GetFullPath(Path.Combine(Path.GetDirectoryName(path)!, "../.."));

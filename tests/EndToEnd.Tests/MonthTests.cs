@@ -5,6 +5,7 @@ using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli;
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Access;
@@ -63,8 +64,11 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         string url = orchestrator.Urls.Single();
         await cluster.Worker();
         AccessKeyStore keys = orchestrator.Services.GetRequiredService<AccessKeyStore>();
-        using HttpClient ada = Client(url, (await keys.Create("ada", Scope.Operator, null, default)).Text),
-            grace = Client(url, (await keys.Create("grace", Scope.Operator, null, default)).Text);
+        using HttpClient ada = Client(url, await Key("ada")),
+            grace = Client(url, await Key("grace"));
+        async Task<string> Key(string name) =>
+            (await keys.Create(new KeyRequest { Name = name, Scope = Scope.Operator }, default)).Key;
+
         string Nightly(string gates) =>
             $"name: nightly\nmodel: sample@champion\nbenchmark: {{ files: [data/benchmark.jsonl] }}\npromotion: {{ {gates} }}\nalerts: "
                 + $"{{ webhook: '{receiver.Urls.Single()}' }}\n";
@@ -255,7 +259,7 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         async Task Post(HttpClient who, string path, object body)
         {
             using HttpRequestMessage request = new(HttpMethod.Post, $"api/v1/{path}") { Content = JsonContent.Create(body) };
-            request.Headers.Add(RunsApi.SpecFolderHeader, project.Folder);
+            request.Headers.Add(ApiHeaders.SpecFolder, project.Folder);
             using HttpResponseMessage response = await who.SendAsync(request);
             response.IsSuccessStatusCode.ShouldBeTrue(await response.Content.ReadAsStringAsync());
         }
@@ -264,7 +268,7 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
         {
             using HttpRequestMessage request =
                 new(HttpMethod.Post, "api/v1/runs") { Content = new StringContent(spec, Encoding.UTF8, "application/yaml") };
-            request.Headers.Add(RunsApi.SpecFolderHeader, project.Folder);
+            request.Headers.Add(ApiHeaders.SpecFolder, project.Folder);
             using HttpResponseMessage response = await who.SendAsync(request);
             string answer = await response.Content.ReadAsStringAsync();
             response.IsSuccessStatusCode.ShouldBeTrue(answer);

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Net.Http.Json;
 using System.Text;
 using System.Text.RegularExpressions;
 using ArmoFlow.Contracts.Documents;
@@ -39,7 +40,7 @@ public sealed partial class AccessTests(AccessTests.Server server)
 
         public HttpClient Http { get; private set; } = null!;
         public Dictionary<string, string?> Keys { get; } = new() { ["none"] = null, ["garbage"] = "armoflow_aa_bb" };
-        public AccessKey Viewer { get; private set; } = null!;
+        public NewKey Viewer { get; private set; } = null!;
         public IReadOnlyList<(string Method, string Path, Scope? Required)> Endpoints { get; private set; } = [];
 
         public async ValueTask InitializeAsync()
@@ -69,15 +70,15 @@ public sealed partial class AccessTests(AccessTests.Server server)
             AccessKeyStore store = _app.Services.GetRequiredService<AccessKeyStore>();
             foreach (Scope scope in Enum.GetValues<Scope>())
             {
-                (AccessKey key, string text) = await store.Create(scope.ToString(), scope, null, default);
-                Keys[scope.ToString()] = text;
+                NewKey key = await store.Create(new KeyRequest { Name = scope.ToString(), Scope = scope }, default);
+                Keys[scope.ToString()] = key.Key;
                 if (scope == Scope.Viewer) Viewer = key;
             }
-            (AccessKey revoked, string revokedText) = await store.Create("revoked", Scope.Admin, null, default);
-            (await store.Revoke(revoked.Id, default)).ShouldBeTrue();
-            (_, string expired) = await store.Create("expired", Scope.Admin, TimeSpan.FromMilliseconds(1), default);
-            Keys["revoked"] = revokedText;
-            Keys["expired"] = expired;
+            NewKey revoked = await store.Create(new KeyRequest { Name = "revoked", Scope = Scope.Admin }, default);
+            await store.Revoke(revoked.Id, default);
+            NewKey expired = await store.Create(new KeyRequest { Name = "expired", Scope = Scope.Admin, Days = 1e-8 }, default);
+            Keys["revoked"] = revoked.Key;
+            Keys["expired"] = expired.Key;
             Endpoints = [.. _app.Services.GetRequiredService<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>().SelectMany(e =>
                 (e.Metadata.GetMetadata<HttpMethodMetadata>()?.HttpMethods ?? ["GET"]).Select(m => (m, Fill(e.RoutePattern.RawText!),
                     e.Metadata.GetMetadata<RequiredScope>() is { } r ? r.Scope : Scope.Admin)))];
@@ -267,6 +268,27 @@ public sealed partial class AccessTests(AccessTests.Server server)
         string said = await trail.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
         said.ShouldContain("key.created");
         said.ShouldNotContain(server.Keys["Viewer"]!.Split('_')[2], Case.Sensitive, "no secret in the database");
+    }
+
+    [Fact]
+    public async Task An_administrator_makes_lists_and_revokes_keys_over_HTTP_and_nobody_else_does()
+    {
+        (await Ask("POST", "/api/v1/keys", server.Keys["Operator"])).ShouldBe(HttpStatusCode.Forbidden);
+        using HttpRequestMessage asked = Request("POST", "/api/v1/keys", server.Keys["Admin"]);
+        asked.Content = JsonContent.Create(new { name = "late", scope = "Operator", days = 1 });
+        using HttpResponseMessage answer = await server.Http.SendAsync(asked, TestContext.Current.CancellationToken);
+        answer.StatusCode.ShouldBe(HttpStatusCode.OK);
+        answer.Headers.CacheControl!.NoStore.ShouldBeTrue("a secret is in it");
+        NewKey made = (await answer.Content.ReadFromJsonAsync<NewKey>(TestContext.Current.CancellationToken))!;
+        (await Ask("GET", "/api/v1/models", made.Key)).ShouldBe(HttpStatusCode.OK);
+        using HttpRequestMessage listing = Request("GET", "/api/v1/keys", server.Keys["Admin"]);
+        using HttpResponseMessage list = await server.Http.SendAsync(listing, TestContext.Current.CancellationToken);
+        string listed = await list.Content.ReadAsStringAsync(TestContext.Current.CancellationToken);
+        listed.ShouldContain("key Admin", Case.Sensitive, "who made it");
+        listed.ShouldNotContain(made.Key.Split('_')[2], Case.Sensitive, "no secret is shown again");
+        (await Ask("DELETE", $"/api/v1/keys/{made.Id}", server.Keys["Admin"])).ShouldBe(HttpStatusCode.OK);
+        (await Ask("DELETE", $"/api/v1/keys/{made.Id}", server.Keys["Admin"])).ShouldBe(HttpStatusCode.NotFound);
+        (await Ask("GET", "/api/v1/models", made.Key)).ShouldBe(HttpStatusCode.Unauthorized);
     }
 
     [Fact]

@@ -132,10 +132,10 @@ public sealed class GateTests
     {
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: false));
         (await server.Ask("/api/v1/models", "localhost", [], server.Viewer)).ShouldBe(HttpStatusCode.OK);
-        (AccessKey key, string text) = await server.Keys.Create("late", Scope.Viewer, null, default);
-        (await server.Ask("/api/v1/models", "localhost", [], text)).ShouldBe(HttpStatusCode.OK);
-        (await server.Keys.Revoke(key.Id, default)).ShouldBeTrue();
-        (await server.Ask("/api/v1/models", "localhost", [], text)).ShouldBe(HttpStatusCode.Unauthorized);
+        NewKey key = await server.Keys.Create(new KeyRequest { Name = "late" }, default);
+        (await server.Ask("/api/v1/models", "localhost", [], key.Key)).ShouldBe(HttpStatusCode.OK);
+        await server.Keys.Revoke(key.Id, default);
+        (await server.Ask("/api/v1/models", "localhost", [], key.Key)).ShouldBe(HttpStatusCode.Unauthorized);
     }
 
     [Theory]
@@ -236,8 +236,8 @@ public sealed class GateTests
             server._app.MapGet("/health/live", () => "live").Requires(null);
             await server._app.StartAsync();
             server.Http = new HttpClient { BaseAddress = new Uri(server._app.Urls.Single()) };
-            (_, server.Viewer) = await server.Keys.Create("viewer", Scope.Viewer, null, default);
-            (_, server.Admin) = await server.Keys.Create("admin", Scope.Admin, null, default);
+            server.Viewer = (await server.Keys.Create(new KeyRequest { Name = "viewer" }, default)).Key;
+            server.Admin = (await server.Keys.Create(new KeyRequest { Name = "admin", Scope = Scope.Admin }, default)).Key;
             return server;
         }
 

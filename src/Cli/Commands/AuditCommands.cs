@@ -2,10 +2,10 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.RewardModel.Tensors;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -33,15 +33,12 @@ internal static class AuditCommands
         };
         Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
         Option<int> limit = Options.Limit(50);
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("query", "Lists events, newest first.") { where, cursor, limit, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("query", "Lists events, newest first.") { where, cursor, limit };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IAuditSource source = await IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            AuditPage page = await source.Query(parsed.GetValue(where), parsed.GetValue(cursor), parsed.GetValue(limit), cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(page);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            AuditPage page = await client.QueryAudit(parsed.GetValue(where), parsed.GetValue(cursor), parsed.GetValue(limit), cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(page);
             else
             {
                 Table table = RunTables.New("event", "at", "actor", "action", "subject", "before", "after");
@@ -55,7 +52,6 @@ internal static class AuditCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Verify()
@@ -72,13 +68,10 @@ internal static class AuditCommands
             + "hold it. (An export must also end with its own FILE.head.json, if there is one.)"
         };
         Option<string?> key = new("--public-key") { Description = "PEM of who must have signed the head." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("verify",
             "Follows the chain of hashes and finds the first event that was altered, removed, added or moved, and every row that is "
-            + "not as the events say; exit code 1 if there is one.") { export, rows, head, key, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+            + "not as the events say; exit code 1 if there is one.") { export, rows, head, key };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string? file = parsed.GetValue(export), rowsFile = parsed.GetValue(rows), kept = parsed.GetValue(head);
             if (rowsFile is not null && file is null)
@@ -93,9 +86,9 @@ internal static class AuditCommands
             if (file is not null) verdict = await VerifyExport(file, rowsFile, end, known, cancel);
             else
             {
-                await using IAuditSource source = await IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-                verdict = await source.Verify(new Told(), cancel);
-                if (known is not null && verdict.BrokenAt is null && !await source.Holds(known, cancel))
+                await using IArmoFlowClient client = await parsed.OpenClient();
+                verdict = await client.VerifyAudit(new Told(), cancel);
+                if (known is not null && verdict.BrokenAt is null && !await client.HoldsHead(known, cancel))
                 {
                     verdict = verdict with
                     {
@@ -105,11 +98,10 @@ internal static class AuditCommands
                     };
                 }
             }
-            if (parsed.GetValue(json)) Terminal.PrintJson(verdict);
+            if (parsed.WantsJson()) Terminal.PrintJson(verdict);
             else Report(verdict);
             return verdict.IsWhole ? ExitCodes.Done : ExitCodes.Failed;
         });
-        return command;
     }
 
     private static async Task RequireSignature(string? path, SignedHead? head, string pem, CancellationToken cancel)
@@ -196,59 +188,41 @@ internal static class AuditCommands
             Description = "A file for the rows that the events vouch for, as of the same moment "
             + "(JSONL, or Parquet where it ends in .parquet)."
         };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
         Command command = new("export",
             $"Writes all events to a file, with the head that they end with, signed where {AuditSigning.KeyVariable} names a private "
-            + $"key (PEM, ECDSA P-256).") { output, rows, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+            + $"key (PEM, ECDSA P-256).") { output, rows };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string path = parsed.GetRequiredValue(output);
             string? rowsPath = parsed.GetValue(rows);
             bool isOneFile = rowsPath is not null && Path.GetFullPath(rowsPath) == Path.GetFullPath(path);
             if (isOneFile) throw new UsageException($"--rows {rowsPath}: expected another file than --out.");
-            SignedHead head = parsed.GetValue(server) is { } url
-                ? await ExportOf(url, path, rowsPath, cancel)
-                : await ExportHere(parsed.GetRequiredValue(workspace), path, rowsPath, cancel);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await ExportTo(client, path, rowsPath, cancel);
+            SignedHead head = await EndOf(path);
             await WriteHead(head, HeadOf(path), cancel);
             Console.Error.WriteLine($"{head.Sequence:N0} events in {path}; verify with: armoflow audit verify --export "
                 + $"{path}{(rowsPath is null ? "" : $" --rows {rowsPath}")}");
             return ExitCodes.Done;
         });
-        return command;
     }
 
-    private static async Task<SignedHead> ExportHere(string workspace, string path, string? rowsPath, CancellationToken cancel)
+    /// <summary>The events, and the rows as of the same moment, which come in one answer.</summary>
+    private static async Task ExportTo(IArmoFlowClient client, string path, string? rowsPath, CancellationToken cancel)
     {
-        await using ServiceProvider services = await EmbeddedHost.OpenDatabase(workspace);
-        AuditStore audit = services.GetRequiredService<AuditStore>();
-        SignedHead? head = null;
-        if (rowsPath is null) await AtomicFile.Write(path, async events => head = await Export(events));
-        else await AtomicFile.Write(path, events => AtomicFile.Write(rowsPath, async rows => head = await Export(events, rows)));
-        return head!;
-
-        Task<SignedHead> Export(Stream events, Stream? rows = null) =>
-            audit.Export(events, AuditParquet.IsParquet(path), cancel, rows, rowsPath is not null && AuditParquet.IsParquet(rowsPath));
-    }
-
-    /// <summary>A server's events, and its rows as of the same moment, which come in one answer.</summary>
-    private static async Task<SignedHead> ExportOf(string url, string path, string? rowsPath, CancellationToken cancel)
-    {
-        await using ServerClient client = new(url);
         if (rowsPath is null)
         {
-            await client.Save(HttpMethod.Get, $"api/v1/audit/export?format={(AuditParquet.IsParquet(path) ? "parquet" : "jsonl")}", null,
-                path, cancel);
-            return await EndOf(path);
+            AuditFormat format = AuditParquet.IsParquet(path) ? AuditFormat.Parquet : AuditFormat.JsonLines;
+            await AtomicFile.Write(path, events => client.ExportAudit(format, withRows: false, events, cancel));
+            return;
         }
         string both = $"{path}.{Environment.ProcessId}.partial";
         try
         {
-            await client.Save(HttpMethod.Get, "api/v1/audit/export?format=jsonl&rows=true", null, both, cancel);
+            await AtomicFile.Write(both, stream => client.ExportAudit(AuditFormat.JsonLines, withRows: true, stream, cancel));
             await AuditRows.Split(both, path, rowsPath, cancel);
         }
         finally { File.Delete(both); }
-        return await EndOf(path);
     }
 
     /// <summary>The head that an export ends with: its last event's.</summary>
@@ -265,24 +239,19 @@ internal static class AuditCommands
         {
             Description = "The file to write; printed if left out. Keep it where nobody who owns the database can reach it."
         };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
         Command command = new("head",
             $"Takes down the trail's end as it is now, signed where {AuditSigning.KeyVariable} names a private key.")
         {
-            output,
-            workspace,
-            server
+            output
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IAuditSource source = await IAuditSource.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            SignedHead head = await source.Head(cancel);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            SignedHead head = await client.AuditHead(cancel);
             if (parsed.GetValue(output) is { } path) await WriteHead(head, path, cancel);
             else Terminal.PrintJson(AuditSigning.Signed(head));
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static string HeadOf(string export) => export + ".head.json";

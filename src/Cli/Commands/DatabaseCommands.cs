@@ -1,4 +1,5 @@
 using System.CommandLine;
+using ArmoFlow.Cli.Workspaces;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.EntityFrameworkCore;
@@ -12,17 +13,16 @@ internal static class DatabaseCommands
 
     private static Command Migrate()
     {
-        Option<string> workspace = Options.Workspace();
         Option<string?> postgres = ServerSettings.PostgresOption();
         Command command = new("migrate",
             "Brings the schema up to date: Postgres's where it is given, or a workspace's (which run does by itself).")
         {
-            workspace,
+            ClientOptions.Workspace,
             postgres
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            if (parsed.GetValue(postgres) is { Length: > 0 } connection && parsed.GetResult(workspace)?.Implicit != false)
+            if (parsed.GetValue(postgres) is { Length: > 0 } connection && !parsed.Names(ClientOptions.Workspace))
             {
                 await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection,
                     PrivateFolder.PathOf("no-artifacts"), CacheOptions.Default).BuildServiceProvider();
@@ -36,7 +36,7 @@ internal static class DatabaseCommands
                 Console.Error.WriteLine("Postgres is up to date");
                 return ExitCodes.Done;
             }
-            using Workspace folder = new(parsed.GetRequiredValue(workspace));
+            using Workspace folder = new(parsed.WorkspaceFolder());
             if (!await folder.TakeLock(cancel))
                 throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first.");
             await using ServiceProvider services =

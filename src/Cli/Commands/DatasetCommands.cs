@@ -1,11 +1,10 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.RewardModel.Ingestion;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -27,16 +26,12 @@ internal static class DatasetCommands
 
     private static Command List()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists data sets.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("list", "Lists data sets.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            IReadOnlyList<DatasetDocument> datasets = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetStore>().List(cancel),
-                client => client.Get<IReadOnlyList<DatasetDocument>>("api/v1/datasets", cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(datasets);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<DatasetDocument> datasets = await client.ListDatasets(cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(datasets);
             else if (datasets.Count == 0) Console.Error.WriteLine("no data set yet; make one with: armoflow datasets add NAME FILE");
             else
             {
@@ -50,27 +45,19 @@ internal static class DatasetCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Show()
     {
         Argument<string> name = Name();
         Option<int?> version = new("--version") { Description = "As of this version; the newest if left out." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("show", "Shows a data set's files, oldest first.") { name, version, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("show", "Shows a data set's files, oldest first.") { name, version };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string which = parsed.GetRequiredValue(name);
-            int? of = parsed.GetValue(version);
-            IReadOnlyList<DatasetFileDocument> files = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                async books => [.. (await books.GetRequiredService<DatasetStore>().Files(which, of, cancel)).Select(f => f.ToDocument())],
-                    client =>
-                        client.Get<IReadOnlyList<DatasetFileDocument>>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("version", of)),
-                            cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(files);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<DatasetFileDocument> files =
+                await client.DatasetFiles(parsed.GetRequiredValue(name), parsed.GetValue(version), cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(files);
             else
             {
                 Table table = RunTables.New("version", "file", "bytes", "rows", "added", "by", "sha256");
@@ -83,7 +70,6 @@ internal static class DatasetCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Add()
@@ -96,39 +82,29 @@ internal static class DatasetCommands
         };
         Option<string> fileName =
             new("--file-name") { Description = "What the rows of standard input are called.", DefaultValueFactory = _ => "rows.jsonl" };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("add", "Adds files to a data set, each new one as a version; the same bytes twice are one.")
         {
             name,
             files,
-            fileName,
-            workspace,
-            server,
-            json
+            fileName
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name);
             string[] given = parsed.GetRequiredValue(files);
             List<DatasetAddition> added = [];
+            await using IArmoFlowClient client = await parsed.OpenOrMakeClient(cancel);
             if (given.Contains("-")) await Enter(parsed.GetRequiredValue(fileName), Console.OpenStandardInput());
             foreach ((string path, _) in FilePatterns.Resolve(Directory.GetCurrentDirectory(), [.. given.Where(f => f != "-")]))
                 await Enter(Path.GetFileName(path), DatasetStore.Open(path));
-            if (parsed.GetValue(json)) Terminal.PrintJson(added);
+            if (parsed.WantsJson()) Terminal.PrintJson(added);
             return ExitCodes.Done;
 
             async Task Enter(string file, Stream stream)
             {
                 await using Stream content = stream;
-                added.Add(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                    books => books.GetRequiredService<DatasetStore>().Add(which, file, content, cancel),
-                        client =>
-                            client.Upload<DatasetAddition>(ApiAddress.Of($"api/v1/datasets/{which}/files", ("fileName", file)),
-                                content, cancel),
-                        cancel));
-                if (!parsed.GetValue(json))
+                added.Add(await client.AddFile(which, file, content, cancel));
+                if (!parsed.WantsJson())
                 {
                     Console.Error.WriteLine(added[^1].IsNew
                         ? $"{added[^1].FileName}: version {added[^1].Version} of {which}"
@@ -136,97 +112,65 @@ internal static class DatasetCommands
                 }
             }
         });
-        return command;
     }
 
     private static Command Withdraw()
     {
         Argument<string> name = Name(), file = new("file") { Description = "The file's sha256, or its name where one file alone has it." };
         Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command =
-            new("withdraw", "Makes a version without a file; earlier versions keep it.") { name, file, reason, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+            new("withdraw", "Makes a version without a file; earlier versions keep it.") { name, file, reason };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), gone = parsed.GetRequiredValue(file), why = parsed.GetRequiredValue(reason);
-            DatasetFileDocument withdrawn = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                async books => (await books.GetRequiredService<DatasetStore>().Withdraw(which, gone, why, cancel)).ToDocument(),
-                    client => client.Send<DatasetFileDocument>(HttpMethod.Delete,
-                        ApiAddress.Of($"api/v1/datasets/{which}/files/{gone}", ("reason", why)),
-                        null, cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(withdrawn);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            DatasetFileDocument withdrawn = await client.WithdrawFile(which, gone, why, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(withdrawn);
             else Console.Error.WriteLine($"{withdrawn.FileName}: not in {which} any more from version {withdrawn.WithdrawnIn} on");
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Watch()
     {
         Argument<string> name = Name(), place = Place();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("watch", "Adds files as they arrive in a folder or a prefix of a bucket; a server must run.")
         {
             name,
-            place,
-            workspace,
-            server,
-            json
+            place
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), address = Address(parsed.GetRequiredValue(place));
-            WatchDocument watch = await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetWatcher>().Watch(which, address, cancel),
-                    client => client.Send<WatchDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/datasets/{which}/watches"),
-                        new WatchRequest { Address = address }, cancel), cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(watch);
+            await using IArmoFlowClient client = await parsed.OpenOrMakeClient(cancel);
+            WatchDocument watch = await client.WatchPlace(which, address, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(watch);
             else Console.Error.WriteLine($"{watch.Address}: files that arrive there are added to {which}");
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Unwatch()
     {
         Argument<string> name = Name(), place = Place();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new("unwatch", "Watches a place no more; what was added stays.") { name, place, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("unwatch", "Watches a place no more; what was added stays.") { name, place };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name), address = Address(parsed.GetRequiredValue(place));
-            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
-            {
-                await books.GetRequiredService<DatasetWatcher>().Unwatch(which, address, cancel);
-                return null;
-            }, async client =>
-            {
-                await client.Do(HttpMethod.Delete,
-                    ApiAddress.Of($"api/v1/datasets/{which}/watches", ("address", address)), cancel);
-                return null;
-            });
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await client.UnwatchPlace(which, address, cancel);
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static Command Watches()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("watches", "Lists watched places, with what could not be taken from them.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("watches", "Lists watched places, with what could not be taken from them.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            IReadOnlyList<WatchDocument> watches = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<DatasetWatcher>().List(cancel),
-                client => client.Get<IReadOnlyList<WatchDocument>>("api/v1/datasets/watches", cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(watches);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<WatchDocument> watches = await client.Watches(cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(watches);
             else if (watches.Count == 0)
                 Console.Error.WriteLine("no place is watched; watch one with: armoflow datasets watch NAME FOLDER");
             else
@@ -241,7 +185,6 @@ internal static class DatasetCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Argument<string> Place() => new("place") { Description = "A folder where the server runs, or s3://bucket/prefix." };

@@ -1,12 +1,12 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using ArmoFlow.Cli.Runs;
 using ArmoFlow.Cli.Sample;
+using ArmoFlow.Cli.Workspaces;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Ingestion;
-using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Text;
 
 namespace ArmoFlow.Cli.Commands;
@@ -32,9 +32,11 @@ internal static class DemoCommands
     {
         Option<string> output =
             new("--out") { Description = "Folder of the project and its workspace.", DefaultValueFactory = _ => "armoflow-demo" };
-        Option<bool> json = Options.Json();
-        Command command =
-            new("demo", "Sample project → full run in one process → report, in under two minutes on two cores.") { output, json };
+        Command command = new("demo", "Sample project → full run in one process → report, in under two minutes on two cores.")
+        {
+            output,
+            ClientOptions.Json
+        };
         command.SetAction(async (parsed, cancel) =>
         {
             string folder = parsed.GetRequiredValue(output), spec = Path.Combine(folder, "spec.yaml"),
@@ -47,12 +49,12 @@ internal static class DemoCommands
                 Console.Error.WriteLine(
                     $"wrote a sample project to {folder}: generated conversations with planted truth, a backbone of random weights");
             }
-            RunDocument run = await RunCommands.Embedded(SpecReader.Load(spec), workspace, cancel);
-            int code = RunCommands.Report(run, parsed.GetValue(json));
+            RunDocument run = await EmbeddedRun.ToEnd(SpecReader.Load(spec), workspace, cancel);
+            int code = RunCommands.Report(run, parsed.WantsJson());
             if (code != ExitCodes.Done || run.Status != RunStatus.Completed) return code;
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"done in {Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s"));
-            if (!parsed.GetValue(json)) await ExplainOne(run, folder, spec, workspace, cancel);
+            if (!parsed.WantsJson()) await ExplainOne(run, folder, spec, workspace, cancel);
             return code;
         });
         return command;
@@ -67,14 +69,13 @@ internal static class DemoCommands
             break;
         }
         await using WorkspaceClient client = await WorkspaceClient.Open(workspace);
-        RunModel model = await RunModel.Load(client, run.RunId, cancel);
-        IReadOnlyList<Explanation> scores;
-        using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score([pair!.Chosen, pair.Rejected], cancel: cancel);
+        ScoreAnswer answer =
+            await client.Score(new ScoreRequest { Run = run.RunId, Items = [Input(pair!.Chosen), Input(pair.Rejected)] }, cancel);
         Console.Out.WriteLine($"\nOne response explained ({pair.Subset}):\n  prompt:   {Short(pair.Chosen.Prompt.Last())}\n  response: "
             + $"{Short(pair.Chosen.Response)}");
-        ScoreCommands.Print(scores[0]);
+        ScoreCommands.Print(answer.Scores[0]);
         Console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"The rejected response to the same prompt scores {scores[1].Score:f3}."));
+            $"The rejected response to the same prompt scores {answer.Scores[1].Score:f3}."));
         Console.Out.WriteLine($"""
 
             Next:
@@ -86,6 +87,8 @@ internal static class DemoCommands
               edit {spec} (say, gating.seed) and: ./armoflow run {spec} --workspace {workspace}
             """);
     }
+
+    private static ScoreInput Input(Conversation conversation) => ScoreCommands.Input(conversation);
 
     private static string Short(Message message) => message.Content.Length <= 100 ? message.Content : message.Content[..100] + " …";
 }

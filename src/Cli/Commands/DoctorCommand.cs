@@ -22,27 +22,25 @@ internal static class DoctorCommand
     public static Command Doctor()
     {
         Argument<string?> spec = new("spec") { Description = "Also check this spec's backbone and data.", Arity = ArgumentArity.ZeroOrOne };
-        Option<string> workspace = Options.Workspace();
         Option<string?> rabbit = ServerSettings.RabbitMqOption(), postgres = ServerSettings.PostgresOption(),
             artifacts = ServerSettings.ArtifactsOption();
-        Option<bool> json = Options.Json();
         Command command = new("doctor",
             "Checks libtorch, disk and memory, a spec's backbone and data, and the servers where they are configured.")
         {
             spec,
-            workspace,
+            ClientOptions.Workspace,
             rabbit,
             postgres,
             artifacts,
-            json
+            ClientOptions.Json
         };
         command.SetAction(async (parsed, cancel) =>
         {
-            List<Finding> findings = [Libtorch(), Disk(parsed.GetRequiredValue(workspace)), Memory()];
+            List<Finding> findings = [Libtorch(), Disk(parsed.WorkspaceFolder()), Memory()];
             if (parsed.GetValue(spec) is { } path) await Spec(path, findings, cancel);
             await Servers(new ServerSettings(parsed.GetValue(rabbit) ?? "", parsed.GetValue(postgres) ?? "",
                 parsed.GetValue(artifacts) ?? "", TimeSpan.Zero), findings, cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(findings);
+            if (parsed.WantsJson()) Terminal.PrintJson(findings);
             else
             {
                 Table table = RunTables.New("check", "", "found", "remedy");

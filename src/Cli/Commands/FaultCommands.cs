@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
@@ -13,23 +14,17 @@ internal static class FaultCommands
 {
     public static Command Faults()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("faults", "Messages that no retry helped: alike ones grouped, to look at, send again or archive.")
         {
-            workspace,
-            server,
-            json,
             Show(),
             Decide(FaultDecision.Redeliver, "Sends them to their queues again; one that came back five times is refused."),
-            Decide(FaultDecision.Archive, "Marks them as dealt with; their runs can be retried."),
+            Decide(FaultDecision.Archive, "Marks them as dealt with; their runs can be retried.")
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            IReadOnlyList<FaultGroup> groups = await client.Faults(cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(groups);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<FaultGroup> groups = await client.FaultGroups(cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(groups);
             else if (groups.Count == 0) Console.Error.WriteLine("no message was set aside");
             else
             {
@@ -44,7 +39,6 @@ internal static class FaultCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Argument<string> Which() => new("which") { Description = "A group, a fault's number, or 'all'." };
@@ -52,17 +46,14 @@ internal static class FaultCommands
     private static Command Show()
     {
         Argument<string> which = Which();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("show", "Shows a group's faults with their messages.") { which, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("show", "Shows a group's faults with their messages.") { which };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             IReadOnlyList<FaultDocument> faults = await client.Faults(parsed.GetRequiredValue(which), cancel);
             if (faults.Count == 0)
                 throw new UsageException($"no fault or group '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
-            if (parsed.GetValue(json)) Terminal.PrintJson(faults);
+            if (parsed.WantsJson()) Terminal.PrintJson(faults);
             else
             {
                 foreach (FaultDocument f in faults)
@@ -74,38 +65,31 @@ internal static class FaultCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Decide(FaultDecision decision, string description)
     {
         Argument<string> which = Which();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new(decision.Text(), description) { which, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new(decision.Text(), description) { which };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             int count = await client.Decide(parsed.GetRequiredValue(which), decision, cancel);
             if (count == 0) throw new UsageException($"no open fault of '{parsed.GetRequiredValue(which)}'. See: armoflow runs faults.");
             Console.Error.WriteLine($"{count} {(decision == FaultDecision.Redeliver ? "redelivered" : "archived")}");
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     public static Command Workers()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command =
-            new("workers", "The workers at work: what they serve, and what they have in hand.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+            new("workers", "The workers at work: what they serve, and what they have in hand.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             IReadOnlyList<WorkerDocument> workers = await client.Workers(cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(workers);
+            if (parsed.WantsJson()) Terminal.PrintJson(workers);
             else if (workers.Count == 0) Console.Error.WriteLine("no worker's heartbeat is heard; start one with: armoflow worker");
             else
             {
@@ -120,6 +104,5 @@ internal static class FaultCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 }

@@ -2,12 +2,11 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
-using ArmoFlow.Persistence.Retention;
 using ArmoFlow.RewardModel.Text;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -25,25 +24,19 @@ internal static class ForgetCommand
         Option<bool> retrain = new("--retrain") { Description = "Have the models that used it made anew (needs --server)." };
         Option<bool> dryRun = new("--dry-run") { Description = "Only say what would be done, and what would stay." };
         Option<bool> yes = new("--yes") { Description = "Do not ask whether it is meant; needed where nobody can be asked." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("forget",
             "Keeps a conversation, a source or a file out of every run from now on, takes it out of what is kept, and lists the models "
                 + "that were made with it.")
         {
-            kind, value, prompt, response, reason, retrain, dryRun, yes, workspace, server, json, List(), Undo(),
+            kind, value, prompt, response, reason, retrain, dryRun, yes, List(), Undo()
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
             string what = parsed.GetRequiredValue(kind);
             string which = await Target(what, parsed.GetValue(value), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
-            (string? url, string folder, bool asJson) = (parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                parsed.GetValue(json));
-            ForgetPlan plan = await Books.Ask(url, folder, books =>
-                books.GetRequiredService<Redaction>().Plan(ForgettingStore.KindOf(what), which, cancel),
-                client => client.Send<ForgetPlan>(HttpMethod.Post, "api/v1/exclusions/plan",
-                    new ForgetTarget { Kind = what, Value = which }, cancel));
+            bool asJson = parsed.WantsJson();
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            ForgetPlan plan = await client.PlanForgetting(new ForgetTarget { Kind = what, Value = which }, cancel);
             if (parsed.GetValue(dryRun))
             {
                 if (asJson) Terminal.PrintJson(plan);
@@ -51,49 +44,26 @@ internal static class ForgetCommand
                 return ExitCodes.Done;
             }
             string why = parsed.GetValue(reason) ?? throw new UsageException("forgetting needs a reason: --reason TEXT.");
-            if (parsed.GetValue(retrain)
-                && url is null)
-            {
-                throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the "
-                    + "listed models' specs again.");
-            }
             if (!parsed.GetValue(yes)) Confirm(plan);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = why, Retrain = parsed.GetValue(retrain) };
-            Report(await Books.Ask(url, folder, books => Here(books, request, cancel), client =>
-                client.Send<Forgetting>(HttpMethod.Post, "api/v1/exclusions", request, cancel)), asJson);
+            Report(await client.Forget(request, cancel), asJson);
             return ExitCodes.Done;
         });
-        return command;
-    }
-
-    private static async Task<Forgetting> Here(ServiceProvider books, ForgetRequest request, CancellationToken cancel)
-    {
-        (Exclusion exclusion, ForgetPlan plan) = await books.GetRequiredService<Redaction>().Forget(
-            ForgettingStore.KindOf(request.Kind), request.Value, request.Reason, cancel);
-        return new Forgetting(exclusion.ToDocument(), plan.UsedBy, [], plan);
     }
 
     private static Command List()
     {
         Option<bool> all = new("--all") { Description = "With those that were lifted again." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists what is forgotten.") { all, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("list", "Lists what is forgotten.") { all };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            bool withLifted = parsed.GetValue(all);
-            IReadOnlyList<ExclusionDocument> exclusions = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                async books =>
-                    [.. (await books.GetRequiredService<ForgettingStore>().List(cancel, withLifted)).Select(e => e.ToDocument())],
-                client => client.Get<IReadOnlyList<ExclusionDocument>>(
-                    $"api/v1/exclusions?lifted={(withLifted ? "true" : "false")}", cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(exclusions);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<ExclusionDocument> exclusions = await client.ListExclusions(parsed.GetValue(all), cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(exclusions);
             else if (exclusions.Count == 0) Console.Error.WriteLine("nothing is forgotten");
             else Write(exclusions);
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Undo()
@@ -101,20 +71,17 @@ internal static class ForgetCommand
         Argument<string> kind = new("kind") { Description = "conversation, source or file." };
         Argument<string?> value = Value();
         Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("undo", "Lets runs read it again, where it still is; text that was removed does not come back.") { kind,
-            value, reason, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("undo", "Lets runs read it again, where it still is; text that was removed does not come back.")
+        { kind,
+            value, reason
+        };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string what = parsed.GetRequiredValue(kind), which = await Target(what, parsed.GetValue(value), null, null, cancel);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = parsed.GetRequiredValue(reason) };
-            ExclusionDocument lifted = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                async books => (await books.GetRequiredService<ForgettingStore>()
-                    .Lift(ForgettingStore.KindOf(what), which, request.Reason, cancel)).ToDocument(),
-                client => client.Send<ExclusionDocument>(HttpMethod.Post, "api/v1/exclusions/undo", request, cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(lifted);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            ExclusionDocument lifted = await client.LiftExclusion(request, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(lifted);
             else
             {
                 Console.Error.WriteLine($"{what} {which}: runs read it again, where it still is. Text that was removed does not come "
@@ -122,7 +89,6 @@ internal static class ForgetCommand
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     /// <summary>A conversation by its text, a file by its bytes.</summary>

@@ -2,11 +2,9 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Contracts.Retention;
-using ArmoFlow.Persistence.Retention;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -25,29 +23,21 @@ internal static class LineageCommand
         Option<bool> down = new("--down") { Description = "What was made from it, instead of what it was made from." };
         Option<Guid?> run =
             new("--run") { Description = "Only the steps that this run went by: equal bytes may have been made by several." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("lineage",
             "Lists the finished steps that an artifact or a file came from, or that used it (--down), nearest first.")
         {
             what,
             conversation,
             down,
-            run,
-            workspace,
-            server,
-            json
+            run
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            (string? url, string folder, bool asJson) =
-                (parsed.GetValue(server), parsed.GetRequiredValue(workspace), parsed.GetValue(json));
+            bool asJson = parsed.WantsJson();
             if (parsed.GetValue(conversation) is { } id)
             {
-                IReadOnlyList<UsedBy> users = await Books.Ask(url, folder,
-                    books => books.GetRequiredService<ForgettingStore>().Users(ExclusionKind.Conversation, id, cancel),
-                    client => client.Get<IReadOnlyList<UsedBy>>(ApiAddress.Of($"api/v1/lineage/conversations/{id}"), cancel));
+                await using IArmoFlowClient asked = await parsed.OpenClient();
+                IReadOnlyList<UsedBy> users = await asked.UsersOf(id, cancel);
                 if (asJson) Terminal.PrintJson(users);
                 else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");
                 else RunTables.Users(users);
@@ -57,13 +47,8 @@ internal static class LineageCommand
                 ?? throw new UsageException("name an artifact's sha256 or a file, or give --conversation ID."), cancel);
             bool isUp = !parsed.GetValue(down);
             LineageDirection direction = isUp ? LineageDirection.Up : LineageDirection.Down;
-            Guid? of = parsed.GetValue(run);
-            IReadOnlyList<LineageStep> steps = await Books.Ask(url, folder,
-                books => books.GetRequiredService<Persistence.Steps.Lineage>().Trace(sha256, direction, of, cancel),
-                client =>
-                    client.Get<IReadOnlyList<LineageStep>>(ApiAddress.Of($"api/v1/lineage/{sha256}", ("direction", direction.Text()),
-                        ("run", of)),
-                        cancel));
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<LineageStep> steps = await client.Trace(sha256, direction, parsed.GetValue(run), cancel);
             Terminal.WarnOf(steps.Select(s => s.Disagrees));
             if (asJson) Terminal.PrintJson(steps);
             else if (steps.Count == 0) Console.Error.WriteLine($"no step {(isUp ? "made" : "used")} {sha256}");
@@ -80,7 +65,6 @@ internal static class LineageCommand
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static async Task<string> Digest(string what, CancellationToken cancel)

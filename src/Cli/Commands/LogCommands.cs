@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using Spectre.Console;
@@ -15,26 +16,20 @@ internal static class LogCommands
         Argument<Guid> id = Options.Run();
         Option<string?> step = new("--step") { Description = $"Only this step's: {string.Join(", ", StepCatalogue.Names)}." };
         Option<bool> list = new("--list") { Description = "One line for each log, without their texts." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("logs", "Prints what the workers wrote down at each attempt at a run's steps, also those that were killed.")
         {
             id,
             step,
-            list,
-            workspace,
-            server,
-            json
+            list
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
             if (parsed.GetValue(step) is { } name && !StepCatalogue.Names.Contains(name))
                 throw new UsageException($"--step {name}: not a step. There are: {string.Join(", ", StepCatalogue.Names)}.");
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            await client.Find(parsed.GetRequiredValue(id), cancel);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await client.FindRun(parsed.GetRequiredValue(id), cancel);
             IReadOnlyList<StepLogDocument> logs = await client.Logs(parsed.GetRequiredValue(id), parsed.GetValue(step), cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(logs);
+            if (parsed.WantsJson()) Terminal.PrintJson(logs);
             else if (logs.Count == 0)
                 Console.Error.WriteLine("no log of this run; work that is over, or that has lasted a second, has one");
             else if (parsed.GetValue(list)) Tabulate(logs);
@@ -48,7 +43,6 @@ internal static class LogCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static void Tabulate(IReadOnlyList<StepLogDocument> logs)

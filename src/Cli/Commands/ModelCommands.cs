@@ -1,5 +1,6 @@
 using System.CommandLine;
-using ArmoFlow.Cli.Runs;
+using ArmoFlow.Cli.Workspaces;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Text;
@@ -19,22 +20,22 @@ internal static class ModelCommands
         Option<Guid?> run = new("--run") { Description = "The run that trained it." };
         Option<string?> registered = new("--model") { Description = "A registered model, NAME[@ALIAS or @VERSION]." };
         Option<string> output = new("--out", "-o") { Description = "A new folder.", Required = true };
-        Option<string> workspace = Options.Workspace();
-        Option<bool> json = Options.Json();
+        Option<string?> backbone = new("--backbone")
+        {
+            Description = "The backbone's folder on this machine; where the run found it if left out."
+        };
         Command command = new("export", "Writes a trained model in the released ArmoRM's layout, with golden rows that loading checks.")
         {
             run,
             registered,
             output,
-            workspace,
-            json
+            backbone,
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using WorkspaceClient client = await WorkspaceClient.Open(parsed.GetRequiredValue(workspace));
-            RunModel model = await RunModel.Load(client,
-                await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), parsed.GetRequiredValue(workspace), cancel),
-                cancel);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            Guid id = await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), client, cancel);
+            using RunModel model = await RunModel.Load(client, id, parsed.GetValue(backbone), cancel);
             IReadOnlyList<Conversation> golden = GoldenTexts.Within(model.Stored.Backbone, model.Stored.Features.MaxTokens);
             IReadOnlyList<Explanation> scores;
             using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score(golden, cancel: cancel);
@@ -51,7 +52,7 @@ internal static class ModelCommands
             string folder = parsed.GetRequiredValue(output);
             if (card.NoSignal is not null) Console.Error.WriteLine(card.NoSignal);
             ReleasedLayout.Export(model.Stored.Backbone, model.Stored.Model, card, folder);
-            if (parsed.GetValue(json))
+            if (parsed.WantsJson())
             {
                 Terminal.PrintJson(new
                 {
@@ -68,6 +69,5 @@ internal static class ModelCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using Spectre.Console;
@@ -18,30 +19,26 @@ internal static class ModelPolicyCommands
     {
         Argument<string> model = Model();
         Option<bool> history = new("--history") { Description = "All that it ever was, newest first." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("show", "Shows the policy.") { model, history, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("show", "Shows the policy.") { model, history };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string name = parsed.GetRequiredValue(model);
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             if (parsed.GetValue(history))
             {
-                IReadOnlyList<ModelPolicyDocument> all = await client.PolicyHistory(name, cancel);
-                if (parsed.GetValue(json)) Terminal.PrintJson(all);
+                IReadOnlyList<ModelPolicyDocument> all = await client.ModelPolicyHistory(name, cancel);
+                if (parsed.WantsJson()) Terminal.PrintJson(all);
                 else if (all.Count == 0) Console.Error.WriteLine($"model '{name}' never had a policy");
                 else Write(all);
                 return ExitCodes.Done;
             }
-            ModelPolicyDocument? policy = await client.Policy(name, cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(new { model = name, policy });
+            ModelPolicyDocument? policy = await client.ModelPolicy(name, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(new { model = name, policy });
             else if (policy is null)
                 Console.Error.WriteLine($"model '{name}' has no policy: the specs of its versions say what is asked of them");
             else Write([policy]);
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Set()
@@ -50,40 +47,35 @@ internal static class ModelPolicyCommands
         Argument<string> file =
             new("file") { Description = "YAML: the keys of a spec's 'promotion', and promoters: [names of keys or users]." };
         Option<string> reason = Reason();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("set", "Sets the policy; on a server with a key of scope Admin.") { model, file, reason, workspace, server,
-            json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("set", "Sets the policy; on a server with a key of scope Admin.")
+        { model, file, reason
+        };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string path = parsed.GetRequiredValue(file);
             if (!File.Exists(path)) throw new UsageException($"{path}: no such file; expected a policy (YAML). Check the path.");
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Report(await client.SetPolicy(parsed.GetRequiredValue(model), path, parsed.GetRequiredValue(reason), cancel),
-                parsed.GetValue(json));
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            PolicySpec policy = SpecReader.ParsePolicy(await File.ReadAllTextAsync(path, cancel), Path.GetFileName(path));
+            Report(await client.SetModelPolicy(parsed.GetRequiredValue(model), policy, parsed.GetRequiredValue(reason), cancel),
+                parsed.WantsJson());
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Remove()
     {
         Argument<string> model = Model();
         Option<string> reason = Reason();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("remove", "Removes the policy: specs alone say what is asked of the model from now on.") { model, reason,
-            workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("remove", "Removes the policy: specs alone say what is asked of the model from now on.")
+        { model, reason
+        };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Report(await client.RemovePolicy(parsed.GetRequiredValue(model), parsed.GetRequiredValue(reason), cancel),
-                parsed.GetValue(json));
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            Report(await client.RemoveModelPolicy(parsed.GetRequiredValue(model), parsed.GetRequiredValue(reason), cancel),
+                parsed.WantsJson());
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static void Report(ModelPolicyDocument policy, bool asJson)

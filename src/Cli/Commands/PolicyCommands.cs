@@ -1,10 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Datasets;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -17,23 +16,20 @@ internal static class PolicyCommands
         {
             List(),
             Add(),
-            Change("pause", "Pauses a policy."),
-            Change("resume", "Goes on with a policy; what has arrived in between counts."),
-            Change("remove", "Removes a policy."),
+            Change("pause", "Pauses a policy.", (client, name, cancel) => client.PausePolicy(name, cancel)),
+            Change("resume", "Goes on with a policy; what has arrived in between counts.",
+                (client, name, cancel) => client.ResumePolicy(name, cancel)),
+            Change("remove", "Removes a policy.", (client, name, cancel) => client.RemovePolicy(name, cancel)),
         };
 
     private static Command List()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists retrain policies.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("list", "Lists retrain policies.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            IReadOnlyList<PolicyDocument> policies = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<PolicyService>().List(cancel),
-                client => client.Get<IReadOnlyList<PolicyDocument>>("api/v1/policies", cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(policies);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<PolicyDocument> policies = await client.ListPolicies(cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(policies);
             else if (policies.Count == 0) Console.Error.WriteLine("no policy yet; add one with: armoflow policies add NAME SPEC.yaml");
             else
             {
@@ -48,34 +44,25 @@ internal static class PolicyCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Add()
     {
         Argument<string> name = new("name") { Description = "The policy's name." },
             spec = new("spec") { Description = "The spec's path; it reads data sets, and its section 'retrain' says when." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("add",
             "Adds a policy, or puts it in place of the one of its name; what the data sets hold now counts as read.")
         {
             name,
-            spec,
-            workspace,
-            server,
-            json
+            spec
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string which = parsed.GetRequiredValue(name), path = parsed.GetRequiredValue(spec);
-            RunSpec read = SpecReader.Load(path);
-            PolicyRequest request = new() { Name = which, Spec = await File.ReadAllTextAsync(path, cancel) };
-            PolicyDocument added = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<PolicyService>().Put(which, read, cancel),
-                client => client.Send<PolicyDocument>(HttpMethod.Post, "api/v1/policies", request, cancel, read.Folder));
-            if (parsed.GetValue(json)) Terminal.PrintJson(added);
+            string which = parsed.GetRequiredValue(name);
+            SpecFile file = await SpecFile.Read(parsed.GetRequiredValue(spec), cancel);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            PolicyDocument added = await client.PutPolicy(new PolicyRequest { Name = which, Spec = file.Text }, file.Folder, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(added);
             else
             {
                 Console.Error.WriteLine(
@@ -83,33 +70,18 @@ internal static class PolicyCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
-    private static Command Change(string action, string description)
+    private static Command Change(string action, string description, Func<IArmoFlowClient, string, CancellationToken, Task> change)
     {
         Argument<string> name = new("name") { Description = "The policy's name." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new(action, description) { name, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new(action, description) { name };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string which = parsed.GetRequiredValue(name), path = ApiAddress.Of($"api/v1/policies/{which}");
-            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
-            {
-                PolicyService service = books.GetRequiredService<PolicyService>();
-                if (action == "remove") await service.Remove(which, cancel);
-                else await service.Pause(which, action == "pause", cancel);
-                return null;
-            }, async client =>
-            {
-                await client.Do(action == "remove" ? HttpMethod.Delete : HttpMethod.Post, action == "remove" ? path : $"{path}/{action}",
-                    cancel);
-                return null;
-            });
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await change(client, parsed.GetRequiredValue(name), cancel);
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static string When(RetrainSpec when) =>

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Models;
 using Spectre.Console;
@@ -10,17 +11,16 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>Names, versions and aliases of models: who promoted what, and on what evidence.</summary>
 internal static class RegistryCommands
 {
+    private const int Shown = 20;
+
     public static Command List()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists models, with what their aliases mean now.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("list", "Lists models, with what their aliases mean now.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            IReadOnlyList<ModelSummary> models = await client.List(cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(models);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<ModelSummary> models = await client.ListModels(cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(models);
             else if (models.Count == 0) Console.Error.WriteLine("no model yet; a completed run makes one");
             else
             {
@@ -34,25 +34,21 @@ internal static class RegistryCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     public static Command Show()
     {
         Argument<string> model = Model();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("show", "Shows a model's versions and the history of its aliases.") { model, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("show", "Shows a model's versions and the history of its aliases.") { model };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             string name = parsed.GetRequiredValue(model);
             IReadOnlyList<VersionDocument> versions = await client.Versions(name, cancel);
-            IReadOnlyList<AliasPeriodDocument> history = await client.History(name, cancel);
-            IReadOnlyList<ModelEvaluationDocument> evaluations = await client.Evaluations(name, cancel);
-            IReadOnlyList<ModelAlertDocument> alerts = await client.Alerts(name, cancel);
-            if (parsed.GetValue(json))
+            IReadOnlyList<AliasPeriodDocument> history = await client.AliasHistory(name, cancel);
+            IReadOnlyList<ModelEvaluationDocument> evaluations = await client.Evaluations(name, Shown, cancel);
+            IReadOnlyList<ModelAlertDocument> alerts = await client.Alerts(name, Shown, cancel);
+            if (parsed.WantsJson())
             {
                 Terminal.PrintJson(new { model = name, versions, history, evaluations, alerts });
                 return ExitCodes.Done;
@@ -85,7 +81,6 @@ internal static class RegistryCommands
             Terminal.Out.Write(periods);
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static void ShowEvaluations(IReadOnlyList<ModelEvaluationDocument> evaluations)
@@ -125,27 +120,21 @@ internal static class RegistryCommands
         Option<string> alias = Alias();
         Option<bool> force = new("--force") { Description = "Though a gate does not hold; needs --reason." };
         Option<string?> reason = Reason();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("promote",
             "Runs the gates of a version's spec and, if all hold, lets an alias mean it; exit code 1 if they refuse.")
         {
             version,
             alias,
             force,
-            reason,
-            workspace,
-            server,
-            json
+            reason
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
             (string name, int number) = Version(parsed.GetRequiredValue(version));
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Promotion promotion =
-                await client.Promote(name, number, parsed.GetRequiredValue(alias), parsed.GetValue(force), parsed.GetValue(reason), cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(promotion);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            AliasRequest request = new(number, parsed.GetValue(force), parsed.GetValue(reason));
+            Promotion promotion = await client.Promote(name, parsed.GetRequiredValue(alias), request, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(promotion);
             else
             {
                 foreach (GateVerdict v in promotion.Verdicts)
@@ -154,7 +143,6 @@ internal static class RegistryCommands
             }
             return promotion.Promoted ? ExitCodes.Done : ExitCodes.Failed;
         });
-        return command;
     }
 
     private static string Describe(string model, Promotion promotion)
@@ -177,53 +165,46 @@ internal static class RegistryCommands
         Option<string> alias = Alias();
         Option<int?> to = new("--to") { Description = "A version further back that the alias meant." };
         Option<string?> reason = Reason();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("rollback",
             "Lets an alias mean again what it meant before; each time one step further back, and never to a version that it was rolled "
                 + "back from.")
         {
-            model, alias, to, reason, workspace, server, json,
+            model, alias, to, reason
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            AliasPeriodDocument period = await client.RollBack(
-                parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), parsed.GetValue(to), parsed.GetValue(reason), cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(period);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            RollbackRequest request = new(parsed.GetValue(reason), parsed.GetValue(to));
+            AliasPeriodDocument period =
+                await client.RollBack(parsed.GetRequiredValue(model), parsed.GetRequiredValue(alias), request, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(period);
             else Console.Error.WriteLine($"{period.Model}@{period.Alias} is version {period.Version} again");
             return ExitCodes.Done;
         });
-        return command;
     }
 
     public static Command Backbone()
     {
         Argument<string> model = new("model") { Description = "NAME (its champion, else its newest version) or NAME@VERSION." };
-        Argument<string> path =
+        Argument<string> place =
             new("path") { Description = "The folder that its backbone lies in now; of a server's model, as the workers see it." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("backbone",
             "Says where a model's backbone lies now, for all versions that were trained on it; its files are hashed before that is "
                 + "believed.")
         {
-            model, path, workspace, server, json,
+            model, place
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string given = parsed.GetRequiredValue(model), folder = parsed.GetRequiredValue(path);
+            string given = parsed.GetRequiredValue(model), folder = parsed.GetRequiredValue(place);
             (string name, int? version) = given.Contains('@', StringComparison.Ordinal) ? Version(given) : (given, (int?)null);
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            PlacedBackbone placed = await client.PlaceBackbone(name, version, parsed.GetValue(server) is null ? Path.GetFullPath(folder)
-                : folder, cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(placed);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            string path = parsed.ServerAddress() is null ? Path.GetFullPath(folder) : folder;
+            PlacedBackbone placed = await client.PlaceBackbone(name, new BackboneRequest(path, version), cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(placed);
             else Console.Error.WriteLine($"backbone {placed.Digest[..16]}… of {name} lies in {placed.Path}");
             return ExitCodes.Done;
         });
-        return command;
     }
 
     public static Command At()
@@ -240,31 +221,25 @@ internal static class RegistryCommands
             Description = "As it was known at this time; now if left out.",
             CustomParser = result => Options.Time(result),
         };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("at", "Says which version an alias meant at a time, by whose decision and on what evidence.")
         {
             time,
             alias,
             model,
-            known,
-            workspace,
-            server,
-            json
+            known
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             List<AliasPeriodDocument> periods = [];
-            foreach (string name in parsed.GetValue(model) is { } one ? [one] : (await client.List(cancel)).Select(m => m.Model))
+            foreach (string name in parsed.GetValue(model) is { } one ? [one] : (await client.ListModels(cancel)).Select(m => m.Model))
             {
-                AliasPeriodDocument? period = await client.At(
+                AliasPeriodDocument? period = await client.AliasAt(
                     name, parsed.GetRequiredValue(alias), parsed.GetValue(time), parsed.GetValue(known), cancel);
                 if (period is not null) periods.Add(period);
             }
             Terminal.WarnOf(periods.Select(p => p.Disagrees));
-            if (parsed.GetValue(json)) Terminal.PrintJson(periods);
+            if (parsed.WantsJson()) Terminal.PrintJson(periods);
             else if (periods.Count == 0) Console.Error.WriteLine($"no model had the alias '{parsed.GetValue(alias)}' then");
             else
             {
@@ -279,7 +254,6 @@ internal static class RegistryCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     public static Command Describe()
@@ -287,18 +261,15 @@ internal static class RegistryCommands
         Argument<string> version = new("version") { Description = "NAME@VERSION." };
         Option<string?> notes = new("--notes") { Description = "New notes; empty to remove them." };
         Option<string[]> tags = new("--tag") { Description = "New tags, instead of those it has." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new("describe", "Sets a version's notes and tags.") { version, notes, tags, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("describe", "Sets a version's notes and tags.") { version, notes, tags };
+        return command.WithClient(async (parsed, cancel) =>
         {
             (string name, int number) = Version(parsed.GetRequiredValue(version));
-            await using IModelClient client = await IModelClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            Terminal.PrintJson(await client.Describe(name, number, parsed.GetValue(notes),
-                parsed.GetValue(tags) is { Length: > 0 } given ? given : null, cancel));
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<string>? given = parsed.GetValue(tags) is { Length: > 0 } some ? some : null;
+            Terminal.PrintJson(await client.Describe(name, number, new DescribeRequest(parsed.GetValue(notes), given), cancel));
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static Argument<string> Model() => new("model") { Description = "The model's name: that of its runs' spec." };

@@ -1,11 +1,11 @@
 using System.CommandLine;
-using ArmoFlow.Cli.Runs;
+using ArmoFlow.Cli.Workspaces;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Persistence.Artifacts;
-using ArmoFlow.Persistence.Datasets;
-using Microsoft.Extensions.DependencyInjection;
+using ArmoFlow.RewardModel.Tensors;
 
 namespace ArmoFlow.Cli.Commands;
 
@@ -29,49 +29,59 @@ internal static class ReproduceCommand
     public static Command Reproduce()
     {
         Argument<Guid> id = Options.Run();
-        Option<string> workspace = Options.Workspace();
-        Option<bool> json = Options.Json();
         Command command = new("reproduce",
             "Does a run again, with nothing reused, and says whether each artifact has the same bytes, or which step is the first to "
-                + "differ (exit code 1).")
+                + "differ (exit code 1). The work is done on this machine, also for a server's run: its files and backbone must be here.")
         {
             id,
-            workspace,
-            json
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string folder = parsed.GetRequiredValue(workspace);
-            await using WorkspaceClient client = await WorkspaceClient.Open(folder);
-            RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            RunDocument run = await client.FindRun(parsed.GetRequiredValue(id), cancel);
             if (run.Status != RunStatus.Completed) throw new UsageException($"run {run.RunId} is {run.Status}; expected a completed one.");
+            // What has been forgotten since is not read again.
+            RunSpec given = await client.FindSpec(run.RunId, withoutForgotten: true, cancel);
             // 'auto' settled on a dtype then; another measurement could settle on another.
-            RunSpec given = await client.FindSpec(run.RunId, cancel);
             string dtype = RunFigures.Of(run.Metrics).Features?.Dtype ?? given.Backbone.Dtype;
             RunSpec spec = given with { Backbone = given.Backbone with { Dtype = dtype } };
-            spec = await client.WithoutForgotten(spec, cancel); // what has been forgotten since is not read again
-            string again = Path.Combine(Path.GetFullPath(folder), $"reproduce-{Guid.NewGuid():N}");
-            try
-            {
-                await CopyDatasets(folder, again, spec, cancel);
-                Reproduction found = Compare(run, await RunCommands.Embedded(spec, again, cancel));
-                if (!found.Identical
-                    && (spec.Forgotten ?? spec.ForgottenFiles) is not null)
-                    Console.Error.WriteLine("left out, where the run read it: what was forgotten since. See: armoflow forget list.");
-                if (parsed.GetValue(json)) Terminal.PrintJson(found);
-                else if (found.Identical) Console.Out.WriteLine($"identical: {run.Artifacts.Count} artifacts have the same bytes");
-                else
-                {
-                    Console.Out.WriteLine(
-                        $"{found.FirstDifference} is the first step that differs{(found.Error is { } error ? $": {error}" : "")}");
-                    foreach (ReproducedArtifact a in found.Artifacts)
-                        Console.Out.WriteLine($"  {a.Name}: then {a.Then}, now {a.Now ?? "not there"}");
-                }
-                return found.Identical ? ExitCodes.Done : ExitCodes.Failed;
-            }
-            finally { if (Directory.Exists(again)) Directory.Delete(again, recursive: true); }
+            Reproduction found = Compare(run, await Again(client, spec, ScratchIn(parsed), cancel));
+            if (!found.Identical && (spec.Forgotten ?? spec.ForgottenFiles) is not null)
+                Console.Error.WriteLine("left out, where the run read it: what was forgotten since. See: armoflow forget list.");
+            if (parsed.WantsJson()) Terminal.PrintJson(found);
+            else Print(found, run.Artifacts.Count);
+            return found.Identical ? ExitCodes.Done : ExitCodes.Failed;
         });
-        return command;
+    }
+
+    /// <summary>A workspace of its own: in the one that has the run, or beside what is temporary where a server has it.</summary>
+    private static string ScratchIn(ParseResult parsed)
+    {
+        string place = parsed.ServerAddress() is null ? Path.GetFullPath(parsed.WorkspaceFolder()) : Path.GetTempPath();
+        return Path.Combine(place, $"reproduce-{Guid.NewGuid():N}");
+    }
+
+    private static async Task<RunDocument> Again(IArmoFlowClient client, RunSpec spec, string scratch, CancellationToken cancel)
+    {
+        try
+        {
+            await CopyDatasets(client, scratch, spec, cancel);
+            return await EmbeddedRun.ToEnd(spec, scratch, cancel);
+        }
+        finally { if (Directory.Exists(scratch)) Directory.Delete(scratch, recursive: true); }
+    }
+
+    private static void Print(Reproduction found, int artifacts)
+    {
+        if (found.Identical)
+        {
+            Console.Out.WriteLine($"identical: {artifacts} artifacts have the same bytes");
+            return;
+        }
+        Console.Out.WriteLine(
+            $"{found.FirstDifference} is the first step that differs{(found.Error is { } error ? $": {error}" : "")}");
+        foreach (ReproducedArtifact a in found.Artifacts)
+            Console.Out.WriteLine($"  {a.Name}: then {a.Then}, now {a.Now ?? "not there"}");
     }
 
     private static Reproduction Compare(RunDocument then, RunDocument now)
@@ -87,7 +97,7 @@ internal static class ReproduceCommand
     }
 
     /// <summary>Data sets that the run read, with the same versions: their files in the order in which they came.</summary>
-    private static async Task CopyDatasets(string from, string to, RunSpec spec, CancellationToken cancel)
+    private static async Task CopyDatasets(IArmoFlowClient from, string to, RunSpec spec, CancellationToken cancel)
     {
         DatasetReference[] read = [.. DatasetReference.FilesOf(spec)
             .Select(DatasetReference.TryParse)
@@ -95,14 +105,15 @@ internal static class ReproduceCommand
             .GroupBy(r => r.Name)
             .Select(g => g.MaxBy(r => r.Version)!)];
         if (read.Length == 0) return;
-        await EmbeddedHost.Make(to, cancel);
-        await using ServiceProvider source = await EmbeddedHost.OpenDatabase(from), target = await EmbeddedHost.OpenDatabase(to);
+        await using WorkspaceClient target = await WorkspaceClient.OpenOrMake(to, cancel);
         foreach (DatasetReference dataset in read)
         {
-            foreach (DatasetFile file in await source.GetRequiredService<DatasetStore>().Files(dataset.Name, dataset.Version, cancel))
+            foreach (DatasetFileDocument file in await from.DatasetFiles(dataset.Name, dataset.Version, cancel))
             {
-                await using FileStream content = File.OpenRead(await source.GetRequiredService<ArtifactStore>().Open(file.Sha256, cancel));
-                await target.GetRequiredService<DatasetStore>().Add(dataset.Name, file.FileName, content, cancel);
+                string path = Path.Combine(to, file.Sha256);
+                await AtomicFile.Write(path, stream => from.CopyArtifact(file.Sha256, stream, cancel));
+                await using (FileStream content = File.OpenRead(path)) await target.AddFile(dataset.Name, file.FileName, content, cancel);
+                File.Delete(path);
             }
         }
     }

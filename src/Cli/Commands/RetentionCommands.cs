@@ -1,11 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Orchestrator.Retention;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Retention;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -21,9 +19,6 @@ internal static class RetentionCommands
         Option<double> older = OlderThan(defaults);
         Option<int> last = KeepLast(defaults);
         Option<bool> dryRun = new("--dry-run") { Description = "Only say what would go, and why." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("gc",
             "Removes artifacts that nothing kept refers to. Kept are runs in progress, recent ones, those behind the newest versions and "
                 + "behind every version that an alias ever meant, what is on legal hold, and data sets.")
@@ -31,24 +26,20 @@ internal static class RetentionCommands
             older,
             last,
             dryRun,
-            workspace,
-            server,
-            json,
             Schedule(),
             Policy(),
             Unschedule()
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
             CollectRequest request =
                 new() { OlderThanDays = parsed.GetValue(older), KeepLast = parsed.GetValue(last), DryRun = parsed.GetValue(dryRun) };
-            bool writesHere = parsed.GetValue(server) is null && !request.DryRun;
+            bool writesHere = parsed.ServerAddress() is null && !request.DryRun;
             // or its database cannot even be opened
-            if (writesHere) new Workspace(parsed.GetRequiredValue(workspace)).Scratch.SpendReserveIfFull();
-            Collection collection = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<Collector>().Collect(request.ToRules(), request.DryRun, cancel),
-                client => client.Send<Collection>(HttpMethod.Post, "api/v1/gc", request, cancel));
-            if (parsed.GetValue(json))
+            if (writesHere) new Workspace(parsed.WorkspaceFolder()).Scratch.SpendReserveIfFull();
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            Collection collection = await client.Collect(request, cancel);
+            if (parsed.WantsJson())
             {
                 Terminal.PrintJson(collection);
                 return ExitCodes.Done;
@@ -65,7 +56,6 @@ internal static class RetentionCommands
                 + (kept.Length > 0 ? $" ({kept})" : ""));
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Schedule()
@@ -75,12 +65,9 @@ internal static class RetentionCommands
             zone = new("--time-zone") { Description = "IANA name of the zone whose wall clock counts.", DefaultValueFactory = _ => "UTC" };
         Option<double> older = OlderThan(defaults);
         Option<int> last = KeepLast(defaults);
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command =
-            new("schedule", "Has servers collect by the clock; a server must run.") { cron, zone, older, last, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+            new("schedule", "Has servers collect by the clock; a server must run.") { cron, zone, older, last };
+        return command.WithClient(async (parsed, cancel) =>
         {
             RetentionPolicyRequest request = new()
             {
@@ -89,55 +76,32 @@ internal static class RetentionCommands
                 OlderThanDays = parsed.GetValue(older),
                 KeepLast = parsed.GetValue(last)
             };
-            Show(await Books.Change(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<RetentionPolicyService>().Put(request.ToRules(), request.Cron, request.TimeZone, cancel),
-                    client => client.Send<RetentionPolicyDocument>(HttpMethod.Put, "api/v1/gc/policy", request, cancel), cancel),
-                    parsed.GetValue(json));
+            await using IArmoFlowClient client = await parsed.OpenOrMakeClient(cancel);
+            Show(await client.SetRetentionPolicy(request, cancel), parsed.WantsJson());
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Policy()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("policy", "Shows when servers collect, by which rules, and what became of the last collection.")
+        Command command = new("policy", "Shows when servers collect, by which rules, and what became of the last collection.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            workspace,
-            server,
-            json
-        };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            Show(await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                books => books.GetRequiredService<RetentionPolicyService>().Get(cancel),
-                client => client.Get<RetentionPolicyDocument>("api/v1/gc/policy", cancel)), parsed.GetValue(json));
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            Show(await client.RetentionPolicy(cancel), parsed.WantsJson());
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Unschedule()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new("unschedule", "Collects by the clock no more.") { workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("unschedule", "Collects by the clock no more.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
-            {
-                await books.GetRequiredService<RetentionPolicyService>().Remove(cancel);
-                return null;
-            }, async client =>
-            {
-                await client.Do(HttpMethod.Delete, "api/v1/gc/policy", cancel);
-                return null;
-            });
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await client.RemoveRetentionPolicy(cancel);
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static void Show(RetentionPolicyDocument policy, bool asJson)
@@ -177,16 +141,12 @@ internal static class RetentionCommands
 
     private static Command ListHolds()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists legal holds.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("list", "Lists legal holds.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            IReadOnlyList<LegalHoldDocument> holds = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                async books => [.. (await books.GetRequiredService<HoldStore>().List(cancel)).Select(h => h.ToDocument())],
-                client => client.Get<IReadOnlyList<LegalHoldDocument>>("api/v1/holds", cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(holds);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<LegalHoldDocument> holds = await client.ListHolds(cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(holds);
             else if (holds.Count == 0) Console.Error.WriteLine("nothing is on hold");
             else
             {
@@ -200,56 +160,39 @@ internal static class RetentionCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Put()
     {
         Argument<string> subject = Subject();
         Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
         Command command = new("put", "Keeps a run's artifacts, or those of all versions of a model, whatever the rules say.")
         {
             subject,
-            reason,
-            workspace,
-            server
+            reason
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
             HoldRequest request = new() { Subject = parsed.GetRequiredValue(subject), Reason = parsed.GetRequiredValue(reason) };
-            LegalHoldDocument hold = await Books.Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                async books => (await books.GetRequiredService<HoldStore>().Hold(request.Subject, request.Reason, cancel)).ToDocument(),
-                client => client.Send<LegalHoldDocument>(HttpMethod.Post, "api/v1/holds", request, cancel));
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            LegalHoldDocument hold = await client.Hold(request, cancel);
             Console.Error.WriteLine($"{hold.Subject} is on hold");
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static Command Release()
     {
         Argument<string> subject = Subject();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new("release", "Ends a legal hold.") { subject, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("release", "Ends a legal hold.") { subject };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(subject);
-            await Books.Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async books =>
-            {
-                await books.GetRequiredService<HoldStore>().Release(which, cancel);
-                return null;
-            }, async client =>
-            {
-                await client.Do(HttpMethod.Delete, ApiAddress.Of($"api/v1/holds", ("subject", which)), cancel);
-                return null;
-            });
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await client.ReleaseHold(which, cancel);
             Console.Error.WriteLine($"{which} is on hold no more");
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static Argument<string> Subject() => new("subject") { Description = "run/ID or model/NAME." };

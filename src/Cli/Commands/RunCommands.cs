@@ -3,16 +3,12 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Cli.Workspaces;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
-using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Alerts;
-using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
-using ArmoFlow.Persistence.Alerts;
-using ArmoFlow.Persistence.Models;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -24,44 +20,41 @@ internal static class RunCommands
     public static Command Run()
     {
         Argument<string> spec = new("spec") { Description = "The run's spec (YAML), or its folder." };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
         Option<bool> gates = new("--fail-below-gates")
         {
             Description = "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known."
         };
-        Option<bool> json = Options.Json();
-        Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.") { spec,
-            workspace, server, gates, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.")
+        { spec, gates
+        };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string path = parsed.GetRequiredValue(spec), folder = parsed.GetRequiredValue(workspace);
-            string? url = parsed.GetResult(workspace)?.Implicit != false ? parsed.GetValue(server) : null;
-            RunDocument run = url is not null ? await OnServer(url, path, cancel) : await Embedded(SpecReader.Load(path), folder, cancel);
-            if (!parsed.GetValue(gates) || run.Status != RunStatus.Completed) return Report(run, parsed.GetValue(json));
-            RunGates verdicts = await Verdicts(url, folder, run.RunId, cancel);
-            // with what was found
-            await using (IRunClient client = await IRunClient.Open(url, folder)) run = await client.Find(run.RunId, cancel);
-            int code = Report(run, parsed.GetValue(json));
+            SpecFile file = await SpecFile.Read(parsed.GetRequiredValue(spec), cancel);
+            RunDocument run = parsed.ServerAddress() is { } url
+                ? await OnServer(url, file, cancel)
+                : await EmbeddedRun.ToEnd(file.Spec, parsed.WorkspaceFolder(), cancel);
+            if (!parsed.GetValue(gates) || run.Status != RunStatus.Completed) return Report(run, parsed.WantsJson());
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            RunGates verdicts = await Verdicts(client, run.RunId, cancel);
+            run = await client.FindRun(run.RunId, cancel); // with what was found
+            int code = Report(run, parsed.WantsJson());
             return code == ExitCodes.Done ? ReportGates(verdicts) : code;
         });
-        return command;
     }
 
     /// <summary>What the gates say of a run that has ended, as soon as that is known.</summary>
-    private static async Task<RunGates> Verdicts(string? server, string workspace, Guid run, CancellationToken cancel)
+    private static async Task<RunGates> Verdicts(IArmoFlowClient client, Guid run, CancellationToken cancel)
     {
         using CancellationTokenSource limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(JudgementWait);
         while (true)
         {
-            RunGates? gates = await Books.Ask(server, workspace, books => books.GetRequiredService<RunVerdicts>().Of(run, cancel), client =>
-                client.Get<RunGates?>($"api/v1/runs/{run}/gates", cancel));
-            if (gates is { IsJudged: true }) return gates;
+            RunGates gates = await client.Gates(run, cancel);
+            if (gates.IsJudged) return gates;
             try { await Task.Delay(JudgementPause, limit.Token); }
             catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
             {
-                throw new ServerAwayException($"run {run} is completed, and nobody has held it against its gates within "
+                throw new ServerUnavailableException($"run {run} is completed, and nobody has held it against its gates within "
                     + $"{JudgementWait.TotalMinutes:0} minutes. See the orchestrator's log, and: armoflow runs show {run}.");
             }
         }
@@ -80,64 +73,10 @@ internal static class RunCommands
         return ExitCodes.Failed;
     }
 
-    /// <summary>Runs a spec in this process.</summary>
-    public static async Task<RunDocument> Embedded(RunSpec spec, string workspace, CancellationToken cancel)
+    private static async Task<RunDocument> OnServer(string url, SpecFile file, CancellationToken cancel)
     {
-        await using EmbeddedHost host = await EmbeddedHost.Start(workspace, cancel);
-        RunService service = host.Services.GetRequiredService<RunService>();
-        RunQueries queries = host.Services.GetRequiredService<RunQueries>();
-        Guid? unfinished = await queries.FindUnfinished(spec, cancel);
-        // Another spec's run that a killed process left stays where it was, and says so.
-        foreach (Guid other in await queries.Interrupted(cancel))
-            if (other != unfinished) await service.Control(other, RunAction.Pause, cancel);
-        Guid id;
-        if (unfinished is { } known)
-        {
-            Console.Error.WriteLine($"run {known} was interrupted: going on with it");
-            id = (await service.Control(known, RunAction.Resume, cancel))!.RunId;
-        }
-        else
-        {
-            id = await service.Submit(spec, cancel);
-            Console.Error.WriteLine($"run {id}  {spec.Name}");
-        }
-        RunDocument run = await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(id, cancel));
-        if (run.Model is { } model && run.HasEnded) await Judge(host.Services, model, id, cancel);
-        else if (run.HasEnded) await ApplyRule(host.Services, id, cancel);
-        return run;
-    }
-
-    /// <summary>Says what the gates make of an evaluation, before the process that would have it judged ends.</summary>
-    private static async Task Judge(IServiceProvider services, string model, Guid run, CancellationToken cancel)
-    {
-        await services.GetRequiredService<EvaluationJudge>().JudgePending(cancel);
-        await ShowAlert(services, model.Split('@')[0], run, cancel);
-    }
-
-    /// <summary>Says what a rule, of the spec or of the model's policy, makes of the new version, in the same way.</summary>
-    private static async Task ApplyRule(IServiceProvider services, Guid run, CancellationToken cancel)
-    {
-        ModelRegistry registry = services.GetRequiredService<ModelRegistry>();
-        if (await registry.MadeBy(run, cancel) is not { AwaitsAlias: { } alias } version) return;
-        await services.GetRequiredService<PromotionRules>().ApplyPending(cancel);
-        if (await registry.Current(version.Model, alias, cancel) is { } now
-            && now.Version == version.Version)
-            Console.Error.WriteLine($"{version.Model}@{alias} is version {now.Version} now, by {now.Reason}");
-        await ShowAlert(services, version.Model, run, cancel);
-    }
-
-    private static async Task ShowAlert(IServiceProvider services, string model, Guid run, CancellationToken cancel)
-    {
-        if ((await services.GetRequiredService<AlertStore>().Alerts(model, 1, cancel)).FirstOrDefault(a => a.RunId == run) is { } alert)
-            Console.Error.WriteLine($"alert: {alert.Text}");
-        services.GetRequiredService<AlertSignal>().Raise();
-    }
-
-    private static async Task<RunDocument> OnServer(string url, string specPath, CancellationToken cancel)
-    {
-        await using ServerClient client = new(url);
-        SpecReader.Load(specPath);
-        Guid id = await client.Submit(Directory.Exists(specPath) ? Path.Combine(specPath, "spec.yaml") : specPath, cancel);
+        await using IArmoFlowClient client = ClientOptions.Connect(url);
+        Guid id = await client.Submit(file.Text, file.Folder, cancel);
         Console.Error.WriteLine($"run {id}");
         return await RunView.Follow(client.Watch(id, cancel));
     }
@@ -181,8 +120,7 @@ internal static class RunCommands
 
     private static Command List()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server(), status = new("--status") { Description = "Only runs in this state." },
+        Option<string?> status = new("--status") { Description = "Only runs in this state." },
             name = new("--name") { Description = "Only runs of this name." };
         Option<string?> tag = new("--tag") { Description = "Only runs with this tag." },
             q = new("--query", "-q") { Description = "Only runs whose name, id or error holds this text." };
@@ -194,13 +132,12 @@ internal static class RunCommands
         };
         Option<string?> cursor = new("--cursor") { Description = "Where the page before ended." };
         Option<int> limit = Options.Limit(20);
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists runs, newest first.") { workspace, server, status, name, tag, q, where, cursor, limit, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("list", "Lists runs, newest first.") { status, name, tag, q, where, cursor, limit };
+        return command.WithClient(async (parsed, cancel) =>
         {
             RunStatus? wanted = RunQueries.StatusOf(parsed.GetValue(status)); // a misspelt one is named before anything is opened
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            RunPage page = await client.List(new RunFilter
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            RunPage page = await client.ListRuns(new RunFilter
             {
                 Status = wanted,
                 Name = parsed.GetValue(name),
@@ -210,7 +147,7 @@ internal static class RunCommands
                 Cursor = parsed.GetValue(cursor),
                 Limit = parsed.GetValue(limit)
             }, cancel);
-            if (parsed.GetValue(json)) Terminal.PrintJson(page);
+            if (parsed.WantsJson()) Terminal.PrintJson(page);
             else
             {
                 RunTables.List(page.Runs);
@@ -218,65 +155,52 @@ internal static class RunCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Show()
     {
         Argument<Guid> id = Options.Run();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("show", "Shows a run: its steps, artifacts and figures.") { id, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("show", "Shows a run: its steps, artifacts and figures.") { id };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            RunDocument run = await client.Find(parsed.GetRequiredValue(id), cancel);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            RunDocument run = await client.FindRun(parsed.GetRequiredValue(id), cancel);
             Terminal.WarnOf([run.Disagrees]);
-            if (parsed.GetValue(json)) Terminal.PrintJson(run);
+            if (parsed.WantsJson()) Terminal.PrintJson(run);
             else RunTables.Show(run);
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Watch()
     {
         Argument<Guid> id = Options.Run();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         const string Description =
             "Follows a run that another process works on, until it ends; exit code 1 where it failed, was cancelled, or no process works "
                 + "on it.";
-        Command command = new("watch", Description) { id, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("watch", Description) { id };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
-            await client.Find(parsed.GetRequiredValue(id), cancel);
-            return Report(await RunView.Follow(client.Watch(parsed.GetRequiredValue(id), cancel)), parsed.GetValue(json));
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await client.FindRun(parsed.GetRequiredValue(id), cancel);
+            return Report(await RunView.Follow(client.Watch(parsed.GetRequiredValue(id), cancel)), parsed.WantsJson());
         });
-        return command;
     }
 
     private static Command Control(RunAction action, string description)
     {
         Argument<Guid> id = Options.Run();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new(action.Text(), description) { id, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new(action.Text(), description) { id };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using IRunClient client = await IRunClient.Open(parsed.GetValue(server), parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             RunDocument run = await client.Control(parsed.GetRequiredValue(id), action, cancel);
-            if (run.Pending is not null) return ReportPending(run, parsed.GetValue(json));
-            if (action is RunAction.Resume or RunAction.Retry && run.HasEnded) return Report(run, parsed.GetValue(json));
-            if (parsed.GetValue(json)) Terminal.PrintJson(run);
+            if (run.Pending is not null) return ReportPending(run, parsed.WantsJson());
+            if (action is RunAction.Resume or RunAction.Retry && run.HasEnded) return Report(run, parsed.WantsJson());
+            if (parsed.WantsJson()) Terminal.PrintJson(run);
             else Console.Error.WriteLine($"run {run.RunId}: {run.Status}");
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static int ReportPending(RunDocument run, bool json)
@@ -290,26 +214,23 @@ internal static class RunCommands
     private static Command Compare()
     {
         Argument<Guid> first = Options.Run("first"), second = Options.Run("second");
-        Option<string> workspace = Options.Workspace();
-        Option<bool> json = Options.Json();
-        Command command =
-            new("compare", "Compares two runs: what differs in their specs and in their figures.") { first, second, workspace, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("compare", "Compares two runs: what differs in their specs and in their figures.") { first, second };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            await using WorkspaceClient client = await WorkspaceClient.Open(parsed.GetRequiredValue(workspace));
+            await using IArmoFlowClient client = await parsed.OpenClient();
             Guid a = parsed.GetRequiredValue(first), b = parsed.GetRequiredValue(second);
-            (SortedDictionary<string, string> specA, SortedDictionary<string, string> specB) =
-                (Flat(JsonSerializer.SerializeToNode(await client.FindSpec(a, cancel), Terminal.Json)),
-                    Flat(JsonSerializer.SerializeToNode(await client.FindSpec(b, cancel), Terminal.Json)));
-            (SortedDictionary<string, string> figuresA, SortedDictionary<string, string> figuresB) =
-                (Flat((await client.Find(a, cancel)).Metrics), Flat((await client.Find(b, cancel)).Metrics));
-            IReadOnlyList<Difference> spec = Differences(specA, specB),
-                figures = [.. Differences(figuresA, figuresB).Where(d => !d.Key.Contains("lossCurve", StringComparison.Ordinal))];
-            if (parsed.GetValue(json)) Terminal.PrintJson(new { first = a, second = b, spec, metrics = figures });
+            IReadOnlyList<Difference> spec = Differences(await SpecOf(a), await SpecOf(b)),
+                figures = [.. Differences(await FiguresOf(a), await FiguresOf(b))
+                    .Where(d => !d.Key.Contains("lossCurve", StringComparison.Ordinal))];
+            if (parsed.WantsJson()) Terminal.PrintJson(new { first = a, second = b, spec, metrics = figures });
             else RunTables.Compare(spec, figures);
             return ExitCodes.Done;
+
+            async Task<SortedDictionary<string, string>> SpecOf(Guid run) =>
+                Flat(JsonSerializer.SerializeToNode(await client.FindSpec(run, withoutForgotten: false, cancel), Terminal.Json));
+
+            async Task<SortedDictionary<string, string>> FiguresOf(Guid run) => Flat((await client.FindRun(run, cancel)).Metrics);
         });
-        return command;
     }
 
     private static IReadOnlyList<Difference> Differences(SortedDictionary<string, string> a, SortedDictionary<string, string> b) =>

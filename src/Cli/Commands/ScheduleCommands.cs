@@ -1,12 +1,8 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Runs;
-using ArmoFlow.Orchestrator.Schedules;
-using ArmoFlow.Persistence.Schedules;
-using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -17,21 +13,24 @@ internal static class ScheduleCommands
     public static Command Schedules() =>
         new("schedules", "Runs specs by the clock; a server (serve or orchestrator) must run for them to fire.")
         {
-            List(), Add(), Change("remove", "Removes a schedule; its history stays."), Change("pause", "Pauses a schedule."),
-            Change("resume", "Goes on with a schedule from now; what was due in between is not made up for."), RunNow(), History(),
+            List(),
+            Add(),
+            Change("remove", "Removes a schedule; its history stays.", (client, name, cancel) => client.RemoveSchedule(name, cancel)),
+            Change("pause", "Pauses a schedule.", (client, name, cancel) => client.PauseSchedule(name, cancel)),
+            Change("resume", "Goes on with a schedule from now; what was due in between is not made up for.",
+                (client, name, cancel) => client.ResumeSchedule(name, cancel)),
+            RunNow(),
+            History(),
         };
 
     private static Command List()
     {
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("list", "Lists schedules, with their next five firings.") { workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("list", "Lists schedules, with their next five firings.");
+        return command.WithClient(async (parsed, cancel) =>
         {
-            IReadOnlyList<ScheduleDocument> schedules = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                service => service.List(cancel), client => client.Get<IReadOnlyList<ScheduleDocument>>("api/v1/schedules", cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(schedules);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<ScheduleDocument> schedules = await client.ListSchedules(cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(schedules);
             else if (schedules.Count == 0)
                 Console.Error.WriteLine("no schedule yet; add one with: armoflow schedules add NAME SPEC.yaml --cron '30 2 * * *'");
             else
@@ -47,7 +46,6 @@ internal static class ScheduleCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Command Add()
@@ -68,9 +66,6 @@ internal static class ScheduleCommands
             Description = "Each firing waits for a part of these seconds, decided by its name and time.",
             CustomParser = Options.Number
         };
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
         Command command = new("add", "Adds a schedule, or puts it in place of the one of its name; the spec is kept as it is now.")
         {
             name,
@@ -79,114 +74,71 @@ internal static class ScheduleCommands
             zone,
             misfire,
             overlap,
-            jitter,
-            workspace,
-            server,
-            json
+            jitter
         };
-        command.SetAction(async (parsed, cancel) =>
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string path = parsed.GetRequiredValue(spec);
-            RunSpec read = SpecReader.Load(path);
+            SpecFile file = await SpecFile.Read(parsed.GetRequiredValue(spec), cancel);
             ScheduleRequest request = new()
             {
                 Name = parsed.GetRequiredValue(name),
                 Cron = parsed.GetRequiredValue(cron),
                 TimeZone = parsed.GetRequiredValue(zone),
-                Spec = await File.ReadAllTextAsync(path, cancel),
+                Spec = file.Text,
                 Misfire = parsed.GetValue(misfire),
                 Overlap = parsed.GetValue(overlap),
                 JitterSeconds = parsed.GetValue(jitter),
             };
-            Schedule schedule = new()
-            {
-                Name = request.Name,
-                Cron = request.Cron,
-                TimeZone = request.TimeZone,
-                Spec = read,
-                Misfire = request.Misfire,
-                Overlap = request.Overlap,
-                JitterSeconds = request.JitterSeconds
-            };
-            ScheduleDocument added = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                service => service.Put(schedule, cancel),
-                client => client.Send<ScheduleDocument>(HttpMethod.Post, "api/v1/schedules", request, cancel, read.Folder));
-            if (parsed.GetValue(json)) Terminal.PrintJson(added);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            ScheduleDocument added = await client.PutSchedule(request, file.Folder, cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(added);
             else Console.Error.WriteLine($"{added.Name}: next {string.Join(", ", added.Next.Select(Format.Time))}");
             return ExitCodes.Done;
         });
-        return command;
     }
 
-    private static Command Change(string action, string description)
+    private static Command Change(string action, string description, Func<IArmoFlowClient, string, CancellationToken, Task> change)
     {
         Argument<string> name = Name();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Command command = new(action, description) { name, workspace, server };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new(action, description) { name };
+        return command.WithClient(async (parsed, cancel) =>
         {
-            string which = parsed.GetRequiredValue(name), path = ApiAddress.Of($"api/v1/schedules/{which}");
-            await Ask<object?>(parsed.GetValue(server), parsed.GetRequiredValue(workspace), async service =>
-            {
-                if (action == "remove") await service.Remove(which, cancel);
-                else await (action == "pause" ? service.Pause(which, cancel) : service.Resume(which, cancel));
-                return null;
-            }, async client =>
-            {
-                await client.Do(action == "remove" ? HttpMethod.Delete : HttpMethod.Post, action == "remove" ? path : $"{path}/{action}",
-                    cancel);
-                return null;
-            });
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            await change(client, parsed.GetRequiredValue(name), cancel);
             return ExitCodes.Done;
-        });
-        return command;
+        }, printsJson: false);
     }
 
     private static Command RunNow()
     {
         Argument<string> name = Name();
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("run-now", "Runs a schedule's spec now, whatever the clock says.") { name, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("run-now", "Runs a schedule's spec now, whatever the clock says.") { name };
+        return command.WithClient(async (parsed, cancel) =>
         {
+            await using IArmoFlowClient client = await parsed.OpenClient();
             string which = parsed.GetRequiredValue(name);
-            if (parsed.GetValue(server) is { } url)
+            FiringDocument firing = await client.RunNow(which, cancel);
+            if (parsed.ServerAddress() is not null)
             {
-                await using ServerClient client = new(url);
-                FiringDocument asked =
-                    await client.Send<FiringDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{which}/run-now"), new { }, cancel);
-                Terminal.PrintJson(asked);
+                Terminal.PrintJson(firing);
                 return ExitCodes.Done;
             }
-            await using EmbeddedHost host = await EmbeddedHost.Start(parsed.GetRequiredValue(workspace), cancel);
-            Firing firing = await host.Services.GetRequiredService<ScheduleRunner>().RunNow(which, cancel);
-            if (firing.RunId is not { } run) throw new UsageException($"schedule {which}: {firing.Outcome} ({firing.Detail}).");
-            return RunCommands.Report(await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(run, cancel)),
-                parsed.GetValue(json));
+            if (firing.RunId is not { } run) throw new UsageException($"schedule {which}: {firing.Outcome.Text()} ({firing.Detail}).");
+            return RunCommands.Report(await RunView.Follow(client.Watch(run, cancel)), parsed.WantsJson());
         });
-        return command;
     }
 
     private static Command History()
     {
         Argument<string> name = Name();
         Option<int> limit = Options.Limit(20);
-        Option<string> workspace = Options.Workspace();
-        Option<string?> server = Options.Server();
-        Option<bool> json = Options.Json();
-        Command command = new("history", "Lists a schedule's firings, newest first.") { name, limit, workspace, server, json };
-        command.SetAction(async (parsed, cancel) =>
+        Command command = new("history", "Lists a schedule's firings, newest first.") { name, limit };
+        return command.WithClient(async (parsed, cancel) =>
         {
             string which = parsed.GetRequiredValue(name);
-            IReadOnlyList<FiringDocument> firings = await Ask(parsed.GetValue(server), parsed.GetRequiredValue(workspace),
-                async service => [.. (await service.History(which, parsed.GetValue(limit), cancel)).Select(f => f.ToDocument())],
-                client =>
-                    client.Get<IReadOnlyList<FiringDocument>>(
-                        ApiAddress.Of($"api/v1/schedules/{which}/history", ("limit", parsed.GetValue(limit))), cancel));
-            if (parsed.GetValue(json)) Terminal.PrintJson(firings);
+            await using IArmoFlowClient client = await parsed.OpenClient();
+            IReadOnlyList<FiringDocument> firings = await client.Firings(which, parsed.GetValue(limit), cancel);
+            if (parsed.WantsJson()) Terminal.PrintJson(firings);
             else if (firings.Count == 0) Console.Error.WriteLine($"schedule {which} has not fired");
             else
             {
@@ -200,12 +152,7 @@ internal static class ScheduleCommands
             }
             return ExitCodes.Done;
         });
-        return command;
     }
 
     private static Argument<string> Name() => new("name") { Description = "The schedule's name." };
-
-    private static Task<T> Ask<T>(string? server, string workspace, Func<ScheduleService, Task<T>> here,
-        Func<ServerClient, Task<T>> there) =>
-            Books.Ask(server, workspace, books => here(books.GetRequiredService<ScheduleService>()), there);
 }

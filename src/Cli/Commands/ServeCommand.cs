@@ -1,4 +1,5 @@
 using System.CommandLine;
+using ArmoFlow.Cli.Workspaces;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Access;
@@ -19,12 +20,11 @@ internal static class ServeCommand
     {
         Option<string> urls = new("--urls") { Description = "Where to listen.", DefaultValueFactory = _ => "http://localhost:5080" };
         Option<bool> requireKeys = ServerHost.RequireKeysOption();
-        Option<string> workspace = Options.Workspace();
         Command command = new("serve", "Orchestrator, workers and HTTP API in one process, on a workspace.") { urls, requireKeys,
-            workspace };
+            ClientOptions.Workspace };
         command.SetAction(async (parsed, cancel) =>
         {
-            using Workspace folder = new(parsed.GetRequiredValue(workspace));
+            using Workspace folder = new(parsed.WorkspaceFolder());
             if (!await folder.TakeLock(cancel))
             {
                 throw new UsageException(

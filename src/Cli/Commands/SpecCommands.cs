@@ -13,12 +13,11 @@ internal static class SpecCommands
     private static Command Validate()
     {
         Argument<string> path = new("spec") { Description = "The spec (YAML), or its folder." };
-        Option<bool> json = Options.Json();
         Command command = new("validate",
             "Checks a spec's keys and values, its backbone, and each of its files by the file's first row.")
         {
             path,
-            json
+            ClientOptions.Json
         };
         command.SetAction(async (parsed, cancel) =>
         {
@@ -39,7 +38,7 @@ internal static class SpecCommands
                 });
             }
             if (mistakes.Count > 0) throw new UsageException(string.Join(Environment.NewLine, mistakes));
-            if (parsed.GetValue(json)) Terminal.PrintJson(spec);
+            if (parsed.WantsJson()) Terminal.PrintJson(spec);
             else Console.Out.WriteLine(Summary(spec, files));
             return ExitCodes.Done;
 

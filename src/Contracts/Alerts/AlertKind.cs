@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace ArmoFlow.Contracts.Alerts;
 
 /// <summary>What an alert tells of.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<AlertKind>))]
+[JsonConverter(typeof(NamedEnumConverter<AlertKind>))]
 public enum AlertKind
 {
     /// <summary>A stored model fell below one of its gates.</summary>

@@ -57,6 +57,11 @@ public sealed record RunGates(Guid RunId, bool IsJudged, bool? Holds, IReadOnlyL
 /// <summary>Where a model's backbone lies now.</summary>
 public sealed record PlacedBackbone(string Model, string Digest, string Path);
 
+/// <summary>Where a backbone is said to lie.</summary>
+/// <param name="Digest">Its sha256.</param>
+/// <param name="Path">The folder, as the workers see it.</param>
+public sealed record BackbonePlace(string Digest, string Path);
+
 /// <summary>What a completed run made, under its spec's name. Runs that make the same bytes share a version.</summary>
 public sealed record ModelVersionDocument
 {

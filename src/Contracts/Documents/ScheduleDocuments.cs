@@ -4,7 +4,7 @@ using ArmoFlow.Contracts.Schedules;
 namespace ArmoFlow.Contracts.Documents;
 
 /// <summary>What to do with a period that passed while no server ran.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<Misfire>))]
+[JsonConverter(typeof(NamedEnumConverter<Misfire>))]
 public enum Misfire
 {
     /// <summary>One run for all that was missed, as soon as a server runs.</summary>
@@ -15,7 +15,7 @@ public enum Misfire
 }
 
 /// <summary>What to do at a firing while the run of an earlier one is in progress.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<Overlap>))]
+[JsonConverter(typeof(NamedEnumConverter<Overlap>))]
 public enum Overlap
 {
     /// <summary>Let this one go.</summary>

@@ -37,7 +37,10 @@ public sealed record ScoreRequest
     public bool Explain { get; init; } = true;
 }
 
-public sealed record ScoreOutput(double Score, IReadOnlyList<ScoredObjective>? Objectives);
+/// <param name="Score">The sum of the contributions.</param>
+/// <param name="Objectives">What adds up to it; null where no explanation was asked for.</param>
+/// <param name="Rounding">Two scores that differ by no more than both of theirs together differ by rounding alone.</param>
+public sealed record ScoreOutput(double Score, IReadOnlyList<ScoredObjective>? Objectives, double Rounding);
 
 /// <param name="Chosen">The chosen response.</param>
 /// <param name="Rejected">The rejected response.</param>

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace ArmoFlow.Contracts.Faults;
 
 /// <summary>What became of a message that was set aside.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<FaultStatus>))]
+[JsonConverter(typeof(NamedEnumConverter<FaultStatus>))]
 public enum FaultStatus
 {
     /// <summary>Nobody has decided yet.</summary>
@@ -13,7 +13,7 @@ public enum FaultStatus
 }
 
 /// <summary>What can be done with a message that was set aside.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<FaultDecision>))]
+[JsonConverter(typeof(NamedEnumConverter<FaultDecision>))]
 public enum FaultDecision
 {
     /// <summary>Send it to its queue again.</summary>

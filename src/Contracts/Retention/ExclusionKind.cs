@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace ArmoFlow.Contracts.Retention;
 
 /// <summary>What can be forgotten.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<ExclusionKind>))]
+[JsonConverter(typeof(NamedEnumConverter<ExclusionKind>))]
 public enum ExclusionKind
 {
     [JsonStringEnumMemberName("conversation")]

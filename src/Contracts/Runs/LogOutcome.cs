@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace ArmoFlow.Contracts.Runs;
 
 /// <summary>How a worker's attempt at a slice of work ended.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<LogOutcome>))]
+[JsonConverter(typeof(NamedEnumConverter<LogOutcome>))]
 public enum LogOutcome
 {
     /// <summary>It goes on.</summary>

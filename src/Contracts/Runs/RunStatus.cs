@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace ArmoFlow.Contracts.Runs;
 
 /// <summary>What a run is doing, or how it ended.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<RunStatus>))]
+[JsonConverter(typeof(NamedEnumConverter<RunStatus>))]
 public enum RunStatus
 {
     /// <summary>The saga has not heard of it yet.</summary>
@@ -24,7 +24,7 @@ public enum RunStatus
 }
 
 /// <summary>How far a step of a run is.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<StepStatus>))]
+[JsonConverter(typeof(NamedEnumConverter<StepStatus>))]
 public enum StepStatus
 {
     Pending,
@@ -42,7 +42,7 @@ public enum StepStatus
 }
 
 /// <summary>What can be asked of a run.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<RunAction>))]
+[JsonConverter(typeof(NamedEnumConverter<RunAction>))]
 public enum RunAction
 {
     [JsonStringEnumMemberName("cancel")]

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace ArmoFlow.Contracts.Schedules;
 
 /// <summary>What became of a period of a schedule.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<FiringOutcome>))]
+[JsonConverter(typeof(NamedEnumConverter<FiringOutcome>))]
 public enum FiringOutcome
 {
     /// <summary>A run was submitted.</summary>

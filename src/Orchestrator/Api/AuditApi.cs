@@ -1,8 +1,10 @@
+using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Persistence.Audit;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
 
 namespace ArmoFlow.Orchestrator.Api;
@@ -30,20 +32,15 @@ internal static class AuditApi
     private static async Task<IResult> Export(HttpContext context, AuditStore store, CancellationToken cancel, string format = "jsonl",
         bool rows = false)
     {
-        if (rows && format != "jsonl")
-        {
-            return TypedResults.Problem($"format '{format}' with rows; expected jsonl", title: "Bad request.",
-            statusCode: StatusCodes.Status400BadRequest);
-        }
-        if (format is not ("jsonl" or "parquet"))
-        {
-            return TypedResults.Problem($"format '{format}'; expected jsonl or parquet", title: "Bad request.",
-                statusCode: StatusCodes.Status400BadRequest);
-        }
+        if (EnumText.Find<AuditFormat>(format) is not { } kind) return Refused($"format '{format}'; expected jsonl or parquet");
+        if (rows && kind != AuditFormat.JsonLines) return Refused($"format '{format}' with rows; expected jsonl");
         // Beside and then sent: a table is written with its end first known at its end.
         FileStream file = TemporaryFile.For(context);
-        await store.Export(file, format == "parquet", cancel, rows ? file : null);
+        await store.Export(file, kind == AuditFormat.Parquet, cancel, rows ? file : null);
         file.Position = 0;
-        return TypedResults.Stream(file, format == "parquet" ? "application/vnd.apache.parquet" : "application/x-ndjson");
+        return TypedResults.Stream(file, kind == AuditFormat.Parquet ? "application/vnd.apache.parquet" : "application/x-ndjson");
     }
+
+    private static ProblemHttpResult Refused(string detail) =>
+        TypedResults.Problem(detail, title: "Bad request.", statusCode: StatusCodes.Status400BadRequest);
 }

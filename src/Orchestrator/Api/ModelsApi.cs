@@ -1,9 +1,8 @@
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Contracts.Scoring;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Clients;
 using ArmoFlow.Orchestrator.Models;
-using ArmoFlow.Orchestrator.Scoring;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using Microsoft.AspNetCore.Builder;
@@ -21,6 +20,10 @@ internal static class ModelsApi
         RouteGroupBuilder models = app.MapGroup("/api/v1/models").WithTags("models").Requires(Scope.Viewer);
         models.MapGet("", (ModelRegistry registry, CancellationToken cancel) => registry.List(cancel))
             .WithSummary("Names of models, with what their aliases mean now.");
+        models.MapGet("version",
+            async (string reference, ModelRegistry registry, CancellationToken cancel) =>
+                (await registry.Resolve(reference, cancel)).ToDocument())
+            .WithSummary("The version that NAME, NAME@ALIAS or NAME@VERSION means; NAME alone is its champion, else its newest.");
         models.MapGet("{name}/versions", (string name, ModelService service, CancellationToken cancel) => service.Versions(name, cancel))
             .WithSummary("A model's versions, newest first.");
         models.MapGet("{name}/history", async (string name, ModelRegistry registry, CancellationToken cancel) =>
@@ -60,6 +63,10 @@ internal static class ModelsApi
             PlaceBackbone)
             .Requires(Scope.Operator)
             .WithSummary("Says where the model's backbone lies now; its files are hashed before that is believed.");
+        app.MapGet("/api/v1/backbones/{digest}", Place)
+            .Requires(Scope.Viewer)
+            .WithTags("models")
+            .WithSummary("Where the backbone of a digest is said to lie.");
         models.MapPost("evidence", Evidence)
             .WithSummary("One archive (zip) with what is known of a version, and of a score of it if one is asked about.");
         models.MapPatch("{name}/versions/{version:int}",
@@ -99,28 +106,23 @@ internal static class ModelsApi
         return (await policies.Set(name, policy, reason, cancel)).ToDocument();
     }
 
+    private static async Task<Results<Ok<BackbonePlace>, ProblemHttpResult>> Place(string digest, BackboneStore backbones,
+        CancellationToken cancel) =>
+        await backbones.Find(digest, cancel) is { } path
+            ? TypedResults.Ok(new BackbonePlace(digest, path))
+            : TypedResults.Problem($"nobody said where backbone {digest} lies", title: "Not found.",
+                statusCode: StatusCodes.Status404NotFound);
+
     private static Task<PlacedBackbone> PlaceBackbone(string name, BackboneRequest request, ModelService service,
         CancellationToken cancel) =>
         service.PlaceBackbone(request.Version is { } version ? $"{name}@{version}" : name, request.Path ?? "", cancel);
 
-    private static async Task<FileStreamHttpResult> Evidence(EvidenceRequest request, HttpContext context, ModelRegistry registry,
-        EvidencePack pack, ScoreService scores, CancellationToken cancel)
+    private static async Task<FileStreamHttpResult> Evidence(EvidenceRequest request, HttpContext context, RecordsClient client,
+        CancellationToken cancel)
     {
-        ModelVersion version = await registry.Resolve(request.Model ?? "", cancel);
-        object? score = null;
-        if (request is { Prompt: { } prompt, Response: { } response })
-        {
-            score = new
-            {
-                model = $"{version.Model}@{version.Version}",
-                prompt,
-                response,
-                explanation = (await scores.Score(null, version.RunId,
-                    [new ScoreItem([new ChatTurn("user", prompt), new ChatTurn("assistant", response)])], [], cancel)).Scores[0]
-            };
-        }
+        ModelVersionDocument version = await client.FindVersion(request.Model ?? "", cancel);
         FileStream file = TemporaryFile.For(context);
-        await pack.Pack(version, score, file, cancel);
+        await client.WriteEvidence(request with { Model = $"{version.Model}@{version.Version}" }, file, cancel);
         file.Position = 0;
         return TypedResults.File(file, "application/zip", $"{version.Model}-{version.Version}-evidence.zip");
     }

@@ -29,8 +29,6 @@ namespace ArmoFlow.Orchestrator.Api;
 /// <summary>The HTTP calls for runs, their artifacts, workers and faults.</summary>
 public static class RunsApi
 {
-    public const string SpecFolderHeader = "X-Spec-Folder", IdempotencyKeyHeader = "Idempotency-Key";
-
     public static IServiceCollection AddRunsApi(this IServiceCollection services) => services
         .AddRouting().AddProblemDetails().AddExceptionHandler<Problems>()
         .Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true) // so that Problems says what is wrong with it
@@ -57,6 +55,8 @@ public static class RunsApi
                 + "X-Spec-Folder. The same Idempotency-Key twice is one run.");
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");
         runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
+        runs.MapGet("{id:guid}/spec", Spec)
+            .WithSummary("The spec that a run was submitted with; withoutForgotten=true leaves out what was forgotten since.");
         runs.MapGet("{id:guid}/gates",
             Gates)
             .WithSummary("What the gates say of the version that a run made, or of what an evaluation found: those of its spec and of "
@@ -108,6 +108,7 @@ public static class RunsApi
         app.MapSchedulesApi();
         app.MapDatasetsApi();
         app.MapRetentionApi();
+        app.MapKeysApi();
         if (app.Services.GetService<JobStorage>() is { } storage)
         {
             app.MapHangfireDashboard("/hangfire",
@@ -123,7 +124,7 @@ public static class RunsApi
 
     /// <summary>What a spec's paths are relative to.</summary>
     public static string SpecFolder(HttpRequest request) =>
-        request.Headers.TryGetValue(SpecFolderHeader, out Microsoft.Extensions.Primitives.StringValues given)
+        request.Headers.TryGetValue(ApiHeaders.SpecFolder, out Microsoft.Extensions.Primitives.StringValues given)
             ? given.ToString()
             : Directory.GetCurrentDirectory();
 
@@ -136,7 +137,7 @@ public static class RunsApi
         RunSpec spec = DataRoots.Require(SpecReader.Parse(text, "spec", folder));
         try
         {
-            Guid id = request.Headers.TryGetValue(IdempotencyKeyHeader, out Microsoft.Extensions.Primitives.StringValues key)
+            Guid id = request.Headers.TryGetValue(ApiHeaders.IdempotencyKey, out Microsoft.Extensions.Primitives.StringValues key)
                 ? await service.Submit(spec, key.ToString(), cancel)
                 : await service.Submit(spec, cancel);
             return TypedResults.Accepted($"/api/v1/runs/{id}", new RunAccepted(id));
@@ -173,6 +174,13 @@ public static class RunsApi
 
     private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunQueries service, CancellationToken cancel) =>
         await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
+
+    private static async Task<Results<Ok<RunSpec>, ProblemHttpResult>> Spec(Guid id, RunQueries service, ForgettingStore forgetting,
+        CancellationToken cancel, bool withoutForgotten = false)
+    {
+        if (await service.FindSpec(id, cancel) is not { } spec) return Unknown(id);
+        return TypedResults.Ok(withoutForgotten ? await forgetting.Apply(spec, cancel) : spec);
+    }
 
     private static async Task<Results<Ok<RunDocument>, Accepted<RunDocument>,
         ProblemHttpResult>> Control(Guid id, RunAction action, RunService service, CancellationToken cancel)

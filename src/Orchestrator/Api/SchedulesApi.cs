@@ -23,7 +23,8 @@ internal static class SchedulesApi
             .WithSummary("A schedule's firings, newest first.");
         schedules.MapPost("",
             (ScheduleRequest request, HttpRequest http, ScheduleService service, CancellationToken cancel) =>
-                service.Put(Read(request, RunsApi.SpecFolder(http)), cancel))
+                service.Put(request.ToSchedule(
+                    DataRoots.Require(SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http)))), cancel))
             .Requires(Scope.Operator)
             .WithSummary("Adds a schedule, or puts it in place of the one of its name.");
         schedules.MapDelete("{name}", (string name, ScheduleService service, CancellationToken cancel) => service.Remove(name, cancel))
@@ -40,15 +41,4 @@ internal static class SchedulesApi
             .Requires(Scope.Operator)
             .WithSummary("Runs a schedule's spec now.");
     }
-
-    private static Schedule Read(ScheduleRequest r, string folder) => new()
-    {
-        Name = r.Name,
-        Cron = r.Cron,
-        TimeZone = r.TimeZone,
-        Spec = DataRoots.Require(SpecReader.Parse(r.Spec ?? "", "spec", folder)),
-        Misfire = r.Misfire,
-        Overlap = r.Overlap,
-        JitterSeconds = r.JitterSeconds,
-    };
 }

@@ -12,7 +12,7 @@ namespace ArmoFlow.Persistence.Access;
 public sealed class AccessKeyStore(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time) : IDisposable
 {
     private const string Prefix = "armoflow";
-    private const int IdBytes = 6, SecretBytes = 32;
+    private const int IdBytes = 6, SecretBytes = 32, LongestDays = 36_500;
     private static readonly TimeSpan UseGrain = TimeSpan.FromMinutes(1);
 
     /// <summary>So soon is a key that another process makes or revokes known here.</summary>
@@ -21,29 +21,33 @@ public sealed class AccessKeyStore(IDbContextFactory<ArmoFlowDbContext> contexts
     private readonly SemaphoreSlim _reading = new(1);
     private volatile Snapshot? _known;
 
-    /// <summary>Makes a key; the text returned is the only place where its secret stands.</summary>
-    /// <exception cref="KeyNameException">The name cannot be one.</exception>
-    public async Task<(AccessKey Key, string Text)> Create(string name, Scope scope, TimeSpan? lifetime, CancellationToken cancel)
+    /// <summary>Makes a key; what is returned is the only place where its secret stands.</summary>
+    /// <exception cref="KeyException">The name or the days cannot be.</exception>
+    public async Task<NewKey> Create(KeyRequest request, CancellationToken cancel)
     {
-        if (StoredText.WrongAsLabel(name, StoredText.LongestTag) is { } expected) throw new KeyNameException(name, expected);
+        string name = request.Name ?? ""; // JSON may say null
+        if (StoredText.WrongAsLabel(name, StoredText.LongestTag) is { } expected)
+            throw new KeyException($"key '{StoredText.Excerpt(name)}': expected {expected}. Give it another name.");
+        if (request.Days is { } days && days is not (> 0 and < LongestDays))
+            throw new KeyException($"{days} days: expected a number above 0 and below {LongestDays}. Correct it.");
         string secret = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(SecretBytes));
         DateTimeOffset now = time.GetUtcNow();
         AccessKey key = new()
         {
             Id = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(IdBytes)),
             Name = name,
-            Scope = scope,
+            Scope = request.Scope,
             Hash = HashOf(secret),
             CreatedAt = now,
             CreatedBy = Caller.Current.Name,
-            ExpiresAt = now + lifetime,
+            ExpiresAt = request.Days is { } lifetime ? now + TimeSpan.FromDays(lifetime) : null,
         };
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         db.AccessKeys.Add(key);
         db.Note("key.created", $"key/{key.Id}", after: new { key.Name, scope = key.Scope.ToString(), key.ExpiresAt });
         await db.SaveChangesAsync(cancel);
         _known = null;
-        return (key, $"{Prefix}_{key.Id}_{secret}");
+        return new NewKey(key.Id, key.Name, key.Scope, key.ExpiresAt, $"{Prefix}_{key.Id}_{secret}");
     }
 
     public async Task<IReadOnlyList<AccessKey>> List(CancellationToken cancel)
@@ -52,16 +56,17 @@ public sealed class AccessKeyStore(IDbContextFactory<ArmoFlowDbContext> contexts
         return await db.AccessKeys.AsNoTracking().OrderBy(k => k.CreatedAt).ToListAsync(cancel);
     }
 
-    /// <summary>Revokes a key; false if there is none of that id, or it was revoked before.</summary>
-    public async Task<bool> Revoke(string id, CancellationToken cancel)
+    /// <summary>Revokes a key.</summary>
+    /// <exception cref="KeyException">There is none of that id, or it was revoked before.</exception>
+    public async Task Revoke(string id, CancellationToken cancel)
     {
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (await db.AccessKeys.SingleOrDefaultAsync(k => k.Id == id && k.RevokedAt == null, cancel) is not { } key) return false;
+        AccessKey key = await db.AccessKeys.SingleOrDefaultAsync(k => k.Id == id && k.RevokedAt == null, cancel)
+            ?? throw new KeyException($"no usable key '{StoredText.Excerpt(id)}'. See: armoflow keys list.", Refusal.Missing);
         key.RevokedAt = time.GetUtcNow();
         db.Note("key.revoked", $"key/{key.Id}", before: new { key.Name, scope = key.Scope.ToString() });
         await db.SaveChangesAsync(cancel);
         _known = null;
-        return true;
     }
 
     /// <summary>The key that a text is, if it may be used now. A text that is no key costs no question to the database.</summary>
@@ -114,6 +119,5 @@ public sealed class AccessKeyStore(IDbContextFactory<ArmoFlowDbContext> contexts
     private static string HashOf(string secret) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
 }
 
-/// <summary>A key cannot be called so; the trail names its holder by it.</summary>
-public sealed class KeyNameException(string name, string expected)
-    : RefusedException($"key '{StoredText.Excerpt(name)}': expected {expected}. Give it another name.", Refusal.Unusable);
+/// <summary>A key cannot be made so, or there is none.</summary>
+public sealed class KeyException(string message, Refusal refusal = Refusal.Unusable) : RefusedException(message, refusal);

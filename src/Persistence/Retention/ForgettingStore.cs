@@ -191,6 +191,14 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         file.Name.StartsWith($"{Rated}/{source}/", StringComparison.Ordinal)
             || file.Name.StartsWith($"{Paired}/{source}/", StringComparison.Ordinal);
 
+    /// <summary>A spec without what is forgotten by now.</summary>
+    /// <exception cref="RetentionException">Nothing would be left to read.</exception>
+    public async Task<RunSpec> Apply(RunSpec spec, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await Apply(db, spec, cancel);
+    }
+
     /// <summary>A spec that leaves out what is to be forgotten; the run keeps it, so that it can be made again.</summary>
     public static async Task<RunSpec> Apply(ArmoFlowDbContext db, RunSpec spec, CancellationToken cancel)
     {

@@ -1,4 +1,5 @@
 using ArmoFlow.Contracts.Documents;
+using ArmoFlow.Contracts.Specs;
 
 namespace ArmoFlow.Persistence.Schedules;
 
@@ -14,5 +15,18 @@ public static class ScheduleDocuments
         Detail = firing.Detail,
         RunId = firing.RunId,
         IsByHand = firing.IsByHand,
+    };
+
+    /// <param name="request">What is asked for.</param>
+    /// <param name="spec">What its spec reads as.</param>
+    public static Schedule ToSchedule(this ScheduleRequest request, RunSpec spec) => new()
+    {
+        Name = request.Name,
+        Cron = request.Cron,
+        TimeZone = request.TimeZone,
+        Spec = spec,
+        Misfire = request.Misfire,
+        Overlap = request.Overlap,
+        JitterSeconds = request.JitterSeconds,
     };
 }

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace ArmoFlow.Cli.Runs;
+namespace ArmoFlow.Client;
 
 /// <summary>Addresses of the API, with what is put into them escaped.</summary>
 internal static class ApiAddress
@@ -18,6 +18,7 @@ internal static class ApiAddress
 
     private static string Escaped(object? value) => Uri.EscapeDataString(value switch
     {
+        bool flag => flag ? "true" : "false",
         DateTimeOffset time => time.ToString("O", CultureInfo.InvariantCulture),
         _ => Convert.ToString(value, CultureInfo.InvariantCulture) ?? "",
     });

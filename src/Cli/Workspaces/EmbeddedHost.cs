@@ -14,7 +14,7 @@ using Microsoft.Extensions.Logging;
 using Serilog;
 using Serilog.Events;
 
-namespace ArmoFlow.Cli;
+namespace ArmoFlow.Cli.Workspaces;
 
 /// <summary>Orchestrator and workers in this process: in-memory transport, SQLite, a local folder.</summary>
 internal sealed class EmbeddedHost : IAsyncDisposable
