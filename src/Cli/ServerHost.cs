@@ -10,10 +10,8 @@ using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Steps;
 using MassTransit;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using Npgsql;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Exceptions;
 
@@ -144,10 +142,7 @@ internal static class ServerHost
     /// <exception cref="UsageException">The schema is behind, or of another version.</exception>
     public static async Task RequireSchema(IServiceProvider services, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db =
-            await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-        await db.Database.OpenConnectionAsync(cancel);
-        if ((await db.Database.GetPendingMigrationsAsync(cancel)).Any())
+        if (!await services.GetRequiredService<DatabaseSchema>().IsUpToDate(cancel))
             throw new UsageException("Postgres: the schema is not up to date. Run: armoflow db migrate.");
         string version =
             await services.GetRequiredService<StepStore>().Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
@@ -163,14 +158,14 @@ internal static class ServerHost
     /// <exception cref="UsageException">They speak a newer one already.</exception>
     public static async Task RaiseProtocol(IServiceProvider services, CancellationToken cancel)
     {
-        StepStore books = services.GetRequiredService<StepStore>();
-        string version = await books.Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
+        StepStore settings = services.GetRequiredService<StepStore>();
+        string version = await settings.Settle(Contracts.Protocol.Setting, () => Contracts.Protocol.Version, cancel);
         if (int.Parse(version, CultureInfo.InvariantCulture) > int.Parse(Contracts.Protocol.Version, CultureInfo.InvariantCulture))
         {
             throw new UsageException($"the servers' database is of version {version}, newer than this armoflow's "
                 + $"{Contracts.Protocol.Version}. Migrate with the newest version that runs on them.");
         }
-        await books.Set(Contracts.Protocol.Setting, Contracts.Protocol.Version, cancel);
+        await settings.Set(Contracts.Protocol.Setting, Contracts.Protocol.Version, cancel);
     }
 
     /// <exception cref="UsageException">It refuses the user.</exception>
@@ -213,9 +208,7 @@ internal static class ServerHost
     public static string? WhyAway(Exception e)
     {
         if (e is BrokerUnreachableException broker) return (broker.InnerException?.GetBaseException() ?? broker).Message.TrimEnd('.');
-        NpgsqlException? cause = e as NpgsqlException ?? e.InnerException as NpgsqlException; // EF wraps what Npgsql says
-        bool mendsItself = cause is not null && (cause is not PostgresException || DatabaseFault.IsTransient(cause));
-        return mendsItself ? cause!.Message.TrimEnd('.') : null;
+        return DatabaseFault.WhyAway(e);
     }
 
     /// <exception cref="UsageException">It is none; the error does not show it, since it holds a password.</exception>

@@ -7,9 +7,8 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.RewardModel;
-using Microsoft.Data.Sqlite;
-using Microsoft.EntityFrameworkCore;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 
@@ -26,7 +25,7 @@ internal sealed class UsageException(string message) : Exception(message);
 /// <summary>Where output goes: results to stdout, everything else to stderr.</summary>
 internal static class Terminal
 {
-    private const int ReadOnlyFileSystem = 30, SqliteBusy = 5, SqliteReadOnly = 8, SqliteCannotOpen = 14;
+    private const int ReadOnlyFileSystem = 30;
     private static readonly TextWriter Plain = Console.Out, PlainError = Console.Error;
 
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web)
@@ -85,24 +84,13 @@ internal static class Terminal
         InvalidInputException or SpecException or UsageException or RefusedException or RequestRefusedException => e.Message,
         ArtifactLostException => $"{e.Message}. Run the spec again: the step that made it makes it anew.",
         AggregateException { InnerException: { } inner } => Explain(inner),
-        DbUpdateException { InnerException: { } inner } => Explain(inner),
-        SqliteException when DiskFull.Is(e) => $"no space left on the disk for the workspace's database. {DiskFull.Remedy}",
+        _ when DatabaseFault.Cause(e) is { } cause => Explain(cause),
+        _ when DatabaseFault.Explain(e) is { } message => message,
         _ when DiskFull.Is(e) => $"no space left on the disk: {e.Message} {DiskFull.Remedy}",
         IOException when (e.HResult & 0xffff) == ReadOnlyFileSystem =>
             $"{e.Message} It is on a file system that may only be read. Use another --workspace, or mount it for writing.",
-        SqliteException { SqliteErrorCode: SqliteReadOnly or SqliteCannotOpen } =>
-            "the workspace's database can only be read here: its folder is read-only for this user, or its disk is full. "
-                + "Check permissions and free space, or use another --workspace.",
-        SqliteException { SqliteErrorCode: SqliteBusy } =>
-            "the workspace's database is held by another process. Wait for it, or use another --workspace.",
-        Npgsql.PostgresException postgres =>
-            $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
-        Npgsql.NpgsqlException =>
-            $"Postgres does not answer: {e.Message}. Check the connection string (--postgres or ARMOFLOW_POSTGRES), and that the server "
-                + "runs.",
         MassTransit.ConnectionException =>
             $"RabbitMQ does not answer: {e.Message}. Check the address (--rabbitmq or ARMOFLOW_RABBITMQ), and that the server runs.",
-        InvalidOperationException { InnerException: Npgsql.NpgsqlException inner } => Explain(inner),
         UnauthorizedAccessException => $"{e.Message} Check the permissions, or choose another folder.",
         FileNotFoundException or DirectoryNotFoundException => $"{e.Message} Check the path.",
         HttpRequestException { StatusCode: { } status } => $"the server answered {(int)status}: {e.Message}",

@@ -6,6 +6,7 @@ namespace ArmoFlow.Contracts;
 /// </summary>
 public static class Protocol
 {
+    /// <summary>Of the messages; processes of another one do not start.</summary>
     public const string Version = "2";
 
     /// <summary>Under which name the database keeps the version that their processes speak.</summary>

@@ -32,13 +32,23 @@ public abstract record StepCommand
 public abstract record StepCompleted
 {
     // Not required members: the workers' common glue creates these by their type parameter.
+
+    /// <summary>The run.</summary>
     public Guid RunId { get; init; }
+
+    /// <summary>Which asking this answers.</summary>
     public int Attempt { get; init; }
+
+    /// <summary>The step's key.</summary>
     public string StepKey { get; init; } = "";
+
+    /// <summary>True where the result was there already.</summary>
     public bool Reused { get; init; }
 
     /// <summary>One line for a reader.</summary>
     public string Detail { get; init; } = "";
+
+    /// <summary>What the step made, by name.</summary>
     public Dictionary<string, ArtifactRef> Outputs { get; init; } = [];
 
     /// <summary>Figures of the step for the run's document.</summary>
@@ -48,9 +58,16 @@ public abstract record StepCompleted
 /// <summary>A step will not succeed: the input is at fault, or retries are used up.</summary>
 public sealed record StepFailed
 {
+    /// <summary>The run.</summary>
     public required Guid RunId { get; init; }
+
+    /// <summary>Which asking this answers.</summary>
     public required int Attempt { get; init; }
+
+    /// <summary>The step's name.</summary>
     public required string Step { get; init; }
+
+    /// <summary>Why, in words for the user.</summary>
     public required string Error { get; init; }
 
     /// <summary>True where the user's input is at fault and a retry without a change is in vain.</summary>
@@ -60,11 +77,16 @@ public sealed record StepFailed
 /// <summary>A step found an artifact missing or altered: what made it is to be done again.</summary>
 public sealed record ArtifactLost
 {
+    /// <summary>The run.</summary>
     public required Guid RunId { get; init; }
+
+    /// <summary>Which asking this answers.</summary>
     public required int Attempt { get; init; }
 
     /// <summary>The step whose output it is.</summary>
     public required string MadeBy { get; init; }
+
+    /// <summary>What is missing, in words for the user.</summary>
     public required string Error { get; init; }
 }
 
@@ -76,9 +98,16 @@ public sealed record StepReleased(Guid RunId, int Attempt);
 /// <summary>How far a step is. Loss of one of these harms nothing.</summary>
 public sealed record StepProgressed
 {
+    /// <summary>The run.</summary>
     public required Guid RunId { get; init; }
+
+    /// <summary>The step's name.</summary>
     public required string Step { get; init; }
+
+    /// <summary>What is counted, such as conversations.</summary>
     public required string Unit { get; init; }
+
+    /// <summary>How many are done.</summary>
     public required long Done { get; init; }
 
     /// <summary>0 where the end is not known.</summary>

@@ -13,6 +13,7 @@ public static class StoredText
     /// <summary>In characters; a database's index rows end at about 2,700 bytes, and a character has up to four.</summary>
     public const int LongestName = 200, LongestTag = 100, LongestKey = 200;
 
+    /// <summary>Tags that a run or a version may have.</summary>
     public const int MostTags = 50;
 
     /// <summary>Errors, reasons, notes: more of it nobody reads.</summary>

@@ -37,7 +37,6 @@ public static class OrchestratorRegistration
     /// <summary>Reading alone, for commands that start no bus.</summary>
     public static IServiceCollection AddRunQueries(this IServiceCollection services) =>
         services.AddSingleton<ProgressBoard>()
-            .AddSingleton<RunQueries>()
             .AddSingleton<RunWatch>()
             .AddSingleton<ModelService>()
             .AddSingleton<RunVerdicts>()

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Alerts;
 using ArmoFlow.Contracts.Documents;
@@ -7,7 +6,6 @@ using ArmoFlow.Contracts.Faults;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Schedules;
-using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Audit;
@@ -24,7 +22,6 @@ using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.ChangeTracking;
 using Microsoft.EntityFrameworkCore.Design;
 using Microsoft.EntityFrameworkCore.Metadata;
-using Microsoft.EntityFrameworkCore.Metadata.Builders;
 using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.EntityFrameworkCore.Storage.ValueConversion;
 
@@ -83,184 +80,8 @@ public class ArmoFlowDbContext : DbContext
 
     protected override void OnModelCreating(ModelBuilder modelBuilder)
     {
-        modelBuilder.Entity<RunState>(run =>
-        {
-            run.HasKey(r => r.CorrelationId);
-            // For lists, newest first, by any of the filters; the id makes a page's end exact.
-            run.HasIndex(r => new { r.SubmittedAt, r.CorrelationId });
-            run.HasIndex(r => new { r.Name, r.SubmittedAt });
-            run.HasIndex(r => new { r.CurrentState, r.SubmittedAt });
-            run.HasIndex(r => new { r.Name, r.CurrentState, r.SubmittedAt });
-            run.HasIndex(r => r.SpecDigest);
-            run.HasMany<RunTag>().WithOne().HasForeignKey(t => t.RunId);
-            run.HasIndex(r => r.DeadlineAt).HasFilter("deadline_at is not null");
-            AsJson<List<string>>(run.Property(r => r.Tags), isReplacedWhole: true);
-            AsJson<RunSpec>(run.Property(r => r.Spec), isReplacedWhole: true);
-            AsJson<List<RunStep>>(run.Property(r => r.Steps));
-            AsJson<Dictionary<string, ArtifactRef>>(run.Property(r => r.Artifacts));
-            AsJson<JsonObject>(run.Property(r => r.Metrics));
-        });
-        modelBuilder.Entity<RunTag>(tag =>
-        {
-            tag.HasKey(t => new { t.RunId, t.Tag });
-            tag.HasIndex(t => new { t.Tag, t.SubmittedAt });
-            tag.Property(t => t.State).HasDefaultValue(RunState.Submitted);
-            tag.HasIndex(t => new { t.Tag, t.State, t.SubmittedAt });
-        });
-        modelBuilder.Entity<SubmissionKey>().HasKey(s => s.Key);
-        modelBuilder.Entity<ControlRequest>().HasIndex(c => c.Done);
-        modelBuilder.Entity<StepResult>(result =>
-        {
-            result.HasKey(r => r.Key);
-            result.HasMany(r => r.Artifacts).WithOne().HasForeignKey(a => a.Key);
-        });
-        modelBuilder.Entity<StepArtifact>(artifact =>
-        {
-            artifact.HasKey(a => new { a.Key, a.IsOutput, a.Name });
-            artifact.HasIndex(a => a.Sha256);
-        });
-        modelBuilder.Entity<FeatureRow>().HasKey(f => new { f.Space, f.Kind, f.Id });
-        modelBuilder.Entity<Setting>().HasKey(s => s.Key);
-        modelBuilder.Entity<WorkLease>(lease =>
-        {
-            lease.HasKey(l => new { l.RunId, l.Step, l.Slot });
-            lease.HasIndex(l => l.Worker);
-        });
-        modelBuilder.Entity<StepClaim>(claim =>
-        {
-            claim.HasKey(c => new { c.Key, c.RunId });
-            claim.HasIndex(c => c.Key).IsUnique().HasFilter("holds").HasDatabaseName("ix_step_claims_holder");
-            claim.HasIndex(c => c.RunId);
-        });
-        modelBuilder.Entity<ShardedStep>().HasKey(s => s.Key);
-        modelBuilder.Entity<FinishedShard>().HasKey(s => new { s.Key, s.Shard });
-        modelBuilder.Entity<StepLog>(log =>
-        {
-            log.HasIndex(l => new { l.RunId, l.StartedAt });
-            log.HasIndex(l => l.Worker).HasFilter("ended_at is null");
-        });
-        modelBuilder.Entity<FaultRow>(fault =>
-        {
-            fault.HasIndex(f => f.Fingerprint);
-            fault.HasIndex(f => f.MessageId);
-        });
-        modelBuilder.Entity<AuditEvent>(e =>
-        {
-            e.HasKey(a => a.Sequence);
-            e.Property(a => a.Sequence).ValueGeneratedNever();
-            e.HasIndex(a => new { a.Subject, a.Sequence });
-            e.HasIndex(a => new { a.Action, a.Sequence });
-            e.HasIndex(a => new { a.Actor, a.Sequence });
-            e.HasIndex(a => a.At);
-        });
-        modelBuilder.Entity<AuditRow>().HasKey(r => new { r.Row, r.Sequence });
-        modelBuilder.Entity<RetentionPolicy>().Property(p => p.Id).ValueGeneratedNever();
-        modelBuilder.Entity<AuditHead>(head =>
-        {
-            head.Property(h => h.Id).ValueGeneratedNever();
-            head.HasData(new AuditHead());
-        });
-        modelBuilder.Entity<Dataset>().HasKey(d => d.Name);
-        modelBuilder.Entity<DatasetFile>(file =>
-        {
-            file.HasKey(f => new { f.Dataset, f.Sha256 });
-            file.HasOne<Dataset>().WithMany().HasForeignKey(f => f.Dataset);
-            file.HasIndex(f => f.Sha256);
-        });
-        modelBuilder.Entity<WatchedPlace>(place =>
-        {
-            place.HasKey(w => new { w.Dataset, w.Address });
-            place.HasOne<Dataset>().WithMany().HasForeignKey(w => w.Dataset);
-        });
-        modelBuilder.Entity<WatchedFile>(file =>
-        {
-            file.HasKey(f => new { f.Dataset, f.Address, f.Name });
-            file.HasOne<WatchedPlace>().WithMany().HasForeignKey(f => new { f.Dataset, f.Address });
-        });
-        modelBuilder.Entity<RetrainPolicy>(policy =>
-        {
-            policy.HasKey(p => p.Name);
-            AsJson<RunSpec>(policy.Property(p => p.Spec), isReplacedWhole: true);
-            AsJson<Dictionary<string, int>>(policy.Property(p => p.Versions), isReplacedWhole: true);
-        });
-        modelBuilder.Entity<Schedule>(schedule =>
-        {
-            schedule.HasKey(s => s.Name);
-            AsJson<RunSpec>(schedule.Property(s => s.Spec), isReplacedWhole: true);
-        });
-        modelBuilder.Entity<Firing>(firing =>
-        {
-            firing.HasKey(f => new { f.Schedule, f.DueAt });
-            firing.HasIndex(f => f.RunId);
-        });
-        modelBuilder.Entity<ModelVersion>(version =>
-        {
-            version.HasKey(v => new { v.Model, v.Version });
-            version.HasIndex(v => new { v.Model, v.Digest }).IsUnique();
-            version.HasIndex(v => v.RunId);
-            version.HasIndex(v => v.AwaitsAlias).HasFilter("awaits_alias is not null");
-            AsJson<List<string>>(version.Property(v => v.Tags), isReplacedWhole: true);
-            AsJson<PromotionSpec>(version.Property(v => v.Gates)!, isReplacedWhole: true);
-        });
-        modelBuilder.Entity<ModelPolicy>(policy =>
-        {
-            policy.HasKey(p => new { p.Model, p.Version });
-            policy.Property(p => p.Version).ValueGeneratedNever();
-            AsJson<PolicySpec>(policy.Property(p => p.Policy)!, isReplacedWhole: true);
-        });
-        modelBuilder.Entity<AliasPeriod>(period =>
-        {
-            period.HasOne<ModelVersion>().WithMany().HasForeignKey(p => new { p.Model, p.Version });
-            period.HasIndex(p => new { p.Model, p.Alias }).IsUnique().HasFilter("valid_until is null and known_until is null");
-            period.HasIndex(p => new { p.Model, p.Alias, p.ValidFrom });
-        });
-        modelBuilder.Entity<LegalHold>().HasKey(h => h.Subject);
-        modelBuilder.Entity<Tombstone>(tombstone =>
-        {
-            tombstone.HasKey(t => t.Sha256);
-            tombstone.HasIndex(t => t.At).HasFilter("removed_at is null");
-        });
-        modelBuilder.Entity<Exclusion>(exclusion =>
-        {
-            exclusion.HasKey(e => new { e.Kind, e.Value });
-            AsJson<List<UsedBy>>(exclusion.Property(e => e.Users)!, isReplacedWhole: true);
-        });
-        modelBuilder.Entity<PromotionApproval>(approval =>
-        {
-            approval.HasKey(a => new { a.Model, a.Alias, a.Version, a.By });
-            approval.HasOne<ModelVersion>().WithMany().HasForeignKey(a => new { a.Model, a.Version });
-        });
-        modelBuilder.Entity<ModelEvaluation>(evaluation =>
-        {
-            evaluation.HasKey(e => e.RunId);
-            evaluation.HasOne<RunState>().WithMany().HasForeignKey(e => e.RunId);
-            evaluation.HasOne<ModelVersion>().WithMany().HasForeignKey(e => new { e.Model, e.Version });
-            evaluation.HasIndex(e => new { e.Model, e.At });
-            evaluation.HasIndex(e => e.At).HasFilter("holds is null");
-        });
-        modelBuilder.Entity<Alert>(alert =>
-        {
-            alert.HasOne<RunState>().WithMany().HasForeignKey(a => a.RunId);
-            alert.HasIndex(a => a.NextAttemptAt).HasFilter("next_attempt_at is not null");
-        });
-        modelBuilder.Entity<InboxState>(inbox =>
-        {
-            inbox.ToTable("inbox_state");
-            inbox.HasIndex(i => new { i.MessageId, i.ConsumerId }).IsUnique();
-            inbox.HasIndex(i => i.Consumed).HasFilter("delivered is null");
-            inbox.HasIndex(i => i.Delivered);
-        });
-        modelBuilder.Entity<OutboxState>(outbox =>
-        {
-            outbox.ToTable("outbox_state").HasKey(o => o.OutboxId);
-            outbox.HasIndex(o => o.Created);
-        });
-        modelBuilder.Entity<OutboxMessage>(message =>
-        {
-            message.ToTable("outbox_message").HasKey(m => m.SequenceNumber);
-            message.HasIndex(m => new { m.InboxMessageId, m.InboxConsumerId });
-            message.HasIndex(m => m.OutboxId);
-        });
+        // each stands beside its entity
+        modelBuilder.ApplyConfigurationsFromAssembly(typeof(ArmoFlowDbContext).Assembly);
         BoundFreeTexts(modelBuilder);
     }
 
@@ -369,15 +190,6 @@ public class ArmoFlowDbContext : DbContext
             if (isFree && property.ClrType == typeof(string)) property.SetValueConverter(new FreeTextConverter());
         }
     }
-
-    /// <param name="property">The property.</param>
-    /// <param name="isReplacedWhole">True for a value that is never changed in place: comparing references is enough then.</param>
-    private static void AsJson<T>(PropertyBuilder<T> property, bool isReplacedWhole = false) where T : class => property.HasConversion(
-        value => JsonSerializer.Serialize(value, Json), text => JsonSerializer.Deserialize<T>(text, Json)!,
-        isReplacedWhole ? new ValueComparer<T>((a, b) => ReferenceEquals(a, b), v => v.GetHashCode(), v => v)
-            : new ValueComparer<T>((a, b) => JsonSerializer.Serialize(a, Json) == JsonSerializer.Serialize(b, Json),
-                v => JsonSerializer.Serialize(v, Json).GetHashCode(StringComparison.Ordinal),
-                    v => JsonSerializer.Deserialize<T>(JsonSerializer.Serialize(v, Json), Json)!));
 }
 
 internal sealed class EnumTextConverter<T>() : ValueConverter<T, string>(v => v.Text(), v => EnumText.Parse<T>(v))

@@ -9,6 +9,7 @@ using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Sagas;
+using ArmoFlow.Persistence.Schedules;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using MassTransit;
@@ -165,6 +166,15 @@ public static class PersistenceRegistration
             .AddSingleton<StepStore>().AddSingleton<StepClaims>().AddSingleton<WorkStore>().AddSingleton<StepLogStore>()
             .AddSingleton<FaultStore>()
             .AddSingleton<ControlRequestStore>()
+            .AddSingleton<RunQueries>()
+            .AddSingleton<RunStore>()
+            .AddSingleton<LeaseStore>()
+            .AddSingleton<ScheduleStore>()
+            .AddSingleton<WatchStore>()
+            .AddSingleton<RetrainPolicyStore>()
+            .AddSingleton<RetentionPolicyStore>()
+            .AddSingleton<UnitsOfWork>()
+            .AddSingleton<DatabaseSchema>()
             .AddSingleton<FaultKeeper>()
             .AddSingleton<Lineage>()
             .AddSingleton<AuditStore>()

@@ -9,7 +9,6 @@ using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Features;
 using MassTransit;
-using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Workers;
 
@@ -129,7 +128,6 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
     {
         if (e is InvalidInputException bad) return bad;
         if (e is AggregateException { InnerException: { } inner }) return AsBadInput(inner);
-        if (e is DbUpdateException { InnerException: { } cause }) return AsBadInput(cause);
         if (DiskFull.Is(e))
         {
             Services.Scratch.SpendReserve();

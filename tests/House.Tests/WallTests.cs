@@ -15,6 +15,7 @@ public sealed class WallTests
 {
     private const int LongestLine = 140;
 
+    private static readonly string[] Databases = ["Microsoft.EntityFrameworkCore", "Microsoft.Data.Sqlite", "Npgsql"];
     private static readonly string Root = FindRoot();
     private static readonly SyntaxTree[] Everything = Parse("src", "bench", "tests", "build");
     private static readonly SyntaxTree[] Program = Parse("src", "bench");
@@ -72,6 +73,30 @@ public sealed class WallTests
             Left: TupleExpressionSyntax targets,
             Right: TupleExpressionSyntax values,
         } && !targets.Arguments.Any(t => t.Expression is DeclarationExpressionSyntax || Mentions(values, t.Expression))).ShouldBeEmpty();
+
+    /// <summary>
+    /// Every query and every line of SQL is in Persistence; decisions and clocks are in Orchestrator. Without these names nobody else
+    /// can ask the database anything.
+    /// </summary>
+    [Fact]
+    public void Only_Persistence_knows_the_database() =>
+        Places(Program.Where(t => !t.FilePath.StartsWith("src/Persistence/", StringComparison.Ordinal)
+                && !t.FilePath.StartsWith("bench/", StringComparison.Ordinal)),
+            node => node switch
+            {
+                UsingDirectiveSyntax { Name: { } name } => Databases.Any(d => name.ToString().StartsWith(d, StringComparison.Ordinal)),
+                QualifiedNameSyntax name => Databases.Contains(name.ToString()),
+                IdentifierNameSyntax name => name.Identifier.ValueText is "ArmoFlowDbContext" or "PostgresDbContext",
+                _ => false,
+            }).ShouldBeEmpty();
+
+    /// <summary>A store does what it is told: it names no queue, waits for no time and reads no setting of the process.</summary>
+    [Fact]
+    public void A_store_names_no_queue_and_decides_nothing_by_itself() =>
+        Places(Program.Where(t => Path.GetFileName(t.FilePath).EndsWith("Store.cs", StringComparison.Ordinal)),
+            node => node is MemberAccessExpressionSyntax { Expression: IdentifierNameSyntax type, Name.Identifier.ValueText: { } member }
+                && char.IsUpper(type.Identifier.ValueText[0]) // a type's own: a row may have a column of this name
+                && member is ("Queue" or "Delay" or "GetEnvironmentVariable")).ShouldBeEmpty();
 
     private static IEnumerable<string> Places(IEnumerable<SyntaxTree> trees, Func<SyntaxNode, bool> isWrong) =>
         trees.SelectMany(tree => tree.GetRoot()

@@ -203,7 +203,7 @@ public sealed class DatasetTests : ClockedDatabase
         (await Runs()).Count.ShouldBe(1);
         await Later(TimeSpan.FromHours(4));
         (await Runs()).Select(r => r.Trigger).ShouldContain("policy retrain: 1 new rows in judge@3");
-        (await Should.ThrowAsync<ArmoFlow.Orchestrator.Schedules.ScheduleException>(() => Policies.Put("other",
+        (await Should.ThrowAsync<ArmoFlow.Persistence.Schedules.ScheduleException>(() => Policies.Put("other",
             Spec(new RetrainSpec { Cron = "at four" }), default))).Message.ShouldContain("five fields");
     }
 

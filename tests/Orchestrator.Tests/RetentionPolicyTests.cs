@@ -2,14 +2,13 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Retention;
-using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
+using ArmoFlow.Persistence.Schedules;
 using MassTransit;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 using Shouldly;
@@ -63,7 +62,7 @@ public sealed class RetentionPolicyTests : ClockedDatabase
     }
 
     private Task Look() =>
-        new CollectionEngine(Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), Services.GetRequiredService<Collector>(),
+        new CollectionEngine(Services.GetRequiredService<RetentionPolicyStore>(), Services.GetRequiredService<Collector>(),
             Time, NullLogger<CollectionEngine>.Instance).Look(default);
 
     private async Task<int> Events(string action) =>

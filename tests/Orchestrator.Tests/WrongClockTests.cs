@@ -151,7 +151,7 @@ public sealed class WrongClockTests : ClockedDatabase
     }
 
     private Task Collect() =>
-        new CollectionEngine(Services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>(), Services.GetRequiredService<Collector>(),
+        new CollectionEngine(Services.GetRequiredService<RetentionPolicyStore>(), Services.GetRequiredService<Collector>(),
             Time, NullLogger<CollectionEngine>.Instance).Look(default);
 
     private async Task Arrive(string name)

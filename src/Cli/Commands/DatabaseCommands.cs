@@ -1,8 +1,6 @@
 using System.CommandLine;
 using ArmoFlow.Cli.Workspaces;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Audit;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Cli.Commands;
@@ -26,13 +24,8 @@ internal static class DatabaseCommands
             {
                 await using ServiceProvider server = new ServiceCollection().AddLogging().AddServerPersistence(connection,
                     PrivateFolder.PathOf("no-artifacts"), CacheOptions.Default).BuildServiceProvider();
-                await using ArmoFlowDbContext db =
-                    await server.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-                await Schema.MigrateServer(db, connection, async () =>
-                {
-                    await server.GetRequiredService<AuditStore>().Adopt(cancel);
-                    await ServerHost.RaiseProtocol(server, cancel);
-                }, Console.Error.WriteLine, cancel);
+                await server.GetRequiredService<DatabaseSchema>().MigrateServer(connection,
+                    () => ServerHost.RaiseProtocol(server, cancel), Console.Error.WriteLine, cancel);
                 Console.Error.WriteLine("Postgres is up to date");
                 return ExitCodes.Done;
             }

@@ -8,7 +8,7 @@ using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
-using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Runs;
 using Spectre.Console;
 
 namespace ArmoFlow.Cli.Commands;
@@ -75,7 +75,7 @@ internal static class RunCommands
 
     private static async Task<RunDocument> OnServer(string url, SpecFile file, CancellationToken cancel)
     {
-        await using IArmoFlowClient client = ClientOptions.Connect(url);
+        await using ArmoFlowClient client = ClientOptions.Connect(url);
         Guid id = await client.Submit(file.Text, file.Folder, cancel);
         Console.Error.WriteLine($"run {id}");
         return await RunView.Follow(client.Watch(id, cancel));

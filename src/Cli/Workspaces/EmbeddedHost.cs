@@ -1,13 +1,10 @@
 using ArmoFlow.Orchestrator;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
-using ArmoFlow.Persistence.Work;
 using ArmoFlow.Workers;
 using MassTransit;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -75,18 +72,8 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     }
 
     /// <summary>Brings the schema up to date and clears away what a killed process left.</summary>
-    public static async Task Prepare(IServiceProvider services, CancellationToken cancel)
-    {
-        services.GetRequiredService<ArtifactStore>().RemoveLeftovers();
-        await using ArmoFlowDbContext db =
-            await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync(cancel);
-        await Schema.MigrateWorkspace(db, cancel);
-        await services.GetRequiredService<AuditStore>().Adopt(cancel);
-        await db.Workers.ExecuteDeleteAsync(cancel); // whose workspace this was before is no more
-        await db.StepClaims.ExecuteDeleteAsync(cancel); // nor does it do what others would wait for
-        services.GetRequiredService<ScratchSpace>().RemoveAbandoned(new HashSet<Guid>());
-        while (await services.GetRequiredService<StepLogStore>().EndOrphans(cancel)) { }
-    }
+    public static Task Prepare(IServiceProvider services, CancellationToken cancel) =>
+        services.GetRequiredService<DatabaseSchema>().PrepareWorkspace(cancel);
 
     /// <summary>Makes a workspace's database where there is none.</summary>
     public static async Task Make(string folder, CancellationToken cancel)
@@ -108,10 +95,10 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         string connection = WorkspaceDatabase.ReadingConnection(workspace);
         ServiceProvider services = new ServiceCollection().AddLogging()
             .AddEmbeddedPersistence(workspace, connection).AddSingleton(workspace).AddRunQueries().BuildServiceProvider();
-        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
-        HashSet<string> applied = [.. await db.Database.GetAppliedMigrationsAsync()], known = [.. db.Database.GetMigrations()];
-        if (applied.SetEquals(known)) return services;
-        if (!applied.IsSubsetOf(known))
+        DatabaseSchema schema = services.GetRequiredService<DatabaseSchema>();
+        SchemaAge age = await schema.Age(CancellationToken.None);
+        if (age == SchemaAge.Current) return services;
+        if (age == SchemaAge.Newer)
             throw new UsageException($"workspace {workspace.Folder} was made by a newer armoflow. Use that one, or another --workspace.");
         if (connection != WorkspaceDatabase.Connection(workspace))
         {
@@ -123,13 +110,12 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         {
             if (!await workspace.TakeLock(CancellationToken.None))
             {
-                throw new UsageException(applied.Count == 0
+                throw new UsageException(age == SchemaAge.Empty
                 ? $"workspace {workspace.Folder} is being made by another process. Ask again in a moment."
                 : $"workspace {workspace.Folder} is of an older armoflow, and in use by another process. "
                     + "End that one first, then ask again: the workspace is brought up to date.");
             }
-            await Schema.MigrateWorkspace(db, CancellationToken.None);
-            await services.GetRequiredService<AuditStore>().Adopt(CancellationToken.None);
+            await schema.MigrateWorkspace(CancellationToken.None);
         }
         return services;
     }

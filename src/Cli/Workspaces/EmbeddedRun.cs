@@ -6,6 +6,7 @@ using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Runs;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace ArmoFlow.Cli.Workspaces;

@@ -5,8 +5,10 @@ namespace ArmoFlow.Contracts.Datasets;
 /// </summary>
 public sealed record DatasetArrived
 {
+    /// <summary>The queue that outside systems send to.</summary>
     public const string Queue = "dataset-arrivals";
 
+    /// <summary>The data set's name.</summary>
     public required string Dataset { get; init; }
 
     /// <summary>A path that the orchestrators reach, or s3://bucket/name.</summary>

@@ -16,6 +16,7 @@ public sealed record SignedHead(long Sequence, string Hash, DateTimeOffset At)
     /// <summary>ECDSA with SHA-256 over "sequence hash time", base 64.</summary>
     public string? Signature { get; init; }
 
+    /// <summary>The head with a signature.</summary>
     public SignedHead Sign(ECDsa key) =>
         this with
         {
@@ -73,6 +74,7 @@ public sealed record AuditProgress(long Events, long Rows);
 /// <param name="Event">The event that vouches for what it should be; null where none does.</param>
 public sealed record RowFinding(string Table, string Key, IReadOnlyList<string> Columns, string What, long? Event)
 {
+    /// <summary>In words.</summary>
     public override string ToString() => $"{Table} {Key}: {What}";
 }
 
@@ -81,7 +83,11 @@ public sealed record AuditEventDocument
 {
     /// <summary>1 for the first; without gaps.</summary>
     public required long Sequence { get; init; }
+
+    /// <summary>When it happened.</summary>
     public required DateTimeOffset At { get; init; }
+
+    /// <summary>Who did it.</summary>
     public required string Actor { get; init; }
 
     /// <summary>What was done, such as 'run.submitted' or 'model.promoted'.</summary>
@@ -92,12 +98,20 @@ public sealed record AuditEventDocument
 
     /// <summary>As JSON; null for what was not there before, or is not there after.</summary>
     public required string? Before { get; init; }
+
+    /// <summary>What it was afterwards, as JSON.</summary>
     public required string? After { get; init; }
+
+    /// <summary>The request that it came of.</summary>
     public required string? RequestId { get; init; }
 
     /// <summary>The rows that it vouches for, a JSON array [table, key, before, after, marks] for each; null for none.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Rows { get; init; }
+
+    /// <summary>The hash of the event before.</summary>
     public required string PreviousHash { get; init; }
+
+    /// <summary>The event's own hash, over its contents and the hash before.</summary>
     public required string Hash { get; init; }
 }

@@ -37,7 +37,10 @@ public sealed record PolicyDocument(
 /// <summary>A file of a data set, known by its bytes: the same file twice is one.</summary>
 public sealed record DatasetFileDocument
 {
+    /// <summary>The data set's name.</summary>
     public required string Dataset { get; init; }
+
+    /// <summary>The file's sha256.</summary>
     public required string Sha256 { get; init; }
 
     /// <summary>The version that it came with; a version holds the files of all before it.</summary>
@@ -45,11 +48,17 @@ public sealed record DatasetFileDocument
 
     /// <summary>Its name when it was added, without folders; its extension says how it is read.</summary>
     public required string FileName { get; init; }
+
+    /// <summary>Its size.</summary>
     public required long Bytes { get; init; }
 
     /// <summary>Rows that it brings; null for what was added before they were counted.</summary>
     public required long? Rows { get; init; }
+
+    /// <summary>When it was added.</summary>
     public required DateTimeOffset AddedAt { get; init; }
+
+    /// <summary>By whom.</summary>
     public required string AddedBy { get; init; }
 
     /// <summary>The version from which on it is not read any more; null while it is.</summary>

@@ -2,9 +2,11 @@ using System.Text.Json.Serialization;
 
 namespace ArmoFlow.Contracts.Documents;
 
+/// <summary>A data set to make.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record DatasetRequest
 {
+    /// <summary>Letters, digits, -, _ and .; at most 64.</summary>
     public required string Name { get; init; }
 }
 
@@ -12,6 +14,7 @@ public sealed record DatasetRequest
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record WatchRequest
 {
+    /// <summary>A folder where the server runs, or s3://bucket/prefix.</summary>
     public required string Address { get; init; }
 }
 
@@ -19,6 +22,9 @@ public sealed record WatchRequest
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record PolicyRequest
 {
+    /// <summary>The policy's name.</summary>
     public required string Name { get; init; }
+
+    /// <summary>The spec, as YAML or JSON.</summary>
     public required string Spec { get; init; }
 }

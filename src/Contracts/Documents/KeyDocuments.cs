@@ -10,8 +10,14 @@ public sealed record KeyDocument
 
     /// <summary>Whose it is; the audit trail names it.</summary>
     public required string Name { get; init; }
+
+    /// <summary>What its holder may do.</summary>
     public required Scope Scope { get; init; }
+
+    /// <summary>When it was made.</summary>
     public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>By whom.</summary>
     public required string CreatedBy { get; init; }
 
     /// <summary>Null for never.</summary>
@@ -19,6 +25,8 @@ public sealed record KeyDocument
 
     /// <summary>To the minute; null for never.</summary>
     public required DateTimeOffset? LastUsedAt { get; init; }
+
+    /// <summary>Null while it was not.</summary>
     public required DateTimeOffset? RevokedAt { get; init; }
 
     /// <summary>True while it opens what its scope allows.</summary>
@@ -31,6 +39,8 @@ public sealed record KeyRequest
 {
     /// <summary>Whose it is; the audit trail names it.</summary>
     public required string Name { get; init; }
+
+    /// <summary>What its holder may do.</summary>
     public Scope Scope { get; init; } = Scope.Viewer;
 
     /// <summary>How long it is good for; null for ever.</summary>

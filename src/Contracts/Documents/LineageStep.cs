@@ -19,9 +19,18 @@ public sealed record LineageStep(int Distance, string Key, string Step, int Vers
 /// <summary>One artifact that a step read or wrote.</summary>
 public sealed record StepArtifactDocument
 {
+    /// <summary>The step's key.</summary>
     public required string Key { get; init; }
+
+    /// <summary>True for what the step made, false for what it read.</summary>
     public required bool IsOutput { get; init; }
+
+    /// <summary>What the step calls it.</summary>
     public required string Name { get; init; }
+
+    /// <summary>The sha256 of its bytes.</summary>
     public required string Sha256 { get; init; }
+
+    /// <summary>Its size.</summary>
     public required long Bytes { get; init; }
 }

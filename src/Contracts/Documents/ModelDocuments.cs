@@ -65,6 +65,7 @@ public sealed record BackbonePlace(string Digest, string Path);
 /// <summary>What a completed run made, under its spec's name. Runs that make the same bytes share a version.</summary>
 public sealed record ModelVersionDocument
 {
+    /// <summary>The name.</summary>
     public required string Model { get; init; }
 
     /// <summary>1 for the first of its name.</summary>
@@ -77,8 +78,14 @@ public sealed record ModelVersionDocument
     /// Hash over the hashes of its parts: regression, decorrelation, gating, and the features' report, which names the backbone.
     /// </summary>
     public required string Digest { get; init; }
+
+    /// <summary>When it was entered.</summary>
     public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>What people wrote about it.</summary>
     public required string? Notes { get; init; }
+
+    /// <summary>Words to find it by.</summary>
     public required IReadOnlyList<string> Tags { get; init; }
 
     /// <summary>
@@ -95,6 +102,7 @@ public sealed record ModelVersionDocument
 /// </summary>
 public sealed record ModelPolicyDocument
 {
+    /// <summary>The model.</summary>
     public required string Model { get; init; }
 
     /// <summary>1 for the model's first.</summary>
@@ -102,8 +110,14 @@ public sealed record ModelPolicyDocument
 
     /// <summary>Null where the policy was removed.</summary>
     public required PolicySpec? Policy { get; init; }
+
+    /// <summary>Who set it.</summary>
     public required string SetBy { get; init; }
+
+    /// <summary>When.</summary>
     public required DateTimeOffset At { get; init; }
+
+    /// <summary>Why.</summary>
     public required string Reason { get; init; }
 }
 
@@ -113,17 +127,34 @@ public sealed record ModelPolicyDocument
 /// </summary>
 public sealed record AliasPeriodDocument
 {
+    /// <summary>The period's number.</summary>
     public required long Id { get; init; }
+
+    /// <summary>The model.</summary>
     public required string Model { get; init; }
+
+    /// <summary>The alias.</summary>
     public required string Alias { get; init; }
+
+    /// <summary>The version.</summary>
     public required int Version { get; init; }
+
+    /// <summary>Since when it meant it.</summary>
     public required DateTimeOffset ValidFrom { get; init; }
+
+    /// <summary>Until when the alias meant the version; null while it does.</summary>
     public required DateTimeOffset? ValidUntil { get; init; }
+
+    /// <summary>Since when it is known.</summary>
     public required DateTimeOffset KnownFrom { get; init; }
+
+    /// <summary>Until when this was what was known; null while it is.</summary>
     public required DateTimeOffset? KnownUntil { get; init; }
 
     /// <summary>Who decided.</summary>
     public required string DecidedBy { get; init; }
+
+    /// <summary>Why; null where nobody said.</summary>
     public required string? Reason { get; init; }
 
     /// <summary>The gates' verdicts that the decision stood on, as JSON.</summary>
@@ -141,11 +172,22 @@ public sealed record AliasPeriodDocument
 /// <summary>What a run that evaluated a stored model says of it.</summary>
 public sealed record ModelEvaluationDocument
 {
+    /// <summary>The run that evaluated it.</summary>
     public required Guid RunId { get; init; }
+
+    /// <summary>The model.</summary>
     public required string Model { get; init; }
+
+    /// <summary>Its version.</summary>
     public required int Version { get; init; }
+
+    /// <summary>When the run ended.</summary>
     public required DateTimeOffset At { get; init; }
+
+    /// <summary>The benchmark score, from 0 to 1; null where there was no benchmark.</summary>
     public required double? Score { get; init; }
+
+    /// <summary>Share of held-out pairs whose better response scored higher; null where there were none.</summary>
     public required double? HeldOutAccuracy { get; init; }
 
     /// <summary>False where a gate does not hold, or the run did not come to figures; null until that is known.</summary>
@@ -153,6 +195,8 @@ public sealed record ModelEvaluationDocument
 
     /// <summary>The gates' verdicts, as JSON.</summary>
     public required string Verdicts { get; init; }
+
+    /// <summary>Why the run failed; null where it did not.</summary>
     public required string? Error { get; init; }
 }
 
@@ -162,6 +206,7 @@ public sealed record ModelEvaluationDocument
 /// </summary>
 public sealed record ModelAlertDocument
 {
+    /// <summary>The alert's number.</summary>
     public required long Id { get; init; }
 
     /// <summary>What happened.</summary>
@@ -169,17 +214,31 @@ public sealed record ModelAlertDocument
 
     /// <summary>The evaluation, or the run that made the version.</summary>
     public required Guid RunId { get; init; }
+
+    /// <summary>The model.</summary>
     public required string Model { get; init; }
+
+    /// <summary>Its version.</summary>
     public required int Version { get; init; }
+
+    /// <summary>When it was raised.</summary>
     public required DateTimeOffset RaisedAt { get; init; }
+
+    /// <summary>What it says.</summary>
     public required string Text { get; init; }
 
     /// <summary>Where it is posted to; null for nowhere.</summary>
     public required string? Webhook { get; init; }
+
+    /// <summary>How often it was posted.</summary>
     public required int Attempts { get; init; }
 
     /// <summary>When it is posted again; null once it has arrived, or is given up.</summary>
     public required DateTimeOffset? NextAttemptAt { get; init; }
+
+    /// <summary>When it arrived; null where it has not.</summary>
     public required DateTimeOffset? DeliveredAt { get; init; }
+
+    /// <summary>Why it did not arrive the last time; null where it did.</summary>
     public required string? LastError { get; init; }
 }

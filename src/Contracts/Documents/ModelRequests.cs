@@ -21,6 +21,9 @@ public sealed record RollbackRequest(string? Reason, int? To = null);
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record BackboneRequest(string Path, int? Version = null);
 
+/// <summary>A version's new notes and tags.</summary>
+/// <param name="Notes">Null to leave them.</param>
+/// <param name="Tags">Null to leave them.</param>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record DescribeRequest(string? Notes, IReadOnlyList<string>? Tags);
 
@@ -33,5 +36,7 @@ public sealed record EvidenceRequest
 
     /// <summary>With the response: the score that is asked about.</summary>
     public string? Prompt { get; init; }
+
+    /// <summary>The response that was scored.</summary>
     public string? Response { get; init; }
 }

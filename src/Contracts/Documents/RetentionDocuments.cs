@@ -64,20 +64,33 @@ public sealed record LegalHoldDocument
 {
     /// <summary>run/ID or model/NAME.</summary>
     public required string Subject { get; init; }
+
+    /// <summary>Why.</summary>
     public required string Reason { get; init; }
+
+    /// <summary>Who put it.</summary>
     public required string By { get; init; }
+
+    /// <summary>When.</summary>
     public required DateTimeOffset At { get; init; }
 }
 
 /// <summary>A conversation, a source or a file that no run reads from now on, unless that was lifted.</summary>
 public sealed record ExclusionDocument
 {
+    /// <summary>What kind of thing is forgotten.</summary>
     public required ExclusionKind Kind { get; init; }
 
     /// <summary>A conversation's id, a source's name, or a file's sha256.</summary>
     public required string Value { get; init; }
+
+    /// <summary>Why.</summary>
     public required string Reason { get; init; }
+
+    /// <summary>Who asked for it.</summary>
     public required string By { get; init; }
+
+    /// <summary>When.</summary>
     public required DateTimeOffset At { get; init; }
 
     /// <summary>Of a file: the source that it was forgotten with; null where it was named itself.</summary>
@@ -85,7 +98,13 @@ public sealed record ExclusionDocument
 
     /// <summary>The versions that were made with it, as it was known when it was forgotten: what told of it is gone since.</summary>
     public required IReadOnlyList<UsedBy>? Users { get; init; }
+
+    /// <summary>When runs were let read it again; null while they are not.</summary>
     public required DateTimeOffset? LiftedAt { get; init; }
+
+    /// <summary>Who did that.</summary>
     public required string? LiftedBy { get; init; }
+
+    /// <summary>Why.</summary>
     public required string? LiftedReason { get; init; }
 }

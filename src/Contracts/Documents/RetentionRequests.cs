@@ -2,11 +2,14 @@ using System.Text.Json.Serialization;
 
 namespace ArmoFlow.Contracts.Documents;
 
+/// <summary>A legal hold to put.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record HoldRequest
 {
     /// <summary>run/ID or model/NAME.</summary>
     public required string Subject { get; init; }
+
+    /// <summary>Why; the audit trail keeps it.</summary>
     public required string Reason { get; init; }
 }
 
@@ -20,6 +23,7 @@ public abstract record RulesRequest
     public int KeepLast { get; init; } = 5;
 }
 
+/// <summary>A collection to make now.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record CollectRequest : RulesRequest
 {
@@ -49,9 +53,11 @@ public record ForgetTarget
     public required string Value { get; init; }
 }
 
+/// <summary>Something to forget, or to let runs read again.</summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record ForgetRequest : ForgetTarget
 {
+    /// <summary>Why; the audit trail keeps it.</summary>
     public required string Reason { get; init; }
 
     /// <summary>Have the models that used it made anew.</summary>

@@ -44,12 +44,22 @@ public sealed record ScheduleDocument(
 /// <summary>A period of a schedule that came; once for each, whoever saw it first.</summary>
 public sealed record FiringDocument
 {
+    /// <summary>The schedule's name.</summary>
     public required string Schedule { get; init; }
+
+    /// <summary>The period.</summary>
     public required DateTimeOffset DueAt { get; init; }
+
+    /// <summary>When it was fired for.</summary>
     public required DateTimeOffset FiredAt { get; init; }
 
+    /// <summary>What came of it.</summary>
     public required FiringOutcome Outcome { get; init; }
+
+    /// <summary>Why, where there is more to say.</summary>
     public required string? Detail { get; init; }
+
+    /// <summary>The run that it became; null for none.</summary>
     public required Guid? RunId { get; init; }
 
     /// <summary>Asked for by somebody, not by the clock: it takes no period's place.</summary>

@@ -11,8 +11,13 @@ public sealed record ScoreInput(IReadOnlyList<ChatTurn>? Messages = null, string
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed record PairInput
 {
+    /// <summary>The user's prompt.</summary>
     public required string Prompt { get; init; }
+
+    /// <summary>The response that should score higher.</summary>
     public required string Chosen { get; init; }
+
+    /// <summary>The other.</summary>
     public required string Rejected { get; init; }
 }
 
@@ -22,12 +27,20 @@ public sealed record ScoreRequest
 {
     /// <summary>NAME, NAME@ALIAS or NAME@VERSION; or else a run.</summary>
     public string? Model { get; init; }
+
+    /// <summary>The run that trained the model; null to go by the model.</summary>
     public Guid? Run { get; init; }
+
+    /// <summary>Single responses.</summary>
     public IReadOnlyList<ScoreInput> Items { get; init; } = [];
+
+    /// <summary>Pairs of responses.</summary>
     public IReadOnlyList<PairInput> Pairs { get; init; } = [];
 
     /// <summary>One response, without a list.</summary>
     public string? Prompt { get; init; }
+
+    /// <summary>The response to the prompt.</summary>
     public string? Response { get; init; }
 
     /// <summary>OBJ=W fixes a coefficient, OBJ=*F scales it.</summary>
@@ -65,15 +78,20 @@ public sealed record ScoreAnswer(string Model, int? Version, Guid RunId, IReadOn
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Skip)]
 public sealed record RewardRequest
 {
+    /// <summary>Prompts with their responses, as the chat template renders them.</summary>
     public required IReadOnlyList<string> Query { get; init; }
 }
 
 /// <summary>What they read: rewards to train on, scores to filter by, figures to log.</summary>
 public sealed record RewardAnswer
 {
+    /// <summary>One for each query, in their order.</summary>
     public required IReadOnlyList<double> Rewards { get; init; }
+
+    /// <summary>The same numbers.</summary>
     public required IReadOnlyList<double> Scores { get; init; }
 
+    /// <summary>Each objective's rewards, by its name.</summary>
     [JsonPropertyName("extra_logs")]
     public required IReadOnlyDictionary<string, IReadOnlyList<double>> ExtraLogs { get; init; }
 }

@@ -8,7 +8,11 @@ public enum FaultStatus
 {
     /// <summary>Nobody has decided yet.</summary>
     Open,
+
+    /// <summary>It was sent to its queue again.</summary>
     Redelivered,
+
+    /// <summary>It is dealt with.</summary>
     Archived,
 }
 

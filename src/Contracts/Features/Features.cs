@@ -8,6 +8,7 @@ public sealed record ExtractFeatures : StepCommand;
 /// </summary>
 public sealed record ExtractShard : StepCommand
 {
+    /// <summary>The queue that any worker for features reads.</summary>
     public const string Queue = "feature-shards";
 
     /// <summary>The step's key, under which its plan is kept.</summary>
@@ -15,6 +16,8 @@ public sealed record ExtractShard : StepCommand
 
     /// <summary>The plan that the shard is of, as the step's row names it.</summary>
     public string Plan { get; init; } = "";
+
+    /// <summary>Which part, from 0.</summary>
     public required int Shard { get; init; }
 }
 

@@ -6,12 +6,15 @@ namespace ArmoFlow.Contracts.Retention;
 [JsonConverter(typeof(NamedEnumConverter<ExclusionKind>))]
 public enum ExclusionKind
 {
+    /// <summary>A prompt with its response, by id.</summary>
     [JsonStringEnumMemberName("conversation")]
     Conversation,
 
+    /// <summary>All rows of a source, by its name.</summary>
     [JsonStringEnumMemberName("source")]
     Source,
 
+    /// <summary>A file, by its sha256.</summary>
     [JsonStringEnumMemberName("file")]
     File,
 }

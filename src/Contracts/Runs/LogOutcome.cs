@@ -8,6 +8,8 @@ public enum LogOutcome
 {
     /// <summary>It goes on.</summary>
     Working,
+
+    /// <summary>The work ended as it should.</summary>
     Done,
 
     /// <summary>The run went on without it.</summary>
@@ -15,6 +17,8 @@ public enum LogOutcome
 
     /// <summary>The worker was asked to end.</summary>
     HandedBack,
+
+    /// <summary>It failed.</summary>
     Failed,
 
     /// <summary>It failed and is tried again.</summary>

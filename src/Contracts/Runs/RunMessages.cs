@@ -5,14 +5,19 @@ namespace ArmoFlow.Contracts.Runs;
 /// <summary>Starts a run that the database holds.</summary>
 public sealed record SubmitRun
 {
+    /// <summary>The run.</summary>
     public required Guid RunId { get; init; }
 
     /// <summary>Of messages from before version 2; the run's row holds it.</summary>
     public RunSpec? Spec { get; init; }
 }
 
+/// <summary>Asks the saga to cancel a run.</summary>
+/// <param name="RunId">The run.</param>
 public sealed record CancelRun(Guid RunId);
 
+/// <summary>Asks the saga to pause a run.</summary>
+/// <param name="RunId">The run.</param>
 public sealed record PauseRun(Guid RunId);
 
 /// <summary>Goes on with a paused run, or with one whose process was killed.</summary>
@@ -27,8 +32,13 @@ public sealed record StopWork(Guid RunId);
 /// <summary>A worker that had a step in hand has no heartbeat any more, or holds the step for too long.</summary>
 public sealed record WorkLost
 {
+    /// <summary>The run.</summary>
     public required Guid RunId { get; init; }
+
+    /// <summary>The asking whose work is lost.</summary>
     public required int Attempt { get; init; }
+
+    /// <summary>In words for the user.</summary>
     public required string Reason { get; init; }
 }
 

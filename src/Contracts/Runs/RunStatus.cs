@@ -8,18 +8,38 @@ public enum RunStatus
 {
     /// <summary>The saga has not heard of it yet.</summary>
     Submitted,
+
+    /// <summary>Its data are read and rescaled.</summary>
     Ingesting,
+
+    /// <summary>Features are computed with the backbone.</summary>
     ExtractingFeatures,
+
+    /// <summary>Objectives are fitted.</summary>
     FittingRegression,
+
+    /// <summary>Length bias is taken out.</summary>
     FittingDecorrelation,
+
+    /// <summary>The gate is trained.</summary>
     TrainingGating,
+
+    /// <summary>Pairs and benchmark are scored.</summary>
     Evaluating,
+
+    /// <summary>It waits until somebody resumes it.</summary>
     Paused,
 
     /// <summary>Shown of a run in progress whose workspace no process works on; never stored.</summary>
     Interrupted,
+
+    /// <summary>All steps are done.</summary>
     Completed,
+
+    /// <summary>A step failed; it can be retried.</summary>
     Failed,
+
+    /// <summary>Somebody cancelled it; it can be retried.</summary>
     Cancelled,
 }
 
@@ -27,11 +47,22 @@ public enum RunStatus
 [JsonConverter(typeof(NamedEnumConverter<StepStatus>))]
 public enum StepStatus
 {
+    /// <summary>Its turn has not come.</summary>
     Pending,
+
+    /// <summary>It is worked on, or waits for a worker.</summary>
     Running,
+
+    /// <summary>It is done.</summary>
     Completed,
+
+    /// <summary>It failed.</summary>
     Failed,
+
+    /// <summary>Its run was cancelled.</summary>
     Cancelled,
+
+    /// <summary>Its run is paused.</summary>
     Paused,
 
     /// <summary>Shown of a step in progress whose workspace no process works on; never stored.</summary>
@@ -45,9 +76,11 @@ public enum StepStatus
 [JsonConverter(typeof(NamedEnumConverter<RunAction>))]
 public enum RunAction
 {
+    /// <summary>Ends a run; its work stops within a second.</summary>
     [JsonStringEnumMemberName("cancel")]
     Cancel,
 
+    /// <summary>Stops a run, to go on later.</summary>
     [JsonStringEnumMemberName("pause")]
     Pause,
 
@@ -60,6 +93,7 @@ public enum RunAction
     Retry,
 }
 
+/// <summary>What follows from a status.</summary>
 public static class RunStatuses
 {
     /// <summary>True where a run does not leave the state by itself.</summary>

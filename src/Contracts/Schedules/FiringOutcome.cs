@@ -11,6 +11,8 @@ public enum FiringOutcome
 
     /// <summary>It waits for an earlier run to end.</summary>
     Queued,
+
+    /// <summary>Nothing was run; the detail says why.</summary>
     Skipped,
 
     /// <summary>No server ran at the time.</summary>

@@ -9,12 +9,16 @@ namespace ArmoFlow.Contracts.Scoring;
 /// </summary>
 public sealed record ScoreResponses
 {
+    /// <summary>The queue that workers for scoring read.</summary>
     public const string Queue = "scoring";
 
+    /// <summary>The spec of the run that trained the model.</summary>
     public required RunSpec Spec { get; init; }
 
     /// <summary>The run's artifacts, by name.</summary>
     public required Dictionary<string, ArtifactRef> Artifacts { get; init; }
+
+    /// <summary>What to score.</summary>
     public required IReadOnlyList<ScoreItem> Items { get; init; }
 
     /// <summary>Coefficients to fix (OBJ=0.5) or scale (OBJ=*2), for all items.</summary>
@@ -24,10 +28,14 @@ public sealed record ScoreResponses
 /// <summary>A conversation that ends with the response to score: its turns, or the text that the chat template makes of them.</summary>
 public sealed record ScoreItem(IReadOnlyList<ChatTurn>? Messages, string? Templated = null)
 {
+    /// <summary>How long the texts are together.</summary>
     [JsonIgnore]
     public long Characters => (Templated?.Length ?? 0) + (Messages?.Sum(m => (long)m.Content.Length) ?? 0);
 }
 
+/// <summary>A turn of a conversation.</summary>
+/// <param name="Role">system, user or assistant.</param>
+/// <param name="Content">Its text.</param>
 public sealed record ChatTurn(string Role, string Content);
 
 /// <summary>One for each item, in their order.</summary>

@@ -6,6 +6,7 @@ namespace ArmoFlow.Contracts.Specs;
 /// </summary>
 public static class DataRoots
 {
+    /// <summary>Folders that data may be read from, separated by colons; all where it is not set.</summary>
     public const string Variable = "ARMOFLOW_DATA_ROOTS";
     private const int MostLinks = 40; // as the system's own limit
 

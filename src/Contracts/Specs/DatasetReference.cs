@@ -5,6 +5,7 @@ public sealed record DatasetReference(string Name, int? Version)
 {
     private const string Prefix = "dataset:";
 
+    /// <summary>As a spec writes it.</summary>
     public override string ToString() => Version is { } version ? $"{Prefix}{Name}@{version}" : Prefix + Name;
 
     /// <summary>True for a name that a data set can have.</summary>

@@ -5,6 +5,7 @@ namespace ArmoFlow.Contracts.Specs;
 /// <summary>What a user asks for: data, backbone, parameters. Paths are relative to <see cref="Folder"/>.</summary>
 public sealed record RunSpec
 {
+    /// <summary>The run's name, and that of the model that it makes.</summary>
     public required string Name { get; init; }
 
     /// <summary>Where the spec lies, absolute.</summary>
@@ -16,18 +17,38 @@ public sealed record RunSpec
     /// </summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Model { get; init; }
+
+    /// <summary>Words to find runs by.</summary>
     public IReadOnlyList<string> Tags { get; init; } = [];
 
     /// <summary>Empty for the paper's.</summary>
     public IReadOnlyList<string> Objectives { get; init; } = [];
+
+    /// <summary>The frozen language model, and how it is computed.</summary>
     public required BackboneSpec Backbone { get; init; }
+
+    /// <summary>Sources of rated responses, which the regression is fitted to.</summary>
     public required IReadOnlyList<SourceSpec> Ratings { get; init; }
+
+    /// <summary>Sources of preference pairs, which the gate is trained on.</summary>
     public required IReadOnlyList<SourceSpec> Preferences { get; init; }
+
+    /// <summary>What the model is scored on; null for nothing.</summary>
     public BenchmarkSpec? Benchmark { get; init; }
+
+    /// <summary>How the objectives are fitted.</summary>
     public RegressionSpec Regression { get; init; } = new();
+
+    /// <summary>How length bias is taken out.</summary>
     public DecorrelationSpec Decorrelation { get; init; } = new();
+
+    /// <summary>How the gate is trained.</summary>
     public GatingSpec Gating { get; init; } = new();
+
+    /// <summary>What the gate is compared with.</summary>
     public EvaluationSpec Evaluation { get; init; } = new();
+
+    /// <summary>How long steps and the run may take.</summary>
     public LimitsSpec Limits { get; init; } = new();
 
     /// <summary>
@@ -59,10 +80,13 @@ public sealed record RunSpec
 /// <summary>When a policy runs the spec anew. Without newRows and newShare any new file is enough.</summary>
 public sealed record RetrainSpec
 {
+    /// <summary>So many new rows are enough; null for no bound.</summary>
     public long? NewRows { get; init; }
 
     /// <summary>New rows over those that the run before had read.</summary>
     public double? NewShare { get; init; }
+
+    /// <summary>Hours that must lie between two runs; 0 for none.</summary>
     public double AtMostEveryHours { get; init; }
 
     /// <summary>Only at these times (five fields, UTC), for what has arrived before; null for at once.</summary>
@@ -164,7 +188,10 @@ public sealed record PolicySpec : PromotionSpec
 /// <summary>How long a step and a run may take before they fail.</summary>
 public sealed record LimitsSpec
 {
+    /// <summary>Hours that a step may take.</summary>
     public double StepHours { get; init; } = 24;
+
+    /// <summary>Hours that the run may take.</summary>
     public double RunHours { get; init; } = 7 * 24;
 }
 
@@ -179,10 +206,16 @@ public sealed record BackboneSpec(string Path, string Dtype = "auto", int MaxTok
     public static BackboneSpec OfModel { get; } = new("");
 }
 
+/// <summary>Files of one kind, and how their rows are read.</summary>
 public sealed record SourceSpec
 {
+    /// <summary>The source's name in reports.</summary>
     public required string Name { get; init; }
+
+    /// <summary>Paths and patterns, relative to the spec, or dataset:NAME.</summary>
     public required IReadOnlyList<string> Files { get; init; }
+
+    /// <summary>A format's name, such as ultrafeedback or pairs.</summary>
     public required string Format { get; init; }
 
     /// <summary>
@@ -197,45 +230,77 @@ public sealed record SourceSpec
     public IReadOnlyList<ColumnSpec> Columns { get; init; } = [];
 }
 
+/// <summary>A column of ratings.</summary>
+/// <param name="Objective">What it rates.</param>
+/// <param name="Column">The column's name.</param>
+/// <param name="Min">The lowest rating there can be.</param>
+/// <param name="Max">The highest.</param>
 public sealed record ColumnSpec(string Objective, string Column, double Min, double Max);
 
+/// <summary>Pairs in subsets, each of which has a better response.</summary>
 public sealed record BenchmarkSpec
 {
+    /// <summary>Paths and patterns, relative to the spec, or dataset:NAME.</summary>
     public required IReadOnlyList<string> Files { get; init; }
+
+    /// <summary>The format's name.</summary>
     public required string Format { get; init; }
+
+    /// <summary>Largest share of unusable rows that are left out and counted; beyond it the run fails.</summary>
     public required double MaxDroppedShare { get; init; }
 
     /// <summary>Sections of one's own: section → subset → weight; null for RewardBench's.</summary>
     public Dictionary<string, Dictionary<string, double>>? Sections { get; init; }
 }
 
+/// <summary>Ridge regression, one for each objective.</summary>
 public sealed record RegressionSpec
 {
     /// <summary>Empty for the default grid.</summary>
     public IReadOnlyList<double> Alphas { get; init; } = [];
 }
 
+/// <summary>The penalty on each objective that makes its correlation with verbosity vanish.</summary>
 public sealed record DecorrelationSpec
 {
+    /// <summary>The objective that stands for length.</summary>
     public string Verbosity { get; init; } = "helpsteer-verbosity";
 
     /// <summary>Name of the preference source whose responses are the reference set; null for all.</summary>
     public string? Reference { get; init; }
+
+    /// <summary>spearman or pearson.</summary>
     public string Metric { get; init; } = "spearman";
 }
 
+/// <summary>The gate: a network from a prompt to a weight for each objective.</summary>
 public sealed record GatingSpec
 {
+    /// <summary>Optimiser steps.</summary>
     public int Steps { get; init; } = 10_000;
+
+    /// <summary>Pairs in a step.</summary>
     public int BatchSize { get; init; } = 1024;
+
+    /// <summary>Of the optimiser.</summary>
     public double LearningRate { get; init; } = 1e-3;
+
+    /// <summary>β, which scales the score in the loss.</summary>
     public double Beta { get; init; } = 100;
+
+    /// <summary>T, which divides the gate's outputs before the softmax.</summary>
     public double Temperature { get; init; } = 1;
+
+    /// <summary>Widths of the hidden layers.</summary>
     public IReadOnlyList<int> Hidden { get; init; } = [1024, 1024, 1024];
+
+    /// <summary>Of the initial weights and of the order of the pairs.</summary>
     public long Seed { get; init; } = 17;
 }
 
+/// <summary>What the gate is compared with on the same pairs.</summary>
 public sealed record EvaluationSpec
 {
+    /// <summary>Any of bradley-terry and mean.</summary>
     public IReadOnlyList<string> Baselines { get; init; } = ["bradley-terry", "mean"];
 }

@@ -2,10 +2,8 @@ using System.Text.Json;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Orchestrator.Models;
-using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Runs;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Alerts;
@@ -14,7 +12,7 @@ namespace ArmoFlow.Orchestrator.Alerts;
 /// Holds what evaluations of stored models found against the gates: those of the evaluation's spec, else those of the model's.
 /// </summary>
 public sealed class EvaluationJudge(
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    RunStore runs,
     ModelService models,
     AlertStore store,
     TimeProvider time,
@@ -35,9 +33,8 @@ public sealed class EvaluationJudge(
 
     private async Task Judge(Guid id, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == id, cancel);
-        ModelEvaluation evaluation = await db.ModelEvaluations.AsNoTracking().SingleAsync(e => e.RunId == id, cancel);
+        RunState run = (await runs.Find(id, cancel))!;
+        ModelEvaluation evaluation = await store.Evaluation(id, cancel);
         IReadOnlyList<GateVerdict> verdicts = run.Error is null ? await models.JudgeEvaluation(run, cancel) : [];
         RunDocument document = run.ToDocument(_ => null, time.GetUtcNow());
         evaluation.Score = PromotionGates.Score(document);

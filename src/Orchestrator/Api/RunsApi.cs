@@ -12,6 +12,7 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
+using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using Hangfire;
@@ -20,7 +21,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
 using Microsoft.AspNetCore.Routing;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using OpenTelemetry.Metrics;
 
@@ -234,16 +234,9 @@ public static class RunsApi
         return new FaultsDecided(count);
     }
 
-    private static async Task<IResult> Ready(
-        IDbContextFactory<ArmoFlowDbContext> contexts, IBusControl bus, StoreProbe store, CancellationToken cancel)
+    private static async Task<IResult> Ready(DatabaseSchema database, IBusControl bus, StoreProbe store, CancellationToken cancel)
     {
-        bool isReachable = false;
-        try
-        {
-            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-            isReachable = await db.Database.CanConnectAsync(cancel);
-        }
-        catch (System.Data.Common.DbException) { }
+        bool isReachable = await database.CanConnect(cancel);
         BusHealthStatus health = bus.CheckHealth().Status;
         string? wrong = await store.WhyNot(cancel);
         bool ready = isReachable && health == BusHealthStatus.Healthy && wrong is null;

@@ -10,6 +10,7 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Faults;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
+using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using Microsoft.Extensions.DependencyInjection;

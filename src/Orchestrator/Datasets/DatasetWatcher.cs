@@ -10,7 +10,6 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using MassTransit;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Datasets;
@@ -21,7 +20,7 @@ namespace ArmoFlow.Orchestrator.Datasets;
 /// </summary>
 public sealed class DatasetWatcher(
     DatasetStore datasets,
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    WatchStore store,
     TimeProvider time,
     ILogger<DatasetWatcher> log)
 {
@@ -31,19 +30,9 @@ public sealed class DatasetWatcher(
 
     public async Task<IReadOnlyList<WatchDocument>> List(CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        ILookup<(string, string), string> refused = (await db.WatchedFiles.AsNoTracking()
-            .Where(f => f.Error != null)
-            .OrderBy(f => f.Name)
-            .ToListAsync(cancel)).ToLookup(f => (f.Dataset, f.Address), f => f.Error!);
-        return [.. (await Places(cancel)).Select(w => new WatchDocument(w.Dataset, w.Address, w.CreatedBy, w.Error,
+        ILookup<(string, string), string> refused = await store.Refused(cancel);
+        return [.. (await store.Places(cancel)).Select(w => new WatchDocument(w.Dataset, w.Address, w.CreatedBy, w.Error,
             [.. refused[(w.Dataset, w.Address)]]))];
-    }
-
-    private async Task<List<WatchedPlace>> Places(CancellationToken cancel)
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.WatchedPlaces.AsNoTracking().OrderBy(w => w.Dataset).ThenBy(w => w.Address).ToListAsync(cancel);
     }
 
     /// <summary>Watches a place from now on; what lies there already is taken too.</summary>
@@ -58,39 +47,23 @@ public sealed class DatasetWatcher(
         if (address.Length > LongestAddress)
             throw new DatasetException($"the address has {address.Length} characters: expected at most {LongestAddress}.");
         await datasets.Create(dataset, cancel);
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (!await db.WatchedPlaces.AnyAsync(w => w.Dataset == dataset && w.Address == address, cancel))
+        await store.Add(new WatchedPlace
         {
-            db.WatchedPlaces.Add(new WatchedPlace
-            {
-                Dataset = dataset,
-                Address = address,
-                CreatedBy = Caller.Current.Name,
-                CreatedAt = time.GetUtcNow()
-            });
-            db.Note("dataset.watched", $"dataset/{dataset}", after: new { address });
-            await db.SaveChangesAsync(cancel);
-        }
+            Dataset = dataset,
+            Address = address,
+            CreatedBy = Caller.Current.Name,
+            CreatedAt = time.GetUtcNow()
+        }, cancel);
         return (await List(cancel)).Single(w => w.Dataset == dataset && w.Address == address);
     }
 
     /// <exception cref="DatasetException">It is not watched.</exception>
-    public async Task Unwatch(string dataset, string address, CancellationToken cancel)
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        WatchedPlace place = await db.WatchedPlaces.SingleOrDefaultAsync(w => w.Dataset == dataset && w.Address == address, cancel)
-            ?? throw new DatasetException($"no watch of '{address}' for data set '{dataset}'. See: armoflow datasets watches.",
-                Refusal.Missing);
-        db.Remove(place);
-        db.WatchedFiles.RemoveRange(db.WatchedFiles.Where(f => f.Dataset == dataset && f.Address == address));
-        db.Note("dataset.unwatched", $"dataset/{dataset}", before: new { address });
-        await db.SaveChangesAsync(cancel);
-    }
+    public Task Unwatch(string dataset, string address, CancellationToken cancel) => store.Remove(dataset, address, cancel);
 
     /// <summary>Looks at every watched place once.</summary>
     public async Task Look(CancellationToken cancel)
     {
-        foreach (WatchedPlace place in await Places(cancel))
+        foreach (WatchedPlace place in await store.Places(cancel))
         {
             string? error = null;
             try
@@ -106,9 +79,7 @@ public sealed class DatasetWatcher(
             }
             if (error == place.Error) continue;
             if (error is not null) log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
-            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-            await db.WatchedPlaces.Where(w => w.Dataset == place.Dataset && w.Address == place.Address)
-                .ExecuteUpdateAsync(set => set.SetProperty(w => w.Error, error), cancel);
+            await store.SetError(place, error, cancel);
         }
     }
 
@@ -136,9 +107,7 @@ public sealed class DatasetWatcher(
     /// <summary>Adds what is new.</summary>
     private async Task Take(WatchedPlace place, IDataPlace source, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Dictionary<string, string> seen = await db.WatchedFiles.Where(f => f.Dataset == place.Dataset && f.Address == place.Address)
-            .ToDictionaryAsync(f => f.Name, f => f.Mark, cancel);
+        IReadOnlyDictionary<string, string> seen = await store.Seen(place, cancel);
         DateTimeOffset now = time.GetUtcNow();
         foreach ((string name, string mark, DateTimeOffset written) in await source.List(cancel))
         {
@@ -150,12 +119,7 @@ public sealed class DatasetWatcher(
                 error = StoredText.Bound(e.Message);
                 log.LogWarning("data set {Dataset}: {Address}: {Error}", place.Dataset, place.Address, error);
             }
-            // Another orchestrator may have come to it at the same moment.
-            await db.Database.ExecuteSqlAsync($"""
-                insert into watched_files (dataset, address, name, mark, error)
-                values ({place.Dataset}, {place.Address}, {name}, {mark}, {error})
-                on conflict (dataset, address, name) do update set mark = excluded.mark, error = excluded.error
-                """, cancel);
+            await store.MarkSeen(place, name, mark, error, cancel);
         }
     }
 

@@ -3,12 +3,8 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
-using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
-using Microsoft.EntityFrameworkCore;
-using Microsoft.EntityFrameworkCore.Storage;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Datasets;
@@ -18,9 +14,10 @@ namespace ArmoFlow.Orchestrator.Datasets;
 /// turn and its run are one transaction, what arrives while its run is in progress is one later run's.
 /// </summary>
 public sealed class PolicyRunner(
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    RetrainPolicyStore store,
+    UnitsOfWork units,
     RunService runs,
-    OutboxSignal signal,
+    RunStore states,
     TimeProvider time,
     ILogger<PolicyRunner> log)
 {
@@ -28,10 +25,7 @@ public sealed class PolicyRunner(
 
     public async Task Look(CancellationToken cancel)
     {
-        List<RetrainPolicy> policies;
-        await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
-            policies = await db.RetrainPolicies.AsNoTracking().Where(p => p.PausedAt == null).ToListAsync(cancel);
-        foreach (RetrainPolicy policy in policies)
+        foreach (RetrainPolicy policy in (await store.List(cancel)).Where(p => p.PausedAt is null))
         {
             try { await Look(policy, cancel); }
             // the others have their turn all the same
@@ -45,13 +39,9 @@ public sealed class PolicyRunner(
         DateTimeOffset now = time.GetUtcNow();
         bool isAhead = policy.LastRunAt is { } entered && Plausible.IsAhead(entered, now);
         if (!isAhead && policy.LastRunAt is { } last && now - last < TimeSpan.FromHours(when.AtMostEveryHours)) return;
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (policy.LastRunId is { } run
-            && await db.Runs.AnyAsync(r => r.CorrelationId == run && !RunState.Ended.Contains(r.CurrentState), cancel))
-            return;
-        string[] names = [.. policy.Versions.Keys];
-        List<DatasetFile> files = await db.DatasetFiles.AsNoTracking().Where(f => names.Contains(f.Dataset)).ToListAsync(cancel),
-            added = [.. files.Where(f => f.WithdrawnIn is null && f.Version > policy.Versions[f.Dataset])];
+        if (policy.LastRunId is { } run && await states.IsInProgress(run, cancel)) return;
+        IReadOnlyList<DatasetFile> files = await store.Files(policy, cancel);
+        List<DatasetFile> added = [.. files.Where(f => f.WithdrawnIn is null && f.Version > policy.Versions[f.Dataset])];
         // What a clock that was ahead has entered lies there for long enough.
         DateTimeOffset ArrivedAt(DatasetFile file) => Plausible.IsAhead(file.AddedAt, now) ? DateTimeOffset.UnixEpoch : file.AddedAt;
         if (when.Cron is { } cron && added.Count > 0)
@@ -77,32 +67,26 @@ public sealed class PolicyRunner(
                 + "not counted",
                 policy.Name, policy.LastRunAt);
         }
-        await Run(db, policy, files, added, brought, now, cancel);
+        await Run(policy, files, added, brought, now, cancel);
     }
 
-    private async Task Run(ArmoFlowDbContext db, RetrainPolicy policy, List<DatasetFile> files, List<DatasetFile> added, string brought,
+    private async Task Run(RetrainPolicy policy, IReadOnlyList<DatasetFile> files, List<DatasetFile> added, string brought,
         DateTimeOffset now, CancellationToken cancel)
     {
-        await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
-        // another orchestrator's turn
-        if (await db.RetrainPolicies.Where(p => p.Name == policy.Name && p.Turn == policy.Turn && p.PausedAt == null)
-            .ExecuteUpdateAsync(set => set.SetProperty(p => p.Turn, policy.Turn + 1), cancel) == 0)
-            return;
-        RetrainPolicy row = await db.RetrainPolicies.SingleAsync(p => p.Name == policy.Name, cancel);
+        await using UnitOfWork unit = await units.Begin(cancel);
+        if (await RetrainPolicyStore.TakeTurn(unit, policy, cancel) is not { } row) return; // it is another orchestrator's
         string from = string.Join(", ", added.GroupBy(f => f.Dataset).Select(g => $"{g.Key}@{g.Max(f => f.Version)}"));
         // Settled here, so that what arrives from now on is not taken for read.
         row.Versions = policy.Versions.ToDictionary(v => v.Key,
             v => Settled(v.Value, [.. files.Where(f => f.Dataset == v.Key)], [.. added.Where(f => f.Dataset == v.Key)]));
         RunSpec settled = DatasetReference.Replace(policy.Spec,
             f => DatasetReference.TryParse(f) is { Version: null } r ? (r with { Version = row.Versions[r.Name] }).ToString() : f);
-        Guid run = await runs.Submit(db, settled, $"policy {policy.Name}: {brought} in {from}", cancel);
+        Guid run = await runs.Submit(unit, settled, $"policy {policy.Name}: {brought} in {from}", cancel);
         row.LastRunAt = now;
         row.LastRunId = run;
-        db.Note("policy.fired", $"policy/{policy.Name}", new { versions = policy.Versions },
+        unit.Note("policy.fired", $"policy/{policy.Name}", new { versions = policy.Versions },
             new { versions = row.Versions, run = row.LastRunId, brought });
-        await db.SaveChangesAsync(cancel);
-        await transaction.CommitAsync(cancel);
-        signal.Raise();
+        await unit.Commit(cancel);
     }
 
     /// <summary>The newest version that brings nothing which is to wait: what was withdrawn up to there is left out.</summary>

@@ -5,11 +5,11 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 

@@ -4,7 +4,6 @@ using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Features;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;

@@ -1,8 +1,8 @@
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Runs;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Models;

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
-using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence.Runs;
 
 namespace ArmoFlow.Orchestrator.Models;
 

@@ -2,9 +2,7 @@ using System.Globalization;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Schedules;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Retention;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Retention;
@@ -14,7 +12,7 @@ namespace ArmoFlow.Orchestrator.Retention;
 /// up for once.
 /// </summary>
 public sealed class CollectionEngine(
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    RetentionPolicyStore store,
     Collector collector,
     TimeProvider time,
     ILogger<CollectionEngine> log) : PeriodicService("retention", TimeSpan.FromMinutes(1), FirstRound.AfterInterval, log)
@@ -25,11 +23,10 @@ public sealed class CollectionEngine(
     public async Task Look(CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        if (await db.RetentionPolicies.AsNoTracking().SingleOrDefaultAsync(cancel) is not { } policy) return;
+        if (await store.Find(cancel) is not { } policy) return;
         if (Plausible.IsAhead(policy.ActiveSince, now))
         {
-            await Mend(db, policy, now, cancel);
+            await Mend(policy, now, cancel);
             return;
         }
         bool isAhead = policy.LastAt is { } entered && Plausible.IsAhead(entered, now);
@@ -42,24 +39,17 @@ public sealed class CollectionEngine(
                 + "counted",
                 policy.LastAt);
         }
-        // another orchestrator's turn
-        if (await db.RetentionPolicies.Where(p => p.LastAt == policy.LastAt)
-            .ExecuteUpdateAsync(set => set.SetProperty(p => p.LastAt, now).SetProperty(p => p.LastOutcome, "in progress"), cancel) == 0)
-            return;
+        if (!await store.TakeTurn(policy, now, cancel)) return; // it is another orchestrator's
         string outcome = await Collect(new RetentionRules(TimeSpan.FromDays(policy.OlderThanDays), policy.KeepLast), cancel);
-        await db.RetentionPolicies.Where(p => p.LastAt == now)
-            .ExecuteUpdateAsync(set => set.SetProperty(p => p.LastOutcome, outcome), cancel);
+        await store.SetOutcome(now, outcome, cancel);
     }
 
     /// <summary>A policy that was set while the clock was ahead holds from now on.</summary>
-    private async Task Mend(ArmoFlowDbContext db, RetentionPolicy policy, DateTimeOffset now, CancellationToken cancel)
+    private async Task Mend(RetentionPolicy policy, DateTimeOffset now, CancellationToken cancel)
     {
         log.LogWarning("retention: the policy holds from {ActiveSince:O} on, which has not come: the clock was ahead. It holds from now on",
             policy.ActiveSince);
-        RetentionPolicy row = await db.RetentionPolicies.SingleAsync(cancel);
-        db.Note("clock.mended", "artifacts", new { policy.ActiveSince }, new { activeSince = now });
-        row.ActiveSince = now;
-        await db.SaveChangesAsync(cancel);
+        await store.MendActiveSince(policy, now, cancel);
     }
 
     private async Task<string> Collect(RetentionRules rules, CancellationToken cancel)

@@ -2,16 +2,13 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
-using Microsoft.EntityFrameworkCore;
-using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>Keeps conversations and sources out of runs, and has the models that used them made anew.</summary>
-public sealed class ForgetService(Redaction redaction, RunService runs, OutboxSignal signal, IDbContextFactory<ArmoFlowDbContext> contexts)
+public sealed class ForgetService(Redaction redaction, RunService runs, RunStore states, UnitsOfWork units)
 {
     /// <param name="kind">What kind of thing.</param>
     /// <param name="value">Its id or name.</param>
@@ -26,15 +23,13 @@ public sealed class ForgetService(Redaction redaction, RunService runs, OutboxSi
         List<Guid> retrains = [];
         if (retrain && users.Any(u => u.IsCertain))
         {
-            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-            await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+            await using UnitOfWork unit = await units.Begin(cancel);
             foreach (UsedBy newest in users.Where(u => u.IsCertain).GroupBy(u => u.Model).Select(g => g.MaxBy(u => u.Version)!))
             {
-                RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == newest.RunId, cancel);
-                retrains.Add(await runs.Submit(db, run.Spec, $"forget {kind.Text()} {value}", cancel));
+                RunState run = (await states.Find(newest.RunId, cancel))!;
+                retrains.Add(await runs.Submit(unit, run.Spec, $"forget {kind.Text()} {value}", cancel));
             }
-            await transaction.CommitAsync(cancel);
-            signal.Raise(); // what is sent is there to be seen only now
+            await unit.Commit(cancel);
         }
         return new Forgetting(exclusion.ToDocument(), users, retrains, plan);
     }

@@ -3,11 +3,9 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Work;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.Logging;
 
 namespace ArmoFlow.Orchestrator.Runs;
@@ -27,14 +25,14 @@ public sealed record LeaseLimits(TimeSpan Lost, TimeSpan Slow, TimeSpan Unheld)
 /// two machines' clocks need agree; several orchestrators may watch the same leases.
 /// </summary>
 public sealed class LeaseSweeper(
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    LeaseStore store,
     BusOutbox outbox,
     StepLogStore logs,
     LeaseLimits limits,
     TimeProvider time,
     ILogger<LeaseSweeper> log) : PeriodicService("leases", TimeSpan.FromSeconds(8), FirstRound.AfterInterval, log)
 {
-    private const int MostUnheld = 1000;
+    private const int MostUnheld = 1000, MostAtOnce = 100;
     private static readonly TimeSpan SendTime = TimeSpan.FromSeconds(15);
     private readonly Dictionary<(Guid Run, string Step, int Slot, Guid Worker), Sighting> _leases = [];
     private readonly Dictionary<Guid, Sighting> _workers = [];
@@ -46,116 +44,91 @@ public sealed class LeaseSweeper(
 
     protected override async Task Round(CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<WorkLease> leases = await db.WorkLeases.AsNoTracking().ToListAsync(cancel);
-        List<WorkerRow> workers = await db.Workers.AsNoTracking().ToListAsync(cancel);
+        IReadOnlyList<WorkLease> leases = await store.Leases(cancel);
+        IReadOnlyList<WorkerRow> workers = await store.Workers(cancel);
         Look(_workers, workers.ToDictionary(w => w.Id, w => w.Beats));
         Look(_leases, leases.ToDictionary(l => (l.RunId, l.Step, l.Slot, l.Worker), l => l.Renewals));
         foreach (WorkLease lease in leases)
-        {
-            Sighting seen = _leases[(lease.RunId, lease.Step, lease.Slot, lease.Worker)];
-            string holder =
-                workers.Find(w => w.Id == lease.Worker) is { } worker ? $"worker {worker.ProcessId} on {worker.Machine}" : "a worker";
-            if (Stopwatch.GetElapsedTime(seen.Since) > limits.Lost)
-                await Take(lease, $"{holder} was lost: no heartbeat for {limits.Lost.TotalSeconds:f0} s");
-            else if (lease.Slot > 0 && Stopwatch.GetElapsedTime(seen.First) > limits.Slow)
-                await Take(lease, $"{holder} held it for more than {limits.Slow.TotalMinutes:f0} minutes");
-        }
+            if (WhyTaken(lease, workers) is { } reason) await Take(lease, reason, cancel);
         foreach (WorkerRow gone in workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) > limits.Lost))
-            _looksForOrphans |= await db.Workers.Where(w => w.Id == gone.Id && w.Beats == gone.Beats).ExecuteDeleteAsync(cancel) > 0;
+            _looksForOrphans |= await store.Remove(gone, cancel);
         if (_looksForOrphans) _looksForOrphans = await logs.EndOrphans(cancel);
-        await AskForUnheld(db, leases, [.. workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) <= limits.Lost)], cancel);
+        await AskForUnheld(leases, [.. workers.Where(w => Stopwatch.GetElapsedTime(_workers[w.Id].Since) <= limits.Lost)], cancel);
         DateTimeOffset now = time.GetUtcNow();
-        await BringBackDeadlines(db, now, cancel);
-        foreach (var late in await db.Runs.Where(r => r.DeadlineAt < now)
-            .Select(r => new { r.CorrelationId, r.Attempt })
-            .Take(100)
-            .ToListAsync(cancel))
-            await Tell(new RunTimedOut(late.CorrelationId, late.Attempt), cancel);
+        await BringBackDeadlines(now, cancel);
+        foreach (WaitingRun late in await store.Late(now, MostAtOnce, cancel))
+            await outbox.Send(new RunTimedOut(late.RunId, late.Attempt), cancel);
+    }
 
-        async Task Take(WorkLease lease, string reason)
-        {
-            // One of several orchestrators takes it; a renewal that came meanwhile saves it.
-            if (await db.WorkLeases.Where(l => l.RunId == lease.RunId
-                && l.Step == lease.Step
-                && l.Slot == lease.Slot
-                && l.Worker == lease.Worker
-                && l.Renewals == lease.Renewals).ExecuteDeleteAsync(cancel) == 0)
-                return;
-            Instruments.Losses.Add(1, Instruments.Tag("step", lease.Step));
-            log.LogWarning("run {Run}, {Step}: {Reason}", lease.RunId, lease.Step, reason);
-            await Tell(new WorkLost { RunId = lease.RunId, Attempt = lease.Attempt, Reason = reason }, cancel);
-        }
+    /// <summary>Why a lease is taken from its worker; null where it is not.</summary>
+    private string? WhyTaken(WorkLease lease, IReadOnlyList<WorkerRow> workers)
+    {
+        Sighting seen = _leases[(lease.RunId, lease.Step, lease.Slot, lease.Worker)];
+        WorkerRow? worker = workers.FirstOrDefault(w => w.Id == lease.Worker);
+        string holder = worker is null ? "a worker" : $"worker {worker.ProcessId} on {worker.Machine}";
+        if (Stopwatch.GetElapsedTime(seen.Since) > limits.Lost)
+            return $"{holder} was lost: no heartbeat for {limits.Lost.TotalSeconds:f0} s";
+        bool isSlow = lease.Slot > 0 && Stopwatch.GetElapsedTime(seen.First) > limits.Slow;
+        return isSlow ? $"{holder} held it for more than {limits.Slow.TotalMinutes:f0} minutes" : null;
+    }
+
+    /// <summary>One of several orchestrators takes it; a renewal that came meanwhile saves it.</summary>
+    private async Task Take(WorkLease lease, string reason, CancellationToken cancel)
+    {
+        if (!await store.Take(lease, cancel)) return;
+        Instruments.Losses.Add(1, Instruments.Tag("step", lease.Step));
+        log.LogWarning("run {Run}, {Step}: {Reason}", lease.RunId, lease.Step, reason);
+        await outbox.Send(new WorkLost { RunId = lease.RunId, Attempt = lease.Attempt, Reason = reason }, cancel);
     }
 
     /// <summary>
     /// A message that asks for a step is taken at once by a worker that has nothing to do. So a run that waits while there is one,
     /// and while nothing waits to be sent, waits for a message that will not come.
     /// </summary>
-    private async Task AskForUnheld(ArmoFlowDbContext db, List<WorkLease> leases, List<WorkerRow> workers, CancellationToken cancel)
+    private async Task AskForUnheld(IReadOnlyList<WorkLease> leases, List<WorkerRow> workers, CancellationToken cancel)
     {
         string[] idle = [.. StepCatalogue.Names.Where(step => workers.Exists(w => w.IsIdleFor(step)))];
         DateTime overdue = time.GetUtcNow().UtcDateTime - SendTime;
-        bool isBrokerHeard = !await db.OutboxMessages.AnyAsync(m => m.SentTime < overdue, cancel);
-        IReadOnlyList<(Guid Run, int Attempt, string State)> waiting =
-            idle.Length > 0 && isBrokerHeard ? await Unheld(db, leases, idle, cancel) : [];
-        Look(_unheld, waiting.ToDictionary(w => (w.Run, w.Attempt), _ => 0L));
-        foreach ((Guid run, int attempt, string state) in waiting.Where(
-            w => Stopwatch.GetElapsedTime(_unheld[(w.Run, w.Attempt)].First) > limits.Unheld))
+        bool isBrokerHeard = !await store.HasUnsent(overdue, cancel);
+        IReadOnlyList<WaitingRun> waiting = idle.Length > 0 && isBrokerHeard ? await Unheld(leases, idle, cancel) : [];
+        Look(_unheld, waiting.ToDictionary(w => (w.RunId, w.Attempt), _ => 0L));
+        foreach (WaitingRun run in waiting)
         {
-            _unheld.Remove((run, attempt));
-            log.LogWarning("run {Run}: nobody works on it and no message asks for its step; asking again", run);
-            if (state == RunState.Submitted) await Tell(new SubmitRun { RunId = run }, cancel);
-            else
-            {
-                await Tell(new WorkLost { RunId = run, Attempt = attempt, Reason = "nobody held the step, and no message asked for it" },
-                    cancel);
-            }
+            if (Stopwatch.GetElapsedTime(_unheld[(run.RunId, run.Attempt)].First) <= limits.Unheld) continue;
+            _unheld.Remove((run.RunId, run.Attempt));
+            log.LogWarning("run {Run}: nobody works on it and no message asks for its step; asking again", run.RunId);
+            await AskAgain(run, cancel);
         }
+    }
+
+    private Task AskAgain(WaitingRun run, CancellationToken cancel)
+    {
+        const string Reason = "nobody held the step, and no message asked for it";
+        return run.State == RunState.Submitted
+            ? outbox.Send(new SubmitRun { RunId = run.RunId }, cancel)
+            : outbox.Send(new WorkLost { RunId = run.RunId, Attempt = run.Attempt, Reason = Reason }, cancel);
     }
 
     /// <summary>Runs that wait for a step which an idle worker serves, and that nobody works on, for them or for another run.</summary>
-    private static async Task<IReadOnlyList<(Guid Run, int Attempt, string State)>> Unheld(ArmoFlowDbContext db, List<WorkLease> leases,
-        string[] idle, CancellationToken cancel)
+    private Task<IReadOnlyList<WaitingRun>> Unheld(IReadOnlyList<WorkLease> leases, string[] idle, CancellationToken cancel)
     {
         List<string> states = [.. idle.Select(s => StepCatalogue.Find(s).State)];
         if (idle.Contains(StepNames.Ingestion)) states.Add(RunState.Submitted);
-        Guid[] held = [.. leases.Select(l => l.RunId).Distinct()];
-        IQueryable<Guid> waitForOthers =
-            from waiting in db.StepClaims
-            join holder in db.StepClaims on waiting.Key equals holder.Key
-            where !waiting.Holds && holder.Holds
-            select waiting.RunId;
-        var runs = await db.Runs
-            .Where(r => states.Contains(r.CurrentState) && !held.Contains(r.CorrelationId) && !waitForOthers.Contains(r.CorrelationId))
-            .OrderBy(r => r.SubmittedAt)
-            .Select(r => new { r.CorrelationId, r.Attempt, r.CurrentState })
-            .Take(MostUnheld)
-            .ToListAsync(cancel);
-        return [.. runs.Select(r => (r.CorrelationId, r.Attempt, r.CurrentState))];
+        return store.Unheld(states, [.. leases.Select(l => l.RunId).Distinct()], MostUnheld, cancel);
     }
 
     /// <summary>Deadlines that were set while the clock was ahead begin now: they could not have been set so late.</summary>
-    private async Task BringBackDeadlines(ArmoFlowDbContext db, DateTimeOffset now, CancellationToken cancel)
+    private Task BringBackDeadlines(DateTimeOffset now, CancellationToken cancel)
     {
         DateTimeOffset shortest = now.AddHours(new LimitsSpec().StepHours) + Plausible.Tolerance; // few specs allow more
-        foreach (RunState run in await db.Runs.Where(r => r.DeadlineAt > shortest).Take(100).ToListAsync(cancel))
+        return store.MoveDeadlines(shortest, run =>
         {
             TimeSpan longest = TimeSpan.FromHours(Math.Min(run.Spec.Limits.StepHours, run.Spec.Limits.RunHours));
-            if (!Plausible.IsAhead(run.DeadlineAt!.Value, now, longest)) continue;
+            if (!Plausible.IsAhead(run.DeadlineAt!.Value, now, longest)) return null;
             log.LogWarning("run {Run}: its deadline {Deadline:O} is later than its spec allows: the clock was ahead. It counts from now on",
                 run.CorrelationId, run.DeadlineAt);
-            DateTimeOffset deadline = now + longest;
-            db.Note("clock.mended", $"run/{run.CorrelationId}", new { run.DeadlineAt }, new { deadlineAt = deadline });
-            run.DeadlineAt = deadline;
-        }
-        await db.SaveChangesAsync(cancel);
-    }
-
-    private async Task Tell<T>(T message, CancellationToken cancel) where T : class
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        await outbox.Save(db, message, cancel);
+            return now + longest;
+        }, MostAtOnce, cancel);
     }
 
     private static void Look<TKey>(Dictionary<TKey, Sighting> sightings, Dictionary<TKey, long> now) where TKey : notnull

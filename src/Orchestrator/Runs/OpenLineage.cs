@@ -4,7 +4,6 @@ using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
 using MassTransit;
-using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
@@ -12,16 +11,14 @@ namespace ArmoFlow.Orchestrator.Runs;
 /// Tells an OpenLineage server (ARMOFLOW_OPENLINEAGE_URL) of each run that ends: the files that it read and the artifacts that it
 /// made, by hash. A server that is away is tried again; what it never takes is set aside (runs faults).
 /// </summary>
-public sealed class OpenLineageConsumer(OpenLineageClient client, IDbContextFactory<ArmoFlowDbContext> contexts) : IConsumer<RunEnded>
+public sealed class OpenLineageConsumer(OpenLineageClient client, RunStore runs, StepStore steps) : IConsumer<RunEnded>
 {
     public async Task Consume(ConsumeContext<RunEnded> context)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(context.CancellationToken);
-        RunState run = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == context.Message.RunId, context.CancellationToken);
-        string?[] keys = [.. run.Steps.Select(s => s.Key)];
+        RunState run = (await runs.Find(context.Message.RunId, context.CancellationToken))!;
+        string[] keys = [.. run.Steps.Select(s => s.Key).OfType<string>()];
         HashSet<string> made = [.. run.Artifacts.Values.Select(a => a.Sha256)];
-        List<StepArtifact> read =
-            await db.StepArtifacts.AsNoTracking().Where(a => !a.IsOutput && keys.Contains(a.Key)).ToListAsync(context.CancellationToken);
+        IReadOnlyList<StepArtifact> read = await steps.Inputs(keys, context.CancellationToken);
         var sources = read.Where(a => !made.Contains(a.Sha256)).DistinctBy(a => a.Sha256).Select(a => (a.Name, a.Sha256));
         object Event(string type, DateTimeOffset at) => new
         {

@@ -9,18 +9,17 @@ using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
 using MassTransit;
-using Microsoft.EntityFrameworkCore;
-using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>What the command line and the HTTP API do with runs.</summary>
 public sealed class RunService(
     BusOutbox outbox,
-    OutboxSignal signal,
+    UnitsOfWork units,
     RunQueries queries,
+    RunStore store,
     ModelRegistry registry,
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    ForgettingStore forgetting,
     TimeProvider time)
 {
     /// <summary>How long a caller waits for the saga's answer.</summary>
@@ -31,8 +30,10 @@ public sealed class RunService(
     /// <summary>Enters a run in the database, together with the message that starts it.</summary>
     public async Task<Guid> Submit(RunSpec spec, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await Submit(db, spec, null, cancel);
+        await using UnitOfWork unit = await units.Begin(cancel);
+        Guid id = await Submit(unit, spec, null, cancel);
+        await unit.Commit(cancel);
+        return id;
     }
 
     /// <summary>The same, once for each key of the caller's: asked again, it returns the run that there is.</summary>
@@ -43,45 +44,40 @@ public sealed class RunService(
         string own = $"{Caller.Current.Name} {key}", digest = SpecReader.Digest(spec);
         for (bool isAgain = false; ; isAgain = true)
         {
-            await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-            if (await db.SubmissionKeys.AsNoTracking().SingleOrDefaultAsync(s => s.Key == own, cancel) is { } known)
+            if (await store.FindKey(own, cancel) is { } known)
                 return known.SpecDigest == digest ? known.RunId : throw new SubmissionKeyException(key, known.RunId);
-            await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
+            await using UnitOfWork unit = await units.Begin(cancel);
             try
             {
                 SubmissionKey row = new() { Key = own, SpecDigest = digest, At = time.GetUtcNow(), RunId = NewId.NextGuid() };
-                db.SubmissionKeys.Add(row);
-                await db.SaveUnbound(cancel); // the second of two at once fails here, and finds the first's run
-                await Submit(db, spec, null, row.RunId, cancel);
-                await transaction.CommitAsync(cancel);
-                signal.Raise(); // what is sent is there to be seen only now
+                await RunStore.TakeKey(unit, row, cancel); // the second of two at once fails here, and finds the first's run
+                await Submit(unit, spec, null, row.RunId, cancel);
+                await unit.Commit(cancel);
                 return row.RunId;
             }
-            catch (DbUpdateException) when (!isAgain) { }
+            catch (Exception e) when (!isAgain && RunStore.IsTaken(e)) { }
         }
     }
 
     /// <summary>The same, with the caller's other changes.</summary>
-    /// <param name="db">The caller's database.</param>
+    /// <param name="unit">The caller's changes.</param>
     /// <param name="spec">The spec.</param>
     /// <param name="trigger">What asked for it; null for a person.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="DatasetException">It reads a data set that is not there.</exception>
     /// <exception cref="RegistryException">It evaluates a model that is not there.</exception>
-    public Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, CancellationToken cancel) =>
-        Submit(db, spec, trigger, NewId.NextGuid(), cancel);
+    public Task<Guid> Submit(UnitOfWork unit, RunSpec spec, string? trigger, CancellationToken cancel) =>
+        Submit(unit, spec, trigger, NewId.NextGuid(), cancel);
 
-    private async Task<Guid> Submit(ArmoFlowDbContext db, RunSpec spec, string? trigger, Guid id, CancellationToken cancel)
+    private async Task<Guid> Submit(UnitOfWork unit, RunSpec spec, string? trigger, Guid id, CancellationToken cancel)
     {
         RunState run = new() { CorrelationId = id, Trigger = trigger };
-        spec = await ForgettingStore.Apply(db, await DatasetStore.Pin(db, spec, cancel), cancel);
-        if (spec.Model is null) await PolicyStore.RequireRoomForRule(db, spec, cancel);
+        spec = await RunStore.Settle(unit, spec, cancel);
+        if (spec.Model is null) await RunStore.RequireRoomForRule(unit, spec, cancel);
         if (spec.Model is null) run.Open(spec, time.GetUtcNow());
-        else spec = await OpenEvaluation(db, run, spec, cancel);
-        db.Runs.Add(run);
-        db.RunTags.AddRange(run.Tags.Distinct()
-            .Select(tag => new RunTag { RunId = run.CorrelationId, Tag = tag, SubmittedAt = run.SubmittedAt }));
-        await outbox.Save(db, new SubmitRun { RunId = run.CorrelationId }, cancel);
+        else spec = await OpenEvaluation(run, spec, cancel);
+        RunStore.Add(unit, run);
+        await outbox.Save(unit, new SubmitRun { RunId = run.CorrelationId }, cancel);
         return run.CorrelationId;
     }
 
@@ -89,10 +85,10 @@ public sealed class RunService(
     /// Opens a run that evaluates a stored model: with the model's objectives and parts, and its backbone unless the spec names
     /// one.
     /// </summary>
-    private async Task<RunSpec> OpenEvaluation(ArmoFlowDbContext db, RunState run, RunSpec spec, CancellationToken cancel)
+    private async Task<RunSpec> OpenEvaluation(RunState run, RunSpec spec, CancellationToken cancel)
     {
         ModelVersion version = await registry.Resolve(spec.Model!, cancel);
-        RunState madeBy = await db.Runs.AsNoTracking().SingleAsync(r => r.CorrelationId == version.RunId, cancel);
+        RunState madeBy = (await store.Find(version.RunId, cancel))!;
         BackboneSpec trainedOn = madeBy.Spec.Backbone;
         spec = spec with
         {
@@ -135,7 +131,7 @@ public sealed class RunService(
         };
         if (!allowed) throw new RunConflictException(before, action);
         if (action == RunAction.Retry) await RequireNothingForgotten(before, cancel);
-        int attempt = await Attempt(id, cancel);
+        int attempt = (await store.Find(id, cancel))!.Attempt;
         await Ask(id, action, before.Status, cancel);
         bool isAnswered = await WaitFor(id, run => IsAnswered(action, run, attempt) || IsTooLate(action, run), cancel);
         RunDocument now = (await queries.Find(id, cancel))!;
@@ -162,11 +158,9 @@ public sealed class RunService(
     private async Task RequireNothingForgotten(RunDocument run, CancellationToken cancel)
     {
         if (run.Steps.Any(s => s is { Name: StepNames.Ingestion, Status: StepStatus.Completed })) return;
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        RunSpec spec = await db.Runs.AsNoTracking().Where(r => r.CorrelationId == run.RunId).Select(r => r.Spec).SingleAsync(cancel);
-        if (SpecReader.Digest(spec) == SpecReader.Digest(await ForgettingStore.Apply(db, spec, cancel))) return;
-        Exclusion newest = await db.Exclusions.AsNoTracking().Where(e => e.LiftedAt == null)
-            .OrderByDescending(e => e.At).FirstAsync(cancel);
+        RunSpec spec = (await store.Find(run.RunId, cancel))!.Spec;
+        if (SpecReader.Digest(spec) == SpecReader.Digest(await forgetting.Apply(spec, cancel))) return;
+        Exclusion newest = (await forgetting.List(cancel)).MaxBy(e => e.At)!;
         throw new RetentionException($"run {run.RunId} was submitted before {newest}, and might read it. Submit its spec again: armoflow "
             + "run SPEC.",
             Refusal.Conflict);
@@ -174,21 +168,16 @@ public sealed class RunService(
 
     private async Task Ask(Guid id, RunAction action, RunStatus status, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        db.Note($"run.{action.Text()}", $"run/{id}", before: new { state = status.Text() });
+        await using UnitOfWork unit = await units.Begin(cancel);
+        unit.Note($"run.{action.Text()}", $"run/{id}", before: new { state = status.Text() });
         await (action switch
         {
-            RunAction.Cancel => outbox.Save(db, new CancelRun(id), cancel),
-            RunAction.Pause => outbox.Save(db, new PauseRun(id), cancel),
-            RunAction.Resume => outbox.Save(db, new ResumeRun(id), cancel),
-            _ => outbox.Save(db, new RetryRun(id), cancel),
+            RunAction.Cancel => outbox.Save(unit, new CancelRun(id), cancel),
+            RunAction.Pause => outbox.Save(unit, new PauseRun(id), cancel),
+            RunAction.Resume => outbox.Save(unit, new ResumeRun(id), cancel),
+            _ => outbox.Save(unit, new RetryRun(id), cancel),
         });
-    }
-
-    private async Task<int> Attempt(Guid id, CancellationToken cancel)
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Attempt).SingleAsync(cancel);
+        await unit.Commit(cancel);
     }
 
     /// <summary>False where the condition did not come true in the time that a caller waits.</summary>
@@ -197,11 +186,7 @@ public sealed class RunService(
         long start = time.GetTimestamp();
         while (true)
         {
-            await using (ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel))
-            {
-                if (await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel) is { } run
-                    && condition(run)) return true;
-            }
+            if (await store.Find(id, cancel) is { } run && condition(run)) return true;
             if (time.GetElapsedTime(start) >= AnswerWait) return false;
             await Task.Delay(LookInterval, time, cancel);
         }

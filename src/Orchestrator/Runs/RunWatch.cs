@@ -2,12 +2,13 @@ using System.Runtime.CompilerServices;
 using System.Text.Json;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Runs;
 using Microsoft.Extensions.Caching.Memory;
 
 namespace ArmoFlow.Orchestrator.Runs;
 
 /// <summary>Watches runs. However many watch the same one, the database is asked for it once in each interval.</summary>
-public sealed class RunWatch(RunQueries queries) : IDisposable
+public sealed class RunWatch(RunQueries queries, ProgressBoard progress) : IDisposable
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
     private readonly MemoryCache _looks = new(new MemoryCacheOptions());
@@ -24,7 +25,7 @@ public sealed class RunWatch(RunQueries queries) : IDisposable
             RunDocument? run = await Look(id, cancel);
             if (run is null || IsOver(run)) run = await queries.Find(id, cancel); // another's look may be from before it went on
             if (run is null) yield break;
-            RunEvent change = new(run, queries.Progress(id));
+            RunEvent change = new(run, progress.Of(id));
             string now =
                 JsonSerializer.Serialize(change with { Run = run with { Steps = [.. run.Steps.Select(s => s with { Seconds = 0 })] } });
             if (now != last) yield return change;

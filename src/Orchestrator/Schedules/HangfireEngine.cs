@@ -4,7 +4,6 @@ using Hangfire;
 using Hangfire.InMemory;
 using Hangfire.PostgreSql;
 using Hangfire.PostgreSql.Factories;
-using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
@@ -15,7 +14,7 @@ namespace ArmoFlow.Orchestrator.Schedules;
 /// says which there are; what Hangfire fires late, twice or never is put right by <see cref="ScheduleRunner"/>, which fires a period once.
 /// </summary>
 public sealed class HangfireEngine(
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    ScheduleStore store,
     ScheduleRunner runner,
     IServiceProvider services,
     ILogger<HangfireEngine> log) : PeriodicService("schedules", TimeSpan.FromSeconds(30), FirstRound.AtOnce, log)
@@ -41,8 +40,7 @@ public sealed class HangfireEngine(
     /// <summary>Brings Hangfire's jobs to what the database says; true if there is any.</summary>
     private async Task<bool> Follow(CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        List<Schedule> schedules = await db.Schedules.AsNoTracking().Where(s => s.PausedAt == null).ToListAsync(cancel);
+        Schedule[] schedules = [.. (await store.List(cancel)).Where(s => s.PausedAt is null)];
         foreach (Schedule schedule in schedules.Where(s => _known.GetValueOrDefault(s.Name) != s.UpdatedAt))
         {
             Jobs.AddOrUpdate<ScheduleRunner>(schedule.Name, runner => runner.Fire(schedule.Name, CancellationToken.None), Often(schedule),

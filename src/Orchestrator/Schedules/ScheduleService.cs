@@ -1,23 +1,17 @@
 using ArmoFlow.Contracts.Documents;
-using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Schedules;
-using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Schedules;
 
 /// <summary>Adds, removes, pauses and shows schedules; needs no bus.</summary>
-public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> contexts, TimeProvider time)
+public sealed class ScheduleService(ScheduleStore store, TimeProvider time)
 {
     private const int Preview = 5, LargestHistory = 1000;
     private const double MostJitter = 24 * 3600;
 
-    public async Task<IReadOnlyList<ScheduleDocument>> List(CancellationToken cancel)
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return [.. (await db.Schedules.AsNoTracking().OrderBy(s => s.Name).ToListAsync(cancel)).Select(Document)];
-    }
+    public async Task<IReadOnlyList<ScheduleDocument>> List(CancellationToken cancel) =>
+        [.. (await store.List(cancel)).Select(Document)];
 
     /// <summary>Adds a schedule, or replaces the one of this name.</summary>
     /// <exception cref="ScheduleException">It cannot be so.</exception>
@@ -30,15 +24,10 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
         DateTimeOffset now = time.GetUtcNow();
         if (new ScheduleTimes(schedule.Cron, schedule.TimeZone).After(now, 1).Count == 0)
             throw new ScheduleException($"cron '{schedule.Cron}' is never due. Correct it.");
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Schedule? before = await db.Schedules.SingleOrDefaultAsync(s => s.Name == schedule.Name, cancel);
         schedule.ActiveSince = now;
         schedule.UpdatedAt = now;
         schedule.CreatedBy = Caller.Current.Name;
-        db.Note("schedule.put", $"schedule/{schedule.Name}", before is null ? null : Told(before), Told(schedule));
-        if (before is not null) db.Entry(before).State = EntityState.Detached;
-        db.Entry(schedule).State = before is null ? EntityState.Added : EntityState.Modified;
-        await db.SaveChangesAsync(cancel);
+        await store.Put(schedule, cancel);
         return Document(schedule);
     }
 
@@ -56,55 +45,23 @@ public sealed class ScheduleService(IDbContextFactory<ArmoFlowDbContext> context
         }, cancel);
 
     /// <exception cref="ScheduleException">There is no such schedule.</exception>
-    public async Task Remove(string name, CancellationToken cancel)
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Schedule schedule = await Find(db, name, cancel);
-        db.Note("schedule.removed", $"schedule/{name}", Told(schedule));
-        db.Remove(schedule);
-        await db.SaveChangesAsync(cancel);
-    }
+    public Task Remove(string name, CancellationToken cancel) => store.Remove(name, cancel);
 
     /// <summary>Firings, newest first; also of a schedule that is no longer there.</summary>
-    public async Task<IReadOnlyList<Firing>> History(string name, int limit, CancellationToken cancel)
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        return await db.Firings.AsNoTracking()
-            .Where(f => f.Schedule == name)
-            .OrderByDescending(f => f.DueAt)
-            .Take(Math.Clamp(limit, 1, LargestHistory))
-            .ToListAsync(cancel);
-    }
+    public Task<IReadOnlyList<Firing>> History(string name, int limit, CancellationToken cancel) =>
+        store.Firings(name, Math.Clamp(limit, 1, LargestHistory), cancel);
 
     private async Task<ScheduleDocument> Change(string name, string action, Action<Schedule> change, CancellationToken cancel)
     {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Schedule schedule = await Find(db, name, cancel);
-        object before = Told(schedule);
-        change(schedule);
-        schedule.UpdatedAt = time.GetUtcNow();
-        db.Note(action, $"schedule/{name}", before, Told(schedule));
-        await db.SaveChangesAsync(cancel);
-        return Document(schedule);
+        DateTimeOffset now = time.GetUtcNow();
+        return Document(await store.Change(name, action, schedule =>
+        {
+            change(schedule);
+            schedule.UpdatedAt = now;
+        }, cancel));
     }
-
-    private static async Task<Schedule> Find(ArmoFlowDbContext db, string name, CancellationToken cancel) =>
-        await db.Schedules.SingleOrDefaultAsync(s => s.Name == name, cancel)
-            ?? throw new ScheduleException($"no schedule '{name}'. See: armoflow schedules list.", Refusal.Missing);
 
     private ScheduleDocument Document(Schedule s) =>
         new(s.Name, s.Cron, s.TimeZone, s.Spec.Name, s.Misfire, s.Overlap, s.JitterSeconds, s.PausedAt, s.CreatedBy,
             s.PausedAt is null ? new ScheduleTimes(s.Cron, s.TimeZone).After(time.GetUtcNow(), Preview) : []);
-
-    private static object Told(Schedule s) =>
-        new
-        {
-            s.Cron,
-            s.TimeZone,
-            spec = SpecReader.Digest(s.Spec),
-            misfire = s.Misfire.ToString(),
-            overlap = s.Overlap.ToString(),
-            s.JitterSeconds,
-            s.PausedAt
-        };
 }

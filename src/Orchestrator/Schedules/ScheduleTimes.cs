@@ -1,4 +1,4 @@
-using ArmoFlow.Persistence;
+using ArmoFlow.Persistence.Schedules;
 using Cronos;
 
 namespace ArmoFlow.Orchestrator.Schedules;
@@ -63,6 +63,3 @@ public sealed class ScheduleTimes
         return (due, count);
     }
 }
-
-/// <summary>A schedule cannot be so.</summary>
-public sealed class ScheduleException(string message, Refusal refusal = Refusal.Unusable) : RefusedException(message, refusal);

@@ -5,7 +5,6 @@ using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Work;
-using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Orchestrator.Scoring;
 
@@ -21,7 +20,7 @@ public sealed class ScoreService(
     ScoreBatcher batcher,
     ModelRegistry registry,
     WorkStore work,
-    IDbContextFactory<ArmoFlowDbContext> contexts,
+    RunStore runs,
     TimeProvider time)
 {
     private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(1); // so soon is a swapped alias in use
@@ -66,8 +65,7 @@ public sealed class ScoreService(
     private async Task<OpenedRun> Open(Guid id, CancellationToken cancel)
     {
         if (_runs.TryGetValue(id, out OpenedRun? known)) return known;
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        RunState run = await db.Runs.AsNoTracking().SingleOrDefaultAsync(r => r.CorrelationId == id, cancel)
+        RunState run = await runs.Find(id, cancel)
             ?? throw new RegistryException($"no run {id}. See: armoflow runs list.", Refusal.Missing);
         if (run.Status != RunStatus.Completed) throw new RegistryException($"run {id} is {run.Status}; expected a completed one.");
         if (_runs.Count >= MostRemembered) _runs.Clear();

@@ -1,4 +1,8 @@
 using ArmoFlow.Contracts.Alerts;
+using ArmoFlow.Persistence.Models;
+using ArmoFlow.Persistence.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Alerts;
 
@@ -44,4 +48,25 @@ public sealed class Alert
     public DateTimeOffset? NextAttemptAt { get; set; }
     public DateTimeOffset? DeliveredAt { get; set; }
     public string? LastError { get; set; }
+}
+
+internal sealed class ModelEvaluationConfiguration : IEntityTypeConfiguration<ModelEvaluation>
+{
+    public void Configure(EntityTypeBuilder<ModelEvaluation> evaluation)
+    {
+        evaluation.HasKey(e => e.RunId);
+        evaluation.HasOne<RunState>().WithMany().HasForeignKey(e => e.RunId);
+        evaluation.HasOne<ModelVersion>().WithMany().HasForeignKey(e => new { e.Model, e.Version });
+        evaluation.HasIndex(e => new { e.Model, e.At });
+        evaluation.HasIndex(e => e.At).HasFilter("holds is null");
+    }
+}
+
+internal sealed class AlertConfiguration : IEntityTypeConfiguration<Alert>
+{
+    public void Configure(EntityTypeBuilder<Alert> alert)
+    {
+        alert.HasOne<RunState>().WithMany().HasForeignKey(a => a.RunId);
+        alert.HasIndex(a => a.NextAttemptAt).HasFilter("next_attempt_at is not null");
+    }
 }

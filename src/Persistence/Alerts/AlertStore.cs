@@ -51,6 +51,13 @@ public sealed class AlertStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
         return await db.ModelEvaluations.Where(e => e.Holds == null).OrderBy(e => e.At).Select(e => e.RunId).ToListAsync(cancel);
     }
 
+    /// <summary>The evaluation that a run made.</summary>
+    public async Task<ModelEvaluation> Evaluation(Guid run, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.ModelEvaluations.AsNoTracking().SingleAsync(e => e.RunId == run, cancel);
+    }
+
     /// <summary>Enters the verdict on an evaluation, once, and an alert if it does not hold.</summary>
     public async Task Judge(ModelEvaluation judged, string? webhook, string text, CancellationToken cancel)
     {

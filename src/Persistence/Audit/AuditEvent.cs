@@ -3,6 +3,8 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Audit;
 
@@ -60,4 +62,26 @@ public sealed record AuditHead
     public int Id { get; set; } = 1;
     public long Sequence { get; set; }
     public string Hash { get; set; } = Start;
+}
+
+internal sealed class AuditEventConfiguration : IEntityTypeConfiguration<AuditEvent>
+{
+    public void Configure(EntityTypeBuilder<AuditEvent> e)
+    {
+        e.HasKey(a => a.Sequence);
+        e.Property(a => a.Sequence).ValueGeneratedNever();
+        e.HasIndex(a => new { a.Subject, a.Sequence });
+        e.HasIndex(a => new { a.Action, a.Sequence });
+        e.HasIndex(a => new { a.Actor, a.Sequence });
+        e.HasIndex(a => a.At);
+    }
+}
+
+internal sealed class AuditHeadConfiguration : IEntityTypeConfiguration<AuditHead>
+{
+    public void Configure(EntityTypeBuilder<AuditHead> head)
+    {
+        head.Property(h => h.Id).ValueGeneratedNever();
+        head.HasData(new AuditHead());
+    }
 }

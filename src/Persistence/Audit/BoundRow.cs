@@ -3,6 +3,8 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Audit;
 
@@ -146,4 +148,9 @@ public sealed class AuditRow
     /// <summary>The first eight bytes of the sha256 of table, line feed, key.</summary>
     public long Row { get; set; }
     public long Sequence { get; set; }
+}
+
+internal sealed class AuditRowConfiguration : IEntityTypeConfiguration<AuditRow>
+{
+    public void Configure(EntityTypeBuilder<AuditRow> row) => row.HasKey(r => new { r.Row, r.Sequence });
 }

@@ -1,3 +1,5 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 namespace ArmoFlow.Persistence.Datasets;
 
 /// <summary>A named data set: files that were added to it, in versions.</summary>
@@ -71,4 +73,47 @@ public sealed class WatchedFile
 
     /// <summary>Why it could not be taken; null if it was.</summary>
     public string? Error { get; set; }
+}
+
+internal sealed class DatasetFileConfiguration : IEntityTypeConfiguration<DatasetFile>
+{
+    public void Configure(EntityTypeBuilder<DatasetFile> file)
+    {
+        file.HasKey(f => new { f.Dataset, f.Sha256 });
+        file.HasOne<Dataset>().WithMany().HasForeignKey(f => f.Dataset);
+        file.HasIndex(f => f.Sha256);
+    }
+}
+
+internal sealed class WatchedPlaceConfiguration : IEntityTypeConfiguration<WatchedPlace>
+{
+    public void Configure(EntityTypeBuilder<WatchedPlace> place)
+    {
+        place.HasKey(w => new { w.Dataset, w.Address });
+        place.HasOne<Dataset>().WithMany().HasForeignKey(w => w.Dataset);
+    }
+}
+
+internal sealed class WatchedFileConfiguration : IEntityTypeConfiguration<WatchedFile>
+{
+    public void Configure(EntityTypeBuilder<WatchedFile> file)
+    {
+        file.HasKey(f => new { f.Dataset, f.Address, f.Name });
+        file.HasOne<WatchedPlace>().WithMany().HasForeignKey(f => new { f.Dataset, f.Address });
+    }
+}
+
+internal sealed class RetrainPolicyConfiguration : IEntityTypeConfiguration<RetrainPolicy>
+{
+    public void Configure(EntityTypeBuilder<RetrainPolicy> policy)
+    {
+        policy.HasKey(p => p.Name);
+        policy.Property(p => p.Spec).AsJson(isReplacedWhole: true);
+        policy.Property(p => p.Versions).AsJson(isReplacedWhole: true);
+    }
+}
+
+internal sealed class DatasetConfiguration : IEntityTypeConfiguration<Dataset>
+{
+    public void Configure(EntityTypeBuilder<Dataset> row) => row.HasKey(d => d.Name);
 }

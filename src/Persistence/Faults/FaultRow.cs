@@ -1,5 +1,7 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Faults;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Faults;
 
@@ -71,3 +73,11 @@ public sealed class FaultRow
     }
 }
 
+internal sealed class FaultRowConfiguration : IEntityTypeConfiguration<FaultRow>
+{
+    public void Configure(EntityTypeBuilder<FaultRow> fault)
+    {
+        fault.HasIndex(f => f.Fingerprint);
+        fault.HasIndex(f => f.MessageId);
+    }
+}

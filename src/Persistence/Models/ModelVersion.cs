@@ -1,5 +1,7 @@
 using System.ComponentModel.DataAnnotations.Schema;
 using ArmoFlow.Contracts.Specs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Models;
 
@@ -90,4 +92,46 @@ public sealed class AliasPeriod
     /// <summary>In an answer: why no event proves it; null where one does.</summary>
     [NotMapped]
     public string? Disagrees { get; set; }
+}
+
+internal sealed class ModelVersionConfiguration : IEntityTypeConfiguration<ModelVersion>
+{
+    public void Configure(EntityTypeBuilder<ModelVersion> version)
+    {
+        version.HasKey(v => new { v.Model, v.Version });
+        version.HasIndex(v => new { v.Model, v.Digest }).IsUnique();
+        version.HasIndex(v => v.RunId);
+        version.HasIndex(v => v.AwaitsAlias).HasFilter("awaits_alias is not null");
+        version.Property(v => v.Tags).AsJson(isReplacedWhole: true);
+        version.Property(v => v.Gates).AsJson(isReplacedWhole: true);
+    }
+}
+
+internal sealed class ModelPolicyConfiguration : IEntityTypeConfiguration<ModelPolicy>
+{
+    public void Configure(EntityTypeBuilder<ModelPolicy> policy)
+    {
+        policy.HasKey(p => new { p.Model, p.Version });
+        policy.Property(p => p.Version).ValueGeneratedNever();
+        policy.Property(p => p.Policy).AsJson(isReplacedWhole: true);
+    }
+}
+
+internal sealed class AliasPeriodConfiguration : IEntityTypeConfiguration<AliasPeriod>
+{
+    public void Configure(EntityTypeBuilder<AliasPeriod> period)
+    {
+        period.HasOne<ModelVersion>().WithMany().HasForeignKey(p => new { p.Model, p.Version });
+        period.HasIndex(p => new { p.Model, p.Alias }).IsUnique().HasFilter("valid_until is null and known_until is null");
+        period.HasIndex(p => new { p.Model, p.Alias, p.ValidFrom });
+    }
+}
+
+internal sealed class PromotionApprovalConfiguration : IEntityTypeConfiguration<PromotionApproval>
+{
+    public void Configure(EntityTypeBuilder<PromotionApproval> approval)
+    {
+        approval.HasKey(a => new { a.Model, a.Alias, a.Version, a.By });
+        approval.HasOne<ModelVersion>().WithMany().HasForeignKey(a => new { a.Model, a.Version });
+    }
 }

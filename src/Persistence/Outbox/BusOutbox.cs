@@ -33,7 +33,7 @@ public sealed class OutboxSignal : Signal
 }
 
 /// <summary>Commits changes outside a consumer, such as the API's, together with the messages that they cause.</summary>
-public sealed class BusOutbox(IBus bus, OutboxSignal signal, TimeProvider time)
+public sealed class BusOutbox(IBus bus, IDbContextFactory<ArmoFlowDbContext> contexts, OutboxSignal signal, TimeProvider time)
 {
     /// <exception cref="MessageTooLargeException">No broker would take the message; nothing is entered.</exception>
     public async Task Save<T>(ArmoFlowDbContext db, T message, CancellationToken cancel) where T : class
@@ -42,6 +42,16 @@ public sealed class BusOutbox(IBus bus, OutboxSignal signal, TimeProvider time)
         await db.SaveChangesAsync(cancel);
         signal.Raise();
         if (db.Database.IsNpgsql()) await db.Database.ExecuteSqlRawAsync($"notify {OutboxSignal.PostgresChannel}", cancel);
+    }
+
+    /// <summary>The same as a part of more; the message is sent once that is committed.</summary>
+    public Task Save<T>(UnitOfWork unit, T message, CancellationToken cancel) where T : class => Save(unit.Database, message, cancel);
+
+    /// <summary>Sends a message that nothing else goes with.</summary>
+    public async Task Send<T>(T message, CancellationToken cancel) where T : class
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        await Save(db, message, cancel);
     }
 
     /// <summary>Adds a message to the caller's changes; it is sent once these are committed and somebody raises the signal.</summary>

@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using MassTransit;
 using Microsoft.Data.Sqlite;
+using Microsoft.EntityFrameworkCore;
 using Npgsql;
 
 namespace ArmoFlow.Persistence.Outbox;
@@ -11,7 +12,7 @@ namespace ArmoFlow.Persistence.Outbox;
 /// </summary>
 public static class DatabaseFault
 {
-    private const int SqliteBusy = 5, SqliteLocked = 6;
+    private const int SqliteBusy = 5, SqliteLocked = 6, SqliteReadOnly = 8, SqliteCannotOpen = 14;
     private const string ConnectionClass = "08"; // connection exceptions
 
     /// <summary>What a server says that restarts, fails over to its standby, is full, or has others in the way.</summary>
@@ -32,6 +33,40 @@ public static class DatabaseFault
         "25P03", // idle_in_transaction_session_timeout
         "57P05", // idle_session_timeout
     ];
+
+    /// <summary>What EF's own exceptions wrap; null for what is none of them.</summary>
+    public static Exception? Cause(Exception e) => e switch
+    {
+        DbUpdateException { InnerException: { } inner } => inner,
+        InvalidOperationException { InnerException: NpgsqlException inner } => inner,
+        _ => null,
+    };
+
+    /// <summary>What is wrong with the database, for its user to mend; null for what is none of the database's faults.</summary>
+    public static string? Explain(Exception e) => e switch
+    {
+        SqliteException when DiskFull.Is(e) => $"no space left on the disk for the workspace's database. {DiskFull.Remedy}",
+        SqliteException { SqliteErrorCode: SqliteReadOnly or SqliteCannotOpen } =>
+            "the workspace's database can only be read here: its folder is read-only for this user, or its disk is full. "
+                + "Check permissions and free space, or use another --workspace.",
+        SqliteException { SqliteErrorCode: SqliteBusy } =>
+            "the workspace's database is held by another process. Wait for it, or use another --workspace.",
+        _ when DiskFull.Is(e) => null, // whose, the caller knows
+        PostgresException postgres =>
+            $"Postgres: {postgres.MessageText}. Check the connection string (--postgres or ARMOFLOW_POSTGRES).",
+        NpgsqlException =>
+            $"Postgres does not answer: {e.Message}. Check the connection string (--postgres or ARMOFLOW_POSTGRES), and that the server "
+                + "runs.",
+        _ => null,
+    };
+
+    /// <summary>Why Postgres does not answer yet; null for what will not mend itself, such as a wrong password.</summary>
+    public static string? WhyAway(Exception e)
+    {
+        NpgsqlException? cause = e as NpgsqlException ?? e.InnerException as NpgsqlException; // EF wraps what Npgsql says
+        bool mendsItself = cause is not null && (cause is not PostgresException || IsTransient(cause));
+        return mendsItself ? cause!.Message.TrimEnd('.') : null;
+    }
 
     public static bool IsTransient(Exception fault)
     {

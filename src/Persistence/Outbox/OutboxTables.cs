@@ -6,6 +6,8 @@ using MassTransit.Logging;
 using MassTransit.Metadata;
 using MassTransit.Middleware;
 using MassTransit.Serialization;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Outbox;
 
@@ -124,5 +126,35 @@ public sealed class OutboxMessage : OutboxMessageContext
         if (json.DeserializeDictionary<object?>(Headers) is { Count: > 0 } headers) _headers = new DictionarySendHeaders(headers!);
         if (json.DeserializeDictionary<object>(Properties) is { Count: > 0 } properties) _properties = properties;
         return this;
+    }
+}
+
+internal sealed class InboxStateConfiguration : IEntityTypeConfiguration<InboxState>
+{
+    public void Configure(EntityTypeBuilder<InboxState> inbox)
+    {
+        inbox.ToTable("inbox_state");
+        inbox.HasIndex(i => new { i.MessageId, i.ConsumerId }).IsUnique();
+        inbox.HasIndex(i => i.Consumed).HasFilter("delivered is null");
+        inbox.HasIndex(i => i.Delivered);
+    }
+}
+
+internal sealed class OutboxStateConfiguration : IEntityTypeConfiguration<OutboxState>
+{
+    public void Configure(EntityTypeBuilder<OutboxState> outbox)
+    {
+        outbox.ToTable("outbox_state").HasKey(o => o.OutboxId);
+        outbox.HasIndex(o => o.Created);
+    }
+}
+
+internal sealed class OutboxMessageConfiguration : IEntityTypeConfiguration<OutboxMessage>
+{
+    public void Configure(EntityTypeBuilder<OutboxMessage> message)
+    {
+        message.ToTable("outbox_message").HasKey(m => m.SequenceNumber);
+        message.HasIndex(m => new { m.InboxMessageId, m.InboxConsumerId });
+        message.HasIndex(m => m.OutboxId);
     }
 }

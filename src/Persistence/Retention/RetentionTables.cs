@@ -1,6 +1,8 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Retention;
 
@@ -76,4 +78,32 @@ public sealed class Exclusion
 
     /// <summary>How errors speak of it.</summary>
     public override string ToString() => $"{Kind.Text()} {Value} was forgotten on {At.UtcDateTime:yyyy-MM-dd} by {By}";
+}
+
+internal sealed class TombstoneConfiguration : IEntityTypeConfiguration<Tombstone>
+{
+    public void Configure(EntityTypeBuilder<Tombstone> tombstone)
+    {
+        tombstone.HasKey(t => t.Sha256);
+        tombstone.HasIndex(t => t.At).HasFilter("removed_at is null");
+    }
+}
+
+internal sealed class ExclusionConfiguration : IEntityTypeConfiguration<Exclusion>
+{
+    public void Configure(EntityTypeBuilder<Exclusion> exclusion)
+    {
+        exclusion.HasKey(e => new { e.Kind, e.Value });
+        exclusion.Property(e => e.Users).AsJson(isReplacedWhole: true);
+    }
+}
+
+internal sealed class RetentionPolicyConfiguration : IEntityTypeConfiguration<RetentionPolicy>
+{
+    public void Configure(EntityTypeBuilder<RetentionPolicy> row) => row.Property(p => p.Id).ValueGeneratedNever();
+}
+
+internal sealed class LegalHoldConfiguration : IEntityTypeConfiguration<LegalHold>
+{
+    public void Configure(EntityTypeBuilder<LegalHold> row) => row.HasKey(h => h.Subject);
 }

@@ -3,6 +3,8 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using MassTransit;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Runs;
 
@@ -218,4 +220,46 @@ public sealed class ControlRequest
     public RunAction Action { get; set; }
     public DateTimeOffset RequestedAt { get; set; }
     public bool Done { get; set; }
+}
+
+internal sealed class RunStateConfiguration : IEntityTypeConfiguration<RunState>
+{
+    public void Configure(EntityTypeBuilder<RunState> run)
+    {
+        run.HasKey(r => r.CorrelationId);
+        // For lists, newest first, by any of the filters; the id makes a page's end exact.
+        run.HasIndex(r => new { r.SubmittedAt, r.CorrelationId });
+        run.HasIndex(r => new { r.Name, r.SubmittedAt });
+        run.HasIndex(r => new { r.CurrentState, r.SubmittedAt });
+        run.HasIndex(r => new { r.Name, r.CurrentState, r.SubmittedAt });
+        run.HasIndex(r => r.SpecDigest);
+        run.HasMany<RunTag>().WithOne().HasForeignKey(t => t.RunId);
+        run.HasIndex(r => r.DeadlineAt).HasFilter("deadline_at is not null");
+        run.Property(r => r.Tags).AsJson(isReplacedWhole: true);
+        run.Property(r => r.Spec).AsJson(isReplacedWhole: true);
+        run.Property(r => r.Steps).AsJson();
+        run.Property(r => r.Artifacts).AsJson();
+        run.Property(r => r.Metrics).AsJson();
+    }
+}
+
+internal sealed class RunTagConfiguration : IEntityTypeConfiguration<RunTag>
+{
+    public void Configure(EntityTypeBuilder<RunTag> tag)
+    {
+        tag.HasKey(t => new { t.RunId, t.Tag });
+        tag.HasIndex(t => new { t.Tag, t.SubmittedAt });
+        tag.Property(t => t.State).HasDefaultValue(RunState.Submitted);
+        tag.HasIndex(t => new { t.Tag, t.State, t.SubmittedAt });
+    }
+}
+
+internal sealed class SubmissionKeyConfiguration : IEntityTypeConfiguration<SubmissionKey>
+{
+    public void Configure(EntityTypeBuilder<SubmissionKey> row) => row.HasKey(s => s.Key);
+}
+
+internal sealed class ControlRequestConfiguration : IEntityTypeConfiguration<ControlRequest>
+{
+    public void Configure(EntityTypeBuilder<ControlRequest> row) => row.HasIndex(c => c.Done);
 }

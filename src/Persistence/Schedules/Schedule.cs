@@ -1,6 +1,8 @@
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Schedules;
 using ArmoFlow.Contracts.Specs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Schedules;
 
@@ -44,4 +46,25 @@ public sealed class Firing
 
     /// <summary>Asked for by somebody, not by the clock: it takes no period's place.</summary>
     public bool IsByHand { get; set; }
+}
+
+/// <summary>A schedule cannot be so.</summary>
+public sealed class ScheduleException(string message, Refusal refusal = Refusal.Unusable) : RefusedException(message, refusal);
+
+internal sealed class ScheduleConfiguration : IEntityTypeConfiguration<Schedule>
+{
+    public void Configure(EntityTypeBuilder<Schedule> schedule)
+    {
+        schedule.HasKey(s => s.Name);
+        schedule.Property(s => s.Spec).AsJson(isReplacedWhole: true);
+    }
+}
+
+internal sealed class FiringConfiguration : IEntityTypeConfiguration<Firing>
+{
+    public void Configure(EntityTypeBuilder<Firing> firing)
+    {
+        firing.HasKey(f => new { f.Schedule, f.DueAt });
+        firing.HasIndex(f => f.RunId);
+    }
 }

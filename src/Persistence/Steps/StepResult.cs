@@ -1,3 +1,5 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 namespace ArmoFlow.Persistence.Steps;
 
 /// <summary>A finished step under its key: what it was made from and what it made. These rows are the lineage.</summary>
@@ -53,4 +55,32 @@ public sealed class Setting
 {
     public string Key { get; set; } = "";
     public string Value { get; set; } = "";
+}
+
+internal sealed class StepResultConfiguration : IEntityTypeConfiguration<StepResult>
+{
+    public void Configure(EntityTypeBuilder<StepResult> result)
+    {
+        result.HasKey(r => r.Key);
+        result.HasMany(r => r.Artifacts).WithOne().HasForeignKey(a => a.Key);
+    }
+}
+
+internal sealed class StepArtifactConfiguration : IEntityTypeConfiguration<StepArtifact>
+{
+    public void Configure(EntityTypeBuilder<StepArtifact> artifact)
+    {
+        artifact.HasKey(a => new { a.Key, a.IsOutput, a.Name });
+        artifact.HasIndex(a => a.Sha256);
+    }
+}
+
+internal sealed class FeatureRowConfiguration : IEntityTypeConfiguration<FeatureRow>
+{
+    public void Configure(EntityTypeBuilder<FeatureRow> row) => row.HasKey(f => new { f.Space, f.Kind, f.Id });
+}
+
+internal sealed class SettingConfiguration : IEntityTypeConfiguration<Setting>
+{
+    public void Configure(EntityTypeBuilder<Setting> row) => row.HasKey(s => s.Key);
 }

@@ -147,4 +147,11 @@ public sealed class StepStore(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await db.Settings.Where(s => s.Key == key).ExecuteUpdateAsync(set => set.SetProperty(s => s.Value, value), cancel);
     }
+
+    /// <summary>What steps read, by their keys.</summary>
+    public async Task<IReadOnlyList<StepArtifact>> Inputs(IReadOnlyList<string> keys, CancellationToken cancel)
+    {
+        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
+        return await db.StepArtifacts.AsNoTracking().Where(a => !a.IsOutput && keys.Contains(a.Key)).ToListAsync(cancel);
+    }
 }

@@ -1,3 +1,5 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 namespace ArmoFlow.Persistence.Work;
 
 /// <summary>
@@ -30,4 +32,14 @@ public enum ClaimOutcome
 
     /// <summary>The run has gone on without this asking: there is nothing to do.</summary>
     Superseded,
+}
+
+internal sealed class StepClaimConfiguration : IEntityTypeConfiguration<StepClaim>
+{
+    public void Configure(EntityTypeBuilder<StepClaim> claim)
+    {
+        claim.HasKey(c => new { c.Key, c.RunId });
+        claim.HasIndex(c => c.Key).IsUnique().HasFilter("holds").HasDatabaseName("ix_step_claims_holder");
+        claim.HasIndex(c => c.RunId);
+    }
 }

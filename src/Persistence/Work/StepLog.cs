@@ -1,4 +1,6 @@
 using ArmoFlow.Contracts.Runs;
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 
 namespace ArmoFlow.Persistence.Work;
 
@@ -22,4 +24,13 @@ public sealed class StepLog
     public LogOutcome Outcome { get; set; }
     public string? Text { get; set; }
     public string? Sha256 { get; set; }
+}
+
+internal sealed class StepLogConfiguration : IEntityTypeConfiguration<StepLog>
+{
+    public void Configure(EntityTypeBuilder<StepLog> log)
+    {
+        log.HasIndex(l => new { l.RunId, l.StartedAt });
+        log.HasIndex(l => l.Worker).HasFilter("ended_at is null");
+    }
 }

@@ -1,3 +1,5 @@
+using Microsoft.EntityFrameworkCore;
+using Microsoft.EntityFrameworkCore.Metadata.Builders;
 namespace ArmoFlow.Persistence.Work;
 
 /// <summary>
@@ -63,4 +65,23 @@ public sealed class FinishedShard
 {
     public string Key { get; set; } = "";
     public int Shard { get; set; }
+}
+
+internal sealed class WorkLeaseConfiguration : IEntityTypeConfiguration<WorkLease>
+{
+    public void Configure(EntityTypeBuilder<WorkLease> lease)
+    {
+        lease.HasKey(l => new { l.RunId, l.Step, l.Slot });
+        lease.HasIndex(l => l.Worker);
+    }
+}
+
+internal sealed class ShardedStepConfiguration : IEntityTypeConfiguration<ShardedStep>
+{
+    public void Configure(EntityTypeBuilder<ShardedStep> row) => row.HasKey(s => s.Key);
+}
+
+internal sealed class FinishedShardConfiguration : IEntityTypeConfiguration<FinishedShard>
+{
+    public void Configure(EntityTypeBuilder<FinishedShard> row) => row.HasKey(s => new { s.Key, s.Shard });
 }

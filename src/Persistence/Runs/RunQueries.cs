@@ -5,30 +5,26 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
-using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Filters;
 using ArmoFlow.Persistence.Retention;
-using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Work;
 using Microsoft.EntityFrameworkCore;
 
-namespace ArmoFlow.Orchestrator.Runs;
+namespace ArmoFlow.Persistence.Runs;
 
 /// <summary>What the database says of runs; needs no bus.</summary>
 /// <param name="contexts">The database.</param>
 /// <param name="artifacts">The store.</param>
-/// <param name="progress">How far steps are.</param>
 /// <param name="time">The clock.</param>
 /// <param name="workspace">Given to who looks at a workspace from outside: its runs in progress are interrupted when nobody holds
 /// it.</param>
 public sealed class RunQueries(
     IDbContextFactory<ArmoFlowDbContext> contexts,
         ArtifactStore artifacts,
-        ProgressBoard progress,
         TimeProvider time,
         Workspace? workspace = null)
 {
@@ -95,8 +91,6 @@ public sealed class RunQueries(
         List<RunStep> steps = await db.Runs.Where(r => r.CorrelationId == id).Select(r => r.Steps).SingleOrDefaultAsync(cancel) ?? [];
         return [.. steps.Select(s => s.Key).OfType<string>()];
     }
-
-    public StepProgressed? Progress(Guid id) => progress.Of(id);
 
     /// <summary>The status that a caller asks for; null where it asks for none.</summary>
     /// <exception cref="FilterException">There is no such status.</exception>
