@@ -44,9 +44,8 @@ internal static class PromptBench
                 Measure.Seconds(() => Cached(cache => { foreach (EncodedConversation one in asked) cache.Extract([one]); })),
                 Measure.Seconds(() => { foreach (EncodedConversation one in asked) extractor.Extract([one]); }), limit, "s");
 
-            string Text(int seed, int count) =>
-                string.Join(' ',
-                    Enumerable.Range(0, count).Select(w => words[(int)(CounterRandom.Uniform((ulong)seed, 0, (ulong)w) * words.Length)]));
+            string Text(int seed, int count) => string.Join(' ', Enumerable.Range(0, count).Select(w => Word(seed, w)));
+            string Word(int seed, int w) => words[(int)(CounterRandom.Uniform((ulong)seed, 0, (ulong)w) * words.Length)];
 
             void Cached(Action<PromptCache> work)
             {

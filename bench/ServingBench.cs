@@ -21,13 +21,7 @@ internal static class ServingBench
     public static async Task<int> Run(int seconds)
     {
         string folder = Path.Combine(Directory.CreateTempSubdirectory("armoflow-serving-").FullName, "sample");
-        SampleProject.Write(folder);
-        string spec = Path.Combine(folder, "spec.yaml"), workspace = Path.Combine(folder, "workspace");
-        File.WriteAllText(spec, File.ReadAllText(spec).Replace("steps: 1500", "steps: 100", StringComparison.Ordinal));
-        await Program("run", spec, "--workspace", workspace);
-        File.WriteAllText(spec, File.ReadAllText(spec).Replace("seed: 17", "seed: 18", StringComparison.Ordinal));
-        await Program("run", spec, "--workspace", workspace);
-        await Program("models", "promote", "sample@1", "--workspace", workspace);
+        string workspace = await Prepare(folder);
         (string Prompt, string Response)[] texts = [.. (await Read(Path.Combine(folder, "data", "pairs.jsonl"))).Take(Responses)];
         using Process server = Start("serve", "--urls", "http://127.0.0.1:0", "--workspace", workspace);
         try
@@ -44,30 +38,7 @@ internal static class ServingBench
             for (int i = 0; i < Warmup; i++) await Ask(http, texts[i]);
 
             bool fine = true;
-            foreach (int clients in new[] { 1, 8, 64 })
-            {
-                List<double> milliseconds = [];
-                int failures = 0, next = 0;
-                long start = Stopwatch.GetTimestamp();
-                Task swap = clients == 8 ? Swap(http, seconds) : Task.CompletedTask;
-                await Task.WhenAll(Enumerable.Range(0, clients).Select(async _ =>
-                {
-                    while (Stopwatch.GetElapsedTime(start).TotalSeconds < seconds)
-                    {
-                        long asked = Stopwatch.GetTimestamp();
-                        if (!await Ask(http, texts[Interlocked.Increment(ref next) % texts.Length])) Interlocked.Increment(ref failures);
-                        lock (milliseconds) milliseconds.Add(Stopwatch.GetElapsedTime(asked).TotalMilliseconds);
-                    }
-                }));
-                double elapsed = Stopwatch.GetElapsedTime(start).TotalSeconds;
-                await swap;
-                milliseconds.Sort();
-                fine &= failures == 0;
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                    $"{clients,4} clients {milliseconds.Count / elapsed,8:f0} requests/s   p50 "
-                        + $"{milliseconds[milliseconds.Count / 2],7:f1} ms   p99 {milliseconds[milliseconds.Count * 99 / 100],7:f1} ms   "
-                        + $"{failures} failed{(clients == 8 ? ", with an alias swapped every second" : "")}"));
-            }
+            foreach (int clients in new[] { 1, 8, 64 }) fine &= await Load(http, texts, clients, seconds);
             server.Kill();
             Bare(Path.Combine(folder, "backbone"), texts);
             return fine ? 0 : 1;
@@ -77,6 +48,45 @@ internal static class ServingBench
             if (!server.HasExited) server.Kill();
             Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
         }
+    }
+
+    /// <summary>A workspace with two versions of a model.</summary>
+    private static async Task<string> Prepare(string folder)
+    {
+        SampleProject.Write(folder);
+        string spec = Path.Combine(folder, "spec.yaml"), workspace = Path.Combine(folder, "workspace");
+        File.WriteAllText(spec, File.ReadAllText(spec).Replace("steps: 1500", "steps: 100", StringComparison.Ordinal));
+        await Program("run", spec, "--workspace", workspace);
+        File.WriteAllText(spec, File.ReadAllText(spec).Replace("seed: 17", "seed: 18", StringComparison.Ordinal));
+        await Program("run", spec, "--workspace", workspace);
+        await Program("models", "promote", "sample@1", "--workspace", workspace);
+        return workspace;
+    }
+
+    /// <summary>So many clients that ask one request after the other; true where all were answered.</summary>
+    private static async Task<bool> Load(HttpClient http, (string Prompt, string Response)[] texts, int clients, int seconds)
+    {
+        List<double> milliseconds = [];
+        int failures = 0, next = 0;
+        long start = Stopwatch.GetTimestamp();
+        Task swap = clients == 8 ? Swap(http, seconds) : Task.CompletedTask;
+        await Task.WhenAll(Enumerable.Range(0, clients).Select(async _ =>
+        {
+            while (Stopwatch.GetElapsedTime(start).TotalSeconds < seconds)
+            {
+                long asked = Stopwatch.GetTimestamp();
+                if (!await Ask(http, texts[Interlocked.Increment(ref next) % texts.Length])) Interlocked.Increment(ref failures);
+                lock (milliseconds) milliseconds.Add(Stopwatch.GetElapsedTime(asked).TotalMilliseconds);
+            }
+        }));
+        double elapsed = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        await swap;
+        milliseconds.Sort();
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"{clients,4} clients {milliseconds.Count / elapsed,8:f0} requests/s   p50 "
+                + $"{milliseconds[milliseconds.Count / 2],7:f1} ms   p99 {milliseconds[milliseconds.Count * 99 / 100],7:f1} ms   "
+                + $"{failures} failed{(clients == 8 ? ", with an alias swapped every second" : "")}"));
+        return failures == 0;
     }
 
     private static void Bare(string backbone, (string Prompt, string Response)[] texts)

@@ -65,19 +65,7 @@ internal static class WorkflowBench
         await Submit(http, QuietRuns, 1, "quiet", async () => await Until(servers.Postgres, "quiet-%"));
         (double quietMedian, double quiet99) = await Latencies(servers.Postgres, "quiet-%");
 
-        long start = Stopwatch.GetTimestamp();
-        await Submit(http, runs, Submitters, "load", null);
-        double submitted = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        List<long> memory = [];
-        const string Completed = "select count(*) from runs where name like 'load-%' and current_state = 'Completed'";
-        for (long done = 0; done < runs; done = await Count(servers.Postgres, Completed))
-        {
-            orchestrator.Refresh();
-            memory.Add(orchestrator.WorkingSet64 >> 20);
-            Console.Error.WriteLine($"  {done} of {runs} runs, orchestrator {memory[^1]} MiB");
-            await Task.Delay(5000);
-        }
-        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        (double submitted, double seconds, List<long> memory) = await Load(http, servers.Postgres, orchestrator, runs);
         (double median, double p99) = await Latencies(servers.Postgres, "load-%");
         long results = await Count(servers.Postgres, "select count(*) from step_results where parameters like '%load-%'"),
             asked = await Count(servers.Postgres, "select count(*) from runs where name like 'load-%' and attempt = 6"),
@@ -102,6 +90,25 @@ internal static class WorkflowBench
             """));
         await worker.StopAsync();
         return results == 6L * runs && asked == runs && faults == 0 && unsent == 0 && trail.IsWhole ? 0 : 1;
+    }
+
+    /// <summary>Submits so many runs and waits for them; the orchestrator's memory (MiB) is looked at every five seconds.</summary>
+    private static async Task<(double Submitted, double Seconds, List<long> Memory)> Load(HttpClient http, string postgres,
+        Process orchestrator, int runs)
+    {
+        long start = Stopwatch.GetTimestamp();
+        await Submit(http, runs, Submitters, "load", null);
+        double submitted = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        List<long> memory = [];
+        const string Completed = "select count(*) from runs where name like 'load-%' and current_state = 'Completed'";
+        for (long done = 0; done < runs; done = await Count(postgres, Completed))
+        {
+            orchestrator.Refresh();
+            memory.Add(orchestrator.WorkingSet64 >> 20);
+            Console.Error.WriteLine($"  {done} of {runs} runs, orchestrator {memory[^1]} MiB");
+            await Task.Delay(5000);
+        }
+        return (submitted, Stopwatch.GetElapsedTime(start).TotalSeconds, memory);
     }
 
     private static async Task<IHost> StartWorker(Servers servers)

@@ -26,23 +26,7 @@ internal static class ServerHost
     public static void Configure(IServiceCollection services, ILoggingBuilder logging, ServerSettings settings,
         Action<IBusRegistrationConfigurator> consumers)
     {
-        logging.ClearProviders();
-        logging.AddFilter("Microsoft", LogLevel.Warning)
-            .AddFilter("MassTransit", LogLevel.Warning)
-            .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None)
-            .AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
-        if (Environment.GetEnvironmentVariable("ARMOFLOW_LOG") == "json")
-        {
-            logging.AddJsonConsole(console =>
-            {
-                console.IncludeScopes = true;
-                console.UseUtcTimestamp = true;
-                console.TimestampFormat = "O";
-            });
-        }
-        else logging.AddSimpleConsole(console => console.SingleLine = true);
-        services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(
-            console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        ConfigureLogging(services, logging);
         Uri rabbitMq = Address(settings.RabbitMq);
         services.AddServerPersistence(settings.Postgres, settings.Artifacts, settings.Cache);
         services.AddOptions<MassTransitHostOptions>().Configure(o =>
@@ -65,6 +49,27 @@ internal static class ServerHost
                 transport.ConfigureEndpoints(context);
             });
         });
+    }
+
+    private static void ConfigureLogging(IServiceCollection services, ILoggingBuilder logging)
+    {
+        logging.ClearProviders();
+        logging.AddFilter("Microsoft", LogLevel.Warning)
+            .AddFilter("MassTransit", LogLevel.Warning)
+            .AddFilter("Microsoft.Extensions.Hosting", LogLevel.None)
+            .AddFilter("Microsoft.EntityFrameworkCore", LogLevel.None);
+        if (Environment.GetEnvironmentVariable("ARMOFLOW_LOG") == "json")
+        {
+            logging.AddJsonConsole(console =>
+            {
+                console.IncludeScopes = true;
+                console.UseUtcTimestamp = true;
+                console.TimestampFormat = "O";
+            });
+        }
+        else logging.AddSimpleConsole(console => console.SingleLine = true);
+        services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(
+            console => console.LogToStandardErrorThreshold = LogLevel.Trace);
     }
 
     /// <summary>Waits for the servers, and refuses what waiting does not mend.</summary>

@@ -168,6 +168,7 @@ public static class PersistenceRegistration
             .AddSingleton<ControlRequestStore>()
             .AddSingleton<RunQueries>()
             .AddSingleton<RunStore>()
+            .AddSingleton<RunChanges>()
             .AddSingleton<LeaseStore>()
             .AddSingleton<ScheduleStore>()
             .AddSingleton<WatchStore>()

@@ -43,10 +43,20 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         }
         if (spec is null) return;
         WorkInHand work = Services.Running.Begin(command.RunId, Step, SlotOf(command), command.Attempt, context.CancellationToken);
-        work.Log.Write($"{Step} of run {command.RunId}, attempt {command.Attempt}, slice "
-            + $"{command.Slice}{(SlotOf(command) > 0 ? $", shard {SlotOf(command)}" : "")}: process {Environment.ProcessId} on "
-            + $"{Environment.MachineName}, armoflow {Services.Worker.Version}, "
-            + $"{ComputeType.Hardware}{(context.ReceiveContext.Redelivered ? "; delivered again: the worker before did not answer" : "")}");
+        work.Log.Write(Heading(command, context.ReceiveContext.Redelivered));
+        try { await Attempt(context, spec, work); }
+        finally
+        {
+            Services.Running.End(work);
+            Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step),
+                Instruments.Tag("outcome", work.Log.Outcome.Text()));
+        }
+    }
+
+    /// <summary>Does the work, and says what came of it where it fails: to the saga, or by throwing, for another attempt.</summary>
+    private async Task Attempt(ConsumeContext<TCommand> context, RunSpec spec, WorkInHand work)
+    {
+        TCommand command = context.Message;
         try
         {
             await Do(context, new StepRun(Step, command, spec, Services, work.Log, work.Stop.Token));
@@ -57,9 +67,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
             work.Log.End(Services.Running.IsEnding ? LogOutcome.HandedBack : LogOutcome.Stopped,
                 Services.Running.IsEnding ? "this process was asked to end; the work goes back to its queue" : "the run was stopped");
             await StartOver(context);
-            if (!Services.Running.IsEnding) return;
-            await Task.Delay(BusStops, CancellationToken.None); // or this process would take it up again
-            await context.Send(context.ReceiveContext.InputAddress, command);
+            if (Services.Running.IsEnding) await HandBack(context);
         }
         catch (Exception e) when (AsBadInput(e) is { } bad)
         {
@@ -71,16 +79,7 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
         {
             work.Log.End(LogOutcome.Failed, lost.Message);
             await StartOver(context);
-            if (await TryDistrust(context, lost.Sha256, command))
-            {
-                await context.Publish(new ArtifactLost
-                {
-                    RunId = command.RunId,
-                    Attempt = command.Attempt,
-                    MadeBy = MakerOf(lost.Sha256, command),
-                    Error = lost.Message
-                });
-            }
+            await Distrust(context, lost);
         }
         catch (Exception e)
         {
@@ -90,12 +89,34 @@ public abstract class WorkConsumer<TCommand>(string step, StepServices services)
             await StartOver(context);
             await context.Publish(Failed(command, $"{e.GetType().Name}: {e.Message}", badInput: false));
         }
-        finally
+    }
+
+    private string Heading(TCommand command, bool isRedelivered)
+    {
+        string shard = SlotOf(command) > 0 ? $", shard {SlotOf(command)}" : "";
+        string again = isRedelivered ? "; delivered again: the worker before did not answer" : "";
+        return $"{Step} of run {command.RunId}, attempt {command.Attempt}, slice {command.Slice}{shard}: process "
+            + $"{Environment.ProcessId} on {Environment.MachineName}, armoflow {Services.Worker.Version}, {ComputeType.Hardware}{again}";
+    }
+
+    private static async Task HandBack(ConsumeContext<TCommand> context)
+    {
+        await Task.Delay(BusStops, CancellationToken.None); // or this process would take it up again
+        await context.Send(context.ReceiveContext.InputAddress, context.Message);
+    }
+
+    /// <summary>Says that an artifact is lost, once its maker's result is forgotten.</summary>
+    private static async Task Distrust(ConsumeContext<TCommand> context, ArtifactLostException lost)
+    {
+        TCommand command = context.Message;
+        if (!await TryDistrust(context, lost.Sha256, command)) return;
+        await context.Publish(new ArtifactLost
         {
-            Services.Running.End(work);
-            Instruments.Work.Record(work.Age.TotalSeconds, Instruments.Tag("step", Step),
-                Instruments.Tag("outcome", work.Log.Outcome.Text()));
-        }
+            RunId = command.RunId,
+            Attempt = command.Attempt,
+            MadeBy = MakerOf(lost.Sha256, command),
+            Error = lost.Message
+        });
     }
 
     /// <summary>What failed half-way leaves nothing: only what is said of it afterwards is entered and sent.</summary>

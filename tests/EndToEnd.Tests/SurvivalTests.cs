@@ -358,8 +358,8 @@ public class ServerDatabaseTests(FaultBench bench)
         await holder.OpenAsync(cancel);
         await using NpgsqlTransaction transaction = await holder.BeginTransactionAsync(cancel);
         await Scalar("select pg_advisory_xact_lock(hashtextextended('aliases of m', 0))");
-        Task<AliasPeriod> waiting =
-            registry.Point((await registry.Versions("m", cancel))[0], "champion", null, Array.Empty<object>(), "model.promoted", cancel);
+        ModelVersion newest = (await registry.Versions("m", cancel))[0];
+        Task<AliasPeriod> waiting = registry.MoveAlias(newest, "champion", null, Array.Empty<object>(), "model.promoted", cancel);
         while ((long)(await Scalar("select count(*) from pg_locks where locktype = 'advisory' and not granted"))! == 0)
             await Task.Delay(20, cancel);
         DateTimeOffset whileItWaited = DateTimeOffset.UtcNow;

@@ -13,7 +13,7 @@ namespace ArmoFlow.House.Tests;
 /// </summary>
 public sealed class WallTests
 {
-    private const int LongestLine = 140;
+    private const int LongestLine = 140, LongestMethod = 40;
 
     private static readonly string[] Databases = ["Microsoft.EntityFrameworkCore", "Microsoft.Data.Sqlite", "Npgsql"];
     private static readonly string Root = FindRoot();
@@ -73,6 +73,16 @@ public sealed class WallTests
             Left: TupleExpressionSyntax targets,
             Right: TupleExpressionSyntax values,
         } && !targets.Arguments.Any(t => t.Expression is DeclarationExpressionSyntax || Mentions(values, t.Expression))).ShouldBeEmpty();
+
+    /// <summary>Tables of data, such as routes, options and the saga, may be as long as they are: they decide nothing.</summary>
+    [Fact]
+    public void No_method_that_decides_something_has_40_lines() =>
+        Places(Program, node => node is BaseMethodDeclarationSyntax or LocalFunctionStatementSyntax or AccessorDeclarationSyntax
+            && Lines(node) >= LongestMethod
+            && node.DescendantNodes().Any(Decides)).ShouldBeEmpty();
+
+    private static bool Decides(SyntaxNode node) => node is IfStatementSyntax or SwitchStatementSyntax or TryStatementSyntax
+        or ForStatementSyntax or CommonForEachStatementSyntax or WhileStatementSyntax or DoStatementSyntax;
 
     /// <summary>
     /// Every query and every line of SQL is in Persistence; decisions and clocks are in Orchestrator. Without these names nobody else

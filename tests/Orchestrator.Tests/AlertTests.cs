@@ -330,9 +330,9 @@ public sealed class AlertTests : ClockedDatabase
         await Train(score: 0.9, rule);
         await Train(score: 0.9, rule);
         ModelVersion second = await registry.Resolve("m@2", default);
-        await registry.Point(second, "champion", "by the rule, before its process was killed", Array.Empty<GateVerdict>(),
+        await registry.MoveAlias(second, "champion", "by the rule, before its process was killed", Array.Empty<GateVerdict>(),
             "model.promoted", default);
-        await registry.Point(await registry.Resolve("m@1", default), "champion", "rolled back since", Array.Empty<GateVerdict>(),
+        await registry.MoveAlias(await registry.Resolve("m@1", default), "champion", "rolled back since", Array.Empty<GateVerdict>(),
             "model.rolled-back", default);
         await Services.GetRequiredService<PromotionRules>().ApplyPending(default);
         (await registry.At("m", "champion", Time.GetUtcNow(), null, default))!.Version.ShouldBe(1);

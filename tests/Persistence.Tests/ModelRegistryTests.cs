@@ -104,9 +104,9 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         (await Should.ThrowAsync<RegistryException>(() => Point(1, null))).Message.ShouldContain("already");
         (await Should.ThrowAsync<RegistryException>(
             () => Registry.RollBack("m", "champion", null, default))).Message.ShouldContain("nothing to roll back to");
-        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "../etc", null,
-            Array.Empty<object>(), "model.promoted", default));
-        await Should.ThrowAsync<RegistryException>(async () => await Registry.Point(await Registry.Resolve("m@1", default), "v2", null,
+        await Should.ThrowAsync<RegistryException>(async () => await Registry.MoveAlias(
+            await Registry.Resolve("m@1", default), "../etc", null, Array.Empty<object>(), "model.promoted", default));
+        await Should.ThrowAsync<RegistryException>(async () => await Registry.MoveAlias(await Registry.Resolve("m@1", default), "v2", null,
             Array.Empty<object>(), "model.promoted", default));
     }
 
@@ -202,7 +202,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         ModelVersion version = await Registry.Resolve("m@1", default);
         List<bool> held = [];
         _time.Asked = () => held.Add(IsWriteLocked());
-        await Registry.Point(version, "champion", null, Array.Empty<object>(), "model.promoted", default);
+        await Registry.MoveAlias(version, "champion", null, Array.Empty<object>(), "model.promoted", default);
         _time.Asked = null;
         held.ShouldNotBeEmpty();
         held.ShouldAllBe(isLocked => isLocked,
@@ -256,8 +256,8 @@ public sealed class ModelRegistryTests : IAsyncLifetime
     private async Task<int?> Version(DateTimeOffset at) => (await Registry.At("m", "champion", at, null, default))?.Version;
 
     private async Task<AliasPeriod> Point(int version, string? reason) =>
-        await Registry.Point(await Registry.Resolve($"m@{version}", default), "champion", reason, Array.Empty<object>(), "model.promoted",
-            default);
+        await Registry.MoveAlias(await Registry.Resolve($"m@{version}", default), "champion", reason, Array.Empty<object>(),
+            "model.promoted", default);
 
     private async Task Complete(string weights, PromotionSpec? gates = null)
     {

@@ -52,10 +52,10 @@ public sealed class RetentionTests : IAsyncLifetime
     {
         RunState forgotten = await Complete("m", "1", "shard 1"), promoted = await Complete("m", "2", "shard 2"),
             held = await Complete("m", "3", "shard 1b"), newest = await Complete("m", "4", "shard 4");
-        await Registry.Point((await Registry.Versions("m", default)).Single(v => v.Version == 2), "champion", null, new { },
+        await Registry.MoveAlias((await Registry.Versions("m", default)).Single(v => v.Version == 2), "champion", null, new { },
             "model.promoted", default);
         // what it was before may be asked for
-        await Registry.Point((await Registry.Versions("m", default)).Single(v => v.Version == 4), "champion", null, new { },
+        await Registry.MoveAlias((await Registry.Versions("m", default)).Single(v => v.Version == 4), "champion", null, new { },
             "model.promoted", default);
         await _services.GetRequiredService<HoldStore>().Hold($"run/{held.CorrelationId}", "a complaint", default);
         DatasetAddition file =
@@ -220,7 +220,7 @@ public sealed class RetentionTests : IAsyncLifetime
         string mine = new('a', 64), theirs = new('b', 64), third = new('c', 64);
         RunState run = await Complete("m", "1", "vectors");
         await Give(run, [mine, theirs, third], mine, theirs, third);
-        await Registry.Point((await Registry.Versions("m", default)).Single(), "champion", null, new { }, "model.promoted", default);
+        await Registry.MoveAlias((await Registry.Versions("m", default)).Single(), "champion", null, new { }, "model.promoted", default);
         string before = run.Artifacts[ArtifactNames.Conversations].Sha256, benchmark = run.Artifacts[ArtifactNames.Benchmark].Sha256;
 
         ForgetPlan plan = await redaction.Plan(ExclusionKind.Conversation, mine, default);

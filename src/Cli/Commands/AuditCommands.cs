@@ -82,26 +82,27 @@ internal static class AuditCommands
             string? own = file is not null && File.Exists(HeadOf(file)) ? HeadOf(file) : null;
             SignedHead? known = kept is null ? null : await ReadHead(kept, cancel), end = own is null ? null : await ReadHead(own, cancel);
             if (parsed.GetValue(key) is { } pem) await RequireSignature(kept ?? own, known ?? end, pem, cancel);
-            AuditVerdict verdict;
-            if (file is not null) verdict = await VerifyExport(file, rowsFile, end, known, cancel);
-            else
-            {
-                await using IArmoFlowClient client = await parsed.OpenClient();
-                verdict = await client.VerifyAudit(new Told(), cancel);
-                if (known is not null && verdict.BrokenAt is null && !await client.HoldsHead(known, cancel))
-                {
-                    verdict = verdict with
-                    {
-                        IsWhole = false,
-                        BrokenAt = known.Sequence,
-                        What = $"the trail does not hold the head that was kept of {known.At:u}: it was written anew"
-                    };
-                }
-            }
+            AuditVerdict verdict = file is null
+                ? await VerifyRecords(parsed, known, cancel)
+                : await VerifyExport(file, rowsFile, end, known, cancel);
             if (parsed.WantsJson()) Terminal.PrintJson(verdict);
             else Report(verdict);
             return verdict.IsWhole ? ExitCodes.Done : ExitCodes.Failed;
         });
+    }
+
+    private static async Task<AuditVerdict> VerifyRecords(ParseResult parsed, SignedHead? known, CancellationToken cancel)
+    {
+        await using IArmoFlowClient client = await parsed.OpenClient();
+        AuditVerdict verdict = await client.VerifyAudit(new Told(), cancel);
+        bool isHeld = known is null || verdict.BrokenAt is not null || await client.HoldsHead(known, cancel);
+        if (isHeld) return verdict;
+        return verdict with
+        {
+            IsWhole = false,
+            BrokenAt = known!.Sequence,
+            What = $"the trail does not hold the head that was kept of {known.At:u}: it was written anew"
+        };
     }
 
     private static async Task RequireSignature(string? path, SignedHead? head, string pem, CancellationToken cancel)
@@ -220,7 +221,8 @@ internal static class AuditCommands
         try
         {
             await AtomicFile.Write(both, stream => client.ExportAudit(AuditFormat.JsonLines, withRows: true, stream, cancel));
-            await AuditRows.Split(both, path, rowsPath, cancel);
+            await AtomicFile.Write(path, events => AtomicFile.Write(rowsPath, rows =>
+                AuditRows.Split(both, events, AuditParquet.IsParquet(path), rows, AuditParquet.IsParquet(rowsPath), cancel)));
         }
         finally { File.Delete(both); }
     }

@@ -104,15 +104,14 @@ internal static class DatasetCommands
             {
                 await using Stream content = stream;
                 added.Add(await client.AddFile(which, file, content, cancel));
-                if (!parsed.WantsJson())
-                {
-                    Console.Error.WriteLine(added[^1].IsNew
-                        ? $"{added[^1].FileName}: version {added[^1].Version} of {which}"
-                        : $"{file}: its bytes are there already, since version {added[^1].Version}");
-                }
+                if (!parsed.WantsJson()) Tell(added[^1], file);
             }
         });
     }
+
+    private static void Tell(DatasetAddition added, string file) => Console.Error.WriteLine(added.IsNew
+        ? $"{added.FileName}: version {added.Version} of {added.Dataset}"
+        : $"{file}: its bytes are there already, since version {added.Version}");
 
     private static Command Withdraw()
     {

@@ -105,6 +105,11 @@ internal static class DoctorCommand
             Backbones.Tokenizer(folder);
             return $"byte-level BPE, {template}";
         }));
+        await Data(spec, findings, cancel);
+    }
+
+    private static async Task Data(RunSpec spec, List<Finding> findings, CancellationToken cancel)
+    {
         IEnumerable<(string Name, IReadOnlyList<string> Files)> sources =
         [
             .. spec.Ratings.Select(s => (s.Name, s.Files)),

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using ArmoFlow.Cli.Runs;
+using ArmoFlow.Cli.Workspaces;
 using ArmoFlow.Client;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
@@ -44,6 +45,8 @@ internal static class ForgetCommand
                 return ExitCodes.Done;
             }
             string why = parsed.GetValue(reason) ?? throw new UsageException("forgetting needs a reason: --reason TEXT.");
+            bool canRetrain = parsed.ServerAddress() is not null;
+            if (parsed.GetValue(retrain) && !canRetrain) throw WorkspaceClient.NobodyRetrains(); // before anybody is asked
             if (!parsed.GetValue(yes)) Confirm(plan);
             ForgetRequest request = new() { Kind = what, Value = which, Reason = why, Retrain = parsed.GetValue(retrain) };
             Report(await client.Forget(request, cancel), asJson);

@@ -33,16 +33,7 @@ internal static class LineageCommand
         };
         return command.WithClient(async (parsed, cancel) =>
         {
-            bool asJson = parsed.WantsJson();
-            if (parsed.GetValue(conversation) is { } id)
-            {
-                await using IArmoFlowClient asked = await parsed.OpenClient();
-                IReadOnlyList<UsedBy> users = await asked.UsersOf(id, cancel);
-                if (asJson) Terminal.PrintJson(users);
-                else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");
-                else RunTables.Users(users);
-                return ExitCodes.Done;
-            }
+            if (parsed.GetValue(conversation) is { } id) return await ListUsers(parsed, id, cancel);
             string sha256 = await Digest(parsed.GetValue(what)
                 ?? throw new UsageException("name an artifact's sha256 or a file, or give --conversation ID."), cancel);
             bool isUp = !parsed.GetValue(down);
@@ -50,21 +41,32 @@ internal static class LineageCommand
             await using IArmoFlowClient client = await parsed.OpenClient();
             IReadOnlyList<LineageStep> steps = await client.Trace(sha256, direction, parsed.GetValue(run), cancel);
             Terminal.WarnOf(steps.Select(s => s.Disagrees));
-            if (asJson) Terminal.PrintJson(steps);
+            if (parsed.WantsJson()) Terminal.PrintJson(steps);
             else if (steps.Count == 0) Console.Error.WriteLine($"no step {(isUp ? "made" : "used")} {sha256}");
-            else
-            {
-                Table table = RunTables.New("", "step", "finished", "from", "made", "on");
-                foreach (LineageStep s in steps)
-                {
-                    table.AddRow($"{s.Distance}", $"{s.Step} v{s.Version}",
-                    s.CreatedAt.ToString("u", CultureInfo.InvariantCulture), List(s.Inputs, s.Redacted), List(s.Outputs, s.Redacted),
-                    Markup.Escape(s.Hardware));
-                }
-                Terminal.Out.Write(table);
-            }
+            else Tabulate(steps);
             return ExitCodes.Done;
         });
+    }
+
+    private static async Task<int> ListUsers(ParseResult parsed, string conversation, CancellationToken cancel)
+    {
+        await using IArmoFlowClient client = await parsed.OpenClient();
+        IReadOnlyList<UsedBy> users = await client.UsersOf(conversation, cancel);
+        if (parsed.WantsJson()) Terminal.PrintJson(users);
+        else if (users.Count == 0) Console.Error.WriteLine("no model was made with it");
+        else RunTables.Users(users);
+        return ExitCodes.Done;
+    }
+
+    private static void Tabulate(IReadOnlyList<LineageStep> steps)
+    {
+        Table table = RunTables.New("", "step", "finished", "from", "made", "on");
+        foreach (LineageStep s in steps)
+        {
+            table.AddRow($"{s.Distance}", $"{s.Step} v{s.Version}", s.CreatedAt.ToString("u", CultureInfo.InvariantCulture),
+                List(s.Inputs, s.Redacted), List(s.Outputs, s.Redacted), Markup.Escape(s.Hardware));
+        }
+        Terminal.Out.Write(table);
     }
 
     private static async Task<string> Digest(string what, CancellationToken cancel)

@@ -36,38 +36,40 @@ internal static class ModelCommands
             await using IArmoFlowClient client = await parsed.OpenClient();
             Guid id = await RunModel.RunOf(parsed.GetValue(run), parsed.GetValue(registered), client, cancel);
             using RunModel model = await RunModel.Load(client, id, parsed.GetValue(backbone), cancel);
-            IReadOnlyList<Conversation> golden = GoldenTexts.Within(model.Stored.Backbone, model.Stored.Features.MaxTokens);
-            IReadOnlyList<Explanation> scores;
-            using (ConversationScorer scorer = model.Scorer()) scores = scorer.Score(golden, cancel: cancel);
-            ModelCard card = new()
-            {
-                Objectives = model.Stored.Model.Objectives,
-                Template = ChatTemplate.Name,
-                Dtype = model.Stored.Features.Dtype,
-                MaxTokens = model.Stored.Features.MaxTokens,
-                AllowsSpecials = model.Stored.Features.AllowsSpecials,
-                NoSignal = RunSignal.Missing(model.Run.Metrics),
-                GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
-            };
+            ModelCard card = Card(model, cancel);
             string folder = parsed.GetRequiredValue(output);
             if (card.NoSignal is not null) Console.Error.WriteLine(card.NoSignal);
             ReleasedLayout.Export(model.Stored.Backbone, model.Stored.Model, card, folder);
+            int goldenRows = card.GoldenRows.Count;
             if (parsed.WantsJson())
             {
-                Terminal.PrintJson(new
-                {
-                    run = model.Run.RunId,
-                    path = Path.GetFullPath(folder),
-                    objectives = model.Stored.Model.Objectives,
-                    goldenRows = golden.Count
-                });
+                string path = Path.GetFullPath(folder);
+                Terminal.PrintJson(new { run = model.Run.RunId, path, objectives = card.Objectives, goldenRows });
             }
             else
             {
-                Console.Error.WriteLine(
-                    $"wrote {folder} with {golden.Count} golden rows; score with: armoflow score --path {folder} --prompt … --response …");
+                Console.Error.WriteLine($"wrote {folder} with {goldenRows} golden rows; score with: armoflow score --path {folder} "
+                    + "--prompt … --response …");
             }
             return ExitCodes.Done;
         });
+    }
+
+    /// <summary>What loading the exported model checks, and needs to know.</summary>
+    private static ModelCard Card(RunModel model, CancellationToken cancel)
+    {
+        IReadOnlyList<Conversation> golden = GoldenTexts.Within(model.Stored.Backbone, model.Stored.Features.MaxTokens);
+        using ConversationScorer scorer = model.Scorer();
+        IReadOnlyList<Explanation> scores = scorer.Score(golden, cancel: cancel);
+        return new ModelCard
+        {
+            Objectives = model.Stored.Model.Objectives,
+            Template = ChatTemplate.Name,
+            Dtype = model.Stored.Features.Dtype,
+            MaxTokens = model.Stored.Features.MaxTokens,
+            AllowsSpecials = model.Stored.Features.AllowsSpecials,
+            NoSignal = RunSignal.Missing(model.Run.Metrics),
+            GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
+        };
     }
 }

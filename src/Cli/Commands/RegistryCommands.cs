@@ -53,34 +53,42 @@ internal static class RegistryCommands
                 Terminal.PrintJson(new { model = name, versions, history, evaluations, alerts });
                 return ExitCodes.Done;
             }
-            Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "usable", "notes");
-            foreach (VersionDocument v in versions)
-            {
-                table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(),
-                    v.NoSignal is null ? Percent(v.HeldOutAccuracy) : RunTables.NoSignal,
-                    v.NoSignal is null ? Percent(v.Score) : RunTables.NoSignal,
-                    string.Join(", ", v.Aliases), v.Usable ? "yes"
-                    : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
-            }
-            Terminal.Out.Write(table);
-            foreach (VersionDocument v in versions.Where(v =>
-                !v.Usable))
-                Console.Error.WriteLine($"{name}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
-            foreach (VersionDocument v in versions.Where(v => v.NoSignal is not null))
-                Console.Error.WriteLine($"{name}@{v.Version.Version}: {v.NoSignal}");
+            ShowVersions(name, versions);
             ShowEvaluations(evaluations);
             ShowAlerts(alerts);
-            if (history.Count == 0) return ExitCodes.Done;
-            Terminal.WarnOf(history.Select(p => p.Disagrees));
-            Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
-            foreach (AliasPeriodDocument p in history.Where(p => p.KnownUntil is null))
-            {
-                periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom),
-                    p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
-            }
-            Terminal.Out.Write(periods);
+            ShowHistory(history);
             return ExitCodes.Done;
         });
+    }
+
+    private static void ShowVersions(string model, IReadOnlyList<VersionDocument> versions)
+    {
+        Table table = RunTables.New("version", "made", "run", "held-out", "benchmark", "aliases", "usable", "notes");
+        foreach (VersionDocument v in versions)
+        {
+            table.AddRow($"{v.Version.Version}", Format.Time(v.Version.CreatedAt), v.Version.RunId.ToString(),
+                v.NoSignal is null ? Percent(v.HeldOutAccuracy) : RunTables.NoSignal,
+                v.NoSignal is null ? Percent(v.Score) : RunTables.NoSignal,
+                string.Join(", ", v.Aliases), v.Usable ? "yes" : "[red]no[/]", Markup.Escape(v.Version.Notes ?? ""));
+        }
+        Terminal.Out.Write(table);
+        foreach (VersionDocument v in versions.Where(v => !v.Usable))
+            Console.Error.WriteLine($"{model}@{v.Version.Version} cannot be scored with: {string.Join("; ", v.Missing ?? [])}.");
+        foreach (VersionDocument v in versions.Where(v => v.NoSignal is not null))
+            Console.Error.WriteLine($"{model}@{v.Version.Version}: {v.NoSignal}");
+    }
+
+    private static void ShowHistory(IReadOnlyList<AliasPeriodDocument> history)
+    {
+        if (history.Count == 0) return;
+        Terminal.WarnOf(history.Select(p => p.Disagrees));
+        Table periods = RunTables.New("alias", "version", "from", "until", "by", "reason");
+        foreach (AliasPeriodDocument p in history.Where(p => p.KnownUntil is null))
+        {
+            periods.AddRow(Markup.Escape(p.Alias), $"{p.Version}", Format.Time(p.ValidFrom),
+                p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""));
+        }
+        Terminal.Out.Write(periods);
     }
 
     private static void ShowEvaluations(IReadOnlyList<ModelEvaluationDocument> evaluations)
@@ -241,19 +249,21 @@ internal static class RegistryCommands
             Terminal.WarnOf(periods.Select(p => p.Disagrees));
             if (parsed.WantsJson()) Terminal.PrintJson(periods);
             else if (periods.Count == 0) Console.Error.WriteLine($"no model had the alias '{parsed.GetValue(alias)}' then");
-            else
-            {
-                Table table = RunTables.New("model", "version", "from", "until", "by", "reason", "evidence");
-                foreach (AliasPeriodDocument p in periods)
-                {
-                    table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Format.Time(p.ValidFrom),
-                        p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""),
-                        Markup.Escape(p.Evidence));
-                }
-                Terminal.Out.Write(table);
-            }
+            else ShowPeriods(periods);
             return ExitCodes.Done;
         });
+    }
+
+    private static void ShowPeriods(List<AliasPeriodDocument> periods)
+    {
+        Table table = RunTables.New("model", "version", "from", "until", "by", "reason", "evidence");
+        foreach (AliasPeriodDocument p in periods)
+        {
+            table.AddRow(Markup.Escape(p.Model), $"{p.Version}", Format.Time(p.ValidFrom),
+                p.ValidUntil is { } until ? Format.Time(until) : "", Markup.Escape(p.DecidedBy), Markup.Escape(p.Reason ?? ""),
+                Markup.Escape(p.Evidence));
+        }
+        Terminal.Out.Write(table);
     }
 
     public static Command Describe()

@@ -39,23 +39,24 @@ internal static class RetentionCommands
             if (writesHere) new Workspace(parsed.WorkspaceFolder()).Scratch.SpendReserveIfFull();
             await using IArmoFlowClient client = await parsed.OpenClient();
             Collection collection = await client.Collect(request, cancel);
-            if (parsed.WantsJson())
-            {
-                Terminal.PrintJson(collection);
-                return ExitCodes.Done;
-            }
-            Table table = RunTables.New("artifact", "bytes", "why it goes");
-            foreach (Collected c in collection.Artifacts.OrderByDescending(a => a.Bytes).Take(Shown))
-                table.AddRow(c.Sha256[..12], Format.Number(c.Bytes), Markup.Escape(c.Why));
-            if (collection.Artifacts.Count > 0) Terminal.Out.Write(table);
-            if (collection.Artifacts.Count > Shown)
-                Console.Error.WriteLine($"… and {collection.Artifacts.Count - Shown} more (--json lists all)");
-            string kept = string.Join(", ", collection.Kept.Select(k => $"{k.Value} {k.Key}"));
-            Console.Error.WriteLine($"{Format.Number(collection.Artifacts.Count)} artifacts of {Format.Number(collection.Bytes)} bytes "
-                + $"{(collection.DryRun ? "would go" : "are gone")}; {Format.Number(collection.KeptRuns)} runs keep theirs"
-                + (kept.Length > 0 ? $" ({kept})" : ""));
+            if (parsed.WantsJson()) Terminal.PrintJson(collection);
+            else Report(collection);
             return ExitCodes.Done;
         });
+    }
+
+    private static void Report(Collection collection)
+    {
+        Table table = RunTables.New("artifact", "bytes", "why it goes");
+        foreach (Collected c in collection.Artifacts.OrderByDescending(a => a.Bytes).Take(Shown))
+            table.AddRow(c.Sha256[..12], Format.Number(c.Bytes), Markup.Escape(c.Why));
+        if (collection.Artifacts.Count > 0) Terminal.Out.Write(table);
+        if (collection.Artifacts.Count > Shown)
+            Console.Error.WriteLine($"… and {collection.Artifacts.Count - Shown} more (--json lists all)");
+        string kept = string.Join(", ", collection.Kept.Select(k => $"{k.Value} {k.Key}"));
+        Console.Error.WriteLine($"{Format.Number(collection.Artifacts.Count)} artifacts of {Format.Number(collection.Bytes)} bytes "
+            + $"{(collection.DryRun ? "would go" : "are gone")}; {Format.Number(collection.KeptRuns)} runs keep theirs"
+            + (kept.Length > 0 ? $" ({kept})" : ""));
     }
 
     private static Command Schedule()

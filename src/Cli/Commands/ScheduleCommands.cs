@@ -10,6 +10,18 @@ namespace ArmoFlow.Cli.Commands;
 /// <summary>Specs that are run by the clock, by whatever server works on the database.</summary>
 internal static class ScheduleCommands
 {
+    private static readonly Option<string> Zone =
+        new("--time-zone") { Description = "IANA name, such as Europe/Zurich.", DefaultValueFactory = _ => "UTC" };
+    private static readonly Option<Misfire> MisfireOption =
+        new("--missed") { Description = "Periods that pass while no server runs: Once (one run for all of them) or Skip." };
+    private static readonly Option<Overlap> OverlapOption =
+        new("--overlap") { Description = "While the run before is in progress: Skip, Queue (one waits) or Cancel (the one before)." };
+    private static readonly Option<double> Jitter = new("--jitter")
+    {
+        Description = "Each firing waits for a part of these seconds, decided by its name and time.",
+        CustomParser = Options.Number
+    };
+
     public static Command Schedules() =>
         new("schedules", "Runs specs by the clock; a server (serve or orchestrator) must run for them to fire.")
         {
@@ -56,25 +68,15 @@ internal static class ScheduleCommands
             Description = "Minute, hour, day, month, weekday, such as '30 2 * * 1-5'; six fields begin with seconds.",
             Required = true
         };
-        Option<string> zone = new("--time-zone") { Description = "IANA name, such as Europe/Zurich.", DefaultValueFactory = _ => "UTC" };
-        Option<Misfire> misfire =
-            new("--missed") { Description = "Periods that pass while no server runs: Once (one run for all of them) or Skip." };
-        Option<Overlap> overlap =
-            new("--overlap") { Description = "While the run before is in progress: Skip, Queue (one waits) or Cancel (the one before)." };
-        Option<double> jitter = new("--jitter")
-        {
-            Description = "Each firing waits for a part of these seconds, decided by its name and time.",
-            CustomParser = Options.Number
-        };
         Command command = new("add", "Adds a schedule, or puts it in place of the one of its name; the spec is kept as it is now.")
         {
             name,
             spec,
             cron,
-            zone,
-            misfire,
-            overlap,
-            jitter
+            Zone,
+            MisfireOption,
+            OverlapOption,
+            Jitter
         };
         return command.WithClient(async (parsed, cancel) =>
         {
@@ -83,11 +85,11 @@ internal static class ScheduleCommands
             {
                 Name = parsed.GetRequiredValue(name),
                 Cron = parsed.GetRequiredValue(cron),
-                TimeZone = parsed.GetRequiredValue(zone),
+                TimeZone = parsed.GetRequiredValue(Zone),
                 Spec = file.Text,
-                Misfire = parsed.GetValue(misfire),
-                Overlap = parsed.GetValue(overlap),
-                JitterSeconds = parsed.GetValue(jitter),
+                Misfire = parsed.GetValue(MisfireOption),
+                Overlap = parsed.GetValue(OverlapOption),
+                JitterSeconds = parsed.GetValue(Jitter),
             };
             await using IArmoFlowClient client = await parsed.OpenClient();
             ScheduleDocument added = await client.PutSchedule(request, file.Folder, cancel);

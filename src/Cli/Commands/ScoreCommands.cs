@@ -41,8 +41,7 @@ internal static class ScoreCommands
         {
             IReadOnlyList<Conversation> conversations =
                 await Conversations(parsed.GetValue(input), parsed.GetValue(prompt), parsed.GetValue(response), cancel);
-            if (new object?[] { parsed.GetValue(run), parsed.GetValue(model), parsed.GetValue(path) }.Count(o => o is not null) != 1)
-                throw new UsageException("score: expected one of --run ID, --model NAME[@ALIAS] and --path DIR.");
+            RequireOne(parsed.GetValue(run), parsed.GetValue(model), parsed.GetValue(path));
             ScoreRequest request = new()
             {
                 Run = parsed.GetValue(run),
@@ -57,6 +56,12 @@ internal static class ScoreCommands
             Report(scores, noSignal, parsed.WantsJson());
             return ExitCodes.Done;
         });
+    }
+
+    private static void RequireOne(params object?[] models)
+    {
+        if (models.Count(m => m is not null) != 1)
+            throw new UsageException("score: expected one of --run ID, --model NAME[@ALIAS] and --path DIR.");
     }
 
     /// <summary>A conversation as the API takes it.</summary>

@@ -22,44 +22,51 @@ internal static class SpecCommands
         command.SetAction(async (parsed, cancel) =>
         {
             RunSpec spec = SpecReader.Load(parsed.GetRequiredValue(path));
-            List<string> mistakes = [];
-            int files = 0;
-            foreach (SourceSpec source in spec.Ratings)
-                await Try($"ratings '{source.Name}'", source.Files, () => Rated(spec, source));
-            foreach (SourceSpec source in spec.Preferences)
-                await Try($"preferences '{source.Name}'", source.Files, () => PairFormats.Find(source.Format));
-            if (spec.Benchmark is { } benchmark) await Try("benchmark", benchmark.Files, () => row => [PairFormats.RewardBench(row)]);
-            if (spec.Backbone != BackboneSpec.OfModel)
-            {
-                await Try("backbone", [], () =>
-                {
-                    BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.AllowsSpecials);
-                    return _ => [];
-                });
-            }
+            (List<string> mistakes, int files) = await Check(spec, cancel);
             if (mistakes.Count > 0) throw new UsageException(string.Join(Environment.NewLine, mistakes));
             if (parsed.WantsJson()) Terminal.PrintJson(spec);
             else Console.Out.WriteLine(Summary(spec, files));
             return ExitCodes.Done;
-
-            // Notes a mistake and goes on to the next part.
-            async Task Try(string part, IReadOnlyList<string> patterns, Func<Func<SourceRow, IEnumerable<object>>> format)
-            {
-                try
-                {
-                    Func<SourceRow, IEnumerable<object>> read = format();
-                    // Data sets are in the database of whoever runs the spec, and are looked up there.
-                    IEnumerable<string> own = patterns.Where(f => DatasetReference.TryParse(f) is null);
-                    foreach ((string file, string shownAs) in FilePatterns.Resolve(spec.Folder, own))
-                    {
-                        files++;
-                        await ReadFirst(file, shownAs, read, cancel);
-                    }
-                }
-                catch (Exception e) when (Terminal.AsUserError(e) is { } message) { mistakes.Add($"{part}: {message}"); }
-            }
         });
         return command;
+    }
+
+    /// <summary>Every mistake, and how many files were read.</summary>
+    private static async Task<(List<string> Mistakes, int Files)> Check(RunSpec spec, CancellationToken cancel)
+    {
+        List<string> mistakes = [];
+        int files = 0;
+        foreach (SourceSpec source in spec.Ratings)
+            await Try($"ratings '{source.Name}'", source.Files, () => Rated(spec, source));
+        foreach (SourceSpec source in spec.Preferences)
+            await Try($"preferences '{source.Name}'", source.Files, () => PairFormats.Find(source.Format));
+        if (spec.Benchmark is { } benchmark) await Try("benchmark", benchmark.Files, () => row => [PairFormats.RewardBench(row)]);
+        if (spec.Backbone != BackboneSpec.OfModel)
+        {
+            await Try("backbone", [], () =>
+            {
+                BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.AllowsSpecials);
+                return _ => [];
+            });
+        }
+        return (mistakes, files);
+
+        // Notes a mistake and goes on to the next part.
+        async Task Try(string part, IReadOnlyList<string> patterns, Func<Func<SourceRow, IEnumerable<object>>> format)
+        {
+            try
+            {
+                Func<SourceRow, IEnumerable<object>> read = format();
+                // Data sets are in the database of whoever runs the spec, and are looked up there.
+                IEnumerable<string> own = patterns.Where(f => DatasetReference.TryParse(f) is null);
+                foreach ((string file, string shownAs) in FilePatterns.Resolve(spec.Folder, own))
+                {
+                    files++;
+                    await ReadFirst(file, shownAs, read, cancel);
+                }
+            }
+            catch (Exception e) when (Terminal.AsUserError(e) is { } message) { mistakes.Add($"{part}: {message}"); }
+        }
     }
 
     /// <summary>

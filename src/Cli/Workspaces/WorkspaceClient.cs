@@ -59,15 +59,15 @@ internal sealed class WorkspaceClient : RecordsClient
     /// <summary>Without the saga nobody could make a model anew.</summary>
     public override async Task<Forgetting> Forget(ForgetRequest request, CancellationToken cancel)
     {
-        if (request.Retrain)
-        {
-            throw new UsageException("--retrain needs a server that runs what is submitted: --server URL. Without one, run the "
-                + "listed models' specs again.");
-        }
+        if (request.Retrain) throw NobodyRetrains();
         (Exclusion exclusion, ForgetPlan plan) =
             await Get<Redaction>().Forget(ForgettingStore.KindOf(request.Kind), request.Value, request.Reason, cancel);
         return new Forgetting(exclusion.ToDocument(), plan.UsedBy, [], plan);
     }
+
+    /// <summary>What is said where nobody runs what would be submitted.</summary>
+    public static UsageException NobodyRetrains() =>
+        new("--retrain needs a server that runs what is submitted: --server URL. Without one, run the listed models' specs again.");
 
     public override async Task<ScoreAnswer> Score(ScoreRequest request, CancellationToken cancel)
     {

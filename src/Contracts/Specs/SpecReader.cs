@@ -20,6 +20,14 @@ public static class SpecReader
     private const double StrayPreferences = 0.01;
     private const int WidestLayer = 1 << 16, MostLayers = 64;
     private static readonly string[] SourceKeys = ["name", "files", "format", "maxDroppedShare", "ignore", "columns"];
+    private static readonly string[] Keys =
+    [
+        "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression", "decorrelation", "gating",
+        "evaluation", "limits", "promotion", "retrain", "model", "alerts",
+    ];
+
+    private static readonly string[] GatingKeys = ["steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed"];
+
     private static readonly string[] PromotionKeys = ["minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation",
         "objectives", "approvals", "automatic"];
     private const string Promoters = "promoters";
@@ -58,9 +66,7 @@ public static class SpecReader
     /// <exception cref="SpecException">The text is not a spec.</exception>
     public static RunSpec Parse(string yaml, string file, string folder)
     {
-        YamlNode text = Root(yaml, file);
-        SpecNode root = new(text, file, "", "name", "tags", "objectives", "backbone", "ratings", "preferences", "benchmark", "regression",
-            "decorrelation", "gating", "evaluation", "limits", "promotion", "retrain", "model", "alerts");
+        SpecNode root = new(Root(yaml, file), file, "", Keys);
         string? model = root.OptionalText("model");
         if (model is not null) CheckEvaluation(root);
         RunSpec spec = new()
@@ -82,35 +88,43 @@ public static class SpecReader
             Decorrelation = root.OptionalChild("decorrelation", "verbosity", "reference", "metric") is { } decorrelation
                 ? Decorrelation(decorrelation)
                 : new DecorrelationSpec(),
-            Gating =
-                root.OptionalChild("gating", "steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed") is { } gating
-                    ? Gating(gating)
-                    : new GatingSpec(),
+            Gating = root.OptionalChild("gating", GatingKeys) is { } gating ? Gating(gating) : new GatingSpec(),
             Limits = root.OptionalChild("limits", "stepHours", "runHours") is { } limits
-                ? new LimitsSpec
-                {
-                    StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true),
-                    RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true)
-                }
+                ? Limits(limits)
                 : new LimitsSpec(),
             Evaluation = Evaluation(root.OptionalChild("evaluation", "baselines"), model is not null),
             Promotion = root.OptionalChild("promotion", PromotionKeys) is { } promotion ? Promotion(promotion, model is not null) : null,
             Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
             Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain
-                ? new RetrainSpec
-                {
-                    NewRows = retrain.Has("newRows") ? retrain.Integer("newRows", 0, 1, int.MaxValue) : null,
-                    NewShare = retrain.Has("newShare") ? retrain.Number("newShare", 0, 0, 1e6, openMin: true) : null,
-                    AtMostEveryHours = retrain.Number("atMostEveryHours", 0, 0, 1e5),
-                    Cron = retrain.OptionalText("cron"),
-                    DebounceSeconds = retrain.Number("debounceSeconds", 60, 0, 1e6),
-                } : null,
+                ? Retrain(retrain)
+                : null,
         };
         Check(spec, root);
-        long stored = JsonSerializer.SerializeToUtf8Bytes(spec).LongLength;
-        return stored <= MostStoredBytes ? spec : throw new SpecException(file, $"a spec that takes {stored:N0} bytes in the database",
-            $"at most {MostStoredBytes:N0}", ManyFiles);
+        RequireRoom(spec, file);
+        return spec;
     }
+
+    private static void RequireRoom(RunSpec spec, string file)
+    {
+        long stored = JsonSerializer.SerializeToUtf8Bytes(spec).LongLength;
+        if (stored <= MostStoredBytes) return;
+        throw new SpecException(file, $"a spec that takes {stored:N0} bytes in the database", $"at most {MostStoredBytes:N0}", ManyFiles);
+    }
+
+    private static LimitsSpec Limits(SpecNode limits) => new()
+    {
+        StepHours = limits.Number("stepHours", 24, 0, 1e5, openMin: true),
+        RunHours = limits.Number("runHours", 7 * 24, 0, 1e5, openMin: true)
+    };
+
+    private static RetrainSpec Retrain(SpecNode retrain) => new()
+    {
+        NewRows = retrain.Has("newRows") ? retrain.Integer("newRows", 0, 1, int.MaxValue) : null,
+        NewShare = retrain.Has("newShare") ? retrain.Number("newShare", 0, 0, 1e6, openMin: true) : null,
+        AtMostEveryHours = retrain.Number("atMostEveryHours", 0, 0, 1e5),
+        Cron = retrain.OptionalText("cron"),
+        DebounceSeconds = retrain.Number("debounceSeconds", 60, 0, 1e6),
+    };
 
     /// <summary>Reads a model's policy: the keys of a spec's 'promotion', and 'promoters'.</summary>
     /// <param name="yaml">The text.</param>

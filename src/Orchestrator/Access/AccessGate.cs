@@ -40,20 +40,7 @@ public sealed class AccessGate(AccessPolicy policy, AccessKeyStore store, TimePr
         string address = NameOf(client);
         string? given = KeyOf(context.Request.Headers.Authorization.ToString());
         bool isFromHere = policy.IsFromHere(context);
-        bool isOfAnotherSite = !AccessPolicy.IsOfThisSite(context.Request) && !AccessPolicy.CameThroughProxy(context.Request);
-        if (isOfAnotherSite && given is null && !policy.NeedsKeys)
-        {
-            await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.",
-                "this server answers to localhost alone; from elsewhere it asks for a key.");
-            return;
-        }
-        bool isTrustedBrowser = isFromHere && given is null;
-        if (IsForged(context.Request, isTrustedBrowser))
-        {
-            await Refuse(context, StatusCodes.Status403Forbidden, "Not from here.",
-                "a page of another site made this browser send it; the browser's key, or its being on this machine, does not count then.");
-            return;
-        }
+        if (await RefuseOtherSite(context, given, isFromHere)) return;
         AccessKey? key = await Check(given, context.RequestAborted);
         Scope? required = context.GetEndpoint()?.Metadata.GetMetadata<RequiredScope>() is { } stated ? stated.Scope : Scope.Admin;
         bool isOpen = required is null || (isFromHere && given is null);
@@ -73,11 +60,34 @@ public sealed class AccessGate(AccessPolicy policy, AccessKeyStore store, TimePr
                 $"the key is of scope {key.Scope}; expected {required}.");
             return;
         }
-        string request = client is null || IPAddress.IsLoopback(client) ? context.TraceIdentifier
-            : $"{context.TraceIdentifier} from {client}";
-        Scope scope = key?.Scope ?? (isFromHere ? Scope.Admin : Scope.Viewer);
-        Caller.Current = (key is null ? Caller.OfThisMachine(request) : new Caller($"key {key.Name}", request)) with { Scope = scope };
+        Caller.Current = CallerOf(context, client, key, isFromHere);
         await next(context);
+    }
+
+    /// <summary>True where what another site's page makes a browser send was refused.</summary>
+    private async Task<bool> RefuseOtherSite(HttpContext context, string? given, bool isFromHere)
+    {
+        bool isOfAnotherSite = !AccessPolicy.IsOfThisSite(context.Request) && !AccessPolicy.CameThroughProxy(context.Request);
+        if (isOfAnotherSite && given is null && !policy.NeedsKeys)
+        {
+            await Refuse(context, StatusCodes.Status421MisdirectedRequest, "Misdirected.",
+                "this server answers to localhost alone; from elsewhere it asks for a key.");
+            return true;
+        }
+        bool isTrustedBrowser = isFromHere && given is null;
+        if (!IsForged(context.Request, isTrustedBrowser)) return false;
+        await Refuse(context, StatusCodes.Status403Forbidden, "Not from here.",
+            "a page of another site made this browser send it; the browser's key, or its being on this machine, does not count then.");
+        return true;
+    }
+
+    /// <summary>Who is named in the audit trail.</summary>
+    private static Caller CallerOf(HttpContext context, IPAddress? client, AccessKey? key, bool isFromHere)
+    {
+        bool isLocal = client is null || IPAddress.IsLoopback(client);
+        string request = isLocal ? context.TraceIdentifier : $"{context.TraceIdentifier} from {client}";
+        Scope scope = key?.Scope ?? (isFromHere ? Scope.Admin : Scope.Viewer);
+        return (key is null ? Caller.OfThisMachine(request) : new Caller($"key {key.Name}", request)) with { Scope = scope };
     }
 
     /// <summary>

@@ -48,6 +48,29 @@ public static class RunsApi
         app.UseAccess();
         app.Use(PlainForms.Require);
         app.MapOpenApi().Requires(Scope.Viewer);
+        app.MapRuns();
+        app.MapArtifacts();
+        app.MapWork();
+        app.MapModelsApi();
+        app.MapSchedulesApi();
+        app.MapDatasetsApi();
+        app.MapRetentionApi();
+        app.MapKeysApi();
+        if (app.Services.GetService<JobStorage>() is { } storage)
+        {
+            app.MapHangfireDashboard("/hangfire",
+                new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules", IsReadOnlyFunc = _ => true }, storage)
+                .Requires(Scope.Viewer);
+        }
+        app.MapScoreApi();
+        app.MapAuditApi();
+        if (app.Services.GetService<MeterProvider>() is not null) app.MapPrometheusScrapingEndpoint("/metrics").Requires(Scope.Viewer);
+        app.MapGet("/health/ready", Ready).Requires(null).ExcludeFromDescription();
+        app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).Requires(null).ExcludeFromDescription();
+    }
+
+    private static void MapRuns(this WebApplication app)
+    {
         RouteGroupBuilder runs = app.MapGroup("/api/v1/runs").WithTags("runs").Requires(Scope.Viewer);
         runs.MapPost("", Submit)
             .Requires(Scope.Operator)
@@ -73,6 +96,10 @@ public static class RunsApi
             runs.MapPost($"{{id:guid}}/{action.Text()}", (Guid id, RunService service, CancellationToken cancel) =>
                 Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary(SummaryOf(action));
         }
+    }
+
+    private static void MapArtifacts(this WebApplication app)
+    {
         app.MapGet("/api/v1/artifacts/{sha256}", Artifact).Requires(Scope.Viewer).WithTags("artifacts").WithSummary("An artifact's bytes.");
         app.MapGet("/api/v1/lineage/{sha256}", Trace)
             .Requires(Scope.Viewer)
@@ -84,6 +111,11 @@ public static class RunsApi
             .Requires(Scope.Viewer)
             .WithTags("artifacts")
             .WithSummary("The versions of models that were made with a conversation.");
+    }
+
+    /// <summary>Workers, and messages that were set aside.</summary>
+    private static void MapWork(this WebApplication app)
+    {
         app.MapGet("/api/v1/workers",
             async (WorkStore work, CancellationToken cancel) => (await work.Workers(cancel)).Select(w => w.ToDocument()))
             .Requires(Scope.Viewer)
@@ -104,22 +136,6 @@ public static class RunsApi
                 .Requires(Scope.Operator)
                 .WithSummary($"{decision}s the open faults of a group, one by its number, or 'all'.");
         }
-        app.MapModelsApi();
-        app.MapSchedulesApi();
-        app.MapDatasetsApi();
-        app.MapRetentionApi();
-        app.MapKeysApi();
-        if (app.Services.GetService<JobStorage>() is { } storage)
-        {
-            app.MapHangfireDashboard("/hangfire",
-                new DashboardOptions { Authorization = [], DashboardTitle = "ArmoFlow schedules", IsReadOnlyFunc = _ => true }, storage)
-                .Requires(Scope.Viewer);
-        }
-        app.MapScoreApi();
-        app.MapAuditApi();
-        if (app.Services.GetService<MeterProvider>() is not null) app.MapPrometheusScrapingEndpoint("/metrics").Requires(Scope.Viewer);
-        app.MapGet("/health/ready", Ready).Requires(null).ExcludeFromDescription();
-        app.MapGet("/health/live", () => Results.Ok(new { status = "live" })).Requires(null).ExcludeFromDescription();
     }
 
     /// <summary>What a spec's paths are relative to.</summary>

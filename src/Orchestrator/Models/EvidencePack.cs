@@ -27,6 +27,10 @@ public sealed class EvidencePack(
 {
     private static readonly JsonSerializerOptions Format = new(JsonSerializerDefaults.Web) { WriteIndented = true };
 
+    /// <summary>The artifacts that are packed whole.</summary>
+    private static readonly string[] Packed =
+        [ArtifactNames.Report, ArtifactNames.Evaluation, ArtifactNames.BenchmarkOutcomes, ArtifactNames.IngestionReport];
+
     /// <summary>Packs a version; memory does not grow with the audit trail.</summary>
     /// <param name="version">The version.</param>
     /// <param name="score">A score of it that is asked about; null for the model alone.</param>
@@ -37,68 +41,80 @@ public sealed class EvidencePack(
         RunDocument run = await runs.Find(version.RunId, cancel)
             ?? throw new RegistryException(
                 $"version {version.Version} of {version.Model}: its run {version.RunId} is not in the database.");
-        using ZipArchive archive = new(target, ZipArchiveMode.Create, leaveOpen: true);
-        SortedDictionary<string, string> sums = new(StringComparer.Ordinal);
-        await AddText("README.md", Instructions(version, run));
-        await AddJson("model.json",
+        using Archive archive = new(target, cancel);
+        await archive.AddText("README.md", Instructions(version, run));
+        await archive.AddJson("model.json",
             new { version, aliases = (await registry.History(version.Model, cancel)).Where(p => p.Version == version.Version) });
-        await AddJson("evaluations.json",
+        await archive.AddJson("evaluations.json",
             new
             {
                 evaluations = (await alerts.Evaluations(version.Model, int.MaxValue, cancel)).Where(e => e.Version == version.Version),
                 alerts = (await alerts.Alerts(version.Model, int.MaxValue, cancel)).Where(a => a.Version == version.Version)
             });
-        await AddJson("run.json", run);
-        await AddJson("spec.json", await runs.FindSpec(version.RunId, cancel));
-        if (score is not null) await AddJson("score.json", score);
+        await archive.AddJson("run.json", run);
+        await archive.AddJson("spec.json", await runs.FindSpec(version.RunId, cancel));
+        if (score is not null) await archive.AddJson("score.json", score);
         if (run.Artifacts.TryGetValue(ArtifactNames.Evaluation, out ArtifactDocument? evaluation))
-            await AddJson("lineage.json", await lineage.Trace(evaluation.Sha256, LineageDirection.Up, version.RunId, cancel));
-        foreach (string name in new[]
+            await archive.AddJson("lineage.json", await lineage.Trace(evaluation.Sha256, LineageDirection.Up, version.RunId, cancel));
+        foreach (string name in Packed.Where(run.Artifacts.ContainsKey))
         {
-            ArtifactNames.Report,
-            ArtifactNames.Evaluation,
-            ArtifactNames.BenchmarkOutcomes,
-            ArtifactNames.IngestionReport
-        })
-        {
-            if (run.Artifacts.TryGetValue(name, out ArtifactDocument? artifact))
-            {
-                await Add($"artifacts/{name}.{(name == ArtifactNames.Report ? "md" : "json")}", async entry =>
-                {
-                    await using FileStream content = File.OpenRead(await artifacts.Open(artifact.Sha256, cancel));
-                    await content.CopyToAsync(entry, cancel);
-                });
-            }
+            string file = $"artifacts/{name}.{(name == ArtifactNames.Report ? "md" : "json")}";
+            await archive.AddFile(file, await artifacts.Open(run.Artifacts[name].Sha256, cancel));
         }
-        await Add("logs.txt", async entry =>
-        {
-            foreach (StepLog log in await logs.Of(version.RunId, null, cancel))
-                await entry.WriteAsync(Encoding.UTF8.GetBytes(await logs.TextOf(log, cancel) + "\n"), cancel);
-        });
+        await archive.Add("logs.txt", entry => WriteLogs(version.RunId, entry, cancel));
+        await AddTrail(archive, version, cancel);
+        await archive.AddSums();
+    }
+
+    /// <summary>The whole trail with its head, and the rows that the pack's answers rest on, as of the same moment.</summary>
+    private async Task AddTrail(Archive archive, ModelVersion version, CancellationToken cancel)
+    {
         SignedHead? head = null;
         HashSet<string> steps = [.. (await runs.StepKeys(version.RunId, cancel)).Select(RowValues.TextOf)];
         using FileStream rows = TemporaryRows();
-        await Add("audit.jsonl", async entry => head = AuditSigning.Signed(await audit.Export(entry, asParquet: false, cancel, rows,
+        await archive.Add("audit.jsonl", async entry => head = AuditSigning.Signed(await audit.Export(entry, asParquet: false, cancel, rows,
             which: row => IsOf(row, version, steps))));
-        await Add("rows.jsonl", async entry =>
-        {
-            rows.Position = 0;
-            await rows.CopyToAsync(entry, cancel);
-        });
-        await AddJson("audit.jsonl.head.json", head);
-        await AddText("SHA256SUMS", string.Concat(sums.Select(f => $"{f.Value}  {f.Key}\n")));
+        rows.Position = 0;
+        await archive.Add("rows.jsonl", entry => rows.CopyToAsync(entry, cancel));
+        await archive.AddJson("audit.jsonl.head.json", head);
+    }
 
-        Task AddText(string name, string text) => Add(name, entry => entry.WriteAsync(Encoding.UTF8.GetBytes(text), cancel).AsTask());
+    /// <summary>An archive that knows the sha256 of each of its files.</summary>
+    private sealed class Archive(Stream target, CancellationToken cancel) : IDisposable
+    {
+        private readonly ZipArchive _zip = new(target, ZipArchiveMode.Create, leaveOpen: true);
+        private readonly SortedDictionary<string, string> _sums = new(StringComparer.Ordinal);
 
-        Task AddJson(string name, object? value) => Add(name, entry => JsonSerializer.SerializeAsync(entry, value, Format, cancel));
-
-        async Task Add(string name, Func<Stream, Task> write)
+        public async Task Add(string name, Func<Stream, Task> write)
         {
             using SHA256 sum = SHA256.Create();
-            await using (Stream entry = await archive.CreateEntry(name).OpenAsync(cancel))
+            await using (Stream entry = await _zip.CreateEntry(name).OpenAsync(cancel))
             await using (CryptoStream summed = new(entry, sum, CryptoStreamMode.Write)) await write(summed); // what passes is summed
-            sums[name] = Convert.ToHexStringLower(sum.Hash!);
+            _sums[name] = Convert.ToHexStringLower(sum.Hash!);
         }
+
+        public Task AddText(string name, string text) =>
+            Add(name, entry => entry.WriteAsync(Encoding.UTF8.GetBytes(text), cancel).AsTask());
+
+        public Task AddJson(string name, object? value) =>
+            Add(name, entry => JsonSerializer.SerializeAsync(entry, value, Format, cancel));
+
+        public Task AddFile(string name, string path) => Add(name, async entry =>
+        {
+            await using FileStream content = File.OpenRead(path);
+            await content.CopyToAsync(entry, cancel);
+        });
+
+        /// <summary>The file that the others are checked with.</summary>
+        public Task AddSums() => AddText("SHA256SUMS", string.Concat(_sums.Select(f => $"{f.Value}  {f.Key}\n")));
+
+        public void Dispose() => _zip.Dispose();
+    }
+
+    private async Task WriteLogs(Guid run, Stream entry, CancellationToken cancel)
+    {
+        foreach (StepLog log in await logs.Of(run, null, cancel))
+            await entry.WriteAsync(Encoding.UTF8.GetBytes(await logs.TextOf(log, cancel) + "\n"), cancel);
     }
 
     /// <summary>True for a row that the pack's answers rest on: the model's, its run's, and those of the run's steps.</summary>

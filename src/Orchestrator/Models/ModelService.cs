@@ -44,7 +44,7 @@ public sealed class ModelService(ModelRegistry registry, PolicyStore policies, B
             IReadOnlyList<string> asked = await registry.Approve(candidate, alias, reason, cancel);
             if (asked.Count < needed) return new Promotion(candidate.Model, alias, candidate.Version, false, false, verdicts, asked);
         }
-        await registry.Point(candidate, alias, reason, verdicts, holds ? "model.promoted" : "model.forced", cancel);
+        await registry.MoveAlias(candidate, alias, reason, verdicts, holds ? "model.promoted" : "model.forced", cancel);
         return new Promotion(candidate.Model, alias, candidate.Version, true, !holds, verdicts);
     }
 

@@ -48,7 +48,7 @@ public sealed class PromotionRules(ModelService models, ModelRegistry registry, 
         if (!wasPromoted)
         {
             await models.RequireUsable(version, cancel);
-            await registry.Point(version, alias, isOfPolicy ? OfPolicy : OfSpec, verdicts, "model.promoted", cancel);
+            await registry.MoveAlias(version, alias, isOfPolicy ? OfPolicy : OfSpec, verdicts, "model.promoted", cancel);
         }
         await registry.SettleRule(version, cancel);
     }

@@ -18,6 +18,7 @@ public sealed class RunService(
     UnitsOfWork units,
     RunQueries queries,
     RunStore store,
+    RunChanges changes,
     ModelRegistry registry,
     ForgettingStore forgetting,
     TimeProvider time)
@@ -25,7 +26,8 @@ public sealed class RunService(
     /// <summary>How long a caller waits for the saga's answer.</summary>
     public static readonly TimeSpan AnswerWait = TimeSpan.FromSeconds(30);
 
-    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(20);
+    /// <summary>Another orchestrator's saga may answer, of which this process hears nothing.</summary>
+    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(100);
 
     /// <summary>Enters a run in the database, together with the message that starts it.</summary>
     public async Task<Guid> Submit(RunSpec spec, CancellationToken cancel)
@@ -186,9 +188,11 @@ public sealed class RunService(
         long start = time.GetTimestamp();
         while (true)
         {
+            Task change = changes.Next;
             if (await store.Find(id, cancel) is { } run && condition(run)) return true;
             if (time.GetElapsedTime(start) >= AnswerWait) return false;
-            await Task.Delay(LookInterval, time, cancel);
+            await Task.WhenAny(change, Task.Delay(LookInterval, time, cancel));
+            cancel.ThrowIfCancellationRequested();
         }
     }
 }

@@ -29,11 +29,7 @@ internal static class ParquetRows
             Dictionary<string, double?[]> numbers = [];
             foreach (DataField field in reader.Schema.DataFields)
             {
-                if (!IsNumber(field))
-                {
-                    await from.ReadAsync(field, texts[field.Name] = new string[rows],
-                    cancellationToken: cancel);
-                }
+                if (!IsNumber(field)) await from.ReadAsync(field, texts[field.Name] = new string[rows], cancellationToken: cancel);
                 else await from.ReadAsync<double>(field, (numbers[field.Name] = new double?[rows]).AsMemory(), cancellationToken: cancel);
             }
             int[] kept = [.. Enumerable.Range(0, rows).Where(row => !leavesOut(texts, row))];

@@ -83,19 +83,20 @@ public static class AuditRows
         }
     }
 
-    /// <summary>Puts the events and the rows of one file of JSON lines into a file each, of the kinds that their names say.</summary>
-    public static async Task Split(string both, string events, string rows, CancellationToken cancel)
+    /// <summary>Puts the events and the rows of one file of JSON lines into a file each.</summary>
+    /// <param name="both">The file.</param>
+    /// <param name="events">Where the events go.</param>
+    /// <param name="eventsAsParquet">True for a table, else JSON lines.</param>
+    /// <param name="rows">Where the rows go.</param>
+    /// <param name="rowsAsParquet">True for a table, else JSON lines.</param>
+    /// <param name="cancel">Gives up.</param>
+    public static async Task Split(string both, Stream events, bool eventsAsParquet, Stream rows, bool rowsAsParquet,
+        CancellationToken cancel)
     {
-        await using (FileStream target = File.Create(events))
-        {
-            if (AuditParquet.IsParquet(events)) await AuditParquet.Write(target, AuditStore.ReadExport(both), cancel);
-            else await CopyLines(both, target, line => !IsRow(line), cancel);
-        }
-        await using (FileStream target = File.Create(rows))
-        {
-            if (AuditParquet.IsParquet(rows)) await Write(target, await ReadHeading(both), Read(both, cancel), asParquet: true, cancel);
-            else await CopyLines(both, target, IsRow, cancel);
-        }
+        if (eventsAsParquet) await AuditParquet.Write(events, AuditStore.ReadExport(both), cancel);
+        else await CopyLines(both, events, line => !IsRow(line), cancel);
+        if (rowsAsParquet) await Write(rows, await ReadHeading(both), Read(both, cancel), asParquet: true, cancel);
+        else await CopyLines(both, rows, IsRow, cancel);
     }
 
     private static async Task CopyLines(string source, Stream target, Func<string, bool> isWanted, CancellationToken cancel)

@@ -62,15 +62,7 @@ public static class AuditVerification
         }
         await foreach (AuditEvent e in events.WithCancellation(cancel))
         {
-            string? what = e switch
-            {
-                _ when e.Sequence <= sequence => $"event {e.Sequence} is there twice or out of place",
-                _ when e.Sequence > sequence + 1 => $"event {sequence + 1} is missing",
-                _ when e.PreviousHash != hash => "it does not follow the event before it",
-                _ when e.ComputeHash() != e.Hash => "its content was altered",
-                _ => null,
-            };
-            if (what is not null) return Broken(Math.Min(e.Sequence, sequence + 1), what);
+            if (WhyNotNext(e, sequence, hash) is { } what) return Broken(Math.Min(e.Sequence, sequence + 1), what);
             if (Array.Find(kept, k => k.Sequence == e.Sequence && k.Hash != e.Hash) is { } other)
             {
                 return Broken(e.Sequence,
@@ -81,21 +73,29 @@ public static class AuditVerification
             if (sequence <= ledgerEnd) ledger.Take(e);
             if (sequence % ProgressEvery == 0) progress?.Report(new AuditProgress(sequence, 0));
         }
-        bool isCut = head is not null && head.Sequence > sequence;
-        if (isCut) return Broken(sequence + 1, $"events {sequence + 1} to {head!.Sequence} are missing");
-        if (head is not null && (head.Sequence != sequence || head.Hash != hash))
-        {
-            return Broken(sequence + 1,
-            "the head does not agree with the last event");
-        }
-        if (kept.MaxBy(k => k.Sequence) is { } newest && newest.Sequence > sequence)
-        {
-            return Broken(sequence + 1, $"events {sequence + 1} to {newest.Sequence} are missing: the head kept at "
-                + $"{newest.At.UtcDateTime:u} is newer than the last event");
-        }
+        if (WhyNotEnd(sequence, hash, head, kept) is { } end) return Broken(sequence + 1, end);
         return new AuditVerdict(sequence, true, null, null, sequence, hash);
 
         AuditVerdict Broken(long at, string what) => new(sequence, false, at, what, sequence, hash);
+    }
+
+    /// <summary>Why an event cannot be the one after another; null where it is.</summary>
+    private static string? WhyNotNext(AuditEvent e, long sequence, string hash)
+    {
+        if (e.Sequence <= sequence) return $"event {e.Sequence} is there twice or out of place";
+        if (e.Sequence > sequence + 1) return $"event {sequence + 1} is missing";
+        if (e.PreviousHash != hash) return "it does not follow the event before it";
+        return e.ComputeHash() != e.Hash ? "its content was altered" : null;
+    }
+
+    /// <summary>Why a trail cannot end with an event; null where it may.</summary>
+    private static string? WhyNotEnd(long sequence, string hash, AuditHead? head, SignedHead[] kept)
+    {
+        if (head is not null && head.Sequence > sequence) return $"events {sequence + 1} to {head.Sequence} are missing";
+        if (head is not null && (head.Sequence != sequence || head.Hash != hash)) return "the head does not agree with the last event";
+        if (kept.MaxBy(k => k.Sequence) is not { } newest || newest.Sequence <= sequence) return null;
+        return $"events {sequence + 1} to {newest.Sequence} are missing: the head kept at {newest.At.UtcDateTime:u} is newer than the "
+            + "last event";
     }
 
     /// <summary>Adds to a verdict on a whole chain what the rows say.</summary>

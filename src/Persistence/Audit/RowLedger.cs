@@ -73,11 +73,8 @@ internal sealed class RowLedger
         if (row.Before == BoundRow.Seen)
         {
             bool isOther = isSameLayout && known.Digest != DigestOf(row.After!);
-            if (isOther)
-            {
-                Find(row, known.Sequence,
-                $"at event {sequence} it was not what event {known.Sequence} vouches for: it was changed past ArmoFlow");
-            }
+            string other = $"at event {sequence} it was not what event {known.Sequence} vouches for: it was changed past ArmoFlow";
+            if (isOther) Find(row, known.Sequence, other);
             if (isKnown) return;
         }
         else if (row.Before is null)

@@ -4,6 +4,7 @@ using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Retention;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
@@ -79,9 +80,7 @@ public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
     /// <exception cref="DatasetException">The name is not valid, or the file is of a kind that cannot be read.</exception>
     public async Task<DatasetAddition> Add(string name, string fileName, Stream content, CancellationToken cancel)
     {
-        string file = Path.GetFileName(fileName.Replace('\\', '/'));
-        if (!CanRead(file) || file.Length > 200)
-            throw new DatasetException($"file '{file}': expected .json, .jsonl, .json.gz, .jsonl.gz or .parquet.");
+        string file = RequireName(fileName);
         await Create(name, cancel);
         long rows = 0;
         ArtifactRef artifact = await artifacts.Put(async path =>
@@ -93,21 +92,12 @@ public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, name, cancel); // versions one after the other
-        if (await db.Exclusions.AsNoTracking().SingleOrDefaultAsync(e =>
-            e.Kind == ExclusionKind.File && e.Value == artifact.Sha256 && e.LiftedAt == null, cancel) is { } forgotten)
+        await RequireNotForgotten(db, file, artifact.Sha256, cancel);
+        DatasetFile? known =
+            await db.DatasetFiles.AsNoTracking().SingleOrDefaultAsync(f => f.Dataset == name && f.Sha256 == artifact.Sha256, cancel);
+        if (known is not null)
         {
-            await artifacts.Delete(artifact.Sha256, cancel);
-            throw new DatasetException($"file '{file}': {forgotten}, whatever it is called now. See: armoflow forget list.");
-        }
-        if (await db.DatasetFiles.AsNoTracking()
-            .SingleOrDefaultAsync(f => f.Dataset == name && f.Sha256 == artifact.Sha256, cancel) is { } known)
-        {
-            if (known.WithdrawnIn is { } since)
-            {
-                throw new DatasetException($"file '{file}': its bytes were withdrawn from '{name}' in version {since}. See why: armoflow "
-                    + $"audit query --where \"subject = 'dataset/{name}'\". To add it all the same, change it: a blank line at its end "
-                    + "is enough.");
-            }
+            if (known.WithdrawnIn is { } since) throw Withdrawn(name, file, since);
             return new DatasetAddition(name, known.Version, known.FileName, known.Sha256, known.Bytes, known.Rows, IsNew: false);
         }
         int version = await Newest(db, name, cancel) + 1;
@@ -127,6 +117,28 @@ public sealed class DatasetStore(IDbContextFactory<ArmoFlowDbContext> contexts, 
         await transaction.CommitAsync(cancel);
         return new DatasetAddition(name, version, file, artifact.Sha256, artifact.Bytes, rows, IsNew: true);
     }
+
+    /// <summary>A file's own name, without folders.</summary>
+    private static string RequireName(string fileName)
+    {
+        string file = Path.GetFileName(fileName.Replace('\\', '/'));
+        if (CanRead(file) && file.Length <= 200) return file;
+        throw new DatasetException($"file '{file}': expected .json, .jsonl, .json.gz, .jsonl.gz or .parquet.");
+    }
+
+    private async Task RequireNotForgotten(ArmoFlowDbContext db, string file, string sha256, CancellationToken cancel)
+    {
+        Exclusion? forgotten = await db.Exclusions.AsNoTracking()
+            .SingleOrDefaultAsync(e => e.Kind == ExclusionKind.File && e.Value == sha256 && e.LiftedAt == null, cancel);
+        if (forgotten is null) return;
+        await artifacts.Delete(sha256, cancel);
+        throw new DatasetException($"file '{file}': {forgotten}, whatever it is called now. See: armoflow forget list.");
+    }
+
+    private static DatasetException Withdrawn(string dataset, string file, int version) =>
+        new($"file '{file}': its bytes were withdrawn from '{dataset}' in version {version}. See why: armoflow "
+            + $"audit query --where \"subject = 'dataset/{dataset}'\". To add it all the same, change it: a blank line at its end "
+            + "is enough.");
 
     /// <summary>Makes a version without a file; earlier versions keep it, and so do the runs that read them.</summary>
     /// <param name="name">The data set.</param>

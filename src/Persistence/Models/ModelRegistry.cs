@@ -182,7 +182,7 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
     /// <param name="action">As the audit trail calls it: model.promoted or model.rolled-back.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="RegistryException">The alias cannot be one, or means this version already.</exception>
-    public async Task<AliasPeriod> Point(ModelVersion version, string alias, string? reason, object evidence, string action,
+    public async Task<AliasPeriod> MoveAlias(ModelVersion version, string alias, string? reason, object evidence, string action,
         CancellationToken cancel)
     {
         if (!PromotionSpec.IsAlias(alias))
@@ -194,32 +194,10 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         await using IDbContextTransaction transaction = await db.Database.BeginTransactionAsync(cancel);
         await OneAtATime(db, version.Model, cancel);
         DateTimeOffset now = await NextMoment(db, version.Model, alias, cancel);
-        AliasPeriod? open = await db.AliasPeriods.SingleOrDefaultAsync(p => p.Model == version.Model
-            && p.Alias == alias
-            && p.ValidUntil == null
-            && p.KnownUntil == null, cancel);
+        AliasPeriod? open = await Open(db, version.Model, alias).SingleOrDefaultAsync(cancel);
         if (open?.Version == version.Version) throw new RegistryException($"{version.Model}@{alias} is version {version.Version} already.");
-        if (open is not null)
-        {
-            open.KnownUntil = now;
-            db.AliasPeriods.Add(new AliasPeriod
-            {
-                Model = open.Model,
-                Alias = open.Alias,
-                Version = open.Version,
-                ValidFrom = open.ValidFrom,
-                ValidUntil = now,
-                KnownFrom = now,
-                DecidedBy = open.DecidedBy,
-                Reason = open.Reason,
-                Evidence = open.Evidence
-            });
-            await db.SaveUnbound(cancel); // before the new one, of which there may be one
-        }
-        List<PromotionApproval> approvals =
-            await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias).OrderBy(a => a.At).ToListAsync(cancel);
-        string[] approvedBy = [.. approvals.Where(a => a.Version == version.Version).Select(a => a.By)];
-        db.PromotionApprovals.RemoveRange(approvals); // what was asked of the alias before is settled
+        if (open is not null) await Close(db, open, now, cancel);
+        string[] approvedBy = await SettleApprovals(db, version, alias, cancel);
         AliasPeriod period = new()
         {
             Model = version.Model,
@@ -242,6 +220,38 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         }
         await transaction.CommitAsync(cancel);
         return period;
+    }
+
+    /// <summary>What an alias means now, as it is known now.</summary>
+    private static IQueryable<AliasPeriod> Open(ArmoFlowDbContext db, string model, string alias) =>
+        db.AliasPeriods.Where(p => p.Model == model && p.Alias == alias && p.ValidUntil == null && p.KnownUntil == null);
+
+    /// <summary>An open period is known no more; a closed one is known instead.</summary>
+    private static Task Close(ArmoFlowDbContext db, AliasPeriod open, DateTimeOffset now, CancellationToken cancel)
+    {
+        open.KnownUntil = now;
+        db.AliasPeriods.Add(new AliasPeriod
+        {
+            Model = open.Model,
+            Alias = open.Alias,
+            Version = open.Version,
+            ValidFrom = open.ValidFrom,
+            ValidUntil = now,
+            KnownFrom = now,
+            DecidedBy = open.DecidedBy,
+            Reason = open.Reason,
+            Evidence = open.Evidence
+        });
+        return db.SaveUnbound(cancel); // before the new one, of which there may be one
+    }
+
+    /// <summary>Who asked for a version; what was asked of the alias before is settled with it.</summary>
+    private static async Task<string[]> SettleApprovals(ArmoFlowDbContext db, ModelVersion version, string alias, CancellationToken cancel)
+    {
+        List<PromotionApproval> approvals =
+            await db.PromotionApprovals.Where(a => a.Model == version.Model && a.Alias == alias).OrderBy(a => a.At).ToListAsync(cancel);
+        db.PromotionApprovals.RemoveRange(approvals);
+        return [.. approvals.Where(a => a.Version == version.Version).Select(a => a.By)];
     }
 
     /// <summary>Decisions on a model's aliases, one after the other; SQLite's transactions are so by themselves.</summary>
@@ -316,7 +326,8 @@ public sealed class ModelRegistry(IDbContextFactory<ArmoFlowDbContext> contexts,
         ModelVersion before = await Before(model, alias, to, cancel);
         AliasPeriod? stoodOn = (await History(model, cancel)).FirstOrDefault(p =>
             p.Alias == alias && p.KnownUntil == null && p.Version == before.Version);
-        return await Point(before, alias, reason, JsonSerializer.Deserialize<JsonElement>(stoodOn?.Evidence ?? "[]"), RolledBack, cancel);
+        JsonElement evidence = JsonSerializer.Deserialize<JsonElement>(stoodOn?.Evidence ?? "[]");
+        return await MoveAlias(before, alias, reason, evidence, RolledBack, cancel);
     }
 
     /// <summary>The version that a rollback leads to.</summary>

@@ -2,6 +2,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
@@ -37,6 +38,24 @@ public sealed class Collector(
         if (!dryRun) scratch.SpendReserveIfFull();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Dictionary<Guid, string> keptRuns = await KeptRuns(db, rules, before, cancel);
+        (HashSet<string> kept, Dictionary<string, string> candidates) = await Mark(db, keptRuns, before, cancel);
+        List<Collected> goes = [];
+        foreach ((string sha256, string why) in candidates.Where(c => !kept.Contains(c.Key)))
+            if (await artifacts.SizeOf(sha256, cancel) is { } bytes) goes.Add(new Collected(sha256, bytes, why));
+        if (!dryRun)
+        {
+            await FinishEarlier(db, kept, cancel);
+            await ForgetKeys(db, now - KeysKept, cancel);
+            foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, now, cancel);
+        }
+        return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count,
+            keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
+    }
+
+    /// <summary>What must stay, and what may go with the reason; what is in both stays.</summary>
+    private async Task<(HashSet<string> Kept, Dictionary<string, string> Candidates)> Mark(ArmoFlowDbContext db,
+        Dictionary<Guid, string> keptRuns, DateTimeOffset before, CancellationToken cancel)
+    {
         HashSet<string> kept =
         [
             .. await db.DatasetFiles.Select(f => f.Sha256).ToListAsync(cancel),
@@ -57,6 +76,18 @@ public sealed class Collector(
             kept.UnionWith(run.Artifacts.Values.Select(a => a.Sha256));
             if (run.Artifacts.TryGetValue(ArtifactNames.Features, out ArtifactRef? table)) featureTables.Add(table.Sha256);
         }
+        await MarkLogs(db, keptRuns, before, kept, candidates, cancel);
+        // a run that begins may reuse these
+        kept.UnionWith(await db.StepArtifacts.Where(a => db.StepResults.Any(r => r.Key == a.Key && r.CreatedAt >= before))
+            .Select(a => a.Sha256)
+            .ToListAsync(cancel));
+        await MarkShards(db, featureTables, candidates, cancel);
+        return (kept, candidates);
+    }
+
+    private static async Task MarkLogs(ArmoFlowDbContext db, Dictionary<Guid, string> keptRuns, DateTimeOffset before,
+        HashSet<string> kept, Dictionary<string, string> candidates, CancellationToken cancel)
+    {
         await foreach (var log in db.StepLogs.Where(l => l.Sha256 != null && l.EndedAt < before)
             .Select(l => new { l.RunId, l.Sha256 })
             .AsAsyncEnumerable()
@@ -65,10 +96,12 @@ public sealed class Collector(
             if (keptRuns.ContainsKey(log.RunId)) kept.Add(log.Sha256!);
             else candidates.TryAdd(log.Sha256!, $"log of run {log.RunId}");
         }
-        // a run that begins may reuse these
-        kept.UnionWith(await db.StepArtifacts.Where(a => db.StepResults.Any(r => r.Key == a.Key && r.CreatedAt >= before))
-            .Select(a => a.Sha256)
-            .ToListAsync(cancel));
+    }
+
+    /// <summary>Shards of features that no kept table names.</summary>
+    private async Task MarkShards(ArmoFlowDbContext db, List<string> featureTables, Dictionary<string, string> candidates,
+        CancellationToken cancel)
+    {
         HashSet<string> buried = [.. await db.Tombstones.Where(t => t.RemovedAt != null).Select(t => t.Sha256).ToListAsync(cancel)];
         featureTables.RemoveAll(buried.Contains); // removed on purpose: they name nothing any more
         // shards of a run in progress are in no table yet
@@ -78,22 +111,9 @@ public sealed class Collector(
             foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel))
                 if (!read.Contains(shard)) candidates.TryAdd(shard, FeatureShard);
         }
-
-        List<Collected> goes = [];
-        foreach ((string sha256, string why) in candidates.Where(c => !kept.Contains(c.Key)))
-            if (await artifacts.SizeOf(sha256, cancel) is { } bytes) goes.Add(new Collected(sha256, bytes, why));
-        if (!dryRun)
-        {
-            await FinishEarlier(db, kept, cancel);
-            DateTimeOffset old = now - KeysKept;
-            await ForgetKeys(db, old, cancel);
-            foreach (Collected[] batch in goes.Chunk(Batch)) await Remove(batch, now, cancel);
-        }
-        return new Collection(dryRun, goes, goes.Sum(g => g.Bytes), keptRuns.Count,
-            keptRuns.Values.GroupBy(why => why).ToDictionary(g => g.Key, g => g.Count()));
     }
 
-    /// <summary>Runs whose artifacts stay, each with the first reason.</summary>
+    /// <summary>Runs whose artifacts stay, and why.</summary>
     private static async Task<Dictionary<Guid, string>> KeptRuns(ArmoFlowDbContext db, RetentionRules rules, DateTimeOffset before,
         CancellationToken cancel)
     {
@@ -106,23 +126,7 @@ public sealed class Collector(
         HashSet<(string, int)> aliased =
             [.. (await db.AliasPeriods.Select(p => new { p.Model, p.Version }).Distinct().ToListAsync(cancel)).Select(p => (p.Model,
                 p.Version))];
-        HashSet<(string, int)> keptVersions = [];
-        foreach (var model in (await db.ModelVersions.AsNoTracking().ToListAsync(cancel)).GroupBy(v => v.Model))
-        {
-            foreach (var (version, rank) in model.OrderByDescending(v => v.Version).Select((v, i) => (v, i)))
-            {
-                string? why = (version.Model, version.Version) switch
-                {
-                    _ when held.Contains($"model/{version.Model}") => "legal hold",
-                    (string Model, int Version) named when aliased.Contains(named) => "an alias meant it",
-                    _ when rank < rules.KeepLast => "newest versions",
-                    _ => null,
-                };
-                if (why is null) continue;
-                kept.TryAdd(version.RunId, why);
-                keptVersions.Add((version.Model, version.Version));
-            }
-        }
+        HashSet<(string, int)> keptVersions = KeepVersions(await db.ModelVersions.AsNoTracking().ToListAsync(cancel));
         foreach (var evaluation in await db.ModelEvaluations.Select(e => new { e.RunId, e.Model, e.Version }).ToListAsync(cancel))
         {
             if (keptVersions.Contains((evaluation.Model, evaluation.Version)))
@@ -134,6 +138,27 @@ public sealed class Collector(
                 kept[id] = "legal hold";
         }
         return kept;
+
+        HashSet<(string, int)> KeepVersions(List<ModelVersion> versions)
+        {
+            HashSet<(string, int)> which = [];
+            foreach ((ModelVersion version, int rank) in versions.GroupBy(v => v.Model)
+                .SelectMany(m => m.OrderByDescending(v => v.Version).Select((v, i) => (v, i))))
+            {
+                if (WhyKept(version, rank, held, aliased, rules) is not { } why) continue;
+                kept.TryAdd(version.RunId, why);
+                which.Add((version.Model, version.Version));
+            }
+            return which;
+        }
+    }
+
+    private static string? WhyKept(ModelVersion version, int rank, HashSet<string> held, HashSet<(string, int)> aliased,
+        RetentionRules rules)
+    {
+        if (held.Contains($"model/{version.Model}")) return "legal hold";
+        if (aliased.Contains((version.Model, version.Version))) return "an alias meant it";
+        return rank < rules.KeepLast ? "newest versions" : null;
     }
 
     /// <summary>The shards that feature tables name; null where one of the tables cannot be read, and so nobody knows.</summary>

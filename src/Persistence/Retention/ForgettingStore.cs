@@ -127,12 +127,7 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         List<UsedBy>? known = (await db.Exclusions.AsNoTracking()
             .SingleOrDefaultAsync(e => e.Kind == kind && e.Value == value, cancel))?.Users;
-        HashSet<string> files = kind switch
-        {
-            ExclusionKind.Source => [.. await FilesOf(db, value, cancel)],
-            ExclusionKind.File => [value],
-            _ => [],
-        };
+        HashSet<string> files = await HashesOf(db, kind, value, cancel);
         List<UsedBy> users = [];
         Dictionary<string, bool?> tables = [];
         foreach (ModelVersion version in await db.ModelVersions.AsNoTracking()
@@ -149,10 +144,7 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         async Task<bool?> Reads(RunState run)
         {
             if (kind == ExclusionKind.Conversation)
-            {
-                return run.Artifacts.TryGetValue(ArtifactNames.Conversations, out ArtifactRef? table)
-                ? await Holds(table.Sha256) : false;
-            }
+                return run.Artifacts.GetValueOrDefault(ArtifactNames.Conversations) is { } table ? await Holds(table.Sha256) : false;
             if (kind == ExclusionKind.Source && run.Spec.Ratings.Concat(run.Spec.Preferences).Any(s => s.Name == value)) return true;
             return (await Read(db, run, cancel)).Any(f => files.Contains(f.Sha256));
         }
@@ -167,6 +159,15 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
             catch (ArtifactLostException) { return tables[table] = null; }
         }
     }
+
+    /// <summary>The files that a source or a file is; none for a conversation.</summary>
+    private static async Task<HashSet<string>> HashesOf(ArmoFlowDbContext db, ExclusionKind kind, string value, CancellationToken cancel) =>
+        kind switch
+        {
+            ExclusionKind.Source => [.. await FilesOf(db, value, cancel)],
+            ExclusionKind.File => [value],
+            _ => [],
+        };
 
     /// <summary>What a run's ingestion read: files under 'kind/source/name', by hash.</summary>
     internal static async Task<IReadOnlyList<StepArtifact>> Read(ArmoFlowDbContext db, RunState run, CancellationToken cancel)

@@ -123,13 +123,7 @@ public sealed class RunQueries(
         if (filter.Name is { } name) runs = runs.Where(r => r.Name == name);
         if (filter.From is { } from) runs = runs.Where(r => r.SubmittedAt >= from.ToUniversalTime());
         if (filter.To is { } to) runs = runs.Where(r => r.SubmittedAt <= to.ToUniversalTime());
-        if (filter.Q is { } q)
-        {
-            string text = $"%{q.ToLowerInvariant().Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
-            runs = runs.Where(r => EF.Functions.Like(r.Name.ToLower(), text, @"\")
-                || EF.Functions.Like(r.Error!.ToLower(), text, @"\")
-                || EF.Functions.Like(r.CorrelationId.ToString().ToLower(), text, @"\"));
-        }
+        if (filter.Q is { } q) runs = Holding(runs, q);
         if (filter.Where is { } where) runs = runs.Where(Language(db).Parse(where));
         // the first part is the index's
         if (PageEnd.Parse(filter.Cursor) is { } end)
@@ -145,6 +139,15 @@ public sealed class RunQueries(
             : await runs.OrderByDescending(r => r.SubmittedAt).ThenByDescending(r => r.CorrelationId).Take(limit).ToListAsync(cancel);
         return new RunPage(await Documents(db, page, cancel), page.Count == limit
             ? new PageEnd(page[^1].SubmittedAt, page[^1].CorrelationId).ToString() : null);
+    }
+
+    /// <summary>Runs whose name, error or id holds a text.</summary>
+    private static IQueryable<RunState> Holding(IQueryable<RunState> runs, string q)
+    {
+        string text = $"%{q.ToLowerInvariant().Replace(@"\", @"\\").Replace("%", @"\%").Replace("_", @"\_")}%";
+        return runs.Where(r => EF.Functions.Like(r.Name.ToLower(), text, @"\")
+            || EF.Functions.Like(r.Error!.ToLower(), text, @"\")
+            || EF.Functions.Like(r.CorrelationId.ToString().ToLower(), text, @"\"));
     }
 
     /// <summary>Runs as they are shown, each with the event that vouches for it.</summary>

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using ArmoFlow.Persistence.Outbox;
+using ArmoFlow.Persistence.Runs;
 using MassTransit;
 using MassTransit.Context;
 using MassTransit.Middleware;
@@ -14,7 +15,8 @@ namespace ArmoFlow.Persistence.Sagas;
 /// </summary>
 public sealed class SagaRepositoryContextFactory<TSaga, TContext>(
     IDbContextFactory<TContext> contexts,
-    ISagaConsumeContextFactory<DbContext, TSaga> consumeContexts) :
+    ISagaConsumeContextFactory<DbContext, TSaga> consumeContexts,
+    RunChanges changes) :
     ISagaRepositoryContextFactory<TSaga>, ILoadSagaRepositoryContextFactory<TSaga>, IQuerySagaRepositoryContextFactory<TSaga>
     where TSaga : class, ISaga
     where TContext : DbContext
@@ -24,8 +26,13 @@ public sealed class SagaRepositoryContextFactory<TSaga, TContext>(
     public async Task Send<T>(ConsumeContext<T> context, IPipe<SagaRepositoryContext<TSaga, T>> next) where T : class
     {
         MessageTransaction transaction = context.GetPayload<MessageTransaction>();
-        if (await transaction.TryBegin(context.CancellationToken))
-            await next.Send(new SagaContext<T>(transaction.Database, context, consumeContexts));
+        if (!await transaction.TryBegin(context.CancellationToken)) return;
+        transaction.AfterCommit = () =>
+        {
+            changes.Raise();
+            return Task.CompletedTask;
+        };
+        await next.Send(new SagaContext<T>(transaction.Database, context, consumeContexts));
     }
 
     public async Task SendQuery<T>(ConsumeContext<T> context, ISagaQuery<TSaga> query,

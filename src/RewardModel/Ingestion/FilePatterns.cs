@@ -26,16 +26,7 @@ public static class FilePatterns
         List<(string, string)> files = [];
         foreach (string pattern in patterns)
         {
-            if (pattern.Contains('\0', StringComparison.Ordinal))
-            {
-                throw new InvalidInputException("files", $"the path '{pattern.Replace('\0', '\ufffd')}' with a NUL character in it",
-                    "a path", "Correct the path.");
-            }
-            if (pattern.Length > LongestPattern)
-            {
-                throw new InvalidInputException("files", $"the path '{pattern}'", $"a path of at most {LongestPattern:N0} characters",
-                    "Correct the path.");
-            }
+            RequirePath(pattern);
             string full = Path.GetFullPath(Path.Combine(folder, pattern));
             if (!IsWild(pattern))
             {
@@ -60,6 +51,20 @@ public static class FilePatterns
             }
         }
         return files;
+    }
+
+    private static void RequirePath(string pattern)
+    {
+        if (pattern.Contains('\0', StringComparison.Ordinal))
+        {
+            throw new InvalidInputException("files", $"the path '{pattern.Replace('\0', '\ufffd')}' with a NUL character in it",
+                "a path", "Correct the path.");
+        }
+        if (pattern.Length > LongestPattern)
+        {
+            throw new InvalidInputException("files", $"the path '{pattern}'", $"a path of at most {LongestPattern:N0} characters",
+                "Correct the path.");
+        }
     }
 
     private static bool IsWild(string text) => text.AsSpan().ContainsAny('*', '?');

@@ -85,6 +85,33 @@ public static class SourceIngestion
 {
     private const int DroppedRowsListed = 20;
 
+    private static void Count<T>(T item, bool isNew, SourceReport report)
+    {
+        if (!isNew)
+        {
+            report.Duplicates++;
+            return;
+        }
+        report.Kept++;
+        if (item is RatedResponse { Ratings.Count: 0 }) report.Unrated++;
+    }
+
+    private static void RequireUsable(Source source, SourceReport report, long dropped, InvalidInputException? firstStray)
+    {
+        long all = dropped + report.Kept + report.Duplicates + report.Forgotten;
+        if (dropped > source.MaxDroppedShare * all)
+        {
+            throw new InvalidInputException(firstStray!.Place,
+                $"{firstStray.StrayRow}, and {dropped} such rows of {all} in source '{source.Name}'",
+                $"at most {source.MaxDroppedShare:P1} of a source's rows to be unusable",
+                "Clean the file, or raise the source's 'maxDroppedShare'.");
+        }
+        if (report.Kept > 0) return;
+        string read = report.RowsRead > 0 ? $" ({report.RowsRead:N0} were read)" : "";
+        throw new InvalidInputException(source.Files.Count > 0 ? source.Files[0].ShownAs : source.Name,
+            $"no usable row in source '{source.Name}'{read}", "at least one row", "Check the files and the format.");
+    }
+
     /// <summary>Reads every row of a source.</summary>
     /// <param name="source">The source; its stray rows are left out while their share stays within its limit.</param>
     /// <param name="read">One row's items.</param>
@@ -107,31 +134,13 @@ public static class SourceIngestion
                 if (row.Replaced > 0) report.RowsWithReplacedText++;
                 foreach (T item in ItemsOf(row))
                 {
-                    if (!seen.Add(Fingerprint(identity(item)))) report.Duplicates++;
-                    else
-                    {
-                        report.Kept++;
-                        if (item is RatedResponse { Ratings.Count: 0 }) report.Unrated++;
-                        yield return item;
-                    }
+                    bool isNew = seen.Add(Fingerprint(identity(item)));
+                    Count(item, isNew, report);
+                    if (isNew) yield return item;
                 }
             }
         }
-        long dropped = Dropped(), all = dropped + report.Kept + report.Duplicates + report.Forgotten;
-        if (dropped > source.MaxDroppedShare * all)
-        {
-            throw new InvalidInputException(firstStray!.Place,
-                $"{firstStray.StrayRow}, and {dropped} such rows of {all} in source '{source.Name}'",
-                    $"at most {source.MaxDroppedShare:P1} of a source's rows to be unusable",
-                    "Clean the file, or raise the source's 'maxDroppedShare'.");
-        }
-        if (report.Kept == 0)
-        {
-            throw new InvalidInputException(source.Files.Count > 0 ? source.Files[0].ShownAs : source.Name,
-                $"no usable row in source '{source.Name}'{(report.RowsRead > 0 ? $" ({report.RowsRead:N0} were read)" : "")}",
-                    "at least one row", "Check the files and the format.");
-        }
-
+        RequireUsable(source, report, Dropped(), firstStray);
         List<T> ItemsOf(SourceRow row)
         {
             long droppedBefore = Dropped();
@@ -141,9 +150,7 @@ public static class SourceIngestion
             if (items.Count == 0 && Dropped() == droppedBefore) report.RowsWithoutItems++;
             return items;
         }
-
         long Dropped() => report.Dropped.Values.Sum();
-
         void Drop(InvalidInputException e)
         {
             firstStray ??= e;

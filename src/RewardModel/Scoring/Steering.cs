@@ -43,18 +43,23 @@ public sealed class Steering
             }
             (scales ? steering._scaled : steering._fixed)[objective] = number;
         }
-        double total = steering._fixed.Values.Sum();
+        steering.RequireSum(objectives.Count);
+        return steering._fixed.Count + steering._scaled.Count > 0 ? steering : null;
+    }
+
+    private void RequireSum(int objectives)
+    {
+        double total = _fixed.Values.Sum();
         if (total > 1)
         {
             throw new InvalidInputException("--steer", $"fixed coefficients of {total} in all", "at most 1",
                 "Coefficients sum to 1: lower some of them.");
         }
-        if (steering._fixed.Count == objectives.Count && Math.Abs(total - 1) > SumTolerance)
+        if (_fixed.Count == objectives && Math.Abs(total - 1) > SumTolerance)
         {
             throw new InvalidInputException("--steer", $"fixed coefficients of {total} in all, of every objective", "1",
                 "Coefficients sum to 1: leave one of them to the gate.");
         }
-        return steering._fixed.Count + steering._scaled.Count > 0 ? steering : null;
     }
 
     internal void Apply(double[] coefficients)

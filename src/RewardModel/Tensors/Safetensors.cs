@@ -149,33 +149,7 @@ public sealed class SafetensorsFile : IDisposable
     public static void Write(string path, IReadOnlyList<(string Name, Tensor Value)> tensors,
         IReadOnlyDictionary<string, string>? metadata = null)
     {
-        using MemoryStream json = new();
-        using (Utf8JsonWriter writer = new(json))
-        {
-            writer.WriteStartObject();
-            if (metadata is { Count: > 0 })
-            {
-                writer.WriteStartObject("__metadata__");
-                foreach ((string key, string value) in metadata.OrderBy(x => x.Key, StringComparer.Ordinal)) writer.WriteString(key, value);
-                writer.WriteEndObject();
-            }
-            long offset = 0;
-            foreach ((string name, Tensor value) in tensors)
-            {
-                long bytes = value.numel() * value.element_size();
-                writer.WriteStartObject(name);
-                writer.WriteString("dtype", DTypes.FromTorch(value.dtype));
-                writer.WriteStartArray("shape");
-                foreach (long n in value.shape) writer.WriteNumberValue(n);
-                writer.WriteEndArray();
-                writer.WriteStartArray("data_offsets");
-                writer.WriteNumberValue(offset);
-                writer.WriteNumberValue(offset += bytes);
-                writer.WriteEndArray();
-                writer.WriteEndObject();
-            }
-            writer.WriteEndObject();
-        }
+        using MemoryStream json = Header(tensors, metadata);
         while ((json.Length + 8) % 8 != 0) json.WriteByte((byte)' ');
         AtomicFile.Write(path, stream =>
         {
@@ -189,6 +163,38 @@ public sealed class SafetensorsFile : IDisposable
                 if (flat.numel() > 0) stream.Write(flat.bytes);
             }
         });
+    }
+
+    /// <summary>The header: each tensor's type, shape and place.</summary>
+    private static MemoryStream Header(IReadOnlyList<(string Name, Tensor Value)> tensors, IReadOnlyDictionary<string, string>? metadata)
+    {
+        MemoryStream json = new();
+        using Utf8JsonWriter writer = new(json);
+        writer.WriteStartObject();
+        if (metadata is { Count: > 0 })
+        {
+            writer.WriteStartObject("__metadata__");
+            foreach ((string key, string value) in metadata.OrderBy(x => x.Key, StringComparer.Ordinal)) writer.WriteString(key, value);
+            writer.WriteEndObject();
+        }
+        long offset = 0;
+        foreach ((string name, Tensor value) in tensors)
+        {
+            long bytes = value.numel() * value.element_size();
+            writer.WriteStartObject(name);
+            writer.WriteString("dtype", DTypes.FromTorch(value.dtype));
+            writer.WriteStartArray("shape");
+            foreach (long n in value.shape) writer.WriteNumberValue(n);
+            writer.WriteEndArray();
+            writer.WriteStartArray("data_offsets");
+            writer.WriteNumberValue(offset);
+            writer.WriteNumberValue(offset += bytes);
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        }
+        writer.WriteEndObject();
+        writer.Flush();
+        return json;
     }
 }
 

@@ -57,19 +57,7 @@ public sealed class LlamaTokenizer
     private static LlamaTokenizer Create(JsonElement root, string path, bool allowsSpecials)
     {
         JsonElement model = root.GetProperty("model");
-        string type = model.GetProperty("type").GetString() ?? "";
-        if (type != "BPE") throw Unsupported(path, $"a tokenizer of type '{type}'", "byte-level BPE");
-        if (root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind != JsonValueKind.Null)
-            throw Unsupported(path, $"a normalizer '{normalizer.GetProperty("type").GetString()}'", "none");
-        if (model.TryGetProperty("byte_fallback", out JsonElement fallback) && fallback.ValueKind == JsonValueKind.True)
-            throw Unsupported(path, "byte fallback (a SentencePiece vocabulary)", "byte-level BPE");
-        foreach (string name in new[] { "dropout", "continuing_subword_prefix", "end_of_word_suffix" })
-        {
-            bool isSet = model.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
-                && !(value.ValueKind == JsonValueKind.String && value.GetString()!.Length == 0);
-            if (isSet) throw Unsupported(path, $"model.{name} {value.GetRawText()}", "none");
-        }
-
+        RequireByteLevel(root, model, path);
         Dictionary<string, int> vocabulary = new(StringComparer.Ordinal);
         foreach (JsonProperty token in model.GetProperty("vocab").EnumerateObject()) vocabulary[token.Name] = token.Value.GetInt32();
         RequireIds(vocabulary, path);
@@ -93,6 +81,23 @@ public sealed class LlamaTokenizer
         {
             AllowsSpecials = allowsSpecials,
         };
+    }
+
+    /// <exception cref="InvalidInputException">It is a tokenizer of another kind.</exception>
+    private static void RequireByteLevel(JsonElement root, JsonElement model, string path)
+    {
+        string type = model.GetProperty("type").GetString() ?? "";
+        if (type != "BPE") throw Unsupported(path, $"a tokenizer of type '{type}'", "byte-level BPE");
+        if (root.TryGetProperty("normalizer", out JsonElement normalizer) && normalizer.ValueKind != JsonValueKind.Null)
+            throw Unsupported(path, $"a normalizer '{normalizer.GetProperty("type").GetString()}'", "none");
+        if (model.TryGetProperty("byte_fallback", out JsonElement fallback) && fallback.ValueKind == JsonValueKind.True)
+            throw Unsupported(path, "byte fallback (a SentencePiece vocabulary)", "byte-level BPE");
+        foreach (string name in new[] { "dropout", "continuing_subword_prefix", "end_of_word_suffix" })
+        {
+            bool isSet = model.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
+                && !(value.ValueKind == JsonValueKind.String && value.GetString()!.Length == 0);
+            if (isSet) throw Unsupported(path, $"model.{name} {value.GetRawText()}", "none");
+        }
     }
 
     /// <summary>The file's own pattern; one that backtracks without end is given up.</summary>

@@ -21,24 +21,9 @@ public sealed class DecorrelationConsumer(StepServices services)
 
     protected override async Task<StepWork> Work(StepRun run, ConsumeContext context)
     {
-        int verbosity = run.Objectives.ToList().IndexOf(run.Spec.Decorrelation.Verbosity);
-        if (verbosity < 0)
-        {
-            throw new InvalidInputException("decorrelation.verbosity", $"'{run.Spec.Decorrelation.Verbosity}'", "one of the objectives",
-                "Name the objective that rates length.");
-        }
+        int verbosity = Verbosity(run);
         using FeatureTable features = await FeatureTable.Open(run);
-        string? reference = run.Spec.Decorrelation.Reference;
-        string[] ids = [.. (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences))
-            .Where(p => reference is null || p.Source == reference)
-            .SelectMany(p => new[] { p.ChosenId, p.RejectedId })
-            .Distinct()
-            .Where(features.Has)];
-        if (ids.Length < 2)
-        {
-            throw new InvalidInputException("decorrelation.reference", $"{ids.Length} responses within the token limit",
-                "a reference set of many responses", "Name a larger preference source.");
-        }
+        string[] ids = await ReferenceSet(run, features);
         using SafetensorsFile regression = await run.OpenTensors(ArtifactNames.Regression);
         IFeatureRows rows = features.Responses(ids);
         Matrix rewards = Rewards.Compute(rows, regression.LoadMatrix("weight"), run.Cancel);
@@ -52,7 +37,7 @@ public sealed class DecorrelationConsumer(StepServices services)
         {
             Verbosity = run.Spec.Decorrelation.Verbosity,
             Metric = run.Spec.Decorrelation.Metric,
-            Reference = reference ?? "all preferences",
+            Reference = run.Spec.Decorrelation.Reference ?? "all preferences",
             Responses = ids.Length,
             Objectives = [.. fit.Objectives.Select(Figures.Of)],
         };
@@ -68,5 +53,29 @@ public sealed class DecorrelationConsumer(StepServices services)
 
         double Largest(DecorrelationFit f, Func<PenaltyFit, double> of) =>
             f.Objectives.Where((_, i) => i != verbosity).Select(o => Math.Abs(of(o))).DefaultIfEmpty(0).Max();
+    }
+
+    /// <summary>Which objective rates length.</summary>
+    private static int Verbosity(StepRun run)
+    {
+        string named = run.Spec.Decorrelation.Verbosity;
+        int verbosity = run.Objectives.ToList().IndexOf(named);
+        if (verbosity >= 0) return verbosity;
+        throw new InvalidInputException("decorrelation.verbosity", $"'{named}'", "one of the objectives",
+            "Name the objective that rates length.");
+    }
+
+    /// <summary>The responses that the correlations are taken over.</summary>
+    private static async Task<string[]> ReferenceSet(StepRun run, FeatureTable features)
+    {
+        string? reference = run.Spec.Decorrelation.Reference;
+        string[] ids = [.. (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences))
+            .Where(p => reference is null || p.Source == reference)
+            .SelectMany(p => new[] { p.ChosenId, p.RejectedId })
+            .Distinct()
+            .Where(features.Has)];
+        if (ids.Length >= 2) return ids;
+        throw new InvalidInputException("decorrelation.reference", $"{ids.Length} responses within the token limit",
+            "a reference set of many responses", "Name a larger preference source.");
     }
 }

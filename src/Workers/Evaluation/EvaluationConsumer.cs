@@ -45,29 +45,8 @@ public sealed class EvaluationConsumer(StepServices services)
         List<BenchmarkRow> all = await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark);
         BenchmarkPairs benchmark = await BenchmarkTable.Open(run, features, all);
 
-        IReadOnlyList<int> held = pairs.ForGate.HeldOut;
-        Dictionary<string, ScorerFigures> scorers = [];
-        run.Progress("scorers", 0, 1 + run.Spec.Evaluation.Baselines.Count);
         BenchmarkOutcome? outcome = benchmark.Evaluate(model, run.Cancel);
-        PairScores scores = PairScores.Compute(pairs.ForGate, model.Gate);
-        scorers[EvaluationReport.Gate] = new ScorerFigures(scores.Accuracy(held), Figures.Of(outcome), scores.Ties(held));
-        double? alpha = null;
-        foreach (string baseline in run.Spec.Evaluation.Baselines)
-        {
-            run.Progress("scorers", scorers.Count, 1 + run.Spec.Evaluation.Baselines.Count);
-            if (baseline == "mean")
-            {
-                BenchmarkOutcome? mean = benchmark.EvaluateMean(model, run.Cancel);
-                scorers[baseline] = new ScorerFigures(pairs.ForGate.MeanAccuracy(held), Figures.Of(mean));
-                continue;
-            }
-            BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training,
-                i => pairs.Rows[i].ChosenPromptId, run.Cancel);
-            alpha = head.Alpha;
-            double? accuracy = head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held);
-            scorers[baseline] = new ScorerFigures(accuracy, Figures.Of(benchmark.Evaluate(head, run.Cancel)));
-        }
-
+        (Dictionary<string, ScorerFigures> scorers, double? alpha) = Score(run, model, pairs, benchmark, outcome);
         EvaluationReport report = new()
         {
             Manifest = new EvaluationManifest
@@ -84,22 +63,57 @@ public sealed class EvaluationConsumer(StepServices services)
             BradleyTerryAlpha = alpha,
         };
         GatingReport gating = await run.OpenJson<GatingReport>(ArtifactNames.GatingReport);
-        string? noSignal = gating.Health?.NoSignal;
-        string markdown = new ReportWriter(run.Spec, await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport), space,
-            await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport),
-            await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport),
-                gating, report).Write();
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Evaluation] = await run.PutJson(report),
             [ArtifactNames.BenchmarkOutcomes] = await run.PutJson(outcome?.Rows ?? []),
-            [ArtifactNames.Report] = await Services.Artifacts.PutText(markdown, run.Cancel),
+            [ArtifactNames.Report] = await Services.Artifacts.PutText(await Markdown(run, space, gating, report), run.Cancel),
         };
-        if (noSignal is not null) return new StepWork.Done(outputs, noSignal, report);
+        return new StepWork.Done(outputs, gating.Health?.NoSignal ?? Summary(scorers, all.Count), report);
+    }
+
+    /// <summary>The gate and the baselines, on held-out pairs and on the benchmark; and the α of the Bradley–Terry head.</summary>
+    private static (Dictionary<string, ScorerFigures> Scorers, double? Alpha) Score(StepRun run, TrainedModel model, PairTable pairs,
+        BenchmarkPairs benchmark, BenchmarkOutcome? outcome)
+    {
+        IReadOnlyList<int> held = pairs.ForGate.HeldOut;
+        IReadOnlyList<string> baselines = run.Spec.Evaluation.Baselines;
+        run.Progress("scorers", 0, 1 + baselines.Count);
+        PairScores scores = PairScores.Compute(pairs.ForGate, model.Gate);
+        Dictionary<string, ScorerFigures> scorers = new()
+        {
+            [EvaluationReport.Gate] = new ScorerFigures(scores.Accuracy(held), Figures.Of(outcome), scores.Ties(held)),
+        };
+        double? alpha = null;
+        foreach (string baseline in baselines)
+        {
+            run.Progress("scorers", scorers.Count, 1 + baselines.Count);
+            if (baseline == "mean")
+            {
+                BenchmarkOutcome? mean = benchmark.EvaluateMean(model, run.Cancel);
+                scorers[baseline] = new ScorerFigures(pairs.ForGate.MeanAccuracy(held), Figures.Of(mean));
+                continue;
+            }
+            BradleyTerryHead head = BradleyTerryHead.Fit(pairs.ChosenFeatures, pairs.RejectedFeatures, pairs.ForGate.Training,
+                i => pairs.Rows[i].ChosenPromptId, run.Cancel);
+            alpha = head.Alpha;
+            double? accuracy = head.Accuracy(pairs.ChosenFeatures, pairs.RejectedFeatures, held);
+            scorers[baseline] = new ScorerFigures(accuracy, Figures.Of(benchmark.Evaluate(head, run.Cancel)));
+        }
+        return (scorers, alpha);
+    }
+
+    private static async Task<string> Markdown(StepRun run, FeaturesReport space, GatingReport gating, EvaluationReport report) =>
+        new ReportWriter(run.Spec, await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport), space,
+            await run.OpenJson<RegressionReport>(ArtifactNames.RegressionReport),
+            await run.OpenJson<DecorrelationReport>(ArtifactNames.DecorrelationReport), gating, report).Write();
+
+    private static string Summary(Dictionary<string, ScorerFigures> scorers, int benchmarkPairs)
+    {
         string heldOut = string.Join(", ", scorers.Select(s => $"{s.Key} {Percent(s.Value.HeldOutAccuracy)}"));
         double? score = scorers[EvaluationReport.Gate].Benchmark?.Score;
-        string onBenchmark = all.Count > 0 ? $"benchmark score {Percent(score)}" : "no benchmark";
-        return new StepWork.Done(outputs, $"held-out pairs: {heldOut}; {onBenchmark}", report);
+        string onBenchmark = benchmarkPairs > 0 ? $"benchmark score {Percent(score)}" : "no benchmark";
+        return $"held-out pairs: {heldOut}; {onBenchmark}";
     }
 
     /// <summary>A model's rewards mean nothing on the features of another backbone.</summary>

@@ -129,7 +129,6 @@ internal sealed class ReportWriter(
 
     private void Gate()
     {
-        const int Window = GatingTrainer.StepsPerCurvePoint;
         Section("Gate");
         Line($"{_options.Steps:N0} steps of {_options.BatchSize:N0} pairs, {string.Join("×", _options.Hidden)} hidden "
             + $"units, seed {_options.Seed}; β ended at {Number(gating.Beta)}. Trained on {gating.TrainingPairs:N0} pairs "
@@ -158,6 +157,12 @@ internal sealed class ReportWriter(
         Row("saturated objectives", _health.Saturated.Count == 0 ? "none" : string.Join(", ", _health.Saturated), "none");
         Row("Spearman of score and verbosity", _health.VerbosityCorrelation?.ToString("f3", CultureInfo.InvariantCulture) ?? "–",
             FormattableString.Invariant($"within ±{GateHealth.LengthBias}"));
+        LossCurve();
+    }
+
+    private void LossCurve()
+    {
+        const int Window = GatingTrainer.StepsPerCurvePoint;
         Line($"\nLoss (nats, mean of {Window} steps):\n");
         Table("steps", "loss");
         IReadOnlyList<double> curve = gating.LossCurve;

@@ -73,14 +73,7 @@ public sealed class FeaturesConsumer(StepServices services)
     {
         FeatureSpace space = plan.Space;
         HashSet<string> overLimit = [.. plan.OverLimit];
-        List<string> ids = [], prompts = [];
-        HashSet<string> seenPrompts = [];
-        await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
-        {
-            if (overLimit.Contains(conversation.Id)) continue;
-            ids.Add(conversation.Id);
-            if (seenPrompts.Add(conversation.PromptId)) prompts.Add(conversation.PromptId);
-        }
+        (List<string> ids, List<string> prompts) = await Within(run, overLimit);
         Dictionary<string, FeatureRow> responses = await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Response, ids, run.Cancel);
         Dictionary<string, FeatureRow> promptRows =
             await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
@@ -94,15 +87,47 @@ public sealed class FeaturesConsumer(StepServices services)
         ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path,
             [.. ids.Select(i => responses[i]), .. prompts.Select(p => promptRows[p])]), run.Cancel);
 
-        int ratings =
-            (await run.Read(ArtifactNames.Ratings, path =>
-                CanonicalTables.ReadRatings(path, []))).Count(r => overLimit.Contains(r.ConversationId));
-        int preferences =
-            (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences)).Count(p => overLimit.Contains(p.ChosenId)
-                || overLimit.Contains(p.RejectedId));
-        int benchmark = (await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark)).Count(p => overLimit.Contains(p.ChosenId)
-            || overLimit.Contains(p.RejectedId));
-        FeaturesReport report = new()
+        FeaturesReport report = await Report(run, plan, ids.Count, overLimit);
+        Dictionary<string, ArtifactRef> outputs = new()
+        {
+            [ArtifactNames.Features] = features,
+            [ArtifactNames.FeaturesReport] = await run.PutJson(report)
+        };
+        FeaturesFigures figures = new()
+        {
+            Extracted = plan.Conversations,
+            Known = ids.Count - plan.Conversations,
+            OverLimit = report.OverLimit,
+            RatingsLeftOut = report.RatingsLeftOut,
+            PreferencesLeftOut = report.PreferencesLeftOut,
+            BenchmarkLeftOut = report.BenchmarkLeftOut,
+            Dtype = space.Dtype,
+            Dimension = space.Dimension,
+            SpecialSpellings = plan.SpecialSpellings,
+        };
+        return new StepWork.Done(outputs, $"{figures.Extracted:N0} conversations extracted, {figures.Known:N0} were known "
+            + $"({space.Dtype}, d = {space.Dimension}){LeftOut(report)}", figures);
+    }
+
+    /// <summary>The conversations within the limit, and their prompts, each once.</summary>
+    private static async Task<(List<string> Ids, List<string> Prompts)> Within(StepRun run, HashSet<string> overLimit)
+    {
+        List<string> ids = [], prompts = [];
+        HashSet<string> seenPrompts = [];
+        await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
+        {
+            if (overLimit.Contains(conversation.Id)) continue;
+            ids.Add(conversation.Id);
+            if (seenPrompts.Add(conversation.PromptId)) prompts.Add(conversation.PromptId);
+        }
+        return (ids, prompts);
+    }
+
+    private static async Task<FeaturesReport> Report(StepRun run, ShardPlan plan, int conversations, HashSet<string> overLimit)
+    {
+        FeatureSpace space = plan.Space;
+        (int ratings, int preferences, int benchmark) = await CountLeftOut(run, overLimit);
+        return new FeaturesReport
         {
             BackboneDigest = space.Digest,
             Template = ChatTemplate.Name,
@@ -112,41 +137,36 @@ public sealed class FeaturesConsumer(StepServices services)
             AllowsSpecials = space.AllowsSpecials,
             SpecialSpellings = plan.SpecialSpellings,
             Space = space.Id,
-            Conversations = ids.Count,
+            Conversations = conversations,
             OverLimit = overLimit.Count,
             OverLimitIds = [.. plan.OverLimit.Take(OverLimitListed)],
             RatingsLeftOut = ratings,
             PreferencesLeftOut = preferences,
             BenchmarkLeftOut = benchmark,
         };
-        string leftOut = overLimit.Count == 0
+    }
+
+    /// <summary>The rows whose conversations are longer than the limit.</summary>
+    private static async Task<(int Ratings, int Preferences, int Benchmark)> CountLeftOut(StepRun run, HashSet<string> overLimit)
+    {
+        int ratings = (await run.Read(ArtifactNames.Ratings, path => CanonicalTables.ReadRatings(path, [])))
+            .Count(r => overLimit.Contains(r.ConversationId));
+        int preferences = (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences))
+            .Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
+        int benchmark = (await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark))
+            .Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
+        return (ratings, preferences, benchmark);
+    }
+
+    private static string LeftOut(FeaturesReport report)
+    {
+        string leftOut = report.OverLimit == 0
             ? ""
-            : $"; {overLimit.Count:N0} over {space.MaxTokens:N0} tokens left out, with {ratings:N0} ratings, {preferences:N0} pairs and "
-                + $"{benchmark:N0} benchmark pairs";
-        if (plan.SpecialSpellings > 0)
-        {
-            string readAs = space.AllowsSpecials ? "control tokens, as the spec allows" : "text";
-            leftOut += $"; {plan.SpecialSpellings:N0} with the spelling of a control token, read as {readAs}";
-        }
-        return new StepWork.Done(new Dictionary<string, ArtifactRef>
-        {
-            [ArtifactNames.Features] = features,
-            [ArtifactNames.FeaturesReport] = await run.PutJson(report)
-        },
-            $"{plan.Conversations:N0} conversations extracted, {ids.Count - plan.Conversations:N0} were known ({space.Dtype}, d = "
-                + $"{space.Dimension}){leftOut}",
-            new FeaturesFigures
-            {
-                Extracted = plan.Conversations,
-                Known = ids.Count - plan.Conversations,
-                OverLimit = overLimit.Count,
-                RatingsLeftOut = ratings,
-                PreferencesLeftOut = preferences,
-                BenchmarkLeftOut = benchmark,
-                Dtype = space.Dtype,
-                Dimension = space.Dimension,
-                SpecialSpellings = plan.SpecialSpellings,
-            });
+            : $"; {report.OverLimit:N0} over {report.MaxTokens:N0} tokens left out, with {report.RatingsLeftOut:N0} ratings, "
+                + $"{report.PreferencesLeftOut:N0} pairs and {report.BenchmarkLeftOut:N0} benchmark pairs";
+        if (report.SpecialSpellings == 0) return leftOut;
+        string readAs = report.AllowsSpecials ? "control tokens, as the spec allows" : "text";
+        return $"{leftOut}; {report.SpecialSpellings:N0} with the spelling of a control token, read as {readAs}";
     }
 }
 

@@ -44,9 +44,8 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
 
     public static async Task<ShardPlan> Make(StepRun run, FeatureSpace space, long parameters)
     {
-        string id = Guid.NewGuid().ToString("N");
         LlamaTokenizer tokenizer = BackboneParts.Open(space.Folder, space.AllowsSpecials).Tokenizer;
-        long budget = TokensOfShard(parameters);
+        ShardWriter shards = new(run, TokensOfShard(parameters));
         List<(string Id, string PromptId)> all = [];
         await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
             all.Add((c.Id, c.PromptId));
@@ -57,9 +56,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
             all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
 
         List<string> overLimit = [];
-        List<Item> pending = [];
-        long tokens = 0;
-        int shards = 0, conversations = 0, seen = 0, specialSpellings = 0;
+        int conversations = 0, seen = 0, specialSpellings = 0;
         await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
         {
             run.Cancel.ThrowIfCancellationRequested();
@@ -71,26 +68,46 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
                 overLimit.Add(conversation.Id);
                 continue;
             }
-            if (pending.Count > 0 && tokens + encoded.Tokens.Length > budget) await Flush();
             // f(x) is computed once for each prompt, with the first conversation that has it, and so is one vector for all of its
             // responses.
-            pending.Add(new Item(encoded.Id, encoded.PromptId, encoded.Tokens, encoded.PromptPosition, ownedPrompts.Add(encoded.PromptId)));
-            tokens += encoded.Tokens.Length;
+            await shards.Add(
+                new Item(encoded.Id, encoded.PromptId, encoded.Tokens, encoded.PromptPosition, ownedPrompts.Add(encoded.PromptId)));
             conversations++;
         }
-        if (pending.Count > 0) await Flush();
-        ShardPlan plan = new(space, shards, conversations, overLimit) { Id = id, SpecialSpellings = specialSpellings };
-        AtomicFile.Write(Path.Combine(run.Scratch, PlanFile(id)), stream => JsonSerializer.Serialize(stream, plan, StepRun.Json));
-        await run.Keep(PlanFile(id));
+        await shards.Flush();
+        ShardPlan plan = new(space, shards.Count, conversations, overLimit) { Id = shards.Plan, SpecialSpellings = specialSpellings };
+        AtomicFile.Write(Path.Combine(run.Scratch, PlanFile(plan.Id)), stream => JsonSerializer.Serialize(stream, plan, StepRun.Json));
+        await run.Keep(PlanFile(plan.Id));
         return plan;
+    }
 
-        async Task Flush()
+    /// <summary>Writes items to files of about so many tokens each.</summary>
+    private sealed class ShardWriter(StepRun run, long budget)
+    {
+        private readonly List<Item> _pending = [];
+        private long _tokens;
+
+        /// <summary>The id of the plan that the shards belong to.</summary>
+        public string Plan { get; } = Guid.NewGuid().ToString("N");
+
+        public int Count { get; private set; }
+
+        public async Task Add(Item item)
         {
-            string name = ShardFile(id, shards++);
-            AtomicFile.Write(Path.Combine(run.Scratch, name), stream => JsonSerializer.Serialize(stream, pending));
+            if (_tokens + item.Tokens.Length > budget) await Flush();
+            _pending.Add(item);
+            _tokens += item.Tokens.Length;
+        }
+
+        /// <summary>Writes what is left, if anything.</summary>
+        public async Task Flush()
+        {
+            if (_pending.Count == 0) return;
+            string name = ShardFile(Plan, Count++);
+            AtomicFile.Write(Path.Combine(run.Scratch, name), stream => JsonSerializer.Serialize(stream, _pending));
             await run.Keep(name);
-            pending.Clear();
-            tokens = 0;
+            _pending.Clear();
+            _tokens = 0;
         }
     }
 

@@ -50,70 +50,17 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
     private async Task<StepWork> Ingest(StepRun run, string folder)
     {
         List<SourceReport> reports = [];
-        HashSet<string> rated = [], forgotten = [.. run.Spec.Forgotten ?? []];
+        HashSet<string> rated = [];
         int distinct;
         IReadOnlyDictionary<string, long> written;
         await using (CanonicalTables tables = new(folder, run.Objectives))
         {
-            long rows = 0;
-            foreach (Source source in await Sources(run))
-            {
-                SourceReport report = new()
-                {
-                    Name = source.Name,
-                    Kind = source.Kind,
-                    Format = source.Format,
-                    Files = [.. source.Files.Select(f => f.ShownAs)],
-                    ForgottenFiles = source.LeftOut
-                };
-                reports.Add(report);
-                if (source.Files.Count == 0) continue; // all of its files are to be forgotten
-                if (source.Kind == Rated)
-                    await ReadRatings(run, source, report, tables, rated, forgotten, () => run.Progress("rows", ++rows, 0));
-                else if (source.Kind == Paired)
-                {
-                    await foreach (PreferencePair pair in SourceIngestion.Items(source, PairFormats.Find(source.Format),
-                        p => p.Chosen.Id + p.Rejected.Id, report, run.Cancel))
-                    {
-                        if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
-                        await tables.Add(pair, source.Name);
-                        run.Progress("rows", ++rows, 0);
-                    }
-                }
-                else
-                {
-                    await foreach (BenchmarkPair pair in SourceIngestion.Items<BenchmarkPair>(source,
-                        row => [PairFormats.RewardBench(row)], p => $"{p.Subset}\n{p.Id}\n{p.Chosen.Id}{p.Rejected.Id}", report,
-                        run.Cancel))
-                    {
-                        if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
-                        await tables.Add(pair);
-                        run.Progress("rows", ++rows, 0);
-                    }
-                }
-            }
+            await ReadAll(run, tables, reports, rated);
             distinct = tables.DistinctConversations;
             written = tables.Rows;
         }
         await CanonicalTables.RequireRows(folder, written);
-        string missing = await LeftOut(run);
-        foreach (var kind in reports.GroupBy(r => r.Kind))
-        {
-            if (kind.All(r => r.Files.Count == 0))
-            {
-                throw new InvalidInputException(kind.Key, $"no file is left to read{missing}",
-                "at least one file", "Add another source; or see: armoflow forget list.");
-            }
-        }
-        foreach (string objective in run.Spec.Model is null ? run.Objectives : [])
-        {
-            if (!rated.Contains(objective))
-            {
-                throw new InvalidInputException($"objective '{objective}'", $"no row of any source rates it{missing}",
-                    "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
-            }
-        }
-
+        RequireSomething(run, reports, rated, await LeftOut(run));
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Conversations] = await Take(CanonicalTables.Conversations),
@@ -127,6 +74,73 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
             new { sources = reports, distinctConversations = distinct });
 
         Task<ArtifactRef> Take(string name) => run.Put(path => File.Move(Path.Combine(folder, name), path));
+    }
+
+    /// <summary>Reads every source into the tables.</summary>
+    private async Task ReadAll(StepRun run, CanonicalTables tables, List<SourceReport> reports, HashSet<string> rated)
+    {
+        HashSet<string> forgotten = [.. run.Spec.Forgotten ?? []];
+        long rows = 0;
+        foreach (Source source in await Sources(run))
+        {
+            SourceReport report = new()
+            {
+                Name = source.Name,
+                Kind = source.Kind,
+                Format = source.Format,
+                Files = [.. source.Files.Select(f => f.ShownAs)],
+                ForgottenFiles = source.LeftOut
+            };
+            reports.Add(report);
+            if (source.Files.Count == 0) continue; // all of its files are to be forgotten
+            await (source.Kind switch
+            {
+                Rated => ReadRatings(run, source, report, tables, rated, forgotten, Advance),
+                Paired => ReadPairs(run, source, report, tables, forgotten, Advance),
+                _ => ReadBenchmark(run, source, report, tables, forgotten, Advance),
+            });
+        }
+
+        void Advance() => run.Progress("rows", ++rows, 0);
+    }
+
+    private static async Task ReadPairs(StepRun run, Source source, SourceReport report, CanonicalTables tables, HashSet<string> forgotten,
+        Action advance)
+    {
+        await foreach (PreferencePair pair in SourceIngestion.Items(source, PairFormats.Find(source.Format),
+            p => p.Chosen.Id + p.Rejected.Id, report, run.Cancel))
+        {
+            if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
+            await tables.Add(pair, source.Name);
+            advance();
+        }
+    }
+
+    private static async Task ReadBenchmark(StepRun run, Source source, SourceReport report, CanonicalTables tables,
+        HashSet<string> forgotten, Action advance)
+    {
+        await foreach (BenchmarkPair pair in SourceIngestion.Items<BenchmarkPair>(source,
+            row => [PairFormats.RewardBench(row)], p => $"{p.Subset}\n{p.Id}\n{p.Chosen.Id}{p.Rejected.Id}", report, run.Cancel))
+        {
+            if (IsForgotten(forgotten, report, pair.Chosen, pair.Rejected)) continue;
+            await tables.Add(pair);
+            advance();
+        }
+    }
+
+    /// <exception cref="InvalidInputException">A kind of source has no file left, or an objective no rating.</exception>
+    private static void RequireSomething(StepRun run, List<SourceReport> reports, HashSet<string> rated, string missing)
+    {
+        foreach (var kind in reports.GroupBy(r => r.Kind).Where(k => k.All(r => r.Files.Count == 0)))
+        {
+            throw new InvalidInputException(kind.Key, $"no file is left to read{missing}",
+                "at least one file", "Add another source; or see: armoflow forget list.");
+        }
+        foreach (string objective in run.Spec.Model is null ? run.Objectives.Except(rated) : [])
+        {
+            throw new InvalidInputException($"objective '{objective}'", $"no row of any source rates it{missing}",
+                "at least one rated row for each objective", "Add a source that rates it, or take it out of 'objectives'.");
+        }
     }
 
     /// <summary>One line of what was read; what is rare is named only where it is.</summary>

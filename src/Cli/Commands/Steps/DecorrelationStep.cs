@@ -13,60 +13,64 @@ namespace ArmoFlow.Cli.Commands.Steps;
 
 internal static class DecorrelationStep
 {
+    private static readonly Option<string> Features =
+            StepFiles.File("--features", "Features of the reference set, of ratings or of pairs."),
+        Regression = StepFiles.File("--regression", "weight [k, d]."),
+        Output = StepFiles.File("--out", "The safetensors file to write: penalties [k], reward_transform_matrix [k, k].");
+    private static readonly Option<string> Verbosity =
+        new("--verbosity") { Description = "The verbosity objective: its name, or its index from 0.", Required = true };
+    private static readonly Option<string> Metric = new Option<string>("--metric")
+    {
+        Description = "spearman or pearson.",
+        DefaultValueFactory = _ => "spearman"
+    }.AcceptOnlyFromAmong("spearman", "pearson");
+    private static readonly Option<string?> Report = StepFiles.Optional("--report", "JSON with the correlations before and after.");
+
     public static Command Command()
     {
-        Option<string> features = StepFiles.File("--features", "Features of the reference set, of ratings or of pairs."),
-            regression = StepFiles.File("--regression", "weight [k, d]."),
-            output = StepFiles.File("--out", "The safetensors file to write: penalties [k], reward_transform_matrix [k, k].");
-        Option<string> verbosity =
-            new("--verbosity") { Description = "The verbosity objective: its name, or its index from 0.", Required = true };
-        Option<string> metric = new Option<string>("--metric")
-        {
-            Description = "spearman or pearson.",
-            DefaultValueFactory = _ => "spearman"
-        }.AcceptOnlyFromAmong("spearman", "pearson");
-        Option<string?> report = StepFiles.Optional("--report", "JSON with the correlations before and after.");
         Command command = new("decorrelation", "Finds the penalties that take verbosity out of each objective.")
         {
-            features,
-            regression,
-            verbosity,
-            metric,
-            output,
-            report
+            Features,
+            Regression,
+            Verbosity,
+            Metric,
+            Output,
+            Report
         };
-        command.SetAction((parsed, cancel) =>
-        {
-            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression));
-            Matrix weight = weights.LoadMatrix("weight");
-            int k = weight.Rows;
-            string[] names = Names(weights, k);
-            int v = Verbosity(parsed.GetRequiredValue(verbosity), names);
-            bool pairs = file.Entry("embeddings").Shape.Length == 3;
-            Matrix rewards = pairs
-                ? Stack(Rewards.Compute(Side(0), weight, cancel), Rewards.Compute(Side(1), weight, cancel))
-                : Rewards.Compute(new SafetensorsRows([file], "embeddings", 2), weight, cancel);
-            DecorrelationFit fit = VerbosityPenalty.Fit(rewards, names, v,
-                Enum.Parse<CorrelationMetric>(parsed.GetRequiredValue(metric), ignoreCase: true), null, cancel);
-            using DisposeScope scope = NewDisposeScope();
-            SafetensorsFile.Write(parsed.GetRequiredValue(output),
-                [("penalties", tensor(fit.Penalties)), ("reward_transform_matrix", fit.Transform.ToTensor())]);
-            StepFiles.WriteReport(parsed.GetValue(report),
-                new { rows = rewards.Rows, objectives = fit.Objectives.Select(Indexed), names });
-            Console.Error.WriteLine($"verbosity: '{names[v]}', index {v} of {k}");
-            foreach (PenaltyFit o in fit.Objectives)
-            {
-                Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                    $"{o.Name}: λ {o.Penalty:g6}, {o.Before:f4} → {o.After:e1}{(o.Proof is null ? "" : " (the ranks allow no better)")}"));
-            }
-            return Task.FromResult(ExitCodes.Done);
-
-            // The report names objectives by their place, as it always did; their names stand beside.
-            static PenaltyFit Indexed(PenaltyFit objective, int index) =>
-                objective with { Name = index.ToString(CultureInfo.InvariantCulture) };
-            SafetensorsRows Side(int side) => new([file], "embeddings", rank: 3, stride: 2, offset: side);
-        });
+        command.SetAction(Run);
         return command;
+    }
+
+    private static Task<int> Run(ParseResult parsed, CancellationToken cancel)
+    {
+        using SafetensorsFile file = new(parsed.GetRequiredValue(Features)), weights = new(parsed.GetRequiredValue(Regression));
+        Matrix weight = weights.LoadMatrix("weight");
+        int k = weight.Rows;
+        string[] names = Names(weights, k);
+        int v = IndexOf(parsed.GetRequiredValue(Verbosity), names);
+        bool pairs = file.Entry("embeddings").Shape.Length == 3;
+        Matrix rewards = pairs
+            ? Stack(Rewards.Compute(Side(0), weight, cancel), Rewards.Compute(Side(1), weight, cancel))
+            : Rewards.Compute(new SafetensorsRows([file], "embeddings", 2), weight, cancel);
+        DecorrelationFit fit = VerbosityPenalty.Fit(rewards, names, v,
+            Enum.Parse<CorrelationMetric>(parsed.GetRequiredValue(Metric), ignoreCase: true), null, cancel);
+        using DisposeScope scope = NewDisposeScope();
+        SafetensorsFile.Write(parsed.GetRequiredValue(Output),
+            [("penalties", tensor(fit.Penalties)), ("reward_transform_matrix", fit.Transform.ToTensor())]);
+        StepFiles.WriteReport(parsed.GetValue(Report),
+            new { rows = rewards.Rows, objectives = fit.Objectives.Select(Indexed), names });
+        Console.Error.WriteLine($"verbosity: '{names[v]}', index {v} of {k}");
+        foreach (PenaltyFit o in fit.Objectives)
+        {
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{o.Name}: λ {o.Penalty:g6}, {o.Before:f4} → {o.After:e1}{(o.Proof is null ? "" : " (the ranks allow no better)")}"));
+        }
+        return Task.FromResult(ExitCodes.Done);
+
+        // The report names objectives by their place, as it always did; their names stand beside.
+        static PenaltyFit Indexed(PenaltyFit objective, int index) =>
+            objective with { Name = index.ToString(CultureInfo.InvariantCulture) };
+        SafetensorsRows Side(int side) => new([file], "embeddings", rank: 3, stride: 2, offset: side);
     }
 
     /// <summary>The names that the regression wrote, or the indexes where it was another program's.</summary>
@@ -78,7 +82,7 @@ internal static class DecorrelationStep
     }
 
     /// <summary>A name comes before an index: a label may be called '4'.</summary>
-    private static int Verbosity(string given, string[] names)
+    private static int IndexOf(string given, string[] names)
     {
         int byName = Array.IndexOf(names, given);
         if (byName < 0) byName = Array.FindIndex(names, name => RatedFormats.OurName(name) == RatedFormats.OurName(given));

@@ -11,55 +11,58 @@ namespace ArmoFlow.Cli.Commands.Steps;
 
 internal static class EvaluationStep
 {
+    private static readonly Option<string> Features = StepFiles.File("--features", "Features of the benchmark's pairs."),
+        Subsets = StepFiles.File("--subsets", "One subset name a line, line i for row i."),
+        Regression = StepFiles.File("--regression", "weight [k, d]."),
+        Transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), Gating = StepFiles.File("--gating", "gating.*."),
+        Output = StepFiles.File("--out", "The JSON to write.");
+    private static readonly Option<double> Temperature = new("--temperature")
+    {
+        Description = "T of the softmax, where the gate's file does not say.",
+        DefaultValueFactory = _ => 1,
+        CustomParser = Options.Number
+    };
+
     public static Command Command()
     {
-        Option<string> features = StepFiles.File("--features", "Features of the benchmark's pairs."),
-            subsets = StepFiles.File("--subsets", "One subset name a line, line i for row i."),
-            regression = StepFiles.File("--regression", "weight [k, d]."),
-            transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."), gating = StepFiles.File("--gating", "gating.*."),
-            output = StepFiles.File("--out", "The JSON to write.");
-        Option<double> temperature = new("--temperature")
-        {
-            Description = "T of the softmax, where the gate's file does not say.",
-            DefaultValueFactory = _ => 1,
-            CustomParser = Options.Number
-        };
         Command command = new("evaluation", "Scores benchmark pairs: accuracy by subset and section, and the score.")
         {
-            features,
-            subsets,
-            regression,
-            transform,
-            gating,
-            temperature,
-            output
+            Features,
+            Subsets,
+            Regression,
+            Transform,
+            Gating,
+            Temperature,
+            Output
         };
-        command.SetAction((parsed, cancel) =>
-        {
-            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)),
-                matrix = new(parsed.GetRequiredValue(transform)), gate = new(parsed.GetRequiredValue(gating));
-            int k = (int)weights.Entry("weight").Shape[0];
-            TrainedModel model = new([.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))],
-                weights.LoadMatrix("weight"), matrix.LoadMatrix("reward_transform_matrix"),
-                GatingNetwork.Load(gate, parsed.GetValue(temperature)));
-            SafetensorsRows chosen = Side("embeddings", 0);
-            BenchmarkPairs pairs = new(Subsets(parsed.GetRequiredValue(subsets), file, chosen.Count), chosen, Side("embeddings", 1),
-                Side("prompt_embeddings", 0), Side("prompt_embeddings", 1));
-            RewardBenchResult result = pairs.Evaluate(model, cancel)?.Result ?? RewardBenchScore.Evaluate([]);
-            StepFiles.WriteReport(parsed.GetRequiredValue(output), result);
-            foreach ((string section, double accuracy) in result.Sections)
-                Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{section}: {accuracy:p1}"));
-            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"score: {result.Score:p1}{(result.LeftOut.Count > 0 ? $" (no data for {string.Join(", ", result.LeftOut)})" : "")}"));
-            if (result.Ties > 0) Console.Error.WriteLine($"{result.Ties:N0} of {pairs.Count:N0} pairs tie, which count as not chosen");
-            return Task.FromResult(ExitCodes.Done);
-
-            SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);
-        });
+        command.SetAction(Run);
         return command;
     }
 
-    private static string[] Subsets(string path, SafetensorsFile features, int rows)
+    private static Task<int> Run(ParseResult parsed, CancellationToken cancel)
+    {
+        using SafetensorsFile file = new(parsed.GetRequiredValue(Features)), weights = new(parsed.GetRequiredValue(Regression)),
+            matrix = new(parsed.GetRequiredValue(Transform)), gate = new(parsed.GetRequiredValue(Gating));
+        int k = (int)weights.Entry("weight").Shape[0];
+        TrainedModel model = new([.. Enumerable.Range(0, k).Select(i => i.ToString(CultureInfo.InvariantCulture))],
+            weights.LoadMatrix("weight"), matrix.LoadMatrix("reward_transform_matrix"),
+            GatingNetwork.Load(gate, parsed.GetValue(Temperature)));
+        SafetensorsRows chosen = Side("embeddings", 0);
+        BenchmarkPairs pairs = new(ReadSubsets(parsed.GetRequiredValue(Subsets), file, chosen.Count), chosen, Side("embeddings", 1),
+            Side("prompt_embeddings", 0), Side("prompt_embeddings", 1));
+        RewardBenchResult result = pairs.Evaluate(model, cancel)?.Result ?? RewardBenchScore.Evaluate([]);
+        StepFiles.WriteReport(parsed.GetRequiredValue(Output), result);
+        foreach ((string section, double accuracy) in result.Sections)
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{section}: {accuracy:p1}"));
+        Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"score: {result.Score:p1}{(result.LeftOut.Count > 0 ? $" (no data for {string.Join(", ", result.LeftOut)})" : "")}"));
+        if (result.Ties > 0) Console.Error.WriteLine($"{result.Ties:N0} of {pairs.Count:N0} pairs tie, which count as not chosen");
+        return Task.FromResult(ExitCodes.Done);
+
+        SafetensorsRows Side(string tensor, int side) => new([file], tensor, rank: 3, stride: 2, offset: side);
+    }
+
+    private static string[] ReadSubsets(string path, SafetensorsFile features, int rows)
     {
         if (!File.Exists(path)) throw new InvalidInputException(path, "no such file", "one subset name a line", "Check --subsets.");
         string[] names = [.. File.ReadLines(path).Select(l => l.Trim())];

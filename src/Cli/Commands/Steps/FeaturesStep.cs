@@ -21,83 +21,86 @@ internal static class FeaturesStep
     /// <summary>What a file holds: its kept lines, its label columns, and what was left out.</summary>
     private sealed record Table(List<Row> Rows, IReadOnlyList<string> Labels, List<LeftOut> LeftOut, int RowsWithReplacedText);
 
+    private static readonly Option<string> Backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."),
+        Input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."),
+        Output = StepFiles.File("--out", "The safetensors file to write.");
+    private static readonly Option<string> Kind = new Option<string>("--kind")
+    {
+        Description = "ratings ({messages, objective: value}) or pairs ({chosen, rejected}).",
+        Required = true
+    }.AcceptOnlyFromAmong("ratings", "pairs");
+    private static readonly Option<string> Dtype = new Option<string>("--dtype")
+    {
+        Description = "auto, f32 or bf16.",
+        DefaultValueFactory = _ => "auto"
+    }.AcceptOnlyFromAmong("auto", "f32", "bf16");
+    private static readonly Option<string> Specials = new Option<string>("--template-specials")
+    {
+        Description = "What a control token's spelling in a text is: text, or with allow that token, as in Hugging Face's tokenizers.",
+        DefaultValueFactory = _ => "text"
+    }.AcceptOnlyFromAmong("text", "allow");
+    private static readonly Option<int?> MaxTokens =
+        new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
+    private static readonly Option<double> MaxDropped = new("--max-dropped-share")
+    {
+        Description =
+            "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for "
+                + "ratings).",
+        DefaultValueFactory = _ => -1,
+        CustomParser = Options.Number
+    };
+    private static readonly Option<string?> Report = StepFiles.Optional("--report", "JSON with the rows kept and the lines left out.");
+
     public static Command Command()
     {
-        Option<string> backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."),
-            input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."),
-            output = StepFiles.File("--out", "The safetensors file to write.");
-        Option<string> kind = new Option<string>("--kind")
-        {
-            Description = "ratings ({messages, objective: value}) or pairs ({chosen, rejected}).",
-            Required = true
-        }.AcceptOnlyFromAmong("ratings", "pairs");
-        Option<string> dtype = new Option<string>("--dtype")
-        {
-            Description = "auto, f32 or bf16.",
-            DefaultValueFactory = _ => "auto"
-        }.AcceptOnlyFromAmong("auto", "f32", "bf16");
-        Option<string> specials = new Option<string>("--template-specials")
-        {
-            Description = "What a control token's spelling in a text is: text, or with allow that token, as in Hugging Face's tokenizers.",
-            DefaultValueFactory = _ => "text"
-        }.AcceptOnlyFromAmong("text", "allow");
-        Option<int?> maxTokens =
-            new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
-        Option<double> maxDropped = new("--max-dropped-share")
-        {
-            Description =
-                "Largest share of lines with an empty response or identical sides that are left out (default: 0.01 for pairs, 0 for "
-                    + "ratings).",
-            DefaultValueFactory = _ => -1,
-            CustomParser = Options.Number
-        };
-        Option<string?> report = StepFiles.Optional("--report", "JSON with the rows kept and the lines left out.");
         Command command = new("features", "Extracts f(x⊕y) and f(x) of every line.")
         {
-            backbone,
-            input,
-            kind,
-            output,
-            dtype,
-            maxTokens,
-            specials,
-            maxDropped,
-            report
+            Backbone,
+            Input,
+            Kind,
+            Output,
+            Dtype,
+            MaxTokens,
+            Specials,
+            MaxDropped,
+            Report
         };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            string folder = parsed.GetRequiredValue(backbone), file = parsed.GetRequiredValue(input);
-            bool pairs = parsed.GetRequiredValue(kind) == "pairs";
-            (BackboneConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(specials) == "allow");
-            int limit = parsed.GetValue(maxTokens) ?? config.MaxPositionEmbeddings;
-            double usual = pairs ? 0.01 : 0;
-            double share = parsed.GetValue(maxDropped) is >= 0 and double given ? given : usual;
-            (List<Row> rows, IReadOnlyList<string> columns, List<LeftOut> leftOut, int replaced) =
-                await Read(file, pairs, tokenizer, limit, share, cancel);
-            string settled = ComputeType.Settle(parsed.GetRequiredValue(dtype), ComputeType.CheckpointBytes(folder), config.HiddenSize,
-                config.IntermediateSize);
-            using (FeatureExtractor extractor = new(folder, ComputeType.Parse(settled), ComputeType.BestDevice))
-                Extract(extractor, rows, columns, pairs, parsed.GetRequiredValue(output), cancel);
-            StepFiles.WriteReport(parsed.GetValue(report),
-                new
-                {
-                    input = file,
-                    kind = pairs ? "pairs" : "ratings",
-                    rows = rows.Count,
-                    lines = rows.Select(r => r.Line),
-                    labels = columns,
-                    leftOut,
-                    dtype = settled,
-                    maxTokens = limit,
-                    dimension = config.HiddenSize
-                });
-            if (!pairs) Console.Error.WriteLine($"labels, from 0: {string.Join(", ", columns)}");
-            if (replaced > 0) Console.Error.WriteLine($"{replaced:N0} lines held half surrogate pairs, read as U+FFFD");
-            Console.Error.WriteLine($"{rows.Count:N0} rows of {config.HiddenSize} dimensions ({settled}), {leftOut.Count:N0} lines left "
-                + $"out → {parsed.GetRequiredValue(output)}");
-            return ExitCodes.Done;
-        });
+        command.SetAction(Run);
         return command;
+    }
+
+    private static async Task<int> Run(ParseResult parsed, CancellationToken cancel)
+    {
+        string folder = parsed.GetRequiredValue(Backbone), file = parsed.GetRequiredValue(Input);
+        bool pairs = parsed.GetRequiredValue(Kind) == "pairs";
+        (BackboneConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(Specials) == "allow");
+        int limit = parsed.GetValue(MaxTokens) ?? config.MaxPositionEmbeddings;
+        double usual = pairs ? 0.01 : 0;
+        double share = parsed.GetValue(MaxDropped) is >= 0 and double given ? given : usual;
+        (List<Row> rows, IReadOnlyList<string> columns, List<LeftOut> leftOut, int replaced) =
+            await Read(file, pairs, tokenizer, limit, share, cancel);
+        string settled = ComputeType.Settle(parsed.GetRequiredValue(Dtype), ComputeType.CheckpointBytes(folder), config.HiddenSize,
+            config.IntermediateSize);
+        using (FeatureExtractor extractor = new(folder, ComputeType.Parse(settled), ComputeType.BestDevice))
+            Extract(extractor, rows, columns, pairs, parsed.GetRequiredValue(Output), cancel);
+        StepFiles.WriteReport(parsed.GetValue(Report),
+            new
+            {
+                input = file,
+                kind = pairs ? "pairs" : "ratings",
+                rows = rows.Count,
+                lines = rows.Select(r => r.Line),
+                labels = columns,
+                leftOut,
+                dtype = settled,
+                maxTokens = limit,
+                dimension = config.HiddenSize
+            });
+        if (!pairs) Console.Error.WriteLine($"labels, from 0: {string.Join(", ", columns)}");
+        if (replaced > 0) Console.Error.WriteLine($"{replaced:N0} lines held half surrogate pairs, read as U+FFFD");
+        Console.Error.WriteLine($"{rows.Count:N0} rows of {config.HiddenSize} dimensions ({settled}), {leftOut.Count:N0} lines left "
+            + $"out → {parsed.GetRequiredValue(Output)}");
+        return ExitCodes.Done;
     }
 
     private static async Task<Table> Read(string file, bool pairs, LlamaTokenizer tokenizer, int limit, double share,

@@ -9,83 +9,90 @@ namespace ArmoFlow.Cli.Commands.Steps;
 
 internal static class GatingStep
 {
+    private static readonly GatingOptions Defaults = new();
+    private static readonly Option<string> Features = StepFiles.File("--features", "Features of preference pairs."),
+        Regression = StepFiles.File("--regression", "weight [k, d]."),
+        Transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."),
+        Output = StepFiles.File("--out", "The safetensors file to write: gating.layers.N.weight|bias, gating.logit_scale.");
+    private static readonly Option<int> Steps = Number("--steps", "Training steps.", Defaults.Steps),
+        Batch = Number("--batch", "Pairs a step.", Defaults.BatchSize),
+        Hidden = Number("--hidden", "Width of the hidden layers.", Defaults.Hidden[0]),
+        Layers = Number("--layers", "Hidden layers.", Defaults.Hidden.Count);
+    private static readonly Option<double> Rate = Real("--lr", "AdamW's learning rate, falling to 0 by a cosine.", Defaults.LearningRate),
+        Beta = Real("--beta", "β at the start.", Defaults.Beta),
+        Temperature = Real("--temperature", "T of the softmax.", Defaults.Temperature);
+    private static readonly Option<long> Seed = Number("--seed", "Decides the initial weights and the batches.", (long)Defaults.Seed);
+    private static readonly Option<string?> Report = StepFiles.Optional("--report", "JSON with the loss curve and the accuracies.");
+
     public static Command Command()
     {
-        GatingOptions defaults = new();
-        Option<string> features = StepFiles.File("--features", "Features of preference pairs."),
-            regression = StepFiles.File("--regression", "weight [k, d]."),
-            transform = StepFiles.File("--transform", "reward_transform_matrix [k, k]."),
-            output = StepFiles.File("--out", "The safetensors file to write: gating.layers.N.weight|bias, gating.logit_scale.");
-        Option<int> steps = Number("--steps", "Training steps.", defaults.Steps),
-            batch = Number("--batch", "Pairs a step.", defaults.BatchSize),
-            hidden = Number("--hidden", "Width of the hidden layers.", defaults.Hidden[0]),
-            layers = Number("--layers", "Hidden layers.", defaults.Hidden.Count);
-        Option<double> rate = Real("--lr", "AdamW's learning rate, falling to 0 by a cosine.", defaults.LearningRate),
-            beta = Real("--beta", "β at the start.", defaults.Beta),
-            temperature = Real("--temperature", "T of the softmax.", defaults.Temperature);
-        Option<long> seed = Number("--seed", "Decides the initial weights and the batches.", (long)defaults.Seed);
-        Option<string?> report = StepFiles.Optional("--report", "JSON with the loss curve and the accuracies.");
         Command command = new("gating", "Trains the gate by the Bradley–Terry loss.")
         {
-            features,
-            regression,
-            transform,
-            output,
-            steps,
-            batch,
-            rate,
-            beta,
-            temperature,
-            hidden,
-            layers,
-            seed,
-            report
+            Features,
+            Regression,
+            Transform,
+            Output,
+            Steps,
+            Batch,
+            Rate,
+            Beta,
+            Temperature,
+            Hidden,
+            Layers,
+            Seed,
+            Report
         };
-        command.SetAction((parsed, cancel) =>
-        {
-            GatingOptions options = new()
-            {
-                Steps = Positive(parsed, steps),
-                BatchSize = Positive(parsed, batch),
-                LearningRate = Positive(parsed, rate),
-                Beta = Positive(parsed, beta),
-                Temperature = Positive(parsed, temperature),
-                Hidden = [.. Enumerable.Repeat(Positive(parsed, hidden),
-                    parsed.GetValue(layers) is >= 0 and int n
-                        ? n
-                        : throw new UsageException("--layers: expected at least 0. Correct the value."))],
-                Seed = (ulong)parsed.GetValue(seed),
-            };
-            using SafetensorsFile file = new(parsed.GetRequiredValue(features)), weights = new(parsed.GetRequiredValue(regression)),
-                matrix = new(parsed.GetRequiredValue(transform));
-            GatingPairs pairs = Pairs(file, weights.LoadMatrix("weight"), matrix.LoadMatrix("reward_transform_matrix"), cancel);
-            using GatingTrainer trainer = new(pairs, options);
-            trainer.Advance(options.Steps,
-                (step, loss) =>
-                    StepFiles.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps),
-                cancel);
-            GatingNetwork gate = trainer.Network();
-            gate.Save(parsed.GetRequiredValue(output));
-            PairScores scores = PairScores.Compute(pairs, gate);
-            double? held = scores.Accuracy(pairs.HeldOut), trained = scores.Accuracy(pairs.Training);
-            StepFiles.WriteReport(parsed.GetValue(report),
-                new
-                {
-                    options,
-                    trainingPairs = pairs.Training.Count,
-                    heldOutPairs = pairs.HeldOut.Count,
-                    trainingAccuracy = trained,
-                    heldOutAccuracy = held,
-                    beta = gate.Beta,
-                    lossCurve = trainer.LossCurve,
-                    ties = scores.TieShare
-                });
-            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"held-out accuracy {held:p1} on {pairs.HeldOut.Count:N0} pairs, {trained:p1} on the {pairs.Training.Count:N0} trained "
-                    + $"on; β = {gate.Beta:f2}"));
-            return Task.FromResult(ExitCodes.Done);
-        });
+        command.SetAction(Run);
         return command;
+    }
+
+    private static Task<int> Run(ParseResult parsed, CancellationToken cancel)
+    {
+        GatingOptions options = Given(parsed);
+        using SafetensorsFile file = new(parsed.GetRequiredValue(Features)), weights = new(parsed.GetRequiredValue(Regression)),
+            matrix = new(parsed.GetRequiredValue(Transform));
+        GatingPairs pairs = Pairs(file, weights.LoadMatrix("weight"), matrix.LoadMatrix("reward_transform_matrix"), cancel);
+        using GatingTrainer trainer = new(pairs, options);
+        trainer.Advance(options.Steps,
+            (step, loss) =>
+                StepFiles.Progress(string.Create(CultureInfo.InvariantCulture, $"steps, loss {loss:f4}"), step, options.Steps),
+            cancel);
+        GatingNetwork gate = trainer.Network();
+        gate.Save(parsed.GetRequiredValue(Output));
+        PairScores scores = PairScores.Compute(pairs, gate);
+        double? held = scores.Accuracy(pairs.HeldOut), trained = scores.Accuracy(pairs.Training);
+        StepFiles.WriteReport(parsed.GetValue(Report),
+            new
+            {
+                options,
+                trainingPairs = pairs.Training.Count,
+                heldOutPairs = pairs.HeldOut.Count,
+                trainingAccuracy = trained,
+                heldOutAccuracy = held,
+                beta = gate.Beta,
+                lossCurve = trainer.LossCurve,
+                ties = scores.TieShare
+            });
+        Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"held-out accuracy {held:p1} on {pairs.HeldOut.Count:N0} pairs, {trained:p1} on the {pairs.Training.Count:N0} trained "
+                + $"on; β = {gate.Beta:f2}"));
+        return Task.FromResult(ExitCodes.Done);
+    }
+
+    private static GatingOptions Given(ParseResult parsed)
+    {
+        int layers = parsed.GetValue(Layers);
+        if (layers < 0) throw new UsageException("--layers: expected at least 0. Correct the value.");
+        return new GatingOptions
+        {
+            Steps = Positive(parsed, Steps),
+            BatchSize = Positive(parsed, Batch),
+            LearningRate = Positive(parsed, Rate),
+            Beta = Positive(parsed, Beta),
+            Temperature = Positive(parsed, Temperature),
+            Hidden = [.. Enumerable.Repeat(Positive(parsed, Hidden), layers)],
+            Seed = (ulong)parsed.GetValue(Seed),
+        };
     }
 
     /// <summary>Pairs of a features file; prompts with equal features are one prompt.</summary>

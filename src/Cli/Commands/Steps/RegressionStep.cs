@@ -11,52 +11,56 @@ namespace ArmoFlow.Cli.Commands.Steps;
 
 internal static class RegressionStep
 {
+    private static readonly Option<string[]> Features = new("--features")
+    {
+        Description = "One or more files of ratings' features.",
+        Required = true,
+        AllowMultipleArgumentsPerToken = true
+    };
+    private static readonly Option<string> Output = StepFiles.File("--out", "The safetensors file to write: weight [k, d].");
+    private static readonly Option<string[]> Alphas = new("--alphas")
+    {
+        Description = "The grid of α, separated by blanks or commas (default: 0, 1e-4 … 1e4).",
+        AllowMultipleArgumentsPerToken = true
+    };
+    private static readonly Option<string?> Report =
+        StepFiles.Optional("--report", "JSON with α, validation MSE and R² of each objective.");
+
     public static Command Command()
     {
-        Option<string[]> features = new("--features")
-        {
-            Description = "One or more files of ratings' features.",
-            Required = true,
-            AllowMultipleArgumentsPerToken = true
-        };
-        Option<string> output = StepFiles.File("--out", "The safetensors file to write: weight [k, d].");
-        Option<string[]> alphas = new("--alphas")
-        {
-            Description = "The grid of α, separated by blanks or commas (default: 0, 1e-4 … 1e4).",
-            AllowMultipleArgumentsPerToken = true
-        };
-        Option<string?> report = StepFiles.Optional("--report", "JSON with α, validation MSE and R² of each objective.");
-        Command command = new("regression", "Fits one linear reward for each label column.") { features, output, alphas, report };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            SafetensorsFile[] files = [.. parsed.GetRequiredValue(features).Select(f => new SafetensorsFile(f))];
-            try
-            {
-                SafetensorsRows rows = new(files, "embeddings", rank: 2);
-                (Matrix labels, string[] names) = Labels(files, rows.Count);
-                double[] grid = Grid(parsed.GetValue(alphas) ?? []);
-                RegressionFit fit = await new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null,
-                    (done, total) => StepFiles.Progress("rows", done, total), cancel);
-                using (Tensor weight = fit.Weight.ToTensor())
-                {
-                    SafetensorsFile.Write(parsed.GetRequiredValue(output), [("weight", weight)],
-                        new Dictionary<string, string> { ["objectives"] = JsonSerializer.Serialize(names) });
-                }
-                StepFiles.WriteReport(parsed.GetValue(report), new { objectives = fit.Objectives });
-                foreach (ObjectiveFit o in fit.Objectives)
-                {
-                    Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                        $"{o.Name}: {o.Rows:N0} rows, α {o.Alpha:g4}, validation MSE {o.ValidationMse:g4}, R² "
-                            + $"{o.ValidationR2:f3}{(o.Note is null ? "" : $" ({o.Note})")}"));
-                }
-                return ExitCodes.Done;
-            }
-            finally
-            {
-                foreach (SafetensorsFile file in files) file.Dispose();
-            }
-        });
+        Command command = new("regression", "Fits one linear reward for each label column.") { Features, Output, Alphas, Report };
+        command.SetAction(Run);
         return command;
+    }
+
+    private static async Task<int> Run(ParseResult parsed, CancellationToken cancel)
+    {
+        SafetensorsFile[] files = [.. parsed.GetRequiredValue(Features).Select(f => new SafetensorsFile(f))];
+        try
+        {
+            SafetensorsRows rows = new(files, "embeddings", rank: 2);
+            (Matrix labels, string[] names) = Labels(files, rows.Count);
+            double[] grid = Grid(parsed.GetValue(Alphas) ?? []);
+            RegressionFit fit = await new RidgeRegression(rows, labels, names, StepFiles.RowIds(files, rows)).Fit(grid, null,
+                (done, total) => StepFiles.Progress("rows", done, total), cancel);
+            using (Tensor weight = fit.Weight.ToTensor())
+            {
+                SafetensorsFile.Write(parsed.GetRequiredValue(Output), [("weight", weight)],
+                    new Dictionary<string, string> { ["objectives"] = JsonSerializer.Serialize(names) });
+            }
+            StepFiles.WriteReport(parsed.GetValue(Report), new { objectives = fit.Objectives });
+            foreach (ObjectiveFit o in fit.Objectives)
+            {
+                Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                    $"{o.Name}: {o.Rows:N0} rows, α {o.Alpha:g4}, validation MSE {o.ValidationMse:g4}, R² "
+                        + $"{o.ValidationR2:f3}{(o.Note is null ? "" : $" ({o.Note})")}"));
+            }
+            return ExitCodes.Done;
+        }
+        finally
+        {
+            foreach (SafetensorsFile file in files) file.Dispose();
+        }
     }
 
     private static double[] Grid(string[] given)
