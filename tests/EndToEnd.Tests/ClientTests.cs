@@ -105,14 +105,17 @@ public class ClientTests
         using SmallProject project = new();
         string url = $"http://127.0.0.1:{FreePorts.Next()}";
         Dictionary<string, string> known = await Prepare(project);
+        string[] make = ["keys", "create", "me", "--scope", "Admin", "--workspace", project.Workspace];
+        string key = (await CommandLine.Succeed(make)).Output.Trim();
         using Member server = new(CommandLine.Start(["serve", "--urls", url, "--workspace", project.Workspace]), "serving");
         await server.Announced;
+        await CommandLine.Refused(["keys", "create", "lasting", Server, url], "make one with: armoflow keys create");
         List<string> wrong = [];
         foreach (string call in Calls)
         {
             string[] parts = call.Split(" => ");
             string asked = known.Aggregate(parts[0], (text, entry) => text.Replace($"{{{entry.Key}}}", entry.Value));
-            CommandResult result = await CommandLine.RunIn(project.Folder, [.. asked.Split(' '), Server, url]);
+            CommandResult result = await CommandLine.RunIn(project.Folder, [.. asked.Split(' '), Server, url], ("ARMOFLOW_KEY", key));
             string expected = parts.Length > 1 ? parts[1] : "0 ";
             bool isAsExpected = result.ExitCode == expected[0] - '0' && result.Error.Contains(expected[2..], StringComparison.Ordinal);
             if (!isAsExpected) wrong.Add($"{asked}: exit code {result.ExitCode}\n{result.Error}");

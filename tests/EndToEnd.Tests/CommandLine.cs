@@ -51,7 +51,8 @@ internal static class CommandLine
 
     public static Task<CommandResult> Run(params string[] arguments) => Run(arguments, []);
 
-    public static Task<CommandResult> RunIn(string folder, string[] arguments) => Finish(Start(folder, arguments), arguments);
+    public static Task<CommandResult> RunIn(string folder, string[] arguments, params (string Name, string Value)[] environment) =>
+        Finish(Start(folder, arguments, environment), arguments);
 
     public static Task<CommandResult> Run(string[] arguments, params (string Name, string Value)[] environment) =>
         Finish(Start(arguments, environment), arguments);

@@ -128,6 +128,16 @@ public sealed class GateTests
     }
 
     [Fact]
+    public async Task Whoever_is_on_this_machine_may_do_everything_but_make_what_outlasts_that()
+    {
+        await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: true));
+        (await server.Ask("/admin", "localhost", [])).ShouldBe(HttpStatusCode.OK);
+        (await server.Ask("/lasting", "localhost", [])).ShouldBe(HttpStatusCode.Unauthorized);
+        (await server.Ask("/lasting", "localhost", [], server.Viewer)).ShouldBe(HttpStatusCode.Forbidden);
+        (await server.Ask("/lasting", "localhost", [], server.Admin)).ShouldBe(HttpStatusCode.OK);
+    }
+
+    [Fact]
     public async Task A_key_that_is_made_or_revoked_counts_at_once()
     {
         await using Server server = await Server.Start(new AccessPolicy(IsLoopbackOnly: false));
@@ -232,6 +242,7 @@ public sealed class GateTests
             server._app.MapGet("/api/v1/models", () => "seen").Requires(Scope.Viewer);
             server._app.MapGet("/counted", () => Caller.Current.RequestId).Requires(Scope.Viewer);
             server._app.MapGet("/admin", () => "seen");
+            server._app.MapGet("/lasting", () => "seen").Requires(Scope.Admin, alwaysAsksForKey: true);
             server._app.MapGet("/fails", string () => throw new InvalidOperationException("a defect"));
             server._app.MapGet("/health/live", () => "live").Requires(null);
             await server._app.StartAsync();

@@ -42,8 +42,9 @@ public sealed class AccessGate(AccessPolicy policy, AccessKeyStore store, TimePr
         bool isFromHere = policy.IsFromHere(context);
         if (await RefuseOtherSite(context, given, isFromHere)) return;
         AccessKey? key = await Check(given, context.RequestAborted);
-        Scope? required = context.GetEndpoint()?.Metadata.GetMetadata<RequiredScope>() is { } stated ? stated.Scope : Scope.Admin;
-        bool isOpen = required is null || (isFromHere && given is null);
+        RequiredScope stated = context.GetEndpoint()?.Metadata.GetMetadata<RequiredScope>() ?? new RequiredScope(Scope.Admin);
+        Scope? required = stated.Scope;
+        bool isOpen = required is null || (isFromHere && given is null && !stated.AlwaysAsksForKey);
         if (!isOpen && key is null)
         {
             await RefuseStranger(context, address);
@@ -192,6 +193,6 @@ public static class AccessRegistration
         app.Use(app.Services.GetRequiredService<AccessGate>().Authorize);
     }
 
-    public static T Requires<T>(this T endpoints, Scope? scope) where T : IEndpointConventionBuilder =>
-        endpoints.WithMetadata(new RequiredScope(scope));
+    public static T Requires<T>(this T endpoints, Scope? scope, bool alwaysAsksForKey = false) where T : IEndpointConventionBuilder =>
+        endpoints.WithMetadata(new RequiredScope(scope, alwaysAsksForKey));
 }

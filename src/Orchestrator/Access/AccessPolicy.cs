@@ -5,7 +5,9 @@ using Microsoft.AspNetCore.Http;
 namespace ArmoFlow.Orchestrator.Access;
 
 /// <summary>What an endpoint asks of its caller; one that says nothing asks for an administrator.</summary>
-public sealed record RequiredScope(Scope? Scope);
+/// <param name="Scope">What the caller's key must allow; null for anybody.</param>
+/// <param name="AlwaysAsksForKey">True where being on this machine does not do: what is given outlasts it.</param>
+public sealed record RequiredScope(Scope? Scope, bool AlwaysAsksForKey = false);
 
 /// <summary>Whom a server lets in without a key: nobody, or the users of the machine that it runs on.</summary>
 /// <param name="IsLoopbackOnly">True where it listens on addresses that this machine alone can reach.</param>
