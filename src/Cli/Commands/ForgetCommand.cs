@@ -75,8 +75,8 @@ internal static class ForgetCommand
         Argument<string?> value = Value();
         Option<string> reason = new("--reason") { Description = "Why; the audit trail keeps it.", Required = true };
         Command command = new("undo", "Lets runs read it again, where it still is; text that was removed does not come back.")
-        { kind,
-            value, reason
+        {
+            kind, value, reason,
         };
         return command.WithClient(async (parsed, cancel) =>
         {

@@ -48,7 +48,8 @@ internal static class ModelPolicyCommands
             new("file") { Description = "YAML: the keys of a spec's 'promotion', and promoters: [names of keys or users]." };
         Option<string> reason = Reason();
         Command command = new("set", "Sets the policy; on a server with a key of scope Admin.")
-        { model, file, reason
+        {
+            model, file, reason,
         };
         return command.WithClient(async (parsed, cancel) =>
         {
@@ -67,7 +68,8 @@ internal static class ModelPolicyCommands
         Argument<string> model = Model();
         Option<string> reason = Reason();
         Command command = new("remove", "Removes the policy: specs alone say what is asked of the model from now on.")
-        { model, reason
+        {
+            model, reason,
         };
         return command.WithClient(async (parsed, cancel) =>
         {

@@ -25,7 +25,8 @@ internal static class RunCommands
             Description = "Exit code 1 where the gates of the spec or of the model's policy do not hold; waits until that is known."
         };
         Command command = new("run", "Runs a spec to its end; a run of the same spec that was interrupted is gone on with.")
-        { spec, gates
+        {
+            spec, gates,
         };
         return command.WithClient(async (parsed, cancel) =>
         {
