@@ -1,3 +1,4 @@
+using ArmoFlow.Persistence.Artifacts;
 using Microsoft.Data.Sqlite;
 using Npgsql;
 
@@ -21,4 +22,22 @@ public static class DiskFull
         AggregateException several => several.InnerExceptions.Any(Is),
         _ => Is(fault.InnerException),
     };
+}
+
+/// <summary>
+/// What is done where not even a message's effects can be entered in the database: what was set aside for this is given up first, and
+/// then whoever waits for the message is told.
+/// </summary>
+public sealed class DiskFullSignal(ScratchSpace scratch)
+{
+    private readonly TaskCompletionSource<Exception> _isStuck = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>Waits until there is no room left though nothing is set aside any more; returns the fault.</summary>
+    public Task<Exception> Wait(CancellationToken cancel) => _isStuck.Task.WaitAsync(cancel);
+
+    /// <summary>Says that the disk was full; the message is tried again.</summary>
+    public void Raise(Exception fault)
+    {
+        if (!scratch.SpendReserve()) _isStuck.TrySetResult(fault);
+    }
 }

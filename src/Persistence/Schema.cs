@@ -19,6 +19,9 @@ public static class Schema
     /// </summary>
     public static async Task MigrateWorkspace(ArmoFlowDbContext db, CancellationToken cancel)
     {
+        // With a write-ahead log readers and the writer do not wait for one another. Entity Framework asks for one only where it makes the
+        // file itself, which whoever looked first, such as the next line, has done.
+        await db.Database.ExecuteSqlRawAsync("pragma journal_mode = wal", cancel);
         if (!(await db.Database.GetPendingMigrationsAsync(cancel)).Any()) return;
         await db.Database.ExecuteSqlRawAsync("drop table if exists \"__EFMigrationsLock\"", cancel);
         await db.Database.MigrateAsync(cancel);

@@ -174,6 +174,7 @@ public static class PersistenceRegistration
             .AddSingleton<WatchStore>()
             .AddSingleton<RetrainPolicyStore>()
             .AddSingleton<RetentionPolicyStore>()
+            .AddSingleton<DiskFullSignal>()
             .AddSingleton<UnitsOfWork>()
             .AddSingleton<DatabaseSchema>()
             .AddSingleton<FaultKeeper>()

@@ -34,6 +34,12 @@ public static class WorkspaceDatabase
         return WhyNot(copy) is null ? copy : throw refused;
     }
 
+    /// <summary>
+    /// Closes the connections that this process keeps open for their next use; with the last one the write-ahead log is taken into the
+    /// database, which is one file then.
+    /// </summary>
+    public static void CloseAll() => SqliteConnection.ClearAllPools();
+
     /// <summary>True for what SQLite says where the file system cannot be written.</summary>
     public static bool IsUnwritable(SqliteException e) => e.SqliteErrorCode is ReadOnly or IoError or Full or CannotOpen;
 

@@ -1,3 +1,5 @@
+using ArmoFlow.Contracts.Runs;
+using ArmoFlow.Persistence.Runs;
 using Microsoft.Data.Sqlite;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.Extensions.DependencyInjection;
@@ -34,6 +36,28 @@ public sealed class WorkspaceTests : IDisposable
         await db.Database.ExecuteSqlRawAsync("insert into \"__EFMigrationsLock\" values (1, '2026-11-26 00:00:00')", limit.Token);
         await Schema.MigrateWorkspace(db, limit.Token);
         (await db.Database.GetPendingMigrationsAsync(limit.Token)).ShouldBeEmpty();
+    }
+
+    [Fact]
+    public async Task A_reader_in_the_midst_of_its_reading_keeps_no_change_waiting()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        using Workspace workspace = new(_folder);
+        await File.Create(workspace.Database).DisposeAsync(); // somebody looked before it was made
+        await using ServiceProvider services =
+            new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
+        await using ArmoFlowDbContext db = await services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>()
+            .CreateDbContextAsync(cancel);
+        await Schema.MigrateWorkspace(db, cancel);
+        await using SqliteConnection reader = new(WorkspaceDatabase.Connection(workspace));
+        await reader.OpenAsync(cancel);
+        await using SqliteCommand reading = reader.CreateCommand();
+        reading.CommandText = "select name from sqlite_master";
+        await using SqliteDataReader rows = await reading.ExecuteReaderAsync(cancel);
+        (await rows.ReadAsync(cancel)).ShouldBeTrue();
+        db.ControlRequests.Add(new ControlRequest { RunId = Guid.NewGuid(), Action = RunAction.Pause });
+        await db.SaveChangesAsync(cancel);
+        (await rows.ReadAsync(cancel)).ShouldBeTrue("the reader is not done");
     }
 
     [Fact]

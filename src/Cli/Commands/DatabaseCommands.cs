@@ -1,5 +1,4 @@
 using System.CommandLine;
-using ArmoFlow.Cli.Workspaces;
 using ArmoFlow.Persistence;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -34,7 +33,7 @@ internal static class DatabaseCommands
                 throw new UsageException($"workspace {folder.Folder} is in use by another process. Stop it first.");
             await using ServiceProvider services =
                 new ServiceCollection().AddLogging().AddEmbeddedPersistence(folder).BuildServiceProvider();
-            await EmbeddedHost.Prepare(services, cancel);
+            await services.GetRequiredService<DatabaseSchema>().PrepareWorkspace(cancel);
             Console.Error.WriteLine($"{folder.Database} is up to date");
             return ExitCodes.Done;
         });

@@ -38,7 +38,7 @@ internal static class ServeCommand
             builder.Services.AddTelemetry("serve", isScraped: true).AddSchedules(null).AddAccess(policy).AddRunsApi();
             await using WebApplication app = builder.Build();
             app.MapRunsApi();
-            await EmbeddedHost.Prepare(app.Services, cancel);
+            await app.Services.GetRequiredService<DatabaseSchema>().PrepareWorkspace(cancel);
             await ServerHost.RequireKey(app.Services, policy, cancel);
             Caller.Current = Caller.System;
             await app.StartAsync(cancel);

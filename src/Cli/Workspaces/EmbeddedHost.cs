@@ -35,7 +35,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings());
         Configure(builder.Services, builder.Logging, workspace);
         IHost host = builder.Build();
-        await Prepare(host.Services, cancel);
+        await host.Services.GetRequiredService<DatabaseSchema>().PrepareWorkspace(cancel);
         Caller.Current = Caller.System; // what the host does by itself is nobody's asking
         await host.StartAsync(cancel);
         return new EmbeddedHost(host, workspace);
@@ -71,10 +71,6 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         });
     }
 
-    /// <summary>Brings the schema up to date and clears away what a killed process left.</summary>
-    public static Task Prepare(IServiceProvider services, CancellationToken cancel) =>
-        services.GetRequiredService<DatabaseSchema>().PrepareWorkspace(cancel);
-
     /// <summary>Makes a workspace's database where there is none.</summary>
     public static async Task Make(string folder, CancellationToken cancel)
     {
@@ -82,7 +78,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
         if (File.Exists(workspace.Database) || !await workspace.TakeLock(cancel)) return;
         await using ServiceProvider services =
             new ServiceCollection().AddLogging().AddEmbeddedPersistence(workspace).BuildServiceProvider();
-        await Prepare(services, cancel);
+        await services.GetRequiredService<DatabaseSchema>().PrepareWorkspace(cancel);
     }
 
     /// <summary>The database of a workspace for reading, whoever holds it; those of an older version are brought up to date.</summary>
@@ -124,6 +120,7 @@ internal sealed class EmbeddedHost : IAsyncDisposable
     {
         await _host.StopAsync();
         if (_host is IAsyncDisposable host) await host.DisposeAsync();
+        WorkspaceDatabase.CloseAll();
         _workspace.Dispose();
     }
 }

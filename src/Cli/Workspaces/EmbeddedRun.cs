@@ -4,6 +4,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Alerts;
 using ArmoFlow.Orchestrator.Models;
 using ArmoFlow.Orchestrator.Runs;
+using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
@@ -19,10 +20,23 @@ internal static class EmbeddedRun
     {
         await using EmbeddedHost host = await EmbeddedHost.Start(workspace, cancel);
         Guid id = await Begin(host.Services, spec, cancel);
-        RunDocument run = await RunView.Follow(host.Services.GetRequiredService<RunWatch>().Changes(id, cancel));
+        RunDocument run = await Follow(host.Services, id, cancel);
         if (run.Model is { } model && run.HasEnded) await Judge(host.Services, model, id, cancel);
         else if (run.HasEnded) await ApplyRule(host.Services, id, cancel);
         return run;
+    }
+
+    /// <summary>Shows the run until it rests, or until the disk is so full that it cannot go on.</summary>
+    private static async Task<RunDocument> Follow(IServiceProvider services, Guid id, CancellationToken cancel)
+    {
+        using CancellationTokenSource stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task<RunDocument> run = RunView.Follow(services.GetRequiredService<RunWatch>().Changes(id, stop.Token));
+        Task<Exception> full = services.GetRequiredService<DiskFullSignal>().Wait(stop.Token);
+        Task first = await Task.WhenAny(run, full);
+        await stop.CancelAsync();
+        if (first == run) return await run;
+        await Task.WhenAny(run); // it has been told to end; how it does is of no interest
+        throw await full;
     }
 
     private static async Task<Guid> Begin(IServiceProvider services, RunSpec spec, CancellationToken cancel)

@@ -67,10 +67,12 @@ public sealed class ScratchSpace(string folder, string? reserve, IBucket? bucket
         foreach (string name in await bucket.List(ObjectName(key, ""), cancel)) await bucket.Delete(name, cancel);
     }
 
-    /// <summary>Frees what was set aside, so that a full disk can still be entered in the database.</summary>
-    public void SpendReserve()
+    /// <summary>Frees what was set aside, so that a full disk can still be entered in the database; false where nothing was.</summary>
+    public bool SpendReserve()
     {
-        if (Reserve is not null) File.Delete(Reserve);
+        if (Reserve is null || !File.Exists(Reserve)) return false;
+        File.Delete(Reserve);
+        return true;
     }
 
     /// <summary>The same before a collection, which writes a little before it frees a lot.</summary>

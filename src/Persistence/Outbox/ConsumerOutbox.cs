@@ -19,6 +19,7 @@ internal sealed class ConsumerOutbox(
     IDbContextFactory<ArmoFlowDbContext> contexts,
     DeliveredMarks marks,
     TimeProvider time,
+    DiskFullSignal full,
     IServiceProvider services) : IOutboxContextFactory<ArmoFlowDbContext>
 {
     public void Probe(ProbeContext context) => context.CreateFilterScope("outbox");
@@ -29,7 +30,15 @@ internal sealed class ConsumerOutbox(
         await using MessageTransaction transaction = new(contexts, marks, time, messageId, options.ConsumerId);
         context.AddOrUpdatePayload(() => transaction, _ => transaction);
         OutboxConsumer<T> consumer = new(context, options, services, time, transaction);
-        while (consumer.ContinueProcessing) await next.Send(consumer);
+        try
+        {
+            while (consumer.ContinueProcessing) await next.Send(consumer);
+        }
+        catch (Exception e) when (DiskFull.Is(e))
+        {
+            full.Raise(e);
+            throw;
+        }
     }
 
     /// <summary>Steered by MassTransit's pipe: consume, then send, then forget.</summary>
@@ -92,9 +101,9 @@ public static class ConsumerOutboxRegistration
     private static readonly TimeSpan SendTimeout = TimeSpan.FromSeconds(60);
 
     /// <summary>
-    /// Gives every consumer and saga of the bus the inbox and outbox, and patience with a database or broker that is away: a
-    /// message is tried again for a quarter of an hour before it is set aside as faulty. Broadcasts may be lost, or heard twice,
-    /// without harm: they need no inbox. Nor does scoring, which changes nothing.
+    /// Gives every consumer and saga of the bus the inbox and outbox, and patience with a database or broker that is away, or a
+    /// disk that is full: a message is tried again for a quarter of an hour before it is set aside as faulty. Broadcasts may be lost,
+    /// or heard twice, without harm: they need no inbox. Nor does scoring, which changes nothing.
     /// </summary>
     public static void UseConsumerOutbox(this IBusRegistrationConfigurator bus) =>
         bus.AddConfigureEndpointsCallback((context, name, endpoint) =>
@@ -104,7 +113,7 @@ public static class ConsumerOutboxRegistration
         endpoint.UseConsumeFilter(typeof(LogScopeFilter<>), context);
         endpoint.UseMessageRetry(retry =>
         {
-            retry.Handle<Exception>(DatabaseFault.IsTransient);
+            retry.Handle<Exception>(e => DatabaseFault.IsTransient(e) || DiskFull.Is(e));
             retry.Exponential(90, TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(10), TimeSpan.FromMilliseconds(200));
         });
         context.GetRequiredService<FaultKeeper>().Attach(endpoint);
