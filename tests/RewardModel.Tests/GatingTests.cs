@@ -9,7 +9,7 @@ namespace ArmoFlow.RewardModel.Tests;
 
 public class GatingTests
 {
-    private static readonly GatingOptions Small = new() { Steps = 400, BatchSize = 64, Hidden = [32, 32], Seed = 3, Beta = 10 };
+    internal static readonly GatingOptions Small = new() { Steps = 400, BatchSize = 64, Hidden = [32, 32], Seed = 3, Beta = 10 };
 
     /// <summary>Two kinds of prompt; on each, one of two objectives decides the preference and the other is noise.</summary>
     private static GatingPairs Planted(int count = 1500)
@@ -252,7 +252,7 @@ public class GatingTests
         }
     }
 
-    private static byte[] Trained(GatingOptions options)
+    internal static byte[] Trained(GatingOptions options)
     {
         using GatingTrainer trainer = new(Planted(), options);
         trainer.Advance(options.Steps);

@@ -207,7 +207,7 @@ public class RegressionTests
         }
     }
 
-    private sealed record Problem(float[] X, Matrix Labels, string[] Ids, int D)
+    internal sealed record Problem(float[] X, Matrix Labels, string[] Ids, int D)
     {
         public int Rows => Ids.Length;
 

@@ -1,3 +1,4 @@
+using ArmoFlow.RewardModel.Tensors;
 using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn.functional;
@@ -147,9 +148,11 @@ internal sealed class LlamaModel : IBackbone
         else
         {
             long prefix = k.shape[2] - x.shape[1];
-            Tensor at = readAt ?? arange(x.shape[1], ScalarType.Int64, Device).unsqueeze(0);
+            Tensor at = readAt ?? TensorNumbers.Range(0, x.shape[1], ScalarType.Int64, Device).unsqueeze(0);
             // [batch or 1, 1, queries, prefix + length]
-            Tensor mask = arange(k.shape[2], ScalarType.Int64, Device).view(1, 1, 1, -1).le((at + prefix).unsqueeze(1).unsqueeze(-1));
+            Tensor mask = TensorNumbers.Range(0, k.shape[2], ScalarType.Int64, Device)
+                .view(1, 1, 1, -1)
+                .le(at.Plus(prefix).unsqueeze(1).unsqueeze(-1));
             attended = scaled_dot_product_attention(q, Repeat(k), Repeat(v), attn_mask: mask);
         }
         if (readAt is not null) x = Gather(x, readAt);
@@ -173,7 +176,7 @@ internal sealed class LlamaModel : IBackbone
     private Tensor RmsNorm(Tensor x, Tensor weight)
     {
         Tensor wide = _compute == ScalarType.Float64 ? x : x.to(ScalarType.Float32); // the mean of squares loses too much in bfloat16
-        Tensor scaled = wide * rsqrt(wide.square().mean([-1], keepdim: true) + Config.RmsNormEps);
+        Tensor scaled = wide * rsqrt(wide.Squared().mean([-1], keepdim: true).Plus(Config.RmsNormEps));
         return To(weight) * scaled.to(_compute);
     }
 
@@ -187,7 +190,8 @@ internal sealed class LlamaModel : IBackbone
     private (Tensor Cos, Tensor Sin) Rotary(long from, long length)
     {
         Tensor frequencies = tensor(_inverseFrequencies, ScalarType.Float64);
-        Tensor angles = arange(from, from + length, ScalarType.Float64).unsqueeze(1) * frequencies.unsqueeze(0); // [length, headDim/2]
+        Tensor positions = TensorNumbers.Range(from, from + length, ScalarType.Float64);
+        Tensor angles = positions.unsqueeze(1) * frequencies.unsqueeze(0); // [length, headDim/2]
         angles = cat([angles, angles], -1); // [length, headDim]
         return (angles.cos().to(_compute, Device), angles.sin().to(_compute, Device));
     }

@@ -1,5 +1,6 @@
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Scoring;
+using ArmoFlow.RewardModel.Tensors;
 using MathNet.Numerics.LinearAlgebra;
 using MathNet.Numerics.Optimization;
 using TorchSharp;
@@ -102,7 +103,7 @@ public sealed record BradleyTerryHead(double[] Weight, double Alpha)
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();
         Tensor w = tensor(weight);
-        Tensor value = alpha / 2 * w.square().sum(), gradient = alpha * w;
+        Tensor value = w.Squared().sum().Times(alpha / 2), gradient = w.Times(alpha);
         foreach (int[] block in rows.Chunk(BlockRows))
         {
             Tensor difference = chosen.Block(block, ScalarType.Float64) - rejected.Block(block, ScalarType.Float64); // [rows, d]

@@ -152,7 +152,7 @@ public sealed class GatingTrainer : IDisposable
             x = nn.functional.linear(x, _parameters[p].Value, _parameters[p + 1].Value);
             if (p < _parameters.Count - 3) x = x.relu();
         }
-        Tensor gate = (x / _options.Temperature).softmax(-1); // [distinct prompts, k]
+        Tensor gate = x.Over(_options.Temperature).softmax(-1); // [distinct prompts, k]
         Tensor chosen = (gate.index_select(0, chosenPrompt) * _chosen.index_select(0, rows)).sum(-1); // [batch]
         Tensor rejected = (gate.index_select(0, rejectedPrompt) * _rejected.index_select(0, rows)).sum(-1);
         Tensor loss = -nn.functional.logsigmoid(_parameters[^1].Value * (chosen - rejected)).mean();
@@ -191,10 +191,10 @@ public sealed class GatingTrainer : IDisposable
         foreach (Parameter p in _parameters)
         {
             Tensor gradient = p.Value.grad!;
-            if (p.Decays) p.Value.mul_(1 - rate * WeightDecay);
-            p.Mean.mul_(Beta1).add_(gradient, alpha: 1 - Beta1);
-            p.Square.mul_(Beta2).addcmul_(gradient, gradient, value: 1 - Beta2);
-            p.Value.addcdiv_(p.Mean, p.Square.sqrt().div_(Math.Sqrt(correction2)).add_(Epsilon), value: -rate / correction1);
+            if (p.Decays) p.Value.Multiply(1 - rate * WeightDecay);
+            p.Mean.Multiply(Beta1).AddScaled(gradient, 1 - Beta1);
+            p.Square.Multiply(Beta2).AddProduct(gradient, gradient, 1 - Beta2);
+            p.Value.AddQuotient(p.Mean, p.Square.sqrt().Divide(Math.Sqrt(correction2)).Add(Epsilon), -rate / correction1);
             gradient.zero_();
         }
     }

@@ -244,7 +244,7 @@ public sealed class RidgeRegression
         foreach ((Tensor x, Tensor y) in Blocks(cells, objectives))
         {
             using DisposeScope scope = NewDisposeScope();
-            sums.add_((x.matmul(candidates) - y.repeat([1, alphas])).square().sum(dim: 0));
+            sums.add_((x.matmul(candidates) - y.repeat([1, alphas])).Squared().sum(dim: 0));
         }
         double[] flat = sums.data<double>().ToArray();
         return [.. Enumerable.Range(0, alphas).Select(a => flat[(a * objectives.Length)..((a + 1) * objectives.Length)])];

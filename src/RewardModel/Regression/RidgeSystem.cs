@@ -1,3 +1,4 @@
+using ArmoFlow.RewardModel.Tensors;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -27,7 +28,7 @@ internal sealed class RidgeSystem(Tensor gram, Tensor moments, Func<Tensor, Tens
     {
         using DisposeScope scope = NewDisposeScope();
         Tensor system = gram.clone();
-        system.diagonal().add_(alpha);
+        system.diagonal().Add(alpha);
         (Tensor factor, Tensor info) = linalg.cholesky_ex(system);
         double condition = info.item<int>() == 0
             ? Math.Pow(factor.diagonal().max().item<double>() / factor.diagonal().min().item<double>(), 2)
@@ -49,8 +50,8 @@ internal sealed class RidgeSystem(Tensor gram, Tensor moments, Func<Tensor, Tens
     {
         (Tensor values, Tensor vectors) = Eigen();
         long d = values.shape[0];
-        Tensor kept = values > values.max() * d * DoublePrecision;
-        Tensor inverse = where(kept, 1 / values, zeros_like(values)).unsqueeze(1);
+        Tensor kept = values > values.max().Times(d).Times(DoublePrecision);
+        Tensor inverse = where(kept, values.reciprocal(), zeros_like(values)).unsqueeze(1);
         Tensor Project(Tensor b) => vectors.matmul(inverse * vectors.t().matmul(b));
         return (Refine(Project(moments), 0, Project, Refinements), $"rank {kept.sum().item<long>()} of {d}: the minimum-norm solution");
     }
@@ -59,14 +60,14 @@ internal sealed class RidgeSystem(Tensor gram, Tensor moments, Func<Tensor, Tens
     private Tensor Spectral(double alpha)
     {
         (Tensor values, Tensor vectors) = Eigen();
-        Tensor inverse = (1 / (values.clamp_min(0) + alpha)).unsqueeze(1);
+        Tensor inverse = values.AtLeast(0).Plus(alpha).reciprocal().unsqueeze(1);
         Tensor Project(Tensor b) => vectors.matmul(inverse * vectors.t().matmul(b));
         return Refine(Project(moments), alpha, Project, Refinements);
     }
 
     private Tensor Refine(Tensor w, double alpha, Func<Tensor, Tensor> solve, int times)
     {
-        for (int i = 0; i < times; i++) w = w + solve(gradient(w) - alpha * w);
+        for (int i = 0; i < times; i++) w = w + solve(gradient(w) - w.Times(alpha));
         return w;
     }
 

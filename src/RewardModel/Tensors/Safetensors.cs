@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using ArmoFlow.RewardModel.Files;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Tensors;
@@ -159,7 +160,8 @@ public sealed class SafetensorsFile : IDisposable
             json.WriteTo(stream);
             foreach ((_, Tensor value) in tensors)
             {
-                using Tensor flat = value.detach().cpu().contiguous();
+                using DisposeScope scope = NewDisposeScope(); // what is made on the way lives until it is read
+                Tensor flat = value.detach().cpu().contiguous();
                 if (flat.numel() > 0) stream.Write(flat.bytes);
             }
         });

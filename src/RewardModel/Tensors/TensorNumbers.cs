@@ -1,0 +1,99 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace ArmoFlow.RewardModel.Tensors;
+
+/// <summary>
+/// Arithmetic of tensors with numbers. TorchSharp turns a number into a native object that the garbage collector may free while
+/// libtorch still reads it (docs/decisions/0079-numbers-that-live.md); here it lives until the call returns. TorchSharp's own
+/// conversions and operators are banned (BannedSymbols.txt).
+/// </summary>
+internal static class TensorNumbers
+{
+    /// <summary>x + n.</summary>
+    public static Tensor Plus(this Tensor x, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.add(number);
+    }
+
+    /// <summary>x + n, of whole numbers.</summary>
+    public static Tensor Plus(this Tensor x, long n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.add(number);
+    }
+
+    /// <summary>x · n.</summary>
+    public static Tensor Times(this Tensor x, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.mul(number);
+    }
+
+    /// <summary>x · x, as TorchSharp's power of 2 is computed.</summary>
+    public static Tensor Squared(this Tensor x) => x * x;
+
+    /// <summary>x / n.</summary>
+    public static Tensor Over(this Tensor x, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.div(number);
+    }
+
+    /// <summary>max(x, n).</summary>
+    public static Tensor AtLeast(this Tensor x, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.clamp_min(number);
+    }
+
+    /// <summary>x ← x + n.</summary>
+    public static Tensor Add(this Tensor x, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.add_(number);
+    }
+
+    /// <summary>x ← x · n.</summary>
+    public static Tensor Multiply(this Tensor x, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.mul_(number);
+    }
+
+    /// <summary>x ← x / n.</summary>
+    public static Tensor Divide(this Tensor x, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.div_(number);
+    }
+
+    /// <summary>x ← x + n · a.</summary>
+    public static Tensor AddScaled(this Tensor x, Tensor a, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.add_(a, number);
+    }
+
+    /// <summary>x ← x + n · a · b.</summary>
+    public static Tensor AddProduct(this Tensor x, Tensor a, Tensor b, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.addcmul_(a, b, number);
+    }
+
+    /// <summary>x ← x + n · a / b.</summary>
+    public static Tensor AddQuotient(this Tensor x, Tensor a, Tensor b, double n)
+    {
+        using Scalar number = n.ToScalar();
+        return x.addcdiv_(a, b, number);
+    }
+
+    /// <summary>The whole numbers from one to before another.</summary>
+    public static Tensor Range(long from, long end, ScalarType type, Device? device = null)
+    {
+        using Scalar first = from.ToScalar(), last = end.ToScalar();
+        return arange(first, last, type, device);
+    }
+}
