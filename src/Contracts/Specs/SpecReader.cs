@@ -28,8 +28,7 @@ public static class SpecReader
 
     private static readonly string[] GatingKeys = ["steps", "batchSize", "learningRate", "beta", "temperature", "hidden", "seed"];
 
-    private static readonly string[] PromotionKeys = ["minimumScore", "minimumHeldOut", "sectionLoss", "verbosityCorrelation",
-        "objectives", "approvals", "automatic"];
+    private static readonly string[] PromotionKeys = [.. Gate.All.Select(g => g.Key), "objectives", "approvals", "automatic"];
     private const string Promoters = "promoters";
 
     /// <exception cref="SpecException">The file is missing or not a spec.</exception>
@@ -93,7 +92,7 @@ public static class SpecReader
                 ? Limits(limits)
                 : new LimitsSpec(),
             Evaluation = Evaluation(root.OptionalChild("evaluation", "baselines"), model is not null),
-            Promotion = root.OptionalChild("promotion", PromotionKeys) is { } promotion ? Promotion(promotion, model is not null) : null,
+            Promotion = Promotion(root.OptionalChild("promotion", PromotionKeys), isOfStoredModel: model is not null),
             Alerts = root.OptionalChild("alerts", "webhook") is { } alerts ? Alerts(alerts) : null,
             Retrain = root.OptionalChild("retrain", "newRows", "newShare", "atMostEveryHours", "debounceSeconds", "cron") is { } retrain
                 ? Retrain(retrain)
@@ -133,30 +132,15 @@ public static class SpecReader
     public static PolicySpec ParsePolicy(string yaml, string file)
     {
         SpecNode root = new(Root(yaml, file), file, "", [.. PromotionKeys, Promoters]);
-        PromotionSpec gates = Promotion(root, isOfStoredModel: false);
         IReadOnlyList<string> promoters = root.Texts(Promoters);
+        PolicySpec gates = Promotion(root, new PolicySpec { Promoters = promoters }, isOfStoredModel: false);
         if (promoters.Any(string.IsNullOrWhiteSpace)) throw root.Wrong(Promoters, "an empty name", "names of keys or users", "Remove it.");
-        bool asksForNothing = gates is
-        {
-            Approvals: null, Automatic: null, MinimumScore: null, MinimumHeldOut: null, SectionLoss: null,
-            VerbosityCorrelation: null, Objectives.Count: 0
-        };
-        if (asksForNothing && promoters.Count == 0)
+        if (gates.AsksForNothing() && promoters.Count == 0)
         {
             throw root.Wrong(Promoters, "a policy that asks for nothing", "at least one gate, 'approvals' or 'promoters'",
                 "Add minimumScore: 0.8, or remove the policy: armoflow models policy remove.");
         }
-        return new PolicySpec
-        {
-            Approvals = gates.Approvals,
-            Automatic = gates.Automatic,
-            MinimumScore = gates.MinimumScore,
-            MinimumHeldOut = gates.MinimumHeldOut,
-            SectionLoss = gates.SectionLoss,
-            VerbosityCorrelation = gates.VerbosityCorrelation,
-            Objectives = gates.Objectives,
-            Promoters = promoters,
-        };
+        return gates;
     }
 
     private const string ManyFiles = "Name many files by a pattern (files: [data/*.jsonl]) or as a data set (files: [dataset:NAME]).";
@@ -392,18 +376,22 @@ public static class SpecReader
         return new EvaluationSpec { Baselines = node.Texts("baselines") };
     }
 
-    private static PromotionSpec Promotion(SpecNode node, bool isOfStoredModel) => new()
+    private static PromotionSpec? Promotion(SpecNode? node, bool isOfStoredModel) =>
+        node is null ? null : Promotion(node, new PromotionSpec(), isOfStoredModel);
+
+    private static T Promotion<T>(SpecNode node, T blank, bool isOfStoredModel) where T : PromotionSpec
     {
-        Approvals = node.Has("approvals") && node.Integer("approvals", 1, 1, 10) is var people and > 1 ? people : null,
-        Automatic = node.Has("automatic") ? Automatic(node, isOfStoredModel) : null,
-        MinimumScore = Share(node, "minimumScore"),
-        MinimumHeldOut = Share(node, "minimumHeldOut"),
-        SectionLoss = Share(node, "sectionLoss"),
-        VerbosityCorrelation = Share(node, "verbosityCorrelation"),
-        Objectives = node.OptionalChild("objectives") is { } floors
-            ? floors.Keys.ToDictionary(o => o, o => floors.Number(o, 0, double.MinValue, 1))
-            : [],
-    };
+        PromotionSpec unbounded = blank with
+        {
+            Approvals = node.Has("approvals") && node.Integer("approvals", 1, 1, 10) is var people and > 1 ? people : null,
+            Automatic = node.Has("automatic") ? Automatic(node, isOfStoredModel) : null,
+            Objectives = node.OptionalChild("objectives") is { } floors
+                ? floors.Keys.ToDictionary(o => o, o => floors.Number(o, 0, double.MinValue, 1))
+                : [],
+        };
+        return (T)Gate.All.Where(g => node.Has(g.Key))
+            .Aggregate(unbounded, (spec, gate) => gate.Set(spec, node.Number(gate.Key, 0, 0, 1)));
+    }
 
     private static string Automatic(SpecNode node, bool isOfStoredModel)
     {
@@ -423,8 +411,6 @@ public static class SpecReader
             : throw node.Wrong("automatic", $"'{alias}'", "an alias such as champion: letters, digits, '-' and '_', and no version number",
                 "Correct the name.");
     }
-
-    private static double? Share(SpecNode node, string key) => node.Has(key) ? node.Number(key, 0, 0, 1) : null;
 
     private static void Check(RunSpec spec, SpecNode root)
     {

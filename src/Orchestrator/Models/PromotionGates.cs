@@ -29,20 +29,15 @@ public static class PromotionGates
     {
         List<GateVerdict> verdicts = [];
         RunFigures figures = candidate.Figures;
-        if (gates.MinimumScore is { } score)
-            verdicts.Add(AtLeast("minimumScore", figures.Gate?.Benchmark?.Score, score, "benchmark score"));
-        if (gates.MinimumHeldOut is { } heldOut)
-            verdicts.Add(AtLeast("minimumHeldOut", figures.Gate?.HeldOutAccuracy, heldOut, "held-out accuracy"));
-        if (gates.VerbosityCorrelation is { } correlation)
+        foreach (Gate gate in Gate.All)
         {
-            double? found = figures.Gating?.Health?.VerbosityCorrelation is { } r ? Math.Abs(r) : null;
-            verdicts.Add(new GateVerdict("verbosityCorrelation", found <= correlation, found, correlation,
-                $"|correlation of the final score with verbosity| {Text(found)}, at most {Text(correlation)}"));
+            if (gate.Limit(gates) is not { } limit || gate.Figure is not { } figure) continue;
+            verdicts.Add(Verdict(gate.Key, figure(figures), limit, gate.Says, gate.IsFloor));
         }
         foreach ((string objective, double floor) in gates.Objectives)
         {
             ObjectiveFigures? fit = figures.Regression?.Objectives.FirstOrDefault(o => o.Name == objective);
-            verdicts.Add(AtLeast($"objectives.{objective}", fit?.ValidationR2, floor, $"held-out R² of {objective}"));
+            verdicts.Add(Verdict($"objectives.{objective}", fit?.ValidationR2, floor, $"held-out R² of {objective}", isFloor: true));
         }
         if (gates.SectionLoss is { } loss && champion is not null) verdicts.AddRange(Sections(loss, candidate, champion));
         return verdicts;
@@ -61,8 +56,9 @@ public static class PromotionGates
     /// <summary>A run's accuracy on held-out pairs, if it has one.</summary>
     public static double? HeldOut(RunDocument? run) => run is null ? null : RunFigures.Of(run.Metrics).Gate?.HeldOutAccuracy;
 
-    private static GateVerdict AtLeast(string name, double? found, double bound, string what) =>
-        new(name, found >= bound, found, bound, $"{what} {Text(found)}, at least {Text(bound)}");
+    private static GateVerdict Verdict(string name, double? found, double bound, string what, bool isFloor) =>
+        new(name, isFloor ? found >= bound : found <= bound, found, bound,
+            $"{what} {Text(found)}, at {(isFloor ? "least" : "most")} {Text(bound)}");
 
     /// <summary>A verdict for each of the champion's sections; one that refuses where it has none to compare with.</summary>
     private static IEnumerable<GateVerdict> Sections(double allowed, JudgedRun candidate, JudgedRun champion)
