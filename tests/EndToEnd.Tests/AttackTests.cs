@@ -15,7 +15,6 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// runs end with the bytes that they have alone, every score is answered, and the offender gets its error. tests/attacks.sh does it
 /// with more runs.
 /// </summary>
-[Collection(FaultBench.Collection)]
 public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
 {
     private const long MostMebibytes = 3072;
@@ -30,18 +29,18 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
     [Fact]
     public async Task One_process_withstands_them()
     {
-        using SmallProject project = new(ratings: 400, pairs: 300, gatingSteps: 30);
+        using SmallProject project = Seeds.Project();
         string url = $"http://127.0.0.1:{FreePorts.Next()}", workspace = Path.Combine(project.Folder, "served");
-        using Member server =
-            new(CommandLine.Start(["serve", "--urls", url, "--workspace", workspace], Seeds.ShardTokens, HeapLimit), "serving");
+        await using Member server =
+            Member.Apart("serving", ["serve", "--urls", url, "--workspace", workspace], Seeds.ShardTokens, HeapLimit);
         await Withstand("serve", project, url, [server]);
     }
 
     [Fact]
     public async Task Servers_withstand_them()
     {
-        bench.Require();
-        using SmallProject project = new(ratings: 400, pairs: 300, gatingSteps: 30);
+        await bench.Require();
+        using SmallProject project = Seeds.Project();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "attacks");
         cluster.Environment.AddRange([Seeds.ShardTokens, HeapLimit]);
         Member worker = await cluster.Worker(), orchestrator = await cluster.Orchestrator();
@@ -51,7 +50,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
     private async Task Withstand(string name, SmallProject project, string url, Member[] members)
     {
         CancellationToken cancel = TestContext.Current.CancellationToken;
-        SortedDictionary<string, string>[] alone = await Seeds.Alone(project, Runs);
+        SortedDictionary<string, string>[] alone = await Seeds.Alone(Runs);
         using HttpClient http = new() { BaseAddress = new Uri(url + "/"), Timeout = TimeSpan.FromMinutes(2) };
         await Ready(http);
         JsonNode first = await Ended(http, await Submitted(http, await File.ReadAllTextAsync(project.Spec, cancel), project.Folder));
@@ -129,7 +128,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
         long peak = 0;
         while (!over.IsCancellationRequested)
         {
-            peak = Math.Max(peak, members.Max(m => m.MemoryBytes));
+            peak = Math.Max(peak, members.Max(m => m.Process.MemoryBytes));
             await Task.Delay(AskInterval, CancellationToken.None);
         }
         return peak;

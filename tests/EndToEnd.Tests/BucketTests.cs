@@ -61,7 +61,6 @@ public sealed class BucketServer : IAsyncLifetime
 }
 
 /// <summary>Artifacts in a bucket: the same bytes, checked; what is altered or gone is found, named and made anew.</summary>
-[Collection(FaultBench.Collection)]
 public class BucketTests(BucketServer server, FaultBench bench) : IClassFixture<BucketServer>
 {
     private const string Address = "s3://armoflow/store";
@@ -117,9 +116,9 @@ public class BucketTests(BucketServer server, FaultBench bench) : IClassFixture<
     public async Task A_run_on_a_bucket_gives_the_embedded_bytes_and_makes_lost_artifacts_anew()
     {
         RequireServer();
-        bench.Require();
+        await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "bucket", Address);
-        await Task.WhenAll(cluster.Orchestrator(), cluster.Worker(), cluster.Worker());
+        await Task.WhenAll(cluster.Orchestrator(apart: true), cluster.WorkerApart(), cluster.WorkerApart());
         JsonNode first = await cluster.Finished(await cluster.Submit(bench.Spec), TimeSpan.FromMinutes(5));
         first["status"]!.GetValue<string>().ShouldBe("Completed", first["error"]?.GetValue<string>());
         RunTests.Artifacts(first).ShouldBe(bench.Embedded);

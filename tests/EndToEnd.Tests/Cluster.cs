@@ -9,11 +9,11 @@ using Shouldly;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
-/// <summary>Orchestrators and workers in processes of their own, on a database, a virtual host and a store of their own.</summary>
+/// <summary>Orchestrators and workers on a database, a virtual host and a store of their own.</summary>
 internal sealed class Cluster : IAsyncDisposable
 {
     private static readonly TimeSpan StartLimit = TimeSpan.FromMinutes(5), AskInterval = TimeSpan.FromMilliseconds(100),
-        LookInterval = TimeSpan.FromMilliseconds(3);
+        LookInterval = TimeSpan.FromMilliseconds(15);
     private const string Migrated = "migrated";
     // a cold server on a busy machine answers its first call late
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(30) };
@@ -21,7 +21,7 @@ internal sealed class Cluster : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
     private readonly string _store;
 
-    /// <summary>What the environment of processes that are started from now on holds besides.</summary>
+    /// <summary>What the environment of members that are started from now on holds besides: each is a process of its own then.</summary>
     public List<(string Name, string Value)> Environment { get; } = [];
 
     public IReadOnlyList<Member> Members => _members;
@@ -68,7 +68,9 @@ internal sealed class Cluster : IAsyncDisposable
             await using NpgsqlCommand create = new($"create database {Migrated}", connection);
             await create.ExecuteNonQueryAsync();
         }
-        await CommandLine.Succeed("db", "migrate", "--postgres", Database(servers, Migrated));
+        // Apart: a database of which a copy is made must have no connection, not even one that is kept for its next use.
+        CommandResult migrated = await CommandLine.RunApart("db", "migrate", "--postgres", Database(servers, Migrated));
+        migrated.ExitCode.ShouldBe(0, migrated.Error);
     }
 
     private static string Database(DevServers servers, string name) =>
@@ -76,20 +78,27 @@ internal sealed class Cluster : IAsyncDisposable
 
     /// <param name="url">Where it listens; the cluster's own address if null.</param>
     /// <param name="name">What its connections to Postgres are called there.</param>
-    public Task<Member> Orchestrator(string? url = null, string? name = null) =>
-        Start("orchestrator on ", name is null
+    /// <param name="apart">In a process of its own, to be killed, stopped or measured.</param>
+    public Task<Member> Orchestrator(string? url = null, string? name = null, bool apart = false) =>
+        Start("orchestrator on ", apart, name is null
             ? null
             : $"{Postgres};Application Name={name}", null, ["orchestrator", "--urls", url ?? Url]);
 
-    /// <summary>A worker, possibly behind proxies.</summary>
-    public Task<Member> Worker(string? postgres = null, string? rabbitMq = null, params string[] more) =>
-        Start("worker for ", postgres, rabbitMq, ["worker", .. more]);
+    /// <summary>A worker in a process of its own, to be killed, stopped or measured.</summary>
+    public Task<Member> WorkerApart(params string[] more) => Start("worker for ", apart: true, null, null, ["worker", .. more]);
 
-    private async Task<Member> Start(string sign, string? postgres, string? rabbitMq, string[] arguments)
+    /// <summary>A worker, possibly behind proxies.</summary>
+    public Task<Member> Worker(string? postgres = null, string? rabbitMq = null) =>
+        Start("worker for ", apart: false, postgres, rabbitMq, ["worker"]);
+
+    private async Task<Member> Start(string sign, bool apart, string? postgres, string? rabbitMq, string[] command)
     {
-        Member member = new(CommandLine.Start([
-            .. arguments, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store
-        ], [("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}")), .. Environment]), sign);
+        string[] arguments =
+            [.. command, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store];
+        (string, string)[] environment = [("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}")), .. Environment];
+        Member member = apart || Environment.Count > 0
+            ? Member.Apart(sign, arguments, environment)
+            : Member.Here(sign, arguments);
         lock (_members) _members.Add(member);
         await member.Announced.WaitAsync(StartLimit);
         return member;
@@ -189,80 +198,11 @@ internal sealed class Cluster : IAsyncDisposable
         response.IsSuccessStatusCode.ShouldBeTrue(await response.Content.ReadAsStringAsync());
     }
 
-    public ValueTask DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
-        foreach (Member member in _members) member.Dispose();
+        await Task.WhenAll(_members.Select(m => m.DisposeAsync().AsTask()));
         _http.Dispose();
         NpgsqlConnection.ClearAllPools();
         Directory.Delete(_folder, recursive: true);
-        return ValueTask.CompletedTask;
-    }
-}
-
-/// <summary>A server process.</summary>
-internal sealed class Member : IDisposable
-{
-    private readonly TaskCompletionSource _announced = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly StringBuilder _said = new();
-    private readonly Process _process;
-
-    public Task Announced => _announced.Task;
-
-    public string Said
-    {
-        get { lock (_said) return _said.ToString(); }
-    }
-
-    public bool IsRunning => !_process.HasExited;
-    public TimeSpan CpuTime
-    {
-        get
-        {
-            _process.Refresh();
-            return _process.TotalProcessorTime;
-        }
-    }
-
-    public long MemoryBytes
-    {
-        get
-        {
-            _process.Refresh();
-            return _process.WorkingSet64;
-        }
-    }
-
-    public Member(Process process, string sign)
-    {
-        _process = process;
-        process.ErrorDataReceived += (_, e) =>
-        {
-            lock (_said) _said.AppendLine(e.Data);
-            if (e.Data?.StartsWith(sign, StringComparison.Ordinal) == true) _announced.TrySetResult();
-            if (e.Data is null) _announced.TrySetException(new InvalidOperationException($"it ended: {Said}"));
-        };
-        process.BeginErrorReadLine();
-        process.BeginOutputReadLine();
-    }
-
-    public void Kill()
-    {
-        if (!_process.HasExited) _process.Kill();
-        _process.WaitForExit();
-    }
-
-    public async Task Signal(string name)
-    {
-        using Process kill = Process.Start("kill", [$"-{name}", $"{_process.Id}"]);
-        await kill.WaitForExitAsync();
-    }
-
-    public Task<int> Exited(TimeSpan limit) =>
-        _process.WaitForExitAsync().WaitAsync(limit).ContinueWith(_ => _process.ExitCode, TaskScheduler.Default);
-
-    public void Dispose()
-    {
-        Kill();
-        _process.Dispose();
     }
 }

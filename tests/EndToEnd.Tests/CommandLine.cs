@@ -1,6 +1,8 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
+using ArmoFlow.Cli;
 using Shouldly;
 
 namespace ArmoFlow.EndToEnd.Tests;
@@ -10,7 +12,10 @@ internal sealed record CommandResult(int ExitCode, string Output, string Error)
     public JsonNode Json => JsonNode.Parse(Output)!;
 }
 
-/// <summary>The armoflow program in a process of its own, as a user starts it.</summary>
+/// <summary>
+/// The armoflow program. A command that is only to end runs in this process, which is warm: its start costs more than most of what it does.
+/// Whatever is started to be stopped, killed or measured, or has an environment or a folder of its own, is a process as users start it.
+/// </summary>
 internal static class CommandLine
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
@@ -49,7 +54,28 @@ internal static class CommandLine
         return Finish(Process.Start(start)!, arguments);
     }
 
-    public static Task<CommandResult> Run(params string[] arguments) => Run(arguments, []);
+    public static async Task<CommandResult> Run(params string[] arguments)
+    {
+        using CancellationTokenSource limit = new(Limit);
+        StringBuilder error = new();
+        (int exitCode, string output) = await RunHere(arguments, line => error.AppendLine(line), limit.Token);
+        return limit.IsCancellationRequested ? throw TookTooLong(arguments, error.ToString())
+            : new CommandResult(exitCode, output, error.ToString());
+    }
+
+    /// <summary>Runs a command in this process, and hands on each line of its stderr.</summary>
+    public static async Task<(int ExitCode, string Output)> RunHere(string[] arguments, Action<string> hear, CancellationToken stop)
+    {
+        FlowWriter.TakeConsole();
+        StringWriter output = new(CultureInfo.InvariantCulture);
+        FlowWriter.Output.Begin(output);
+        FlowWriter.Error.Begin(new LineWriter(hear));
+        int exitCode = await CommandRunner.Run(arguments, stop);
+        return (exitCode, output.ToString());
+    }
+
+    /// <summary>The same in a process of its own.</summary>
+    public static Task<CommandResult> RunApart(params string[] arguments) => Run(arguments, []);
 
     public static Task<CommandResult> RunIn(string folder, string[] arguments, params (string Name, string Value)[] environment) =>
         Finish(Start(folder, arguments, environment), arguments);
@@ -70,10 +96,13 @@ internal static class CommandLine
         catch (OperationCanceledException)
         {
             process.Kill(entireProcessTree: true);
-            throw new TimeoutException($"armoflow {string.Join(' ', arguments)} took longer than {Limit}:\n{error}");
+            throw TookTooLong(arguments, error.ToString());
         }
         return new CommandResult(process.ExitCode, output.ToString(), error.ToString());
     }
+
+    private static TimeoutException TookTooLong(string[] arguments, string error) =>
+        new($"armoflow {string.Join(' ', arguments)} took longer than {Limit}:\n{error}");
 
     /// <summary>Runs a command that must succeed.</summary>
     public static async Task<CommandResult> Succeed(params string[] arguments)

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using System.Text.Json.Nodes;
 using ArmoFlow.Persistence;
@@ -224,16 +223,8 @@ public class CommandTests
     public async Task A_server_runs_specs_for_its_clients()
     {
         using SmallProject project = new();
-        using Process server = CommandLine.Start("serve", "--urls", "http://127.0.0.1:0", "--workspace", project.Workspace);
-        server.BeginOutputReadLine();
-        TaskCompletionSource<string> announced = new();
-        server.ErrorDataReceived += (_, e) =>
-        {
-            if (e.Data?.Contains(" on http", StringComparison.Ordinal) == true)
-                announced.TrySetResult(e.Data.Split(" on ")[1].Split(';')[0]);
-        };
-        server.BeginErrorReadLine();
-        string url = await announced.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        await using Member server = await Member.Serve(project.Workspace);
+        string url = server.Url;
         JsonNode run = (await CommandLine.Succeed("run", project.Spec, "--server", url, "--json")).Json;
         run["status"]!.GetValue<string>().ShouldBe("Completed");
         string id = run["runId"]!.GetValue<string>();
@@ -257,8 +248,7 @@ public class CommandTests
         (await http.GetStringAsync(new Uri("/openapi/v1.json", UriKind.Relative), TestContext.Current.CancellationToken))
             .ShouldContain("/api/v1/runs/{id}/events");
         (await http.GetStringAsync(new Uri("/health/live", UriKind.Relative), TestContext.Current.CancellationToken)).ShouldContain("live");
-        server.Kill();
-        await server.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await server.DisposeAsync();
         await CommandLine.Refused(["runs", "list", "--server", url], "does not answer", "armoflow serve");
     }
 

@@ -13,7 +13,6 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// <summary>
 /// The command lines of docker-compose.yml, as they stand there, on real servers: a key is made, a run ends, a score is answered.
 /// </summary>
-[Collection(FaultBench.Collection)]
 public sealed class ComposeTests(FaultBench bench)
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
@@ -21,7 +20,7 @@ public sealed class ComposeTests(FaultBench bench)
     [Fact]
     public async Task What_compose_starts_works_together()
     {
-        bench.Require();
+        await bench.Require();
         CancellationToken cancel = TestContext.Current.CancellationToken;
         await using Cluster cluster = await Cluster.Make(bench.Servers, "compose");
         using SmallProject project = new(ratings: 300, pairs: 300, gatingSteps: 30);
@@ -33,12 +32,12 @@ public sealed class ComposeTests(FaultBench bench)
         await Succeed("migrate");
         string key = (await Succeed("key")).Output.Trim();
         (await Succeed("key")).Output.Trim().ShouldBeEmpty("the first key is made once");
-        using Member orchestrator = new(CommandLine.Start([
+        await using Member orchestrator = Member.Apart("orchestrator on ", [
             .. Command("orchestrator").Select(a => a.Replace("http://0.0.0.0:5080", url, StringComparison.Ordinal)),
             "--require-keys"
-        ], environment), "orchestrator on ");
-        using Member worker = new(CommandLine.Start(Command("worker"), environment), "worker for ");
-        using Member features = new(CommandLine.Start(Command("worker-features"), environment), "worker for ");
+        ], environment);
+        await using Member worker = Member.Apart("worker for ", Command("worker"), environment);
+        await using Member features = Member.Apart("worker for ", Command("worker-features"), environment);
         await Task.WhenAll(orchestrator.Announced, worker.Announced, features.Announced).WaitAsync(Limit, cancel);
 
         using HttpClient http = new() { BaseAddress = new Uri(url + "/") };

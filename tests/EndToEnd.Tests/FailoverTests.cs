@@ -10,15 +10,15 @@ using static ArmoFlow.EndToEnd.Tests.Waiting;
 namespace ArmoFlow.EndToEnd.Tests;
 
 /// <summary>A server is away, or another takes its place: what was asked for in between counts, and what was set aside is shown.</summary>
-[Collection(FaultBench.Collection)]
-public class FailoverTests(FaultBench bench)
+[Collection(OutageBench.Collection)]
+public class FailoverTests(OutageBench bench)
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5), ReadOnly = TimeSpan.FromSeconds(6);
 
     [Fact]
     public async Task A_cancel_while_the_broker_is_away_counts_though_the_submission_was_not_sent_yet()
     {
-        bench.Require();
+        await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "overtaken");
         await Task.WhenAll(cluster.Orchestrator(), cluster.Worker());
         await bench.Servers.RabbitControl(["stop_app"], default);
@@ -43,7 +43,7 @@ public class FailoverTests(FaultBench bench)
     [Fact]
     public async Task What_lies_in_the_brokers_error_queues_is_taken_into_the_books_with_its_reason_and_its_origin()
     {
-        bench.Require();
+        await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "error_queues");
         string[] queues = ["broadcast-progress_error", "regression_error", "runs_skipped"];
         // A row that the database does not take: its message lies before the others of its queue.
@@ -84,7 +84,7 @@ public class FailoverTests(FaultBench bench)
     [Fact]
     public async Task A_standby_takes_over_from_the_primary_and_the_run_goes_on()
     {
-        bench.Require();
+        await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "failover");
         NpgsqlConnectionStringBuilder primary = new(cluster.Postgres);
         using Proxy proxy = new(primary.Port);

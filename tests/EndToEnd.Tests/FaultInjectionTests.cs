@@ -7,64 +7,18 @@ using Xunit;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
-/// <summary>The servers of all tests that need them, and what the run makes when nothing happens to it: embedded, in one process.</summary>
-[CollectionDefinition(Collection)]
-public sealed class FaultBench : IAsyncLifetime, ICollectionFixture<FaultBench>
-{
-    public const string Collection = "servers";
-
-    private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-faults-").FullName;
-    private SmallProject? _project;
-
-    private static bool Installed => Directory.Exists("/usr/lib/postgresql") && File.Exists("/usr/lib/rabbitmq/bin/rabbitmq-server");
-
-    internal DevServers Servers { get; private set; } = null!;
-    public string Spec { get; private set; } = "";
-    public SortedDictionary<string, string> Embedded { get; private set; } = [];
-
-    public async ValueTask InitializeAsync()
-    {
-        if (!Installed) return;
-        // Another spec, such as one on real data, can be given from outside.
-        if (Environment.GetEnvironmentVariable("ARMOFLOW_FAULT_SPEC") is { Length: > 0 } given) Spec = given;
-        else
-        {
-            _project = new SmallProject(ratings: 1500, pairs: 1000, gatingSteps: 1000);
-            Spec = _project.Spec;
-        }
-        File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
-        Servers = new DevServers(Path.Combine(_folder, "dev"));
-        await Servers.Up(default);
-        await Cluster.Prepare(Servers);
-        Embedded =
-            RunTests.Artifacts((await CommandLine.Succeed("run", Spec, "--workspace", Path.Combine(_folder, "embedded"), "--json")).Json);
-    }
-
-    /// <summary>Skips the test where there are no servers.</summary>
-    public void Require() =>
-        Assert.SkipUnless(Servers is not null, "needs Debian's postgresql and rabbitmq-server (test.sh installs them)");
-
-    public async ValueTask DisposeAsync()
-    {
-        if (Servers is not null) await Servers.Down(default);
-        _project?.Dispose();
-        Directory.Delete(_folder, recursive: true);
-    }
-}
-
 /// <summary>
 /// An orchestrator and three workers, and everything that can happen to them: the run ends with the bytes of the undisturbed
 /// embedded run. Each test prints what it injected; tests/faults.sh sums them up.
 /// </summary>
-[Collection(FaultBench.Collection)]
-public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
+public sealed class FaultInjectionTests(FaultBench bench, ITestOutputHelper output) : FaultChecks(bench, output)
 {
     private static readonly string[] States =
         ["Ingesting", "ExtractingFeatures", "FittingRegression", "FittingDecorrelation", "TrainingGating", "Evaluating"];
-    private static readonly TimeSpan Stuck = TimeSpan.FromMinutes(8), Look = TimeSpan.FromMilliseconds(3);
+    private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(15);
 
     [Fact]
-    public Task Nothing_happens() => Check("undisturbed", (_, _, _) => Task.FromResult(0));
+    public Task Nothing_happens() => Check("undisturbed", (_, _, _) => Task.FromResult(0), apart: true);
 
     [Fact]
     public Task Workers_are_killed_every_few_seconds() => Check("worker killed", async (cluster, run, workers) =>
@@ -75,12 +29,12 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
         {
             await Task.Delay(TimeSpan.FromSeconds(3 + (2 * random.NextDouble())));
             int victim = random.Next(workers.Length);
-            workers[victim].Kill();
+            workers[victim].Process.Kill();
             kills++;
-            workers[victim] = await cluster.Worker();
+            workers[victim] = await cluster.WorkerApart();
         }
         return kills;
-    });
+    }, apart: true);
 
     [Fact]
     public Task The_orchestrator_is_killed_in_every_state() => Check("orchestrator killed", async (cluster, run, _) =>
@@ -91,51 +45,22 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
         {
             if (await cluster.StateOf(run) is { } state && States.Contains(state) && hit.Add(state))
             {
-                orchestrator.Kill();
-                orchestrator = await cluster.Orchestrator();
+                orchestrator.Process.Kill();
+                orchestrator = await cluster.Orchestrator(apart: true);
             }
             await Task.Delay(Look);
         }
         hit.Count.ShouldBe(States.Length, string.Join(", ", hit));
         return hit.Count;
-    });
+    }, apart: true);
 
     [Fact]
     public Task Two_orchestrators_work_side_by_side_and_one_is_killed() => Check("two orchestrators", async (cluster, run, _) =>
     {
-        Member second = await cluster.Orchestrator($"http://127.0.0.1:{FreePorts.Next()}");
+        Member second = await cluster.Orchestrator($"http://127.0.0.1:{FreePorts.Next()}", apart: true);
         await cluster.UntilState(run, "TrainingGating");
-        second.Kill();
+        second.Process.Kill();
         return 1;
-    });
-
-    [Fact]
-    public Task The_broker_is_stopped_and_its_node_killed() => Check("broker", async (cluster, run, _) =>
-    {
-        await cluster.UntilState(run, "ExtractingFeatures");
-        await bench.Servers.RabbitControl(["stop_app"], default);
-        await Task.Delay(TimeSpan.FromSeconds(3));
-        await bench.Servers.RabbitControl(["start_app"], default);
-        await cluster.UntilState(run, "TrainingGating");
-        using (Process kill = Process.Start("pkill", ["-9", "-f", bench.Servers.NodeName])) await kill.WaitForExitAsync();
-        await Task.Delay(TimeSpan.FromSeconds(3));
-        await bench.Servers.StartRabbitMq(default);
-        return 2;
-    });
-
-    [Fact]
-    public Task The_database_is_restarted_and_crashes() => Check("database", async (cluster, run, _) =>
-    {
-        int faults = 0;
-        foreach ((string state, string mode) in new[] { ("ExtractingFeatures", "fast"), ("TrainingGating", "immediate") })
-        {
-            await cluster.UntilState(run, state);
-            await bench.Servers.StopPostgres(mode, default);
-            await Task.Delay(TimeSpan.FromSeconds(3));
-            await bench.Servers.StartPostgres(default);
-            faults++;
-        }
-        return faults;
     });
 
     [Fact]
@@ -148,8 +73,8 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
     [Fact]
     public async Task A_worker_is_cut_off_for_20_seconds_from_each_server()
     {
-        bench.Require();
-        await using Cluster cluster = await Cluster.Make(bench.Servers, "cut");
+        await Bench.Require();
+        await using Cluster cluster = await Cluster.Make(Bench.Servers, "cut");
         using Proxy broker = new(new Uri(cluster.RabbitMq).Port), database = new(new NpgsqlConnectionStringBuilder(cluster.Postgres).Port);
         string rabbitMq = new UriBuilder(cluster.RabbitMq) { Port = broker.Port }.Uri.ToString(),
             postgres =
@@ -166,8 +91,8 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
 
     private async Task Meddle(string name, int copies, TimeSpan longestDelay, params string[] queues)
     {
-        bench.Require();
-        await using Cluster cluster = await Cluster.Make(bench.Servers, name.Replace(' ', '_'));
+        await Bench.Require();
+        await using Cluster cluster = await Cluster.Make(Bench.Servers, name.Replace(' ', '_'));
         await Task.WhenAll(cluster.Orchestrator(), cluster.Worker(), cluster.Worker(), cluster.Worker());
         await using Meddler meddler = await Meddler.Start(cluster.RabbitMq, copies, longestDelay, queues);
         await Check(name, cluster, async run =>
@@ -177,26 +102,71 @@ public class FaultInjectionTests(FaultBench bench, ITestOutputHelper output)
             return meddler.Meddled;
         });
     }
+}
 
-    private async Task Check(string name, Func<Cluster, string, Member[], Task<int>> inject)
+/// <summary>What happens to the servers themselves.</summary>
+[Collection(OutageBench.Collection)]
+public sealed class ServerFaultInjectionTests(OutageBench bench, ITestOutputHelper output) : FaultChecks(bench, output)
+{
+    [Fact]
+    public Task The_broker_is_stopped_and_its_node_killed() => Check("broker", async (cluster, run, _) =>
     {
-        bench.Require();
-        await using Cluster cluster = await Cluster.Make(bench.Servers, name.Replace(' ', '_'));
-        Member[] workers = await Task.WhenAll(cluster.Worker(), cluster.Worker(), cluster.Worker());
-        await cluster.Orchestrator();
+        await cluster.UntilState(run, "ExtractingFeatures");
+        await Bench.Servers.RabbitControl(["stop_app"], default);
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        await Bench.Servers.RabbitControl(["start_app"], default);
+        await cluster.UntilState(run, "TrainingGating");
+        using (Process kill = Process.Start("pkill", ["-9", "-f", Bench.Servers.NodeName])) await kill.WaitForExitAsync();
+        await Task.Delay(TimeSpan.FromSeconds(3));
+        await Bench.Servers.StartRabbitMq(default);
+        return 2;
+    });
+
+    [Fact]
+    public Task The_database_is_restarted_and_crashes() => Check("database", async (cluster, run, _) =>
+    {
+        int faults = 0;
+        foreach ((string state, string mode) in new[] { ("ExtractingFeatures", "fast"), ("TrainingGating", "immediate") })
+        {
+            await cluster.UntilState(run, state);
+            await Bench.Servers.StopPostgres(mode, default);
+            await Task.Delay(TimeSpan.FromSeconds(3));
+            await Bench.Servers.StartPostgres(default);
+            faults++;
+        }
+        return faults;
+    });
+}
+
+/// <summary>A run in which something is injected, and what is asked of it.</summary>
+public abstract class FaultChecks(FaultBench bench, ITestOutputHelper output)
+{
+    protected static readonly TimeSpan Stuck = TimeSpan.FromMinutes(8);
+
+    protected FaultBench Bench => bench;
+
+    /// <param name="name">Of what is injected.</param>
+    /// <param name="inject">Does it, and returns how often.</param>
+    /// <param name="apart">Whether orchestrator and workers are processes, which can be killed.</param>
+    private protected async Task Check(string name, Func<Cluster, string, Member[], Task<int>> inject, bool apart = false)
+    {
+        await Bench.Require();
+        await using Cluster cluster = await Cluster.Make(Bench.Servers, name.Replace(' ', '_'));
+        Member[] workers = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => apart ? cluster.WorkerApart() : cluster.Worker()));
+        await cluster.Orchestrator(apart: apart);
         await Check(name, cluster, run => inject(cluster, run, workers));
     }
 
-    private async Task Check(string name, Cluster cluster, Func<string, Task<int>> inject, params Task<Member>[] starting)
+    private protected async Task Check(string name, Cluster cluster, Func<string, Task<int>> inject, params Task<Member>[] starting)
     {
         if (starting.Length > 0) await Task.WhenAll([.. starting, cluster.Orchestrator()]);
         long start = Stopwatch.GetTimestamp();
-        string run = await cluster.Submit(bench.Spec);
+        string run = await cluster.Submit(Bench.Spec);
         int faults = await inject(run);
         JsonNode document = await cluster.Finished(run, Stuck);
         SortedDictionary<string, string> artifacts = RunTests.Artifacts(document);
-        int divergent = artifacts.Count(a => bench.Embedded.GetValueOrDefault(a.Key) != a.Value)
-            + bench.Embedded.Keys.Count(k => !artifacts.ContainsKey(k));
+        int divergent = artifacts.Count(a => Bench.Embedded.GetValueOrDefault(a.Key) != a.Value)
+            + Bench.Embedded.Keys.Count(k => !artifacts.ContainsKey(k));
         string line =
             $"FAULTS {name}: {faults} injected, 1 run, {document["status"]}, {divergent} divergent artifacts, "
                 + $"{Stopwatch.GetElapsedTime(start).TotalSeconds:f0} s";

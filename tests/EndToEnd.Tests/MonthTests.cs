@@ -32,7 +32,6 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// arrives daily by upload, folder and message, a policy retrains, nights evaluate, people promote and roll back, a webhook is
 /// away for a while. In the end an auditor's ten questions (docs/audit.md) are answered by one command each.
 /// </summary>
-[Collection(FaultBench.Collection)]
 public class MonthTests(FaultBench bench, ITestOutputHelper output)
 {
     private const int Days = 30, InitialRows = 300, RowsADay = 10, RowsThatRetrain = 40;
@@ -40,7 +39,7 @@ public class MonthTests(FaultBench bench, ITestOutputHelper output)
     [Fact]
     public async Task A_month_leaves_an_auditor_no_question_open()
     {
-        bench.Require();
+        await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "month");
         using SmallProject project = new(ratings: InitialRows + (Days * RowsADay), pairs: 400);
         string arrivals = Directory.CreateDirectory(Path.Combine(project.Folder, "arrivals")).FullName;

@@ -131,17 +131,8 @@ public class OperationsTests
         string key = (await CommandLine.Succeed(["keys", "create", "trainer", "--scope", "Viewer", .. at])).Output.Trim(),
             admin = (await CommandLine.Succeed(["keys", "create", "ada", "--scope", "Admin", .. at])).Output.Trim();
 
-        using Process server = CommandLine.Start("serve", "--urls", "http://0.0.0.0:0", "--workspace", project.Workspace);
-        server.BeginOutputReadLine();
-        TaskCompletionSource<string> announced = new();
-        server.ErrorDataReceived += (_, e) =>
-        {
-            if (e.Data?.Contains(" on http", StringComparison.Ordinal) == true)
-                announced.TrySetResult(e.Data.Split(" on ")[1].Split(';')[0]);
-        };
-        server.BeginErrorReadLine();
-        Uri url = new((await announced.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken))
-            .Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal)
+        await using Member server = await Member.Serve(project.Workspace, "http://0.0.0.0:0");
+        Uri url = new(server.Url.Replace("0.0.0.0", "127.0.0.1", StringComparison.Ordinal)
             .Replace("[::]", "127.0.0.1", StringComparison.Ordinal));
         using HttpClient http = new() { BaseAddress = url };
         (await http.PostAsJsonAsync("/api/v1/score", new { }, TestContext.Current.CancellationToken)).StatusCode
@@ -195,8 +186,7 @@ public class OperationsTests
         (await Promote()).StatusCode.ShouldBe(HttpStatusCode.OK);
         (await http.GetStringAsync(new Uri("/api/v1/audit?where=actor%3D'key ada'", UriKind.Relative),
             TestContext.Current.CancellationToken)).ShouldContain("model.promoted");
-        server.Kill();
-        await server.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await server.DisposeAsync();
 
         // From the features that 'step features' writes, and the run's weights; and as many pairs right as 'step evaluation' counts.
         async Task ScoresAreThoseOfTheSteps()
@@ -391,16 +381,8 @@ public class OperationsTests
         JsonNode first = (await project.Run()).Json;
         first["metrics"]!["ingestion"]!["sources"]![0]!["rowsRead"]!.GetValue<int>().ShouldBe(500);
 
-        using Process server = CommandLine.Start("serve", "--urls", "http://127.0.0.1:0", "--workspace", project.Workspace);
-        server.BeginOutputReadLine();
-        TaskCompletionSource<string> announced = new();
-        server.ErrorDataReceived += (_, e) =>
-        {
-            if (e.Data?.Contains(" on http", StringComparison.Ordinal) == true)
-                announced.TrySetResult(e.Data.Split(" on ")[1].Split(';')[0]);
-        };
-        server.BeginErrorReadLine();
-        string url = await announced.Task.WaitAsync(TimeSpan.FromMinutes(1), TestContext.Current.CancellationToken);
+        await using Member server = await Member.Serve(project.Workspace);
+        string url = server.Url;
         (await CommandLine.Succeed("policies", "add", "retrain", project.Spec, "--server", url)).Error.ShouldContain("50 new rows");
         await CommandLine.Succeed("datasets", "add", "judge", project.Data("later.jsonl"), "--server", url);
         (await CommandLine.Succeed("datasets", "list", "--server", url)).Output.ShouldContain("judge");
@@ -443,8 +425,7 @@ public class OperationsTests
             metrics.ShouldContain(metric + "{");
         (await CommandLine.Succeed("audit", "query", "--where", "action IN ('policy.fired', 'dataset.added')", "--server", url)).Output
             .ShouldContain("judge");
-        server.Kill();
-        await server.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await server.DisposeAsync();
     }
 
     [Fact]

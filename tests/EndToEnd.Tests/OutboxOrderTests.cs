@@ -14,7 +14,6 @@ using static ArmoFlow.EndToEnd.Tests.Waiting;
 namespace ArmoFlow.EndToEnd.Tests;
 
 /// <summary>Several orchestrators send what one Postgres holds: each message once, and a run's messages one after the other.</summary>
-[Collection(FaultBench.Collection)]
 public sealed class OutboxOrderTests(FaultBench bench)
 {
     private const int Runs = 20, MessagesOfEach = 15, Processes = 3;
@@ -52,7 +51,7 @@ public sealed class OutboxOrderTests(FaultBench bench)
     [Fact]
     public async Task Three_processes_share_the_outbox_and_never_send_two_messages_of_a_run_at_once_or_out_of_order()
     {
-        bench.Require();
+        await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "outbox_order");
         Record record = new();
         IHost[] hosts = [.. Enumerable.Range(0, Processes).Select(process => Orchestrator(cluster, process, record))];

@@ -171,13 +171,15 @@ public class RunTests
     internal static SortedDictionary<string, string> Artifacts(JsonNode run) =>
         new(run["artifacts"]!.AsObject().ToDictionary(a => a.Key, a => a.Value!["sha256"]!.GetValue<string>()));
 
+    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(10);
+
     /// <summary>Watches the database until the run is in a state; for features, until the first shard is in.</summary>
     private static async Task UntilInState(string workspace, string state, Process process)
     {
         while (State(workspace) != state || (state == "ExtractingFeatures" && Query(workspace, "select count(*) from feature_rows") is "0"))
         {
             process.HasExited.ShouldBeFalse($"the run ended before {state}; it is {State(workspace)}");
-            await Task.Yield();
+            await Task.Delay(LookInterval);
         }
     }
 

@@ -1,25 +1,37 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
-using Shouldly;
+using ArmoFlow.Cli;
 
 namespace ArmoFlow.EndToEnd.Tests;
 
 /// <summary>Runs of one project that differ in the gate's seed: they share every step before it.</summary>
 internal static class Seeds
 {
+    private static readonly SemaphoreSlim One = new(1);
+    private static SortedDictionary<string, string>[] _alone = [];
+
     public static readonly (string, string) ShardTokens = ("ARMOFLOW_SHARD_TOKENS", "9000");
 
+    /// <summary>A copy of the project.</summary>
+    public static SmallProject Project() => new(ratings: 500, pairs: 400, gatingSteps: 30);
+
     /// <summary>What each seed makes when nothing else runs, in one process.</summary>
-    public static async Task<SortedDictionary<string, string>[]> Alone(SmallProject project, int seeds)
+    public static async Task<SortedDictionary<string, string>[]> Alone(int seeds)
     {
+        await One.WaitAsync();
+        try { return _alone.Length >= seeds ? _alone : _alone = await Compute(seeds); }
+        finally { One.Release(); }
+    }
+
+    private static async Task<SortedDictionary<string, string>[]> Compute(int seeds)
+    {
+        using SmallProject project = Project();
+        string url = $"http://127.0.0.1:{FreePorts.Next()}";
+        await using Member server = Member.Apart("serving", ["serve", "--urls", url, "--workspace", project.Workspace], ShardTokens);
+        await server.Announced;
         SortedDictionary<string, string>[] artifacts = new SortedDictionary<string, string>[seeds];
         for (int seed = 0; seed < seeds; seed++)
-        {
-            CommandResult run =
-                await CommandLine.Run(["run", SpecOf(project, seed), "--workspace", project.Workspace, "--json"], ShardTokens);
-            run.ExitCode.ShouldBe(0, run.Error);
-            artifacts[seed] = Compared(run.Json);
-        }
+            artifacts[seed] = Compared((await CommandLine.Succeed("run", SpecOf(project, seed), "--server", url, "--json")).Json);
         return artifacts;
     }
 

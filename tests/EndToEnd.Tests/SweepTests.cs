@@ -9,7 +9,6 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// Several runs of the same data at the same time, which all need the same ingestion and the same eight shards of features: each
 /// ends, with the bytes that it has alone. tests/sweep.sh does many rounds.
 /// </summary>
-[Collection(FaultBench.Collection)]
 public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
 {
     private const int RunsAtOnce = 4, RoundsBetweenReports = 10;
@@ -26,7 +25,7 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
 
     private async Task Sweep(string name, bool kills)
     {
-        bench.Require();
+        await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, name);
         cluster.Environment.Add(Seeds.ShardTokens);
         Member[] workers = await Task.WhenAll(cluster.Worker(), cluster.Worker());
@@ -34,8 +33,8 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
         Random random = new(17);
         int stuck = 0, divergent = 0, killed = 0;
         List<string> differences = [];
-        using SmallProject project = new(ratings: 500, pairs: 400, gatingSteps: 30);
-        SortedDictionary<string, string>[] alone = await Seeds.Alone(project, RunsAtOnce);
+        using SmallProject project = Seeds.Project();
+        SortedDictionary<string, string>[] alone = await Seeds.Alone(RunsAtOnce);
         for (int round = 0; round < Rounds; round++)
         {
             string[] runs =
@@ -64,7 +63,7 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
     {
         await Task.Delay(TimeSpan.FromMilliseconds(random.Next(2500))); // somewhere in ingestion, features or what follows
         int victim = random.Next(workers.Length);
-        workers[victim].Kill();
+        workers[victim].Process.Kill();
         workers[victim] = await cluster.Worker();
         return 1;
     }

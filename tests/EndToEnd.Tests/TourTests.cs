@@ -9,7 +9,7 @@ namespace ArmoFlow.EndToEnd.Tests;
 /// <summary>
 /// Runs what the tours and the other pages of docs tell their readers to run: every block of bash, in order, in one shell.
 /// </summary>
-public partial class TourTests
+public partial class TourTests(WarmProgram program) : IClassFixture<WarmProgram>
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(8);
 
@@ -41,7 +41,7 @@ public partial class TourTests
     [InlineData("operations", 2)]
     public Task A_page_s_examples_do_what_it_says(string page, int blocks) => Take($"{page}.md", Given, blocks);
 
-    private static async Task Take(string page, string before, int blocks)
+    private async Task Take(string page, string before, int blocks)
     {
         string text = await File.ReadAllTextAsync(Path.Combine(HouseTests.Root(), "docs", page), TestContext.Current.CancellationToken),
             folder = Directory.CreateTempSubdirectory("armoflow-tour-").FullName;
@@ -53,13 +53,10 @@ public partial class TourTests
                 .Replace("localhost:5080", address, StringComparison.Ordinal);
         try
         {
-            string shim = Path.Combine(folder, "armoflow"), here = Directory.CreateDirectory(Path.Combine(folder, "here")).FullName;
-            await File.WriteAllTextAsync(shim, $"#!/bin/sh\nexec dotnet {CommandLine.Program} \"$@\"\n",
-                TestContext.Current.CancellationToken);
-            File.SetUnixFileMode(shim, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            string here = Directory.CreateDirectory(Path.Combine(folder, "here")).FullName;
             ProcessStartInfo start =
                 new("bash", ["-c", script]) { WorkingDirectory = here, RedirectStandardError = true, RedirectStandardOutput = true };
-            start.Environment["PATH"] = $"{folder}:{start.Environment["PATH"]}";
+            start.Environment["PATH"] = $"{program.Folder}:{start.Environment["PATH"]}";
             foreach (string variable in new[] { "ARMOFLOW_WORKSPACE", "ARMOFLOW_URL" }) start.Environment.Remove(variable);
             using Process shell = Process.Start(start)!;
             Task<string> output = shell.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken),

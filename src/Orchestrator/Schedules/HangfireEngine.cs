@@ -1,11 +1,14 @@
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Schedules;
 using Hangfire;
+using Hangfire.AspNetCore;
 using Hangfire.InMemory;
+using Hangfire.Logging;
 using Hangfire.PostgreSql;
 using Hangfire.PostgreSql.Factories;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace ArmoFlow.Orchestrator.Schedules;
 
@@ -89,18 +92,33 @@ public static class SchedulesRegistration
 
     /// <summary>The schedules' clock: in memory for the embedded default, else in Postgres, where all orchestrators share it.</summary>
     public static IServiceCollection AddSchedules(this IServiceCollection services, string? postgres) => services
-        .AddSingleton<JobStorage>(_ => postgres is null
-            ? new InMemoryStorage()
-            : new PostgreSqlStorage(new NpgsqlConnectionFactory(postgres, new PostgreSqlStorageOptions()),
-                new PostgreSqlStorageOptions
-                {
-                    SchemaName = "hangfire",
-                    QueuePollInterval = TimeSpan.FromSeconds(5),
-                    EnableLongPolling = true,
-                    DistributedLockTimeout = Dead,
-                    InvisibilityTimeout = Dead
-                }))
+        .AddHangfire((s, hangfire) => hangfire.UseLogProvider(new HostLog(s.GetRequiredService<ILoggerFactory>())))
+        .AddSingleton<JobStorage>(s =>
+        {
+            _ = s.GetRequiredService<IGlobalConfiguration>(); // before anything of Hangfire's asks for its log
+            return postgres is null ? new InMemoryStorage() : Storage(postgres);
+        })
         .AddSingleton<IRecurringJobManager>(s => new RecurringJobManager(s.GetRequiredService<JobStorage>()))
-        .AddHangfire(_ => { }) // what its dashboard needs; the storage is the one above
         .AddHostedService<HangfireEngine>();
+
+    private static PostgreSqlStorage Storage(string postgres) =>
+        new PostgreSqlStorage(new NpgsqlConnectionFactory(postgres, new PostgreSqlStorageOptions()),
+            new PostgreSqlStorageOptions
+            {
+                SchemaName = "hangfire",
+                QueuePollInterval = TimeSpan.FromSeconds(5),
+                EnableLongPolling = true,
+                DistributedLockTimeout = Dead,
+                InvisibilityTimeout = Dead
+            });
+
+    /// <summary>Hangfire has one log for a process: that of the host which began last, which may have ended before another.</summary>
+    private sealed class HostLog(ILoggerFactory loggers) : ILogProvider
+    {
+        public ILog GetLogger(string name)
+        {
+            try { return new AspNetCoreLogProvider(loggers).GetLogger(name); }
+            catch (ObjectDisposedException) { return new AspNetCoreLogProvider(NullLoggerFactory.Instance).GetLogger(name); }
+        }
+    }
 }
