@@ -43,7 +43,7 @@ public sealed class AttackTests(FaultBench bench, ITestOutputHelper output)
         using SmallProject project = Seeds.Project();
         await using Cluster cluster = await Cluster.Make(bench.Servers, "attacks");
         cluster.Environment.AddRange([Seeds.ShardTokens, HeapLimit]);
-        Member worker = await cluster.Worker(), orchestrator = await cluster.Orchestrator();
+        Member worker = await cluster.WorkerApart(), orchestrator = await cluster.Orchestrator(apart: true);
         await Withstand("servers", project, cluster.Url, [orchestrator, worker]);
     }
 

@@ -21,7 +21,7 @@ internal sealed class Cluster : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("armoflow-cluster-").FullName;
     private readonly string _store;
 
-    /// <summary>What the environment of members that are started from now on holds besides: each is a process of its own then.</summary>
+    /// <summary>What the environment of members that are started apart from now on holds besides.</summary>
     public List<(string Name, string Value)> Environment { get; } = [];
 
     public IReadOnlyList<Member> Members => _members;
@@ -96,9 +96,7 @@ internal sealed class Cluster : IAsyncDisposable
         string[] arguments =
             [.. command, "--postgres", postgres ?? Postgres, "--rabbitmq", rabbitMq ?? RabbitMq, "--artifacts", _store];
         (string, string)[] environment = [("ARMOFLOW_CACHE", Path.Combine(_folder, $"cache-{_members.Count}")), .. Environment];
-        Member member = apart || Environment.Count > 0
-            ? Member.Apart(sign, arguments, environment)
-            : Member.Here(sign, arguments);
+        Member member = apart ? Member.Apart(sign, arguments, environment) : Member.Here(sign, arguments);
         lock (_members) _members.Add(member);
         await member.Announced.WaitAsync(StartLimit);
         return member;

@@ -18,7 +18,7 @@ public sealed class FaultInjectionTests(FaultBench bench, ITestOutputHelper outp
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(15);
 
     [Fact]
-    public Task Nothing_happens() => Check("undisturbed", (_, _, _) => Task.FromResult(0), apart: true);
+    public Task Nothing_happens() => Check("undisturbed", (_, _, _) => Task.FromResult(0), Apart.Everybody);
 
     [Fact]
     public Task Workers_are_killed_every_few_seconds() => Check("worker killed", async (cluster, run, workers) =>
@@ -34,7 +34,7 @@ public sealed class FaultInjectionTests(FaultBench bench, ITestOutputHelper outp
             workers[victim] = await cluster.WorkerApart();
         }
         return kills;
-    }, apart: true);
+    }, Apart.Workers);
 
     [Fact]
     public Task The_orchestrator_is_killed_in_every_state() => Check("orchestrator killed", async (cluster, run, _) =>
@@ -52,7 +52,7 @@ public sealed class FaultInjectionTests(FaultBench bench, ITestOutputHelper outp
         }
         hit.Count.ShouldBe(States.Length, string.Join(", ", hit));
         return hit.Count;
-    }, apart: true);
+    }, Apart.Orchestrator);
 
     [Fact]
     public Task Two_orchestrators_work_side_by_side_and_one_is_killed() => Check("two orchestrators", async (cluster, run, _) =>
@@ -138,6 +138,15 @@ public sealed class ServerFaultInjectionTests(OutageBench bench, ITestOutputHelp
     });
 }
 
+[Flags]
+internal enum Apart
+{
+    Nobody = 0,
+    Workers = 1,
+    Orchestrator = 2,
+    Everybody = Workers | Orchestrator,
+}
+
 /// <summary>A run in which something is injected, and what is asked of it.</summary>
 public abstract class FaultChecks(FaultBench bench, ITestOutputHelper output)
 {
@@ -147,13 +156,14 @@ public abstract class FaultChecks(FaultBench bench, ITestOutputHelper output)
 
     /// <param name="name">Of what is injected.</param>
     /// <param name="inject">Does it, and returns how often.</param>
-    /// <param name="apart">Whether orchestrator and workers are processes, which can be killed.</param>
-    private protected async Task Check(string name, Func<Cluster, string, Member[], Task<int>> inject, bool apart = false)
+    /// <param name="apart">Who is in a process of its own, which can be killed.</param>
+    private protected async Task Check(string name, Func<Cluster, string, Member[], Task<int>> inject, Apart apart = Apart.Nobody)
     {
         await Bench.Require();
         await using Cluster cluster = await Cluster.Make(Bench.Servers, name.Replace(' ', '_'));
-        Member[] workers = await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => apart ? cluster.WorkerApart() : cluster.Worker()));
-        await cluster.Orchestrator(apart: apart);
+        Member[] workers = await Task.WhenAll(Enumerable.Range(0, 3)
+            .Select(_ => apart.HasFlag(Apart.Workers) ? cluster.WorkerApart() : cluster.Worker()));
+        await cluster.Orchestrator(apart: apart.HasFlag(Apart.Orchestrator));
         await Check(name, cluster, run => inject(cluster, run, workers));
     }
 

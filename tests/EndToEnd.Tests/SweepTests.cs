@@ -28,7 +28,7 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
         await bench.Require();
         await using Cluster cluster = await Cluster.Make(bench.Servers, name);
         cluster.Environment.Add(Seeds.ShardTokens);
-        Member[] workers = await Task.WhenAll(cluster.Worker(), cluster.Worker());
+        Member[] workers = await Task.WhenAll(cluster.WorkerApart(), cluster.WorkerApart());
         await cluster.Orchestrator();
         Random random = new(17);
         int stuck = 0, divergent = 0, killed = 0;
@@ -64,7 +64,7 @@ public sealed class SweepTests(FaultBench bench, ITestOutputHelper output)
         await Task.Delay(TimeSpan.FromMilliseconds(random.Next(2500))); // somewhere in ingestion, features or what follows
         int victim = random.Next(workers.Length);
         workers[victim].Process.Kill();
-        workers[victim] = await cluster.Worker();
+        workers[victim] = await cluster.WorkerApart();
         return 1;
     }
 

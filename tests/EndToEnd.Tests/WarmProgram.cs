@@ -21,7 +21,7 @@ public sealed class WarmProgram : IAsyncLifetime
     /// <summary>The folder of a program 'armoflow', to begin a PATH with.</summary>
     public string Folder => _folder;
 
-    /// <summary>The tests' entry point: in a process that <see cref="InitializeAsync"/> started, the program; else the test runner.</summary>
+    /// <summary>The entry point: in a process that <see cref="InitializeAsync"/> started, the program; else the test runner.</summary>
     public static Task<int> Main(string[] arguments) => arguments is [Role] ? Serve() : ConsoleRunner.Run(arguments);
 
     public async ValueTask InitializeAsync()

@@ -49,7 +49,8 @@ public class WorkersTests(FaultBench bench)
             .Single(s => s!["name"]!.GetValue<string>() == "gating") is { } step
             && step["status"]!.GetValue<string>() == "Lost"
             && step["detail"]!.GetValue<string>().Contains("no worker serves 'gating'", StringComparison.Ordinal));
-        await Eventually(async () => (await ServersTests.Logs(cluster, run)).Any(l => l is { Step: "gating", Outcome: "Lost", Artifact: not null }));
+        await Eventually(async () => (await ServersTests.Logs(cluster, run))
+            .Any(l => l is { Step: "gating", Outcome: "Lost", Artifact: not null }));
         (await CommandLine.Succeed("runs", "logs", run, "--step", "gating", "--server", cluster.Url)).Output
             .ShouldContain("nothing more was heard of its worker");
         await cluster.Worker();
