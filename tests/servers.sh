@@ -31,6 +31,7 @@ end_to_end() {
   dotnet build tests/EndToEnd.Tests -c Release --nologo -v quiet -clp:NoSummary || return 1
   tail --pid=$$ -n +1 -f "$report" &
   local follower=$! code
+  export OMP_WAIT_POLICY=passive # as in test.sh
   dotnet test tests/EndToEnd.Tests -c Release --no-build --nologo --filter "FullyQualifiedName~$1" --logger "console;verbosity=minimal" \
     | grep -vE '^(Test run for|A total of|VSTest version|$)'
   code=${PIPESTATUS[0]}
