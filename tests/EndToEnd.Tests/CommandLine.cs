@@ -68,8 +68,8 @@ internal static class CommandLine
     {
         FlowWriter.TakeConsole();
         StringWriter output = new(CultureInfo.InvariantCulture);
-        FlowWriter.Output.Begin(output);
-        FlowWriter.Error.Begin(new LineWriter(hear));
+        FlowWriter.Output.Turn(output);
+        FlowWriter.Error.Turn(new LineWriter(hear));
         int exitCode = await CommandRunner.Run(arguments, stop);
         return (exitCode, output.ToString());
     }
