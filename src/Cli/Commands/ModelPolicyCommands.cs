@@ -104,10 +104,7 @@ internal static class ModelPolicyCommands
     private static string Words(PolicySpec policy)
     {
         List<string> words = [];
-        Add("minimumScore", policy.MinimumScore);
-        Add("minimumHeldOut", policy.MinimumHeldOut);
-        Add("sectionLoss", policy.SectionLoss);
-        Add("verbosityCorrelation", policy.VerbosityCorrelation);
+        foreach (Gate gate in Gate.All) Add(gate.Key, gate.Limit(policy));
         foreach ((string objective, double floor) in policy.Objectives) Add($"objectives.{objective}", floor);
         Add("approvals", policy.Approvals);
         if (policy.Automatic is { } alias) words.Add($"automatic {alias}");
