@@ -11,89 +11,48 @@ namespace ArmoFlow.RewardModel.Tensors;
 internal static class TensorNumbers
 {
     /// <summary>x + n.</summary>
-    public static Tensor Plus(this Tensor x, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.add(number);
-    }
+    public static Tensor Plus(this Tensor x, double n) => With(n.ToScalar(), number => x.add(number));
 
     /// <summary>x + n, of whole numbers.</summary>
-    public static Tensor Plus(this Tensor x, long n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.add(number);
-    }
+    public static Tensor Plus(this Tensor x, long n) => With(n.ToScalar(), number => x.add(number));
 
     /// <summary>x · n.</summary>
-    public static Tensor Times(this Tensor x, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.mul(number);
-    }
+    public static Tensor Times(this Tensor x, double n) => With(n.ToScalar(), number => x.mul(number));
 
     /// <summary>x · x, as TorchSharp's power of 2 is computed.</summary>
     public static Tensor Squared(this Tensor x) => x * x;
 
     /// <summary>x / n.</summary>
-    public static Tensor Over(this Tensor x, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.div(number);
-    }
+    public static Tensor Over(this Tensor x, double n) => With(n.ToScalar(), number => x.div(number));
 
     /// <summary>max(x, n).</summary>
-    public static Tensor AtLeast(this Tensor x, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.clamp_min(number);
-    }
+    public static Tensor AtLeast(this Tensor x, double n) => With(n.ToScalar(), number => x.clamp_min(number));
 
     /// <summary>x ← x + n.</summary>
-    public static Tensor Add(this Tensor x, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.add_(number);
-    }
+    public static Tensor Add(this Tensor x, double n) => With(n.ToScalar(), number => x.add_(number));
 
     /// <summary>x ← x · n.</summary>
-    public static Tensor Multiply(this Tensor x, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.mul_(number);
-    }
+    public static Tensor Multiply(this Tensor x, double n) => With(n.ToScalar(), number => x.mul_(number));
 
     /// <summary>x ← x / n.</summary>
-    public static Tensor Divide(this Tensor x, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.div_(number);
-    }
+    public static Tensor Divide(this Tensor x, double n) => With(n.ToScalar(), number => x.div_(number));
 
     /// <summary>x ← x + n · a.</summary>
-    public static Tensor AddScaled(this Tensor x, Tensor a, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.add_(a, number);
-    }
+    public static Tensor AddScaled(this Tensor x, Tensor a, double n) => With(n.ToScalar(), number => x.add_(a, number));
 
     /// <summary>x ← x + n · a · b.</summary>
-    public static Tensor AddProduct(this Tensor x, Tensor a, Tensor b, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.addcmul_(a, b, number);
-    }
+    public static Tensor AddProduct(this Tensor x, Tensor a, Tensor b, double n) => With(n.ToScalar(), number => x.addcmul_(a, b, number));
 
     /// <summary>x ← x + n · a / b.</summary>
-    public static Tensor AddQuotient(this Tensor x, Tensor a, Tensor b, double n)
-    {
-        using Scalar number = n.ToScalar();
-        return x.addcdiv_(a, b, number);
-    }
+    public static Tensor AddQuotient(this Tensor x, Tensor a, Tensor b, double n) => With(n.ToScalar(), number => x.addcdiv_(a, b, number));
 
     /// <summary>The whole numbers from one to before another.</summary>
-    public static Tensor Range(long from, long end, ScalarType type, Device? device = null)
+    public static Tensor Range(long from, long end, ScalarType type, Device? device = null) =>
+        With(from.ToScalar(), first => With(end.ToScalar(), last => arange(first, last, type, device)));
+
+    /// <summary>What is done with a number, which is freed afterwards and not before.</summary>
+    private static Tensor With(Scalar number, Func<Scalar, Tensor> operate)
     {
-        using Scalar first = from.ToScalar(), last = end.ToScalar();
-        return arange(first, last, type, device);
+        using (number) return operate(number);
     }
 }
