@@ -113,14 +113,17 @@ internal static class CommandLine
     }
 
     /// <summary>Runs a command that must be refused as the user's error: exit code 2, these words, and no stack trace.</summary>
-    public static Task<CommandResult> Refused(string[] arguments, params string[] words) => EndWith(2, arguments, words);
+    public static Task<CommandResult> Refused(string[] arguments, params string[] words) => EndWith(2, Run(arguments), words);
+
+    /// <summary>The same in a process of its own.</summary>
+    public static Task<CommandResult> RefusedApart(string[] arguments, params string[] words) => EndWith(2, RunApart(arguments), words);
 
     /// <summary>Runs a command that must fail through no fault of the user's: exit code 1, these words, and no stack trace.</summary>
-    public static Task<CommandResult> Fails(string[] arguments, params string[] words) => EndWith(1, arguments, words);
+    public static Task<CommandResult> Fails(string[] arguments, params string[] words) => EndWith(1, Run(arguments), words);
 
-    private static async Task<CommandResult> EndWith(int exitCode, string[] arguments, string[] words)
+    private static async Task<CommandResult> EndWith(int exitCode, Task<CommandResult> running, string[] words)
     {
-        CommandResult result = await Run(arguments);
+        CommandResult result = await running;
         result.ExitCode.ShouldBe(exitCode, result.Error);
         foreach (string word in words) result.Error.ShouldContain(word);
         result.Error.ShouldNotContain("   at ");

@@ -10,6 +10,8 @@ namespace ArmoFlow.EndToEnd.Tests;
 
 public class RunTests
 {
+    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(10);
+
     [Fact]
     public async Task A_run_prints_one_document_and_again_it_reuses_every_step()
     {
@@ -170,8 +172,6 @@ public class RunTests
 
     internal static SortedDictionary<string, string> Artifacts(JsonNode run) =>
         new(run["artifacts"]!.AsObject().ToDictionary(a => a.Key, a => a.Value!["sha256"]!.GetValue<string>()));
-
-    private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(10);
 
     /// <summary>Watches the database until the run is in a state; for features, until the first shard is in.</summary>
     private static async Task UntilInState(string workspace, string state, Process process)
