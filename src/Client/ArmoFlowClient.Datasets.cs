@@ -49,12 +49,12 @@ public sealed partial class ArmoFlowClient
         Send<PolicyDocument>(HttpMethod.Post, "api/v1/policies", request, cancel, folder);
 
     /// <inheritdoc/>
-    public Task PausePolicy(string name, CancellationToken cancel) =>
-        Do(HttpMethod.Post, ApiAddress.Of($"api/v1/policies/{name}/pause"), cancel);
+    public Task<PolicyDocument> PausePolicy(string name, CancellationToken cancel) =>
+        Send<PolicyDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/policies/{name}/pause"), new { }, cancel);
 
     /// <inheritdoc/>
-    public Task ResumePolicy(string name, CancellationToken cancel) =>
-        Do(HttpMethod.Post, ApiAddress.Of($"api/v1/policies/{name}/resume"), cancel);
+    public Task<PolicyDocument> ResumePolicy(string name, CancellationToken cancel) =>
+        Send<PolicyDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/policies/{name}/resume"), new { }, cancel);
 
     /// <inheritdoc/>
     public Task RemovePolicy(string name, CancellationToken cancel) =>

@@ -23,7 +23,7 @@ public sealed partial class ArmoFlowClient
         Get<IReadOnlyList<AliasPeriodDocument>>(ApiAddress.Of($"api/v1/models/{model}/history"), cancel);
 
     /// <inheritdoc/>
-    public Task<AliasPeriodDocument?> AliasAt(string model, string alias, DateTimeOffset at, DateTimeOffset? known,
+    public Task<AliasPeriodDocument?> AliasAt(string model, string alias, DateTimeOffset? at, DateTimeOffset? known,
         CancellationToken cancel) =>
         GetOrNull<AliasPeriodDocument>(
             ApiAddress.Of($"api/v1/models/{model}/aliases/{alias}", ("at", at), ("known", known)), cancel);

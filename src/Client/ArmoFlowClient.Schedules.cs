@@ -14,12 +14,12 @@ public sealed partial class ArmoFlowClient
         Send<ScheduleDocument>(HttpMethod.Post, "api/v1/schedules", request, cancel, folder);
 
     /// <inheritdoc/>
-    public Task PauseSchedule(string name, CancellationToken cancel) =>
-        Do(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{name}/pause"), cancel);
+    public Task<ScheduleDocument> PauseSchedule(string name, CancellationToken cancel) =>
+        Send<ScheduleDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{name}/pause"), new { }, cancel);
 
     /// <inheritdoc/>
-    public Task ResumeSchedule(string name, CancellationToken cancel) =>
-        Do(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{name}/resume"), cancel);
+    public Task<ScheduleDocument> ResumeSchedule(string name, CancellationToken cancel) =>
+        Send<ScheduleDocument>(HttpMethod.Post, ApiAddress.Of($"api/v1/schedules/{name}/resume"), new { }, cancel);
 
     /// <inheritdoc/>
     public Task RemoveSchedule(string name, CancellationToken cancel) =>

@@ -50,10 +50,10 @@ public partial interface IArmoFlowClient
     Task<PolicyDocument> PutPolicy(PolicyRequest request, string folder, CancellationToken cancel);
 
     /// <summary>Pauses a retrain policy.</summary>
-    Task PausePolicy(string name, CancellationToken cancel);
+    Task<PolicyDocument> PausePolicy(string name, CancellationToken cancel);
 
     /// <summary>Goes on with a retrain policy; what has arrived in between counts.</summary>
-    Task ResumePolicy(string name, CancellationToken cancel);
+    Task<PolicyDocument> ResumePolicy(string name, CancellationToken cancel);
 
     /// <summary>Removes a retrain policy.</summary>
     Task RemovePolicy(string name, CancellationToken cancel);

@@ -23,10 +23,10 @@ public partial interface IArmoFlowClient
     /// <summary>What an alias meant; null for nothing.</summary>
     /// <param name="model">The model.</param>
     /// <param name="alias">The alias.</param>
-    /// <param name="at">When.</param>
-    /// <param name="known">As it was known then; null for now.</param>
+    /// <param name="at">When; now if null.</param>
+    /// <param name="known">As it was known then; now if null.</param>
     /// <param name="cancel">Gives up.</param>
-    Task<AliasPeriodDocument?> AliasAt(string model, string alias, DateTimeOffset at, DateTimeOffset? known, CancellationToken cancel);
+    Task<AliasPeriodDocument?> AliasAt(string model, string alias, DateTimeOffset? at, DateTimeOffset? known, CancellationToken cancel);
 
     /// <summary>What runs that evaluated its versions found, newest first.</summary>
     Task<IReadOnlyList<ModelEvaluationDocument>> Evaluations(string model, int limit, CancellationToken cancel);

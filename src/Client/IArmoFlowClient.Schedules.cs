@@ -15,10 +15,10 @@ public partial interface IArmoFlowClient
     Task<ScheduleDocument> PutSchedule(ScheduleRequest request, string folder, CancellationToken cancel);
 
     /// <summary>Pauses a schedule.</summary>
-    Task PauseSchedule(string name, CancellationToken cancel);
+    Task<ScheduleDocument> PauseSchedule(string name, CancellationToken cancel);
 
     /// <summary>Goes on with a schedule from now; what was due in between is not made up for.</summary>
-    Task ResumeSchedule(string name, CancellationToken cancel);
+    Task<ScheduleDocument> ResumeSchedule(string name, CancellationToken cancel);
 
     /// <summary>Removes a schedule; its history stays.</summary>
     Task RemoveSchedule(string name, CancellationToken cancel);

@@ -1,7 +1,7 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Access;
-using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Orchestrator.Clients;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -16,27 +16,27 @@ internal static class AuditApi
     {
         RouteGroupBuilder audit = app.MapGroup("/api/v1/audit").WithTags("audit").Requires(Scope.Viewer);
         audit.MapGet("",
-            (AuditStore store, CancellationToken cancel, string? where = null, string? cursor = null, int limit = 50) =>
-                store.Query(where, cursor, limit, cancel))
+            (RecordsClient records, CancellationToken cancel, string? where = null, string? cursor = null, int limit = 50) =>
+                records.QueryAudit(where, cursor, limit, cancel))
             .WithSummary("Events, newest first. where: comparisons of action, actor, at, request, sequence and subject with 'text' or "
                 + "numbers, IN, AND, OR, NOT.");
-        audit.MapGet("verify", (AuditStore store, CancellationToken cancel) => store.Verify(cancel))
+        audit.MapGet("verify", (RecordsClient records, CancellationToken cancel) => records.VerifyAudit(null, cancel))
             .WithSummary("Follows the chain of hashes to its head, names the first event that is not as it was written, and every row "
             + "that is not as the events say.");
         audit.MapGet("export", Export).WithSummary("All events, oldest first: format=jsonl, one document a line, or format=parquet, a "
             + "table. With rows=true (jsonl), the rows that they vouch for follow, as of the same moment.");
-        audit.MapGet("head", (AuditStore store, CancellationToken cancel) => store.Head(cancel))
+        audit.MapGet("head", (RecordsClient records, CancellationToken cancel) => records.AuditHead(cancel))
             .WithSummary("The trail's end, to be kept elsewhere.");
     }
 
-    private static async Task<IResult> Export(HttpContext context, AuditStore store, CancellationToken cancel, string format = "jsonl",
+    private static async Task<IResult> Export(HttpContext context, RecordsClient records, CancellationToken cancel, string format = "jsonl",
         bool rows = false)
     {
         if (EnumText.Find<AuditFormat>(format) is not { } kind) return Refused($"format '{format}'; expected jsonl or parquet");
         if (rows && kind != AuditFormat.JsonLines) return Refused($"format '{format}' with rows; expected jsonl");
         // Beside and then sent: a table is written with its end first known at its end.
         FileStream file = TemporaryFile.For(context);
-        await store.Export(file, kind == AuditFormat.Parquet, cancel, rows ? file : null);
+        await records.ExportAudit(kind, rows, file, cancel);
         file.Position = 0;
         return TypedResults.Stream(file, kind == AuditFormat.Parquet ? "application/vnd.apache.parquet" : "application/x-ndjson");
     }

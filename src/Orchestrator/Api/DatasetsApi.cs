@@ -1,6 +1,7 @@
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Clients;
 using ArmoFlow.Orchestrator.Datasets;
 using ArmoFlow.Persistence.Datasets;
 using Microsoft.AspNetCore.Builder;
@@ -18,51 +19,54 @@ internal static class DatasetsApi
     public static void MapDatasetsApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder datasets = app.MapGroup("/api/v1/datasets").WithTags("datasets").Requires(Scope.Viewer);
-        datasets.MapGet("", (DatasetStore store, CancellationToken cancel) => store.List(cancel)).WithSummary("Named data sets.");
+        datasets.MapGet("", (RecordsClient records, CancellationToken cancel) => records.ListDatasets(cancel))
+            .WithSummary("Named data sets.");
         datasets.MapPost("", Create).Requires(Scope.Operator).WithSummary("Makes an empty data set; one that is there stays as it is.");
         datasets.MapGet("{name}/files",
-            async (string name, DatasetStore store, CancellationToken cancel, int? version = null) =>
-                (await store.Files(name, version, cancel)).Select(f => f.ToDocument()))
+            (string name, RecordsClient records, CancellationToken cancel, int? version = null) =>
+                records.DatasetFiles(name, version, cancel))
             .WithSummary("A data set's files, oldest first, as of a version.");
         datasets.MapPost("{name}/files", Add)
             .Requires(Scope.Operator)
             .WithMetadata(new RequestSizeLimitAttribute(LargestFile))
             .WithSummary("Adds a file: the body is its bytes, fileName its name. A file that is there already changes nothing.");
         datasets.MapDelete("{name}/files/{file}",
-            async (string name, string file, string reason, DatasetStore store, CancellationToken cancel) =>
-                (await store.Withdraw(name, file, reason, cancel)).ToDocument())
+            (string name, string file, string reason, RecordsClient records, CancellationToken cancel) =>
+                records.WithdrawFile(name, file, reason, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Makes a version without a file, named by its sha256, or by its name where one file alone has it; earlier "
                 + "versions keep it.");
 
-        datasets.MapGet("watches", (DatasetWatcher watcher, CancellationToken cancel) => watcher.List(cancel))
+        datasets.MapGet("watches", (RecordsClient records, CancellationToken cancel) => records.Watches(cancel))
             .WithSummary("Folders and prefixes of buckets whose files are added as they arrive.");
         datasets.MapPost("{name}/watches",
-            (string name, WatchRequest request, DatasetWatcher watcher, CancellationToken cancel) =>
-                watcher.Watch(name, request.Address ?? "", cancel))
+            (string name, WatchRequest request, RecordsClient records, CancellationToken cancel) =>
+                records.WatchPlace(name, request.Address ?? "", cancel))
             .Requires(Scope.Operator)
             .WithSummary("Watches a folder (an absolute path on the server) or s3://bucket/prefix for a data set.");
         datasets.MapDelete("{name}/watches",
-            (string name, string address, DatasetWatcher watcher, CancellationToken cancel) => watcher.Unwatch(name, address, cancel))
+            (string name, string address, RecordsClient records, CancellationToken cancel) => records.UnwatchPlace(name, address, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Watches a place no more.");
 
         RouteGroupBuilder policies = app.MapGroup("/api/v1/policies").WithTags("datasets").Requires(Scope.Viewer);
-        policies.MapGet("", (PolicyService service, CancellationToken cancel) => service.List(cancel)).WithSummary("Retrain policies.");
+        policies.MapGet("", (RecordsClient records, CancellationToken cancel) => records.ListPolicies(cancel))
+            .WithSummary("Retrain policies.");
         policies.MapPost("",
             (PolicyRequest request, HttpRequest http, PolicyService service, CancellationToken cancel) => service.Put(request.Name,
                 DataRoots.Require(SpecReader.Parse(request.Spec ?? "", "spec", RunsApi.SpecFolder(http))), cancel))
             .Requires(Scope.Operator)
             .WithSummary("Adds a policy, or puts it in place of the one of its name.");
         policies.MapPost("{name}/pause",
-            (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, true, cancel))
+            (string name, RecordsClient records, CancellationToken cancel) => records.PausePolicy(name, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Pauses a policy.");
         policies.MapPost("{name}/resume",
-            (string name, PolicyService service, CancellationToken cancel) => service.Pause(name, false, cancel))
+            (string name, RecordsClient records, CancellationToken cancel) => records.ResumePolicy(name, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Goes on with a policy; what has arrived in between counts.");
-        policies.MapDelete("{name}", (string name, PolicyService service, CancellationToken cancel) => service.Remove(name, cancel))
+        policies.MapDelete("{name}",
+            (string name, RecordsClient records, CancellationToken cancel) => records.RemovePolicy(name, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Removes a policy.");
     }
@@ -73,6 +77,6 @@ internal static class DatasetsApi
         return (await store.List(cancel)).Single(d => d.Name == request.Name);
     }
 
-    private static Task<DatasetAddition> Add(string name, string fileName, HttpRequest request, DatasetStore store,
-        CancellationToken cancel) => store.Add(name, fileName, request.Body, cancel);
+    private static Task<DatasetAddition> Add(string name, string fileName, HttpRequest request, RecordsClient records,
+        CancellationToken cancel) => records.AddFile(name, fileName, request.Body, cancel);
 }

@@ -1,6 +1,6 @@
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Access;
-using ArmoFlow.Persistence.Access;
+using ArmoFlow.Orchestrator.Clients;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -16,16 +16,16 @@ internal static class KeysApi
     public static void MapKeysApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder keys = app.MapGroup("/api/v1/keys").WithTags("keys").Requires(Scope.Admin, alwaysAsksForKey: true);
-        keys.MapGet("", async (AccessKeyStore store, CancellationToken cancel) => (await store.List(cancel)).Select(k => k.ToDocument()))
+        keys.MapGet("", (RecordsClient records, CancellationToken cancel) => records.ListKeys(cancel))
             .WithSummary("Keys, without their secrets.");
         keys.MapPost("", Create).WithSummary("Makes a key; the answer is the only place where its secret stands.");
-        keys.MapDelete("{id}", (string id, AccessKeyStore store, CancellationToken cancel) => store.Revoke(id, cancel))
+        keys.MapDelete("{id}", (string id, RecordsClient records, CancellationToken cancel) => records.RevokeKey(id, cancel))
             .WithSummary("Revokes a key, at once and for good.");
     }
 
-    private static Task<NewKey> Create(KeyRequest request, AccessKeyStore store, HttpResponse response, CancellationToken cancel)
+    private static Task<NewKey> Create(KeyRequest request, RecordsClient records, HttpResponse response, CancellationToken cancel)
     {
         response.Headers.CacheControl = "no-store";
-        return store.Create(request, cancel);
+        return records.CreateKey(request, cancel);
     }
 }

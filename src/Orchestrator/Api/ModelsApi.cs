@@ -2,9 +2,6 @@ using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
 using ArmoFlow.Orchestrator.Clients;
-using ArmoFlow.Orchestrator.Models;
-using ArmoFlow.Persistence.Alerts;
-using ArmoFlow.Persistence.Models;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.HttpResults;
@@ -18,24 +15,23 @@ internal static class ModelsApi
     public static void MapModelsApi(this IEndpointRouteBuilder app)
     {
         RouteGroupBuilder models = app.MapGroup("/api/v1/models").WithTags("models").Requires(Scope.Viewer);
-        models.MapGet("", (ModelRegistry registry, CancellationToken cancel) => registry.List(cancel))
+        models.MapGet("", (RecordsClient records, CancellationToken cancel) => records.ListModels(cancel))
             .WithSummary("Names of models, with what their aliases mean now.");
         models.MapGet("version",
-            async (string reference, ModelRegistry registry, CancellationToken cancel) =>
-                (await registry.Resolve(reference, cancel)).ToDocument())
+            (string reference, RecordsClient records, CancellationToken cancel) => records.FindVersion(reference, cancel))
             .WithSummary("The version that NAME, NAME@ALIAS or NAME@VERSION means; NAME alone is its champion, else its newest.");
-        models.MapGet("{name}/versions", (string name, ModelService service, CancellationToken cancel) => service.Versions(name, cancel))
+        models.MapGet("{name}/versions", (string name, RecordsClient records, CancellationToken cancel) => records.Versions(name, cancel))
             .WithSummary("A model's versions, newest first.");
-        models.MapGet("{name}/history", async (string name, ModelRegistry registry, CancellationToken cancel) =>
-                (await registry.History(name, cancel)).Select(p => p.ToDocument()))
+        models.MapGet("{name}/history",
+            (string name, RecordsClient records, CancellationToken cancel) => records.AliasHistory(name, cancel))
             .WithSummary("All that was ever known of a model's aliases, newest first.");
         models.MapGet("{name}/evaluations",
-            async (string name, AlertStore store, CancellationToken cancel, int limit = 100) =>
-                (await store.Evaluations(name, Math.Clamp(limit, 1, 1000), cancel)).Select(e => e.ToDocument()))
+            (string name, RecordsClient records, CancellationToken cancel, int limit = 100) =>
+                records.Evaluations(name, Math.Clamp(limit, 1, 1000), cancel))
             .WithSummary("What runs that evaluated its versions found, newest first, with the gates' verdicts.");
         models.MapGet("{name}/alerts",
-            async (string name, AlertStore store, CancellationToken cancel, int limit = 100) =>
-                (await store.Alerts(name, Math.Clamp(limit, 1, 1000), cancel)).Select(a => a.ToDocument()))
+            (string name, RecordsClient records, CancellationToken cancel, int limit = 100) =>
+                records.Alerts(name, Math.Clamp(limit, 1, 1000), cancel))
             .WithSummary("Evaluations that fell below their gates, newest first, and whether the webhook has been told.");
         models.MapGet("{name}/aliases/{alias}", At)
             .WithSummary("What an alias means, or meant at a time (at), as it was known at another (known).");
@@ -48,15 +44,15 @@ internal static class ModelsApi
             .Requires(Scope.Operator)
             .WithSummary("Lets an alias mean again what it meant before, one step further back each time, or a version further back.");
         models.MapGet("{name}/policy", Policy).WithSummary("What the model asks of each of its versions, whatever their specs say.");
-        models.MapGet("{name}/policy/history", async (string name, PolicyStore policies, CancellationToken cancel) =>
-            (await policies.History(name, cancel)).Select(p => p.ToDocument()))
+        models.MapGet("{name}/policy/history",
+            (string name, RecordsClient records, CancellationToken cancel) => records.ModelPolicyHistory(name, cancel))
             .WithSummary("All that the model's policy ever was, newest first.");
         models.MapPut("{name}/policy", SetPolicy).Requires(Scope.Admin).Accepts<PolicySpec>("application/yaml",
             "application/json")
             .WithSummary("Sets the model's policy: the keys of a spec's 'promotion' and 'promoters', as YAML or JSON, for a reason.");
         models.MapDelete("{name}/policy",
-            async (string name, PolicyStore policies, CancellationToken cancel, string? reason = null) =>
-                (await policies.Remove(name, reason, cancel)).ToDocument())
+            (string name, RecordsClient records, CancellationToken cancel, string? reason = null) =>
+                records.RemoveModelPolicy(name, reason ?? "", cancel))
             .Requires(Scope.Admin)
             .WithSummary("Removes the model's policy, for a reason: specs alone say what is asked of it from now on.");
         models.MapPut("{name}/backbone",
@@ -70,67 +66,60 @@ internal static class ModelsApi
         models.MapPost("evidence", Evidence)
             .WithSummary("One archive (zip) with what is known of a version, and of a score of it if one is asked about.");
         models.MapPatch("{name}/versions/{version:int}",
-            async (string name, int version, DescribeRequest request, ModelRegistry registry, CancellationToken cancel) =>
-                (await registry.Describe(await registry.Resolve($"{name}@{version}", cancel), request.Notes, request.Tags, cancel))
-                    .ToDocument())
+            (string name, int version, DescribeRequest request, RecordsClient records, CancellationToken cancel) =>
+                records.Describe(name, version, request, cancel))
             .Requires(Scope.Operator)
             .WithSummary("Sets a version's notes and tags.");
     }
 
     private static async Task<Results<Ok<AliasPeriodDocument>, ProblemHttpResult>> At(
-        string name, string alias, ModelRegistry registry, TimeProvider time, CancellationToken cancel, DateTimeOffset? at = null,
-        DateTimeOffset? known = null)
-    {
-        bool isNow = at is null && known is null;
-        AliasPeriod? period = isNow ? await registry.Current(name, alias, cancel)
-            : await registry.At(name, alias, at ?? time.GetUtcNow(), known, cancel);
-        return period is not null ? TypedResults.Ok(period.ToDocument())
+        string name, string alias, RecordsClient records, CancellationToken cancel, DateTimeOffset? at = null,
+        DateTimeOffset? known = null) =>
+        await records.AliasAt(name, alias, at, known, cancel) is { } period
+            ? TypedResults.Ok(period)
             : TypedResults.Problem($"{name}@{alias} meant nothing then", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
-    }
 
-    private static async Task<AliasPeriodDocument> RollBack(string name, string alias, RollbackRequest? request, ModelService service,
-        CancellationToken cancel) =>
-        (await service.RollBack(name, alias, request?.To, request?.Reason, cancel)).ToDocument();
+    private static Task<AliasPeriodDocument> RollBack(string name, string alias, RollbackRequest? request, RecordsClient records,
+        CancellationToken cancel) => records.RollBack(name, alias, request ?? new RollbackRequest(null), cancel);
 
-    private static async Task<Results<Ok<ModelPolicyDocument>, ProblemHttpResult>> Policy(string name, PolicyStore policies,
+    private static async Task<Results<Ok<ModelPolicyDocument>, ProblemHttpResult>> Policy(string name, RecordsClient records,
         CancellationToken cancel) =>
-        await policies.Current(name, cancel) is { } policy
-            ? TypedResults.Ok(policy.ToDocument())
+        await records.ModelPolicy(name, cancel) is { } policy
+            ? TypedResults.Ok(policy)
             : TypedResults.Problem($"model '{name}' has no policy", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
 
-    private static async Task<ModelPolicyDocument> SetPolicy(string name, HttpRequest request, PolicyStore policies,
+    private static async Task<ModelPolicyDocument> SetPolicy(string name, HttpRequest request, RecordsClient records,
         CancellationToken cancel, string? reason = null)
     {
         using StreamReader reader = new(request.Body);
         PolicySpec policy = SpecReader.ParsePolicy(await reader.ReadToEndAsync(cancel), "policy");
-        return (await policies.Set(name, policy, reason, cancel)).ToDocument();
+        return await records.SetModelPolicy(name, policy, reason ?? "", cancel);
     }
 
-    private static async Task<Results<Ok<BackbonePlace>, ProblemHttpResult>> Place(string digest, BackboneStore backbones,
+    private static async Task<Results<Ok<BackbonePlace>, ProblemHttpResult>> Place(string digest, RecordsClient records,
         CancellationToken cancel) =>
-        await backbones.Find(digest, cancel) is { } path
+        await records.BackboneOf(digest, cancel) is { } path
             ? TypedResults.Ok(new BackbonePlace(digest, path))
             : TypedResults.Problem($"nobody said where backbone {digest} lies", title: "Not found.",
                 statusCode: StatusCodes.Status404NotFound);
 
-    private static Task<PlacedBackbone> PlaceBackbone(string name, BackboneRequest request, ModelService service,
-        CancellationToken cancel) =>
-        service.PlaceBackbone(request.Version is { } version ? $"{name}@{version}" : name, request.Path ?? "", cancel);
+    private static Task<PlacedBackbone> PlaceBackbone(string name, BackboneRequest request, RecordsClient records,
+        CancellationToken cancel) => records.PlaceBackbone(name, request, cancel);
 
-    private static async Task<FileStreamHttpResult> Evidence(EvidenceRequest request, HttpContext context, RecordsClient client,
+    private static async Task<FileStreamHttpResult> Evidence(EvidenceRequest request, HttpContext context, RecordsClient records,
         CancellationToken cancel)
     {
-        ModelVersionDocument version = await client.FindVersion(request.Model ?? "", cancel);
+        ModelVersionDocument version = await records.FindVersion(request.Model ?? "", cancel);
         FileStream file = TemporaryFile.For(context);
-        await client.WriteEvidence(request with { Model = $"{version.Model}@{version.Version}" }, file, cancel);
+        await records.WriteEvidence(request with { Model = $"{version.Model}@{version.Version}" }, file, cancel);
         file.Position = 0;
         return TypedResults.File(file, "application/zip", $"{version.Model}-{version.Version}-evidence.zip");
     }
 
     private static async Task<Results<Ok<Promotion>, JsonHttpResult<Promotion>>> Promote(string name, string alias, AliasRequest request,
-        ModelService service, CancellationToken cancel)
+        RecordsClient records, CancellationToken cancel)
     {
-        Promotion promotion = await service.Promote($"{name}@{request.Version}", alias, request.Force, request.Reason, cancel);
+        Promotion promotion = await records.Promote(name, alias, request, cancel);
         return promotion.Promoted
             ? TypedResults.Ok(promotion)
             : TypedResults.Json(promotion,

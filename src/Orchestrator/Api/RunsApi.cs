@@ -1,20 +1,14 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Faults;
-using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Runs;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Orchestrator.Access;
-using ArmoFlow.Orchestrator.Models;
+using ArmoFlow.Orchestrator.Clients;
 using ArmoFlow.Orchestrator.Runs;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Artifacts;
-using ArmoFlow.Persistence.Faults;
-using ArmoFlow.Persistence.Outbox;
-using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
-using ArmoFlow.Persistence.Steps;
-using ArmoFlow.Persistence.Work;
 using Hangfire;
 using MassTransit;
 using Microsoft.AspNetCore.Builder;
@@ -77,24 +71,25 @@ public static class RunsApi
             .WithSummary("Submits a run: the spec as YAML or JSON. Its paths are relative to the server's folder, or to the header "
                 + "X-Spec-Folder. The same Idempotency-Key twice is one run.");
         runs.MapGet("", List).WithSummary("Lists runs, newest first.");
-        runs.MapGet("{id:guid}", Show).WithSummary("One run's document.");
-        runs.MapGet("{id:guid}/spec", Spec)
+        runs.MapGet("{id:guid}", (Guid id, RecordsClient records, CancellationToken cancel) => records.FindRun(id, cancel))
+            .WithSummary("One run's document.");
+        runs.MapGet("{id:guid}/spec",
+            (Guid id, RecordsClient records, CancellationToken cancel, bool withoutForgotten = false) =>
+                records.FindSpec(id, withoutForgotten, cancel))
             .WithSummary("The spec that a run was submitted with; withoutForgotten=true leaves out what was forgotten since.");
-        runs.MapGet("{id:guid}/gates",
-            Gates)
+        runs.MapGet("{id:guid}/gates", (Guid id, RecordsClient records, CancellationToken cancel) => records.Gates(id, cancel))
             .WithSummary("What the gates say of the version that a run made, or of what an evaluation found: those of its spec and of "
                 + "the model's policy. 'isJudged' is false while that is still to be found out.");
         runs.MapGet("{id:guid}/events", Events)
             .WithSummary("Server-sent events: the run's document and progress whenever they change, until the run ends.");
         runs.MapGet("{id:guid}/logs",
-            async (Guid id, StepLogStore logs, CancellationToken cancel, string? step = null) =>
-                (await logs.Of(id, step, cancel)).Select(l => l.ToDocument()))
+            (Guid id, RecordsClient records, CancellationToken cancel, string? step = null) => records.Logs(id, step, cancel))
             .WithSummary(
                 "What workers wrote down at each attempt, oldest first: the text of work in progress, the artifact of what has ended.");
         foreach (RunAction action in Enum.GetValues<RunAction>())
         {
-            runs.MapPost($"{{id:guid}}/{action.Text()}", (Guid id, RunService service, CancellationToken cancel) =>
-                Control(id, action, service, cancel)).Requires(Scope.Operator).WithSummary(SummaryOf(action));
+            runs.MapPost($"{{id:guid}}/{action.Text()}", (Guid id, RecordsClient records, CancellationToken cancel) =>
+                Control(id, action, records, cancel)).Requires(Scope.Operator).WithSummary(SummaryOf(action));
         }
     }
 
@@ -107,7 +102,7 @@ public static class RunsApi
             .WithSummary("The finished steps that an artifact came from (direction=up), or that used it (down), nearest first; only "
                 + "those of a run, if one is named.");
         app.MapGet("/api/v1/lineage/conversations/{id}",
-            (string id, ForgettingStore store, CancellationToken cancel) => store.Users(ExclusionKind.Conversation, id, cancel))
+            (string id, RecordsClient records, CancellationToken cancel) => records.UsersOf(id, cancel))
             .Requires(Scope.Viewer)
             .WithTags("artifacts")
             .WithSummary("The versions of models that were made with a conversation.");
@@ -116,23 +111,20 @@ public static class RunsApi
     /// <summary>Workers, and messages that were set aside.</summary>
     private static void MapWork(this WebApplication app)
     {
-        app.MapGet("/api/v1/workers",
-            async (WorkStore work, CancellationToken cancel) => (await work.Workers(cancel)).Select(w => w.ToDocument()))
+        app.MapGet("/api/v1/workers", (RecordsClient records, CancellationToken cancel) => records.Workers(cancel))
             .Requires(Scope.Viewer)
             .WithTags("workers")
             .WithSummary("The workers whose heartbeat is heard.");
         RouteGroupBuilder faults = app.MapGroup("/api/v1/faults").WithTags("faults").Requires(Scope.Viewer);
-        faults.MapGet("", (FaultStore store, CancellationToken cancel) => store.Groups(cancel))
+        faults.MapGet("", (RecordsClient records, CancellationToken cancel) => records.FaultGroups(cancel))
             .WithSummary("Messages that were set aside, alike ones grouped.");
-        faults.MapGet("{which}",
-            async (string which, FaultStore store, CancellationToken cancel) =>
-                (await store.Find(which, cancel)).Select(f => f.ToDocument()))
+        faults.MapGet("{which}", (string which, RecordsClient records, CancellationToken cancel) => records.Faults(which, cancel))
             .WithSummary("The faults of a group, or one by its number.");
         foreach (FaultDecision decision in Enum.GetValues<FaultDecision>())
         {
             faults.MapPost($"{{which}}/{decision.Text()}",
-                (string which, FaultStore store, OutboxSignal signal, CancellationToken cancel) =>
-                    Decide(which, decision, store, signal, cancel))
+                async (string which, RecordsClient records, CancellationToken cancel) =>
+                    new FaultsDecided(await records.Decide(which, decision, cancel)))
                 .Requires(Scope.Operator)
                 .WithSummary($"{decision}s the open faults of a group, one by its number, or 'all'.");
         }
@@ -172,10 +164,10 @@ public static class RunsApi
         return $"{what} 202 with 'pending' where it was asked for and has not come about in half a minute.";
     }
 
-    private static Task<RunPage> List(RunQueries service, CancellationToken cancel, string? status = null, string? name = null,
+    private static Task<RunPage> List(RecordsClient records, CancellationToken cancel, string? status = null, string? name = null,
         string? tag = null, DateTimeOffset? from = null, DateTimeOffset? to = null, string? q = null, string? where = null,
         string? cursor = null, int limit = 50) =>
-        service.List(new RunFilter
+        records.ListRuns(new RunFilter
         {
             Status = RunQueries.StatusOf(status),
             Name = name,
@@ -188,66 +180,38 @@ public static class RunsApi
             Limit = limit
         }, cancel);
 
-    private static async Task<Results<Ok<RunDocument>, ProblemHttpResult>> Show(Guid id, RunQueries service, CancellationToken cancel) =>
-        await service.Find(id, cancel) is { } run ? TypedResults.Ok(run) : Unknown(id);
-
-    private static async Task<Results<Ok<RunSpec>, ProblemHttpResult>> Spec(Guid id, RunQueries service, ForgettingStore forgetting,
-        CancellationToken cancel, bool withoutForgotten = false)
+    private static async Task<Results<Ok<RunDocument>, Accepted<RunDocument>>> Control(
+        Guid id, RunAction action, RecordsClient records, CancellationToken cancel)
     {
-        if (await service.FindSpec(id, cancel) is not { } spec) return Unknown(id);
-        return TypedResults.Ok(withoutForgotten ? await forgetting.Apply(spec, cancel) : spec);
-    }
-
-    private static async Task<Results<Ok<RunDocument>, Accepted<RunDocument>,
-        ProblemHttpResult>> Control(Guid id, RunAction action, RunService service, CancellationToken cancel)
-    {
-        if (await service.Control(id, action, cancel) is not { } run) return Unknown(id);
+        RunDocument run = await records.Control(id, action, cancel);
         if (run.Pending is not null) return TypedResults.Accepted($"/api/v1/runs/{id}", run);
         return TypedResults.Ok(run);
     }
 
-    private static async Task<Results<Ok<RunGates>, ProblemHttpResult>> Gates(Guid id, RunVerdicts verdicts, CancellationToken cancel) =>
-        await verdicts.Of(id, cancel) is { } gates ? TypedResults.Ok(gates) : Unknown(id);
-
-    private static async Task<Results<ServerSentEventsResult<RunEvent>, ProblemHttpResult>> Events(Guid id, RunQueries service,
-        RunWatch watch, CancellationToken cancel) =>
-        await service.Find(id, cancel) is null ? Unknown(id) : TypedResults.ServerSentEvents(watch.Changes(id, cancel), "run");
-
-    private static async Task<Results<PhysicalFileHttpResult,
-        ProblemHttpResult>> Artifact(string sha256, ArtifactStore artifacts, TombstoneStore tombstones, CancellationToken cancel)
+    private static async Task<ServerSentEventsResult<RunEvent>> Events(Guid id, RecordsClient records, CancellationToken cancel)
     {
-        if (!Sha256.IsOne(sha256))
-        {
-            return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.",
-                statusCode: StatusCodes.Status404NotFound);
-        }
-        try { return TypedResults.PhysicalFile(await artifacts.Open(sha256, cancel), "application/octet-stream"); }
-        catch (ArtifactLostException e)
-        {
-            return TypedResults.Problem(await tombstones.Explain(e, cancel), title: "Not found.",
-            statusCode: StatusCodes.Status404NotFound);
-        }
+        await records.FindRun(id, cancel); // a run that is not there is refused before the stream begins
+        return TypedResults.ServerSentEvents(records.Watch(id, cancel), "run");
     }
 
-    private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, Lineage lineage,
+    private static async Task<Results<PhysicalFileHttpResult, ProblemHttpResult>> Artifact(
+        string sha256, RecordsClient records, CancellationToken cancel)
+    {
+        if (!Sha256.IsOne(sha256)) return NotASha256(sha256);
+        return TypedResults.PhysicalFile(await records.OpenArtifact(sha256, cancel), "application/octet-stream");
+    }
+
+    private static ProblemHttpResult NotASha256(string given) =>
+        TypedResults.Problem($"'{given}' is not a sha256 of 64 lower-case hex digits", title: "Not found.",
+            statusCode: StatusCodes.Status404NotFound);
+
+    private static async Task<Results<Ok<IReadOnlyList<LineageStep>>, ProblemHttpResult>> Trace(string sha256, RecordsClient records,
         CancellationToken cancel, string direction = "up", Guid? run = null)
     {
-        if (!Sha256.IsOne(sha256))
-        {
-            return TypedResults.Problem($"'{sha256}' is not a sha256 of 64 lower-case hex digits", title: "Not found.",
-                statusCode: StatusCodes.Status404NotFound);
-        }
-        return EnumText.Find<LineageDirection>(direction) is { } way ? TypedResults.Ok(await lineage.Trace(sha256, way, run, cancel))
+        if (!Sha256.IsOne(sha256)) return NotASha256(sha256);
+        return EnumText.Find<LineageDirection>(direction) is { } way ? TypedResults.Ok(await records.Trace(sha256, way, run, cancel))
             : TypedResults.Problem($"direction '{direction}'; expected up or down", title: "Bad request.",
                 statusCode: StatusCodes.Status400BadRequest);
-    }
-
-    private static async Task<FaultsDecided> Decide(string which, FaultDecision decision, FaultStore faults, OutboxSignal signal,
-        CancellationToken cancel)
-    {
-        int count = await faults.Decide(which, decision, cancel);
-        signal.Raise();
-        return new FaultsDecided(count);
     }
 
     private static async Task<IResult> Ready(DatabaseSchema database, IBusControl bus, StoreProbe store, CancellationToken cancel)
@@ -265,7 +229,4 @@ public static class RunsApi
         };
         return Results.Json(found, statusCode: ready ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable);
     }
-
-    private static ProblemHttpResult Unknown(Guid id) =>
-        TypedResults.Problem($"no run {id}", title: "Not found.", statusCode: StatusCodes.Status404NotFound);
 }

@@ -1,5 +1,6 @@
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Orchestrator.Access;
+using ArmoFlow.Orchestrator.Clients;
 using ArmoFlow.Orchestrator.Scoring;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -13,7 +14,7 @@ internal static class ScoreApi
     public static void MapScoreApi(this IEndpointRouteBuilder app)
     {
         app.MapPost("/api/v1/score",
-            (ScoreRequest request, ScoreRequests scores, CancellationToken cancel) => scores.Answer(request, cancel))
+            (ScoreRequest request, RecordsClient records, CancellationToken cancel) => records.Score(request, cancel))
             .Requires(Scope.Viewer)
             .WithTags("scoring")
             .WithSummary("Scores responses, one or many, or pairs of them, each with its explanation.");

@@ -32,9 +32,9 @@ public partial class RecordsClient
     public Task<PolicyDocument> PutPolicy(PolicyRequest request, string folder, CancellationToken cancel) =>
         Get<PolicyService>().Put(request.Name, SpecReader.Parse(request.Spec, "spec", folder), cancel);
 
-    public Task PausePolicy(string name, CancellationToken cancel) => Get<PolicyService>().Pause(name, true, cancel);
+    public Task<PolicyDocument> PausePolicy(string name, CancellationToken cancel) => Get<PolicyService>().Pause(name, true, cancel);
 
-    public Task ResumePolicy(string name, CancellationToken cancel) => Get<PolicyService>().Pause(name, false, cancel);
+    public Task<PolicyDocument> ResumePolicy(string name, CancellationToken cancel) => Get<PolicyService>().Pause(name, false, cancel);
 
     public Task RemovePolicy(string name, CancellationToken cancel) => Get<PolicyService>().Remove(name, cancel);
 }

@@ -22,9 +22,15 @@ public partial class RecordsClient
     public async Task<IReadOnlyList<AliasPeriodDocument>> AliasHistory(string model, CancellationToken cancel) =>
         [.. (await Get<ModelRegistry>().History(model, cancel)).Select(p => p.ToDocument())];
 
-    public async Task<AliasPeriodDocument?> AliasAt(string model, string alias, DateTimeOffset at, DateTimeOffset? known,
-        CancellationToken cancel) =>
-        (await Get<ModelRegistry>().At(model, alias, at, known, cancel))?.ToDocument();
+    public async Task<AliasPeriodDocument?> AliasAt(string model, string alias, DateTimeOffset? at, DateTimeOffset? known,
+        CancellationToken cancel)
+    {
+        ModelRegistry registry = Get<ModelRegistry>();
+        AliasPeriod? period = at is null && known is null
+            ? await registry.Current(model, alias, cancel)
+            : await registry.At(model, alias, at ?? Get<TimeProvider>().GetUtcNow(), known, cancel);
+        return period?.ToDocument();
+    }
 
     public async Task<IReadOnlyList<ModelEvaluationDocument>> Evaluations(string model, int limit, CancellationToken cancel) =>
         [.. (await Get<AlertStore>().Evaluations(model, limit, cancel)).Select(e => e.ToDocument())];
@@ -45,7 +51,7 @@ public partial class RecordsClient
     }
 
     public Task<PlacedBackbone> PlaceBackbone(string model, BackboneRequest request, CancellationToken cancel) =>
-        Get<ModelService>().PlaceBackbone(request.Version is { } version ? $"{model}@{version}" : model, request.Path, cancel);
+        Get<ModelService>().PlaceBackbone(request.Version is { } version ? $"{model}@{version}" : model, request.Path ?? "", cancel);
 
     public Task<string?> BackboneOf(string digest, CancellationToken cancel) => Get<BackboneStore>().Find(digest, cancel);
 

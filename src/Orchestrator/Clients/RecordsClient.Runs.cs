@@ -54,7 +54,8 @@ public partial class RecordsClient
         await from.CopyToAsync(to, cancel);
     }
 
-    private async Task<string> OpenArtifact(string sha256, CancellationToken cancel)
+    /// <summary>Where an artifact's bytes lie on this machine.</summary>
+    public async Task<string> OpenArtifact(string sha256, CancellationToken cancel)
     {
         try { return await Get<ArtifactStore>().Open(sha256, cancel); }
         catch (ArtifactLostException e) { throw new ArtifactGoneException(await Get<TombstoneStore>().Explain(e, cancel)); }

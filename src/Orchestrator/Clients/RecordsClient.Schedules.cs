@@ -13,9 +13,9 @@ public partial class RecordsClient
     public Task<ScheduleDocument> PutSchedule(ScheduleRequest request, string folder, CancellationToken cancel) =>
         Get<ScheduleService>().Put(request.ToSchedule(SpecReader.Parse(request.Spec, "spec", folder)), cancel);
 
-    public Task PauseSchedule(string name, CancellationToken cancel) => Get<ScheduleService>().Pause(name, cancel);
+    public Task<ScheduleDocument> PauseSchedule(string name, CancellationToken cancel) => Get<ScheduleService>().Pause(name, cancel);
 
-    public Task ResumeSchedule(string name, CancellationToken cancel) => Get<ScheduleService>().Resume(name, cancel);
+    public Task<ScheduleDocument> ResumeSchedule(string name, CancellationToken cancel) => Get<ScheduleService>().Resume(name, cancel);
 
     public Task RemoveSchedule(string name, CancellationToken cancel) => Get<ScheduleService>().Remove(name, cancel);
 
