@@ -107,7 +107,7 @@ public sealed class AlertTests : ClockedDatabase
                 lock (received)
                 {
                     received.Add((body, context.Request.Headers["X-ArmoFlow-Signature"]!,
-                    context.Request.Headers["X-ArmoFlow-Timestamp"]!, context.Request.Headers["X-ArmoFlow-Delivery"]!));
+                        context.Request.Headers["X-ArmoFlow-Timestamp"]!, context.Request.Headers["X-ArmoFlow-Delivery"]!));
                 }
             }
             context.Response.StatusCode = isDown ? StatusCodes.Status503ServiceUnavailable : StatusCodes.Status204NoContent;
@@ -216,6 +216,22 @@ public sealed class AlertTests : ClockedDatabase
         await Store.Settle(alert, "answered 500", default);
         (await Store.Alerts("m", 1, default)).Single().NextAttemptAt.ShouldBeNull();
         (await Services.GetRequiredService<AuditStore>().Query("action = 'alert.given-up'", null, 10, default)).Events.Count.ShouldBe(1);
+    }
+
+    /// <summary>A post that took longer than its claim: another one was begun, and both arrived.</summary>
+    [Fact]
+    public async Task An_alert_that_is_posted_twice_has_arrived_once()
+    {
+        await Train(score: 0.9);
+        await Evaluate(0.7, new PromotionSpec { MinimumScore = 0.8 }, "http://127.0.0.1:9/hook");
+        await Judge();
+        Alert alert = (await Store.Alerts("m", 1, default)).Single();
+        await Store.Settle(alert, null, default);
+        await Store.Settle(alert, null, default);
+        await Store.Settle(alert, "answered 500", default);
+        Alert settled = (await Store.Alerts("m", 1, default)).Single();
+        (settled.Attempts, settled.LastError, settled.NextAttemptAt).ShouldBe((1, null, null));
+        (await Services.GetRequiredService<AuditStore>().Query("action = 'alert.delivered'", null, 10, default)).Events.Count.ShouldBe(1);
     }
 
     [Theory]

@@ -147,13 +147,15 @@ public sealed class AlertStore(IDbContextFactory<ArmoFlowDbContext> contexts, Ti
     }
 
     /// <summary>
-    /// Enters that an alert has arrived (no error), or why not; it is tried again, ever more seldom, for three days or a hundred times.
+    /// Enters that an alert has arrived (no error), once, or why not; it is tried again, ever more seldom, for three days or a hundred
+    /// times.
     /// </summary>
     public async Task Settle(Alert taken, string? error, CancellationToken cancel)
     {
         DateTimeOffset now = time.GetUtcNow();
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         Alert alert = await db.Alerts.SingleAsync(a => a.Id == taken.Id, cancel);
+        if (alert.DeliveredAt is not null) return; // somebody else's post, after this one's claim had ended, has been entered
         alert.Attempts++;
         if (Plausible.IsAhead(alert.RaisedAt, now))
         {
