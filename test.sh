@@ -37,6 +37,7 @@ fi
 # As users have it: optimised, and the program compiled ahead. The analysers have their say in .ci/run, and in every other build.
 dotnet build ArmoFlow.sln -c Release -p:RunAnalyzers=false --nologo -v quiet -clp:NoSummary || exit 1
 export OMP_WAIT_POLICY=passive # several processes share the cores: a thread that waits leaves them to the others
+export DOTNET_EnableWriteXorExecute=0 # half of what tests take is compiling, and each method's memory is mapped twice for that
 # run_tests: one project's tests; sets outcome.
 run_tests() {
   dotnet test "tests/$project.Tests" -c Release --no-build --nologo --logger "trx;LogFileName=$project.trx" \

@@ -41,8 +41,7 @@ public sealed class AuditedRowsTests
             (await audit.Verify(Cancel)).What.ShouldBeNull("changes at the same time are no contradiction");
             foreach (AuditedTable table in AuditedTables.Of(db).All)
             {
-                await AuditedScenario.Write(db,
-                $"create table kept_{table.Name} as select * from {table.Name}", Cancel);
+                await AuditedScenario.Write(db, $"create table kept_{table.Name} as select * from {table.Name}", Cancel);
             }
             int tampered = 0;
             foreach ((AuditedTable table, string column, bool isBound) in AuditedScenario.Columns(db).ToList())

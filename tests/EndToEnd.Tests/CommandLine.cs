@@ -40,8 +40,23 @@ internal static class CommandLine
         start.Environment.Remove("ARMOFLOW_WORKSPACE");
         start.Environment.Remove("ARMOFLOW_URL");
         start.Environment["OMP_WAIT_POLICY"] = "passive"; // several processes share the cores: one that waits leaves them to the others
+        SetCompilation(start, arguments);
         foreach ((string name, string value) in environment) start.Environment[name] = value;
         return Process.Start(start)!;
+    }
+
+    /// <summary>As the script armoflow has it: what runs for long compiles what it calls once.</summary>
+    private static void SetCompilation(ProcessStartInfo start, string[] arguments)
+    {
+        switch (arguments.FirstOrDefault())
+        {
+            case "worker":
+                start.Environment["DOTNET_TieredCompilation"] = "0";
+                break;
+            case "orchestrator" or "serve":
+                start.Environment["DOTNET_TC_QuickJit"] = "0";
+                break;
+        }
     }
 
     /// <summary>As another user of this machine, by number; needs root.</summary>

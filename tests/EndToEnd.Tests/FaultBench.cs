@@ -37,7 +37,7 @@ public class FaultBench : IAsyncDisposable
         if (Environment.GetEnvironmentVariable("ARMOFLOW_FAULT_SPEC") is { Length: > 0 } given) Spec = given;
         else
         {
-            _project = new SmallProject(ratings: 1500, pairs: 1000, gatingSteps: 1000);
+            _project = new SmallProject(ratings: 1000, pairs: 700, gatingSteps: 600);
             Spec = _project.Spec;
         }
         File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
