@@ -141,7 +141,7 @@ public sealed class ModelServiceTests : IAsyncLifetime
         await File.AppendAllTextAsync(Store.LocationOf(regression), "altered", TestContext.Current.CancellationToken);
         (await Should.ThrowAsync<RegistryException>(() =>
             Service.Promote("m@1", "champion", true, "by force too",
-            default))).Message.ShouldContain("its regression is not in the store, or was altered there");
+                default))).Message.ShouldContain("its regression is not in the store, or was altered there");
 
         await Store.Delete(gating, default);
         await using (ArmoFlowDbContext db = await Context())

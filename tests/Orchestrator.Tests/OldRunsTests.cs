@@ -68,7 +68,7 @@ public sealed class OldRunsTests : IAsyncDisposable
             lock (Heard)
             {
                 Heard.Add(new OldMessage(MessageUrn.ForTypeString<T>(), context.DestinationAddress!.ToString(),
-                Envelope(context.ReceiveContext.Body.GetString())));
+                    Envelope(context.ReceiveContext.Body.GetString())));
             }
         }
     }

@@ -120,7 +120,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
             await AuditedScenario.Write(db,
                 $"insert into {table.Name} ({key.Name}, {columns}) select {AuditedScenario.Other(db, type, key.Name)} + 0 * 1, "
                 + $"{unique} from {table.Name} order by rowid desc limit 1".Replace(" + 0 * 1", type == "TEXT" ? "" : " + 100",
-                StringComparison.Ordinal), Cancel);
+                    StringComparison.Ordinal), Cancel);
             foreach (AuditVerdict verdict in new[] { await Audit.Verify(Cancel), await VerifyExport() })
             {
                 if (table.Entity == typeof(StepResult))
@@ -248,8 +248,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         await using (FileStream target = File.Create(rows)) await Audit.Export(Stream.Null, asParquet: false, Cancel, target);
         await using (FileStream target = File.Create(table))
         {
-            await Audit.Export(Stream.Null, asParquet: false, Cancel, target,
-            rowsAsParquet: true);
+            await Audit.Export(Stream.Null, asParquet: false, Cancel, target, rowsAsParquet: true);
         }
         await using (FileStream target = File.Create(some))
         {
@@ -311,8 +310,7 @@ public sealed class AuditedRowsTests : IAsyncLifetime
         {
             if (row.Key.Contains("model/", StringComparison.Ordinal))
             {
-                bound.Add(new BoundRow(row.Table, row.Key, null,
-                row.Only(older)!.Digest(), row.Only(older)!.Marks()));
+                bound.Add(new BoundRow(row.Table, row.Key, null, row.Only(older)!.Digest(), row.Only(older)!.Marks()));
             }
         }
         AuditEvent layouts = AuditTrail.New(db, RowLedger.Adopted, RowLedger.LayoutSubject,

@@ -158,7 +158,7 @@ public sealed class ModelRegistryTests : IAsyncLifetime
         {
             (await Should.ThrowAsync<RegistryException>(() =>
                 PolicyStore.RequireRoomForRule(db, Spec(new PromotionSpec { Automatic = "champion" }),
-                default))).Message.ShouldContain("wants 2 people");
+                    default))).Message.ShouldContain("wants 2 people");
         }
         await policies.Remove("m", "no longer", default);
         (await policies.Current("m", default)).ShouldBeNull();

@@ -96,7 +96,7 @@ internal static class ModelPolicyCommands
         foreach (ModelPolicyDocument p in policies)
         {
             table.AddRow($"{p.Version}", Format.Time(p.At), Markup.Escape(p.SetBy),
-            Markup.Escape(p.Policy is { } asked ? Words(asked) : "nothing: removed"), Markup.Escape(p.Reason));
+                Markup.Escape(p.Policy is { } asked ? Words(asked) : "nothing: removed"), Markup.Escape(p.Reason));
         }
         Terminal.Out.Write(table);
     }

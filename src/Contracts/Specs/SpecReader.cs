@@ -185,12 +185,12 @@ public static class SpecReader
         catch (InvalidOperationException)
         {
             throw new SpecException($"{file} line {yaml.Split('\n').Length}",
-            "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket.");
+                "not YAML (the text ends within a list or a mapping)", "the keys of a spec", "Close the bracket.");
         }
         catch (YamlException e)
         {
             throw new SpecException($"{file} line {e.Start.Line}", $"not YAML ({e.Message.Split(": ")[^1]})",
-            "the keys of a spec", "Correct the syntax.");
+                "the keys of a spec", "Correct the syntax.");
         }
         catch (ArgumentException) // the library's, where a document ends within a value
         {

@@ -28,8 +28,7 @@ public sealed class TrustedProxies(IReadOnlyList<IPNetwork> networks)
             if (IPNetwork.TryParse(part, out IPNetwork network)) networks.Add(network);
             else if (IPAddress.TryParse(part, out IPAddress? address))
             {
-                networks.Add(new IPNetwork(address,
-                address.GetAddressBytes().Length * 8));
+                networks.Add(new IPNetwork(address, address.GetAddressBytes().Length * 8));
             }
             else
             {

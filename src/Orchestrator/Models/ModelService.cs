@@ -135,8 +135,7 @@ public sealed class ModelService(ModelRegistry registry, PolicyStore policies, B
     {
         if (string.IsNullOrWhiteSpace(folder))
         {
-            throw new RegistryException("no path; expected the folder that the backbone lies in now.",
-            Refusal.Unusable);
+            throw new RegistryException("no path; expected the folder that the backbone lies in now.", Refusal.Unusable);
         }
         ModelVersion version = await registry.Resolve(reference, cancel);
         RunDocument? run = await runs.Find(version.RunId, cancel);

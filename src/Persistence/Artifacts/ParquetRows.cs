@@ -41,7 +41,7 @@ internal static class ParquetRows
                 else
                 {
                     await to.WriteAsync<double>(field, kept.Select(row => numbers[field.Name][row]).ToArray().AsMemory(),
-                    cancellationToken: cancel);
+                        cancellationToken: cancel);
                 }
             }
             to.CompleteValidate();

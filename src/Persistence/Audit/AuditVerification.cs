@@ -57,8 +57,7 @@ public static class AuditVerification
         string hash = AuditHead.Start;
         if (kept.FirstOrDefault(k => k.Sequence == 0 && k.Hash != AuditHead.Start) is not null)
         {
-            return Broken(1,
-            "the head that was kept is not the beginning of any trail");
+            return Broken(1, "the head that was kept is not the beginning of any trail");
         }
         await foreach (AuditEvent e in events.WithCancellation(cancel))
         {
@@ -66,7 +65,7 @@ public static class AuditVerification
             if (Array.Find(kept, k => k.Sequence == e.Sequence && k.Hash != e.Hash) is { } other)
             {
                 return Broken(e.Sequence,
-                $"it is not the event that the head kept at {other.At.UtcDateTime:u} names: the trail was written anew");
+                    $"it is not the event that the head kept at {other.At.UtcDateTime:u} names: the trail was written anew");
             }
             sequence = e.Sequence;
             hash = e.Hash;

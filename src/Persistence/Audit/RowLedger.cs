@@ -82,7 +82,7 @@ internal sealed class RowLedger
             if (isKnown)
             {
                 Find(row, known.Sequence,
-                $"event {sequence} enters it, though event {known.Sequence} did before: it was removed past ArmoFlow");
+                    $"event {sequence} enters it, though event {known.Sequence} did before: it was removed past ArmoFlow");
             }
         }
         else if (!isKnown)
@@ -90,8 +90,7 @@ internal sealed class RowLedger
             bool isUnrecorded = row.After is null && IsBoundByRuns(row.Table);
             if (!isUnrecorded)
             {
-                Find(row, null,
-                $"it was there before event {sequence}, and no event vouches for it: it was entered past ArmoFlow");
+                Find(row, null, $"it was there before event {sequence}, and no event vouches for it: it was entered past ArmoFlow");
             }
         }
         else if (known.Before != BeforeOf(row.Before))
@@ -202,7 +201,7 @@ internal sealed class RowLedger
 
     private static UInt128 BeforeOf(string digest) => digest.Length >= BoundRow.BeforeLength
         && UInt128.TryParse(digest.AsSpan(0, BoundRow.BeforeLength), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture,
-        out UInt128 half)
+            out UInt128 half)
         ? half : throw new JsonException($"rows: '{digest}' is not a digest");
 
     private readonly record struct Bound((UInt128 First, UInt128 Second) Digest, long Sequence, string Layout)

@@ -59,15 +59,12 @@ public sealed class PolicyStore(IDbContextFactory<ArmoFlowDbContext> contexts, T
     {
         if (string.IsNullOrWhiteSpace(reason))
         {
-            throw new RegistryException("a policy is changed for a reason: --reason TEXT.",
-            Refusal.Unusable);
+            throw new RegistryException("a policy is changed for a reason: --reason TEXT.", Refusal.Unusable);
         }
         if (string.IsNullOrWhiteSpace(model)
-            || model.Contains('@',
-            StringComparison.Ordinal))
+            || model.Contains('@', StringComparison.Ordinal))
         {
-            throw new RegistryException($"model '{model}': expected a model's name without a version.",
-            Refusal.Unusable);
+            throw new RegistryException($"model '{model}': expected a model's name without a version.", Refusal.Unusable);
         }
         await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
         ModelPolicy? before = await db.ModelPolicies.AsNoTracking().Where(p => p.Model == model)

@@ -67,8 +67,7 @@ public sealed class ForgettingStore(IDbContextFactory<ArmoFlowDbContext> context
         {
             foreach (string file in await FilesOf(db, value, cancel))
             {
-                await Enter(db, ExclusionKind.File, file, reason, $"{kind.Text()}/{value}",
-                null, cancel);
+                await Enter(db, ExclusionKind.File, file, reason, $"{kind.Text()}/{value}", null, cancel);
             }
         }
         await db.SaveChangesAsync(cancel);

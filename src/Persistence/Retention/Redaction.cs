@@ -96,7 +96,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
                     out bool isThere))
                 {
                     holds[table.Sha256] = isThere = (await ParquetColumn.Distinct(await artifacts.Open(table.Sha256,
-                    cancel), Id, cancel)).Contains(value);
+                        cancel), Id, cancel)).Contains(value);
                 }
                 if (isThere) affected.Add(new Rows(run, [value], []));
                 continue;
@@ -231,8 +231,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         foreach (string[] some in removed.Chunk(500)) await db.FeatureRows.Where(f => some.Contains(f.Shard)).ExecuteDeleteAsync(cancel);
         if (replaced.Count + removed.Count > 0)
         {
-            db.Note("data.redacted", subject,
-            after: new { rewritten = replaced.ToDictionary(r => r.Key, r => r.Value.Sha256), removed });
+            db.Note("data.redacted", subject, after: new { rewritten = replaced.ToDictionary(r => r.Key, r => r.Value.Sha256), removed });
         }
         await db.SaveChangesAsync(cancel);
         await transaction.CommitAsync(cancel);

@@ -122,7 +122,7 @@ public sealed class SafetensorsFile : IDisposable
         if (!isWithin)
         {
             throw new ArgumentOutOfRangeException(nameof(row), row,
-            $"{Path}: tensor '{entry.Name}' has no such row of {into.Length} elements");
+                $"{Path}: tensor '{entry.Name}' has no such row of {into.Length} elements");
         }
         ReadBytes(begin, MemoryMarshal.AsBytes(into));
     }

@@ -67,8 +67,7 @@ internal sealed class SafetensorsHeader
         if (offsets[1] - offsets[0] != expected) throw Broken($"{what} has {offsets[1] - offsets[0]} bytes", $"{expected}");
         if (offsets[1] > long.MaxValue - _dataStart)
         {
-            throw Broken($"tensor '{name}' ends at byte {offsets[1]} of the data",
-            "an end within the file");
+            throw Broken($"tensor '{name}' ends at byte {offsets[1]} of the data", "an end within the file");
         }
         Entries.Add(name, new TensorEntry(name, dtype, shape, _dataStart + offsets[0], _dataStart + offsets[1]));
     }
@@ -84,13 +83,11 @@ internal sealed class SafetensorsHeader
     {
         if (described.ValueKind != JsonValueKind.Object)
         {
-            throw Broken($"tensor '{tensor}' that is {Kind(described)}",
-            "{dtype, shape, data_offsets}");
+            throw Broken($"tensor '{tensor}' that is {Kind(described)}", "{dtype, shape, data_offsets}");
         }
         if (!described.TryGetProperty(name, out JsonElement member))
         {
-            throw Broken($"tensor '{tensor}' without '{name}'",
-            "{dtype, shape, data_offsets}");
+            throw Broken($"tensor '{tensor}' without '{name}'", "{dtype, shape, data_offsets}");
         }
         return member.ValueKind == kind ? member : throw Broken($"tensor '{tensor}' with '{name}' that is {Kind(member)}",
             $"{kind}".ToLowerInvariant());
@@ -105,8 +102,7 @@ internal sealed class SafetensorsHeader
             bool isLength = item.ValueKind == JsonValueKind.Number && item.TryGetInt64(out lengths[at]) && lengths[at] >= 0;
             if (!isLength)
             {
-                throw Broken($"tensor '{tensor}' with {item.GetRawText()} in '{member}'",
-                "whole numbers from 0 up, within 64 bits");
+                throw Broken($"tensor '{tensor}' with {item.GetRawText()} in '{member}'", "whole numbers from 0 up, within 64 bits");
             }
             at++;
         }
@@ -123,7 +119,7 @@ internal sealed class SafetensorsHeader
             if (entry.Begin < end)
             {
                 throw Broken($"tensor '{entry.Name}' begins at byte {entry.Begin}, inside of '{before}'",
-                $"a begin at byte {end}: tensors do not overlap");
+                    $"a begin at byte {end}: tensors do not overlap");
             }
             if (entry.Begin > end)
             {
@@ -140,8 +136,7 @@ internal sealed class SafetensorsHeader
         }
         if (end - _dataStart != dataLength)
         {
-            throw Broken($"{dataLength - (end - _dataStart)} bytes after the last tensor, '{before}'",
-            "a file that ends with it");
+            throw Broken($"{dataLength - (end - _dataStart)} bytes after the last tensor, '{before}'", "a file that ends with it");
         }
     }
 

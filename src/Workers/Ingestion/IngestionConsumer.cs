@@ -222,18 +222,15 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
         List<Source> sources = [];
         foreach (SourceSpec source in run.Spec.Ratings)
         {
-            sources.Add(await Open(run, source.Name, Rated, source.Format, source.Files,
-            source.MaxDroppedShare));
+            sources.Add(await Open(run, source.Name, Rated, source.Format, source.Files, source.MaxDroppedShare));
         }
         foreach (SourceSpec source in run.Spec.Preferences)
         {
-            sources.Add(await Open(run, source.Name, Paired, source.Format, source.Files,
-            source.MaxDroppedShare));
+            sources.Add(await Open(run, source.Name, Paired, source.Format, source.Files, source.MaxDroppedShare));
         }
         if (run.Spec.Benchmark is { } benchmark)
         {
-            sources.Add(await Open(run, Benchmarked, Benchmarked, benchmark.Format, benchmark.Files,
-            benchmark.MaxDroppedShare));
+            sources.Add(await Open(run, Benchmarked, Benchmarked, benchmark.Format, benchmark.Files, benchmark.MaxDroppedShare));
         }
         return sources;
     }
@@ -260,8 +257,7 @@ public sealed class IngestionConsumer(StepServices services, DatasetStore datase
         // no step makes it anew
         catch (ArtifactLostException e)
         {
-            throw new InvalidInputException(shownAs, e.Message, "the bytes that were added",
-            "Add the file again: armoflow datasets add.");
+            throw new InvalidInputException(shownAs, e.Message, "the bytes that were added", "Add the file again: armoflow datasets add.");
         }
     }
 
