@@ -79,7 +79,7 @@ public class CheckpointFileTests
         JsonNode parsed = JsonNode.Parse(File.ReadAllText(config))!;
         parsed["num_hidden_layers"] = parsed["num_hidden_layers"]!.GetValue<int>() - 1;
         File.WriteAllText(config, parsed.ToJsonString());
-        BackboneTests.Refused(() => BackboneParts.Open(layers), "model.layers.", "layers without biases");
+        BackboneTests.Refused(() => BackboneParts.Open(layers), "model.layers.", "layers, as config.json says");
 
         string adapter = TinyCheckpoint.Write(folder.File("adapter"));
         File.WriteAllText(Path.Combine(adapter, "adapter_config.json"), "{}");

@@ -54,16 +54,26 @@ public class ConfigTests
         TheoryData<string, string, string> all = [];
         void Add(string key, string value, string? named = null) => all.Add(key, value, named ?? key);
         foreach (string key in new[] { "attention_bias", "mlp_bias" })
-            foreach (string value in new[] { "true", "1", "\"yes\"" }) Add(key, value);
+        {
+            foreach (string value in new[] { "1", "\"yes\"" }) Add(key, value);
+            Add(key, "true", "_proj.bias"); // which the weights lack
+        }
         foreach (string value in new[] { "\"gelu\"", "\"relu\"", "\"gelu_pytorch_tanh\"", "7" }) Add("hidden_act", value);
         foreach (string value in new[] { "0.5", "0", "\"half\"" }) Add("partial_rotary_factor", value);
-        foreach (string value in new[] { "\"mistral\"", "\"llama4_text\"", "null" }) Add("model_type", value);
+        foreach (string value in new[] { "\"mixtral\"", "\"llama4_text\"", "null" }) Add("model_type", value);
         Add("quantization_config", """{"quant_method":"gptq"}""");
         foreach (string name in new[] { "rope_scaling", "rope_parameters" })
         {
-            foreach (string kind in new[] { "yarn", "dynamic", "longrope", "su", "proportional", "mrope" })
+            foreach (string kind in new[] { "su", "proportional", "mrope" })
                 Add(name, $$"""{"rope_type":"{{kind}}","factor":2.0}""", $"{name}.rope_type '{kind}'");
-            Add(name, """{"type":"yarn","factor":2.0}""", "'yarn'");
+            foreach (string kind in new[] { "yarn", "dynamic" }) Add(name, $$"""{"rope_type":"{{kind}}"}""", $"{name}.factor");
+            Add(name, """{"rope_type":"yarn","factor":2.0,"beta_fast":1,"beta_slow":2}""", "beta_fast 1 below");
+            Add(name, """{"rope_type":"yarn","factor":2.0,"truncate":"no"}""", $"{name}.truncate");
+            Add(name, """{"rope_type":"dynamic","factor":2.0,"original_max_position_embeddings":64}""", "max_position_embeddings 512");
+            Add(name, LongRope("[1,1]", "[2]"), $"{name}.long_factor of 1 numbers");
+            Add(name, LongRope("[1,0]", "[2,2]"), $"{name}.short_factor");
+            Add(name, LongRope("[1,1]", "[2,2]").Replace("64", "null", StringComparison.Ordinal), "original_max_position_embeddings");
+            Add(name, LongRope("[1,1]", "[2,2]").Replace("}", ",\"factor\":3}", StringComparison.Ordinal), $"{name}.factor 3");
             Add(name, """{"rope_type":"llama3","type":"linear","factor":2.0}""", "type 'linear'");
             Add(name, """{"full_attention":{"rope_type":"default"},"sliding_attention":{"rope_type":"default"}}""",
                 $"{name}.full_attention");
@@ -90,6 +100,10 @@ public class ConfigTests
         Add("num_key_value_heads", "null", "self_attn");
         return all;
     }
+
+    private static string LongRope(string shortFactors, string longFactors) => $$"""
+        {"rope_type":"longrope","original_max_position_embeddings":64,"short_factor":{{shortFactors}},"long_factor":{{longFactors}}}
+        """;
 
     [Theory]
     [MemberData(nameof(Refused))]
@@ -133,7 +147,7 @@ public class ConfigTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, c => c.Remove("rope_theta"));
-        RotaryEmbedding rotary = LlamaConfig.Load(folder.File("config.json")).Rotary;
+        RotaryEmbedding rotary = ((DecoderConfig)Backbones.Config(folder.Path)).Rotary;
         rotary.Theta.ShouldBe(10000);
         rotary.ToString().ShouldContain("config.json names none");
     }

@@ -54,10 +54,10 @@ public sealed class InputFileTests : IDisposable
                 new SafetensorsFile(path).Dispose();
                 break;
             case "tokenizer":
-                LlamaTokenizer.Load(path);
+                ChatTokenizer.Load(path);
                 break;
             case "config":
-                LlamaConfig.Load(path);
+                Backbones.Config(Path.GetDirectoryName(path)!);
                 break;
             default:
                 _ = Checkpoint.Digest(_folder.Path);

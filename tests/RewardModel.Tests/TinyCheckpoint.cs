@@ -43,13 +43,16 @@ internal static class TinyCheckpoint
     private static void WriteShards(string folder, ulong seed, Action<string, Tensor>? weights)
     {
         using DisposeScope scope = NewDisposeScope();
-        LlamaConfig shape = new()
+        DecoderConfig shape = new()
         {
             HiddenSize = 16,
             IntermediateSize = 32,
             NumHiddenLayers = 2,
             NumAttentionHeads = 4,
-            NumKeyValueHeads = 2,
+            KeyValueHeads = 2,
+            HeadSize = 4,
+            RmsNormEps = 1e-5,
+            Rotary = new RotaryEmbedding { Size = 4 },
             VocabSize = 256 + Special.Length
         };
         (string, Tensor)[] tensors = [.. shape.Shapes.Select((t, n) => (t.Key,

@@ -34,17 +34,18 @@ internal static class SampleBackbone
         vocabulary.AddRange(Words.All.Distinct()
             .SelectMany(w => new[] { w, " " + w })
             .Select(w => ByteAlphabet.Encode(Encoding.UTF8.GetBytes(w))));
-        LlamaConfig config = new()
+        DecoderConfig config = new()
         {
             HiddenSize = hidden,
             IntermediateSize = 2 * hidden,
             NumHiddenLayers = layers,
             NumAttentionHeads = hidden / HeadSize,
-            NumKeyValueHeads = hidden / HeadSize / 2,
+            KeyValueHeads = hidden / HeadSize / 2,
+            HeadSize = HeadSize,
             VocabSize = vocabulary.Count + special.Count,
             MaxPositionEmbeddings = 2048,
             RmsNormEps = 1e-5,
-            Rotary = new RotaryEmbedding { Theta = 500000, HasTheta = true },
+            Rotary = new RotaryEmbedding { Theta = 500000, HasTheta = true, Size = HeadSize },
         };
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), new JsonObject
         {
@@ -54,7 +55,7 @@ internal static class SampleBackbone
             ["intermediate_size"] = config.IntermediateSize,
             ["num_hidden_layers"] = config.NumHiddenLayers,
             ["num_attention_heads"] = config.NumAttentionHeads,
-            ["num_key_value_heads"] = config.NumKeyValueHeads,
+            ["num_key_value_heads"] = config.KeyValueHeads,
             ["vocab_size"] = config.VocabSize,
             ["max_position_embeddings"] = config.MaxPositionEmbeddings,
             ["rms_norm_eps"] = config.RmsNormEps,
@@ -114,7 +115,7 @@ internal static class SampleBackbone
         },
     };
 
-    private static void WriteWeights(string path, LlamaConfig config)
+    private static void WriteWeights(string path, DecoderConfig config)
     {
         using DisposeScope scope = NewDisposeScope();
         ulong stream = 0;

@@ -1,3 +1,5 @@
+using System.Text.Json;
+using ArmoFlow.RewardModel.Backbone.Families;
 using ArmoFlow.RewardModel.Text;
 using static TorchSharp.torch;
 
@@ -7,32 +9,38 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// <param name="ModelType">What config.json calls it in 'model_type'.</param>
 /// <param name="Template">The name of its chat template, as reports and feature keys have it.</param>
 /// <param name="ReadConfig">Reads and checks a config.json.</param>
-/// <param name="OpenTokenizer">Opens a tokenizer.json; the second argument is <see cref="LlamaTokenizer.AllowsSpecials"/>.</param>
+/// <param name="OpenTokenizer">Opens a tokenizer.json; the second argument is <see cref="ChatTokenizer.AllowsSpecials"/>.</param>
 /// <param name="RequireTemplate">
 /// Refuses a folder that asks for another chat template; says in a few words what was found.
 /// </param>
-/// <param name="Load">Loads a folder's weights, to be computed with in a type on a device.</param>
 public sealed record BackboneFamily(
     string ModelType,
     string Template,
-    Func<string, BackboneConfig> ReadConfig,
-    Func<string, bool, LlamaTokenizer> OpenTokenizer,
-    Func<string, string> RequireTemplate,
-    Func<string, ScalarType, Device, IBackbone> Load);
+    Func<string, DecoderConfig> ReadConfig,
+    Func<string, bool, ChatTokenizer> OpenTokenizer,
+    Func<string, string> RequireTemplate);
 
 /// <summary>The architectures that are computed here, one a row.</summary>
 public static class Backbones
 {
     private static readonly BackboneFamily[] Families =
     [
-        new BackboneFamily(
-            "llama",
-            ChatTemplate.Name,
-            LlamaConfig.Load,
-            LlamaTokenizer.Load,
-            ChatTemplate.Require,
-            (folder, type, device) => new LlamaModel(folder, type, device)),
+        Row(LlamaReader.Name, (path, root) => new LlamaReader(path, root)),
+        Row(MistralReader.Name, (path, root) => new MistralReader(path, root)),
+        Row(Qwen2Reader.Name, (path, root) => new Qwen2Reader(path, root)),
+        Row(Qwen3Reader.Name, (path, root) => new Qwen3Reader(path, root)),
+        Row(Gemma2Reader.Name, (path, root) => new Gemma2Reader(path, root)),
+        Row(Gemma3Reader.Name, (path, root) => new Gemma3Reader(path, root)),
+        Row(Olmo2Reader.Name, (path, root) => new Olmo2Reader(path, root)),
+        Row(Phi3Reader.Name, (path, root) => new Phi3Reader(path, root)),
     ];
+
+    private static BackboneFamily Row(string modelType, Func<string, JsonElement, DecoderReader> reader) => new(
+        modelType,
+        ChatTemplate.Name,
+        path => DecoderReader.Read(path, reader),
+        ChatTokenizer.Load,
+        ChatTemplate.Require);
 
     /// <summary>The row of a folder, by its config.json.</summary>
     /// <param name="folder">The backbone's.</param>
@@ -50,9 +58,9 @@ public static class Backbones
 
     /// <summary>A folder's tokenizer, which has the template's tokens and no id beyond the embedding.</summary>
     /// <param name="folder">The backbone's.</param>
-    /// <param name="allowsSpecials">See <see cref="LlamaTokenizer.AllowsSpecials"/>.</param>
+    /// <param name="allowsSpecials">See <see cref="ChatTokenizer.AllowsSpecials"/>.</param>
     /// <exception cref="InvalidInputException">It is missing, damaged, or does not fit the configuration.</exception>
-    public static LlamaTokenizer Tokenizer(string folder, bool allowsSpecials = false) =>
+    public static ChatTokenizer Tokenizer(string folder, bool allowsSpecials = false) =>
         Of(folder).OpenTokenizer(Path.Combine(folder, "tokenizer.json"), allowsSpecials)
             .RequireTemplateTokens()
             .RequireWithin(Config(folder).VocabSize);
@@ -62,7 +70,8 @@ public static class Backbones
     /// <param name="compute">float32, bfloat16, or float64 (for references).</param>
     /// <param name="device">Where to compute.</param>
     /// <exception cref="InvalidInputException">The folder does not hold a checkpoint of an architecture that is computed.</exception>
-    public static IBackbone Load(string folder, ScalarType compute, Device device) => Of(folder).Load(folder, compute, device);
+    public static IBackbone Load(string folder, ScalarType compute, Device device) =>
+        new DecoderModel(folder, Of(folder).ReadConfig(ConfigPath(folder)), compute, device);
 
     private static string ConfigPath(string folder) => Path.Combine(folder, "config.json");
 }

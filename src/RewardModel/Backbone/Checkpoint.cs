@@ -8,9 +8,11 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// <summary>The tensors of a checkpoint folder: one safetensors file, or shards with an index.</summary>
 public sealed class Checkpoint : IDisposable
 {
-    private const string Prefix = "model.", Single = "model.safetensors", Index = "model.safetensors.index.json";
+    private const string Prefix = "model.", AnyEmbedding = "embed_tokens.weight";
+    private const string Single = "model.safetensors", Index = "model.safetensors.index.json";
     private readonly Dictionary<string, SafetensorsFile> _files = [];
     private readonly Dictionary<string, string> _fileOf;
+    private readonly string _prefix;
 
     /// <summary>The folder that was opened.</summary>
     public string Folder { get; }
@@ -49,6 +51,7 @@ public sealed class Checkpoint : IDisposable
             throw new InvalidInputException(folder, $"no {Single} and no {Index}",
                 "a Hugging Face checkpoint in safetensors", "Check 'backbone.path'.");
         }
+        _prefix = PrefixOf(_fileOf.Keys);
     }
 
     /// <summary>Tensor name → shard, as the folder's index says; null where there is none.</summary>
@@ -87,14 +90,28 @@ public sealed class Checkpoint : IDisposable
     public SafetensorsFile FileOf(string tensor) =>
         _fileOf.TryGetValue(StoredName(tensor), out string? file) ? _files[file] : throw Missing(tensor);
 
-    /// <summary>What a tensor is called in its file: a model that was saved without its head lacks the prefix.</summary>
+    /// <summary>
+    /// What a tensor is called in its file: a model that was saved without its head lacks the prefix, and one within another has a
+    /// longer one.
+    /// </summary>
     public string StoredName(string tensor)
     {
-        bool lacksPrefix = !_fileOf.ContainsKey(tensor)
-            && tensor.StartsWith(Prefix, StringComparison.Ordinal)
-            && _fileOf.ContainsKey(tensor[Prefix.Length..]);
-        return lacksPrefix ? tensor[Prefix.Length..] : tensor;
+        bool isOwn = _fileOf.ContainsKey(tensor) || !tensor.StartsWith(Prefix, StringComparison.Ordinal);
+        return isOwn ? tensor : _prefix + tensor[Prefix.Length..];
     }
+
+    /// <summary>What stands before the names of the model's tensors: what stands before those of its embedding, the only one.</summary>
+    private static string PrefixOf(IEnumerable<string> tensors)
+    {
+        string[] found = [.. tensors.Where(IsEmbedding)];
+        return found.Length == 1 ? found[0][..^AnyEmbedding.Length] : Prefix;
+    }
+
+    private static bool IsEmbedding(string tensor) =>
+        tensor == AnyEmbedding || tensor.EndsWith("." + AnyEmbedding, StringComparison.Ordinal);
+
+    /// <summary>The type that a tensor is stored in.</summary>
+    public ScalarType TypeOf(string tensor) => DTypes.ToTorch(FileOf(tensor).FloatEntry(StoredName(tensor)).DType);
 
     /// <summary>The size of all its safetensors files, in bytes.</summary>
     public long Bytes => _files.Values.Sum(f => f.Bytes);
@@ -129,13 +146,13 @@ public sealed class Checkpoint : IDisposable
         string? other = _fileOf.Keys.FirstOrDefault(name => IsOfLayer(name) && !stored.Contains(name));
         if (other is null) return;
         throw new InvalidInputException(Folder, $"a tensor '{other}'",
-            $"those of {config.NumHiddenLayers} layers without biases, as config.json says",
+            $"those of {config.NumHiddenLayers} layers, as config.json says",
             "The weights and their config.json do not belong together, or are of an architecture that is not read here.");
     }
 
     /// <summary>Old checkpoints hold the rotary frequencies too, which config.json gives.</summary>
-    private static bool IsOfLayer(string tensor) =>
-        (tensor.StartsWith("model.layers.", StringComparison.Ordinal) || tensor.StartsWith("layers.", StringComparison.Ordinal))
+    private bool IsOfLayer(string tensor) =>
+        tensor.StartsWith(_prefix + "layers.", StringComparison.Ordinal)
             && !tensor.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal);
 
     private InvalidInputException Missing(string tensor) =>

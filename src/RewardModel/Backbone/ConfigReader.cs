@@ -11,7 +11,7 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// <param name="root">Its contents.</param>
 internal abstract class ConfigReader(string path, JsonElement root)
 {
-    private const string Remedy = "Only decoder-only Llama checkpoints are supported; use one of these as the backbone.";
+    private const string Remedy = "Use a checkpoint of a family that is computed; docs/backbones.md lists them.";
 
     /// <summary>The file's contents.</summary>
     protected JsonElement Root { get; } = root;
@@ -24,7 +24,7 @@ internal abstract class ConfigReader(string path, JsonElement root)
         Open(path, root => new ModelTypeReader(path, root).Read(known));
 
     /// <summary>Reads a file that must hold an object.</summary>
-    protected static T Open<T>(string path, Func<JsonElement, T> read) => SmallJson.Read(path, "a Hugging Face Llama config.json",
+    protected static T Open<T>(string path, Func<JsonElement, T> read) => SmallJson.Read(path, "a Hugging Face config.json",
         "Point 'backbone.path' at a Hugging Face model folder.", read);
 
     private sealed class ModelTypeReader(string path, JsonElement root) : ConfigReader(path, root)
@@ -58,14 +58,6 @@ internal abstract class ConfigReader(string path, JsonElement root)
         if (!allowed.Contains(text)) throw Unsupported($"{name} '{text}'", $"'{allowed[0]}'");
     }
 
-    protected void RequireFalse(string name)
-    {
-        if (Member(Root, name) is not { } value || value.ValueKind == JsonValueKind.False) return;
-        throw value.ValueKind == JsonValueKind.True
-            ? Unsupported($"{name} true (biased projections)", $"{name} false")
-            : Unusable(name, value, "true or false");
-    }
-
     protected void RequireNothing(string name, string expected)
     {
         if (Member(Root, name) is not null) throw Unsupported($"the key {name}", expected);
@@ -88,6 +80,13 @@ internal abstract class ConfigReader(string path, JsonElement root)
         return isCount ? value.GetInt32() : throw Unusable(Full(place, name), value, "a whole number above 0");
     }
 
+    protected int? WholeFromZero(string name)
+    {
+        if (Member(Root, name) is not { } value) return null;
+        bool isCount = value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int found) && found >= 0;
+        return isCount ? value.GetInt32() : throw Unusable(name, value, "a whole number from 0 up");
+    }
+
     protected double? Positive(JsonElement from, string name, string? place = null)
     {
         if (Member(from, name) is not { } value) return null;
@@ -99,7 +98,7 @@ internal abstract class ConfigReader(string path, JsonElement root)
     protected static string Full(string? place, string name) => place is null ? name : $"{place}.{name}";
 
     protected InvalidInputException Missing(string name) =>
-        new(path, $"no key '{name}'", "the keys of a Llama config.json", "Fetch the file again.");
+        new(path, $"no key '{name}'", "the keys of a config.json of its family", "Fetch the file again.");
 
     protected InvalidInputException Unusable(string name, JsonElement value, string expected) =>
         new(path, $"{name} that is {value.GetRawText()}", expected, "Fetch the file again.");

@@ -26,6 +26,11 @@ public abstract record BackboneConfig
     /// <summary>Tensor name → shape, of all that the architecture reads.</summary>
     public abstract IReadOnlyDictionary<string, long[]> Shapes { get; }
 
+    /// <summary>
+    /// True where a token's hidden state depends on how long the whole text is: texts of one prompt cannot share its pass then.
+    /// </summary>
+    public abstract bool DependsOnLength { get; }
+
     /// <summary>How it encodes positions, in a few words, for people.</summary>
     public abstract string Positions { get; }
 }

@@ -73,7 +73,10 @@ public sealed class FeatureExtractor : IDisposable
         return results;
     }
 
-    /// <summary>Reads a conversation's prompt, for <see cref="ExtractAfter"/>.</summary>
+    /// <summary>False where a prompt's pass depends on the response that follows.</summary>
+    public bool SharesPrompts => !_model.Config.DependsOnLength;
+
+    /// <summary>Reads a conversation's prompt, for <see cref="ExtractAfter"/>; where <see cref="SharesPrompts"/>.</summary>
     public BackbonePrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default)
     {
         using DisposeScope scope = NewDisposeScope();

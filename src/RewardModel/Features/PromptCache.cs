@@ -44,6 +44,7 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
     /// <summary>The prompt, read now or before; null where it is cheaper to read it with each response.</summary>
     private BackbonePrefix? PromptOf(EncodedConversation conversation, int responses, CancellationToken cancel)
     {
+        if (!extractor.SharesPrompts) return null;
         string id = conversation.PromptId;
         long length = conversation.PromptPosition + 1;
         bool isKept = _kept.Remove(id, out BackbonePrefix? prompt);

@@ -28,6 +28,9 @@ internal static class TensorNumbers
     /// <summary>max(x, n).</summary>
     public static Tensor AtLeast(this Tensor x, double n) => With(n.ToScalar(), number => x.clamp_min(number));
 
+    /// <summary>x, and n where the mask is true.</summary>
+    public static Tensor Filled(this Tensor x, Tensor mask, double n) => With(n.ToScalar(), number => x.masked_fill(mask, number));
+
     /// <summary>x ← x + n.</summary>
     public static Tensor Add(this Tensor x, double n) => With(n.ToScalar(), number => x.add_(number));
 
