@@ -17,7 +17,7 @@ internal static class FeaturesBench
 
     public static void Run(string backbone, string pairs)
     {
-        LlamaTokenizer tokenizer = Backbones.Tokenizer(backbone);
+        ChatTokenizer tokenizer = Backbones.Tokenizer(backbone);
         List<EncodedConversation> sides = [];
         foreach (SourceRow row in RowReader.Read(pairs, pairs).Take(MostPairs).ToBlockingEnumerable())
         {

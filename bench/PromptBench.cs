@@ -22,7 +22,7 @@ internal static class PromptBench
         try
         {
             SampleBackbone.Write(folder, Hidden, Layers);
-            LlamaTokenizer tokenizer = Backbones.Tokenizer(folder);
+            ChatTokenizer tokenizer = Backbones.Tokenizer(folder);
             string[] words = [.. Words.All.Distinct()];
             EncodedConversation[] asked = [.. Enumerable.Range(0, Prompts * ResponsesEach)
                 .Select(i => tokenizer.Encode(Conversation.Create(Text(i / ResponsesEach, PromptWords), Text(1000 + i, ResponseWords),

@@ -91,7 +91,7 @@ internal static class ServingBench
 
     private static void Bare(string backbone, (string Prompt, string Response)[] texts)
     {
-        LlamaTokenizer tokenizer = Backbones.Tokenizer(backbone);
+        ChatTokenizer tokenizer = Backbones.Tokenizer(backbone);
         EncodedConversation[] encoded = [.. texts.Select(t => tokenizer.Encode(Conversation.Create(t.Prompt, t.Response, "bench")))];
         using FeatureExtractor extractor = new(backbone, ScalarType.Float32, CPU);
         double single = SecondsEach(encoded[..Warmup], 1), batched = SecondsEach(encoded, 64);

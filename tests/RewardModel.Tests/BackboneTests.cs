@@ -80,49 +80,49 @@ public class BackboneTests
         using TemporaryFolder folder = new();
         Refused(() => new SafetensorsFile(folder.File("none.safetensors")), "no such file");
         Refused(() => new Checkpoint(folder.Path), "no model.safetensors");
-        Refused(() => LlamaConfig.Load(folder.File("config.json")), "no such file");
-        Refused(() => LlamaTokenizer.Load(folder.File("tokenizer.json")), "no such file");
+        Refused(() => Backbones.Config(folder.Path), "no such file");
+        Refused(() => ChatTokenizer.Load(folder.File("tokenizer.json")), "no such file");
     }
 
     [Theory]
-    [InlineData("model_type", "\"mistral\"", "mistral")]
+    [InlineData("model_type", "\"mixtral\"", "mixtral")]
     [InlineData("hidden_act", "\"gelu\"", "gelu")]
-    [InlineData("attention_bias", "true", "biased")]
-    [InlineData("rope_scaling", """{"rope_type":"yarn","factor":2}""", "yarn")]
+    [InlineData("attention_bias", "7", "attention_bias that is 7")]
+    [InlineData("rope_scaling", """{"rope_type":"mrope","factor":2}""", "mrope")]
     [InlineData("num_key_value_heads", "3", "3 key-value heads")]
     [InlineData("hidden_size", "\"large\"", "hidden_size that is \"large\"")]
     public void An_architecture_we_do_not_compute_is_refused_by_name(string key, string value, string expected)
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, config => config[key] = JsonNode.Parse(value));
-        Refused(() => LlamaConfig.Load(folder.File("config.json")), expected);
+        Refused(() => Backbones.Config(folder.Path), expected);
     }
 
     [Theory]
     [InlineData("type", "\"Unigram\"", "Unigram")]
-    [InlineData("byte_fallback", "true", "byte fallback")]
-    [InlineData("merges", """["a b"]""", "merges out of id order")]
-    [InlineData("vocab", """{"日":0}""", "outside the byte alphabet")]
+    [InlineData("dropout", "0.1", "model.dropout 0.1")]
+    [InlineData("merges", """["a b"]""", "the merge 'a b' into no token")]
+    [InlineData("vocab", """{"日":0}""", "no token for the byte 0")]
     [InlineData("vocab", """{"a":0}""", "no token for the byte 0")]
     public void A_tokenizer_that_cannot_be_exact_is_refused_by_name(string key, string value, string expected)
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, tokenizer: t => t["model"]![key] = JsonNode.Parse(value));
-        Refused(() => LlamaTokenizer.Load(folder.File("tokenizer.json")), expected);
+        Refused(() => ChatTokenizer.Load(folder.File("tokenizer.json")), expected);
     }
 
     [Fact]
     public void Other_parts_of_a_tokenizer_are_checked_too()
     {
         using TemporaryFolder folder = new();
-        TinyCheckpoint.Write(folder.File("a"), tokenizer: t => t["normalizer"] = JsonNode.Parse("""{"type":"NFC"}"""));
-        Refused(() => LlamaTokenizer.Load(folder.File("a/tokenizer.json")), "NFC");
+        TinyCheckpoint.Write(folder.File("a"), tokenizer: t => t["normalizer"] = JsonNode.Parse("""{"type":"NFKC"}"""));
+        Refused(() => ChatTokenizer.Load(folder.File("a/tokenizer.json")), "NFKC");
         TinyCheckpoint.Write(folder.File("b"), tokenizer: t => t["pre_tokenizer"] = JsonNode.Parse("""{"type":"Whitespace"}"""));
-        Refused(() => LlamaTokenizer.Load(folder.File("b/tokenizer.json")), "Whitespace");
+        Refused(() => ChatTokenizer.Load(folder.File("b/tokenizer.json")), "Whitespace");
         TinyCheckpoint.Write(folder.File("c"), tokenizer: t => t["added_tokens"] = new JsonArray());
-        Refused(() => LlamaTokenizer.Load(folder.File("c/tokenizer.json")).RequireTemplateTokens(), "<|begin_of_text|>");
+        Refused(() => ChatTokenizer.Load(folder.File("c/tokenizer.json")).RequireTemplateTokens(), "<|begin_of_text|>");
         folder.Write("d.json", "{");
-        Refused(() => LlamaTokenizer.Load(folder.File("d.json")), "not JSON");
+        Refused(() => ChatTokenizer.Load(folder.File("d.json")), "not JSON");
     }
 
     [Fact]
@@ -170,10 +170,10 @@ public class BackboneTests
             + "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
 
     [Theory]
-    [InlineData("for message in loop_messages", "for message in loop_messages[-2:]", "[-2:]")]
-    [InlineData("message['content'] | trim", "message['content'] | trim | upper", "'upper'")]
-    [InlineData("{% set content = '<|start", "{% if message['role'] != 'system' %}{% set content = '<|start", "'!='")]
-    [InlineData("{% set content = '<|start", "{% if message['role'] == 'user' %}{% set content = '<|start", "turns of some roles")]
+    [InlineData("for message in loop_messages", "for message in loop_messages[-2:]", "of 3 turns it makes")]
+    [InlineData("message['content'] | trim", "message['content'] | trim | upper", "AME THREE COLOURS")]
+    [InlineData("{{ content }}", "{% if message['role'] != 'system' %}{{ content }}{% endif %}", "of 3 turns it makes")]
+    [InlineData("{{ content }}", "{% if message['role'] == 'user' %}{{ content }}{% endif %}", "it makes ''")]
     public void A_template_that_leaves_turns_out_or_changes_contents_is_refused(string from, string to, string expected)
     {
         using TemporaryFolder folder = new();
@@ -217,7 +217,7 @@ public class BackboneTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path);
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens();
+        ChatTokenizer tokenizer = ChatTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens();
         EncodedConversation a = tokenizer.Encode(Conversation.Create("  Hi ", "one", "here")),
             b = tokenizer.Encode(Conversation.Create("Hi", " another answer", "here"));
         int endOfTurn = tokenizer.Encode(ChatTemplate.EndOfTurn).Single();
@@ -238,7 +238,7 @@ public class BackboneTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path);
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(folder.File("tokenizer.json"));
+        ChatTokenizer tokenizer = ChatTokenizer.Load(folder.File("tokenizer.json"));
         EncodedConversation[] conversations = [.. Enumerable.Range(0, 40)
             .Select(i => tokenizer.Encode(Conversation.Create("the same prompt", new string('x', 1 + 7 * i % 90), "here")))];
         using FeatureExtractor extractor = new(folder.Path, ScalarType.Float32, CPU);

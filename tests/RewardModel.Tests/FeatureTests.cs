@@ -94,7 +94,7 @@ public class FeatureTests
 
     private static ConversationFeatures[] Extract(string folder, List<Conversation> conversations, ScalarType type)
     {
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens();
+        ChatTokenizer tokenizer = ChatTokenizer.Load(Path.Combine(folder, "tokenizer.json")).RequireTemplateTokens();
         using FeatureExtractor extractor = new(folder, type, CPU);
         return extractor.Extract([.. conversations.Select(c => tokenizer.Encode(c))]);
     }

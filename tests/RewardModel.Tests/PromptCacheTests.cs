@@ -44,7 +44,7 @@ public class PromptCacheTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path);
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(folder.File("tokenizer.json"));
+        ChatTokenizer tokenizer = ChatTokenizer.Load(folder.File("tokenizer.json"));
         using FeatureExtractor extractor = new(folder.Path, type, CPU);
         using PromptCache cache = new(extractor);
         // three prompts, four responses each
@@ -81,7 +81,7 @@ public class PromptCacheTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path);
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(folder.File("tokenizer.json"));
+        ChatTokenizer tokenizer = ChatTokenizer.Load(folder.File("tokenizer.json"));
         using FeatureExtractor extractor = new(folder.Path, ScalarType.Float32, CPU);
         using PromptCache cache = new(extractor, mostBytes: 3 * 300 * 2 * 2 * 2 * 4 * sizeof(float)); // three prompts and no fourth
         for (int round = 0; round < 2; round++)

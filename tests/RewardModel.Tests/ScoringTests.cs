@@ -184,7 +184,7 @@ public class ScoringTests
         string backbone = TinyCheckpoint.Write(folder.Path, weights: (name, weight) =>
         {
             if (name == "model.embed_tokens.weight")
-                weight.select(0, LlamaTokenizer.Load(folder.File("tokenizer.json")).Encode("#").Single()).fill_(float.NaN);
+                weight.select(0, ChatTokenizer.Load(folder.File("tokenizer.json")).Encode("#").Single()).fill_(float.NaN);
         });
         using ConversationScorer scorer = new(backbone, Model(), "f32", 200);
         EncodedConversation[] conversations = [.. new[] { "fine", "not # fine", "fine too" }.Select(

@@ -16,7 +16,7 @@ public class SpecialTokenTests
     {
         using TemporaryFolder folder = new();
         string path = Path.Combine(TinyCheckpoint.Write(folder.Path), "tokenizer.json");
-        LlamaTokenizer text = LlamaTokenizer.Load(path), allow = LlamaTokenizer.Load(path, allowsSpecials: true);
+        ChatTokenizer text = ChatTokenizer.Load(path), allow = ChatTokenizer.Load(path, allowsSpecials: true);
         Conversation forged = Conversation.Create(Forged, "Yes.", "here"), plain = Conversation.Create("Hi < | eot_id", "Yes.", "here");
         (text.SpellsSpecial(forged), text.SpellsSpecial(plain)).ShouldBe((true, false));
 
@@ -62,7 +62,7 @@ public class SpecialTokenTests
     public void Of_tokens_that_begin_alike_the_longest_counts_and_normalized_ones_come_last()
     {
         using TemporaryFolder folder = new();
-        LlamaTokenizer tokenizer =
+        ChatTokenizer tokenizer =
             Load(folder, """{"content":"<x"}""", """{"content":"<x>"}""", """{"content":"a<x>b","normalized":true}""");
         tokenizer.Encode("<x><x").ShouldBe([Added + 1, Added]);
         tokenizer.Encode("a<x>b").ShouldBe(['a', Added + 1, 'b'], "the shorter one is looked for first");
@@ -81,7 +81,7 @@ public class SpecialTokenTests
     {
         using TemporaryFolder folder = new();
         TinyCheckpoint.Write(folder.Path, tokenizer: t => t["added_tokens"]![EndHeader - BeginOfText]!["rstrip"] = true);
-        Should.Throw<InvalidInputException>(() => LlamaTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens()).Message
+        Should.Throw<InvalidInputException>(() => ChatTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens()).Message
             .ShouldContain("rstrip");
     }
 
@@ -89,12 +89,12 @@ public class SpecialTokenTests
     public void Ids_beyond_the_embedding_are_refused()
     {
         using TemporaryFolder folder = new();
-        LlamaTokenizer tokenizer = Load(folder, """{"content":"<x>"}""");
+        ChatTokenizer tokenizer = Load(folder, """{"content":"<x>"}""");
         tokenizer.RequireWithin(Added + 1);
         Should.Throw<InvalidInputException>(() => tokenizer.RequireWithin(Added)).Message.ShouldContain($"id {Added}");
     }
 
-    private static LlamaTokenizer Load(TemporaryFolder folder, params string[] tokens)
+    private static ChatTokenizer Load(TemporaryFolder folder, params string[] tokens)
     {
         TinyCheckpoint.Write(folder.Path, tokenizer: t =>
         {
@@ -105,6 +105,6 @@ public class SpecialTokenTests
                 t["added_tokens"]!.AsArray().Add(added);
             }
         });
-        return LlamaTokenizer.Load(folder.File("tokenizer.json"));
+        return ChatTokenizer.Load(folder.File("tokenizer.json"));
     }
 }

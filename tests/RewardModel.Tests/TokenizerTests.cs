@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using ArmoFlow.RewardModel.Text;
@@ -18,7 +19,7 @@ public class TokenizerTests
         {
             using (GZipStream source = new(File.OpenRead(Path.Combine(folder, "tokenizer.json.gz")), CompressionMode.Decompress))
             using (FileStream target = File.Create(unpacked)) source.CopyTo(target);
-            LlamaTokenizer tokenizer = LlamaTokenizer.Load(unpacked);
+            ChatTokenizer tokenizer = ChatTokenizer.Load(unpacked);
             using StreamReader lines =
                 new(new GZipStream(File.OpenRead(Path.Combine(folder, "reference-ids.jsonl.gz")), CompressionMode.Decompress));
             int texts = 0;
@@ -30,7 +31,7 @@ public class TokenizerTests
                 texts++;
             }
             texts.ShouldBe(151);
-            RequireTheLibrarysIds(tokenizer);
+            RequireDefinedIds(tokenizer, unpacked);
         }
         finally
         {
@@ -39,7 +40,7 @@ public class TokenizerTests
     }
 
     [Fact]
-    public void Long_words_have_the_library_s_ids()
+    public void Words_have_the_ids_that_the_definition_gives_them()
     {
         using TemporaryFolder folder = new();
         // Merges that compete: whichever is taken first decides what is left for the others.
@@ -47,9 +48,8 @@ public class TokenizerTests
         [
             "a b", "b a", "ab a", "a ba", "c c", "cc c", "c cc", "ab ab", "aba b", "cc cc", "ccc c", "c ccc", "a a", "aa b", "a ab",
         ];
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
-            tokenizer: file => AddMerges(file, merges)), "tokenizer.json"));
-        RequireTheLibrarysIds(tokenizer);
+        string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => AddMerges(file, merges)), "tokenizer.json");
+        RequireDefinedIds(ChatTokenizer.Load(path), path);
     }
 
     /// <summary>By the merges that the file lists, as Hugging Face's library does, not by all that its vocabulary would allow.</summary>
@@ -69,7 +69,7 @@ public class TokenizerTests
             file["model"]!["ignore_merges"] = ignoresMerges;
         });
         JsonObject vocabulary = JsonNode.Parse(File.ReadAllText(Path.Combine(path, "tokenizer.json")))!["model"]!["vocab"]!.AsObject();
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(path, "tokenizer.json"));
+        ChatTokenizer tokenizer = ChatTokenizer.Load(Path.Combine(path, "tokenizer.json"));
         tokenizer.Encode(text).ShouldBe(expected.Split(' ').Select(token => vocabulary[token]!.GetValue<int>()));
     }
 
@@ -78,23 +78,52 @@ public class TokenizerTests
     {
         using TemporaryFolder folder = new();
         string path = TinyCheckpoint.Write(folder.File("tiny"), tokenizer: file => file["added_tokens"]![0]!["id"] = 97);
-        BackboneTests.Refused(() => LlamaTokenizer.Load(Path.Combine(path, "tokenizer.json")), "with id 97", "an id of its own");
+        BackboneTests.Refused(() => ChatTokenizer.Load(Path.Combine(path, "tokenizer.json")), "with id 97", "an id of its own");
     }
 
     /// <summary>Words of few letters, so that many pairs compete for the same place, and texts of several kinds around them.</summary>
-    private static void RequireTheLibrarysIds(LlamaTokenizer tokenizer)
+    private static void RequireDefinedIds(ChatTokenizer tokenizer, string path)
     {
-        Random random = new(17);
-        foreach (string letters in new[] { "ab", "abc", "aaab", "abcdefghij", "étü", "0123456789" })
+        JsonNode file = JsonNode.Parse(File.ReadAllText(path))!;
+        Dictionary<string, int> vocabulary = file["model"]!["vocab"]!.Deserialize<Dictionary<string, int>>()!;
+        Dictionary<(string, string), int> ranks = [];
+        foreach (JsonNode? merge in file["model"]!["merges"]!.AsArray())
         {
-            foreach (int length in new[] { 1, 2, 3, 50, 600, 3000 })
+            string[] parts = merge is JsonArray pair ? [pair[0]!.GetValue<string>(), pair[1]!.GetValue<string>()]
+                : merge!.GetValue<string>().Split(' ');
+            ranks[(parts[0], parts[1])] = ranks.Count;
+        }
+        bool takesWholeWords = file["model"]!["ignore_merges"]?.GetValue<bool>() == true;
+        Random random = new(17);
+        foreach (string letters in new[] { "ab", "abc", "aaab", "abcdefghij", "étü" })
+        {
+            foreach (int length in new[] { 1, 2, 3, 50, 300 })
             {
                 string word = new([.. Enumerable.Range(0, length).Select(_ => letters[random.Next(letters.Length)])]);
-                string text = $"before {word}  and\n\n{word} after ";
-                List<int> ids = [];
-                tokenizer.EncodeByWords(text, ids, default);
-                ids.ShouldBe(tokenizer.EncodeByLibrary(text), $"{length} of '{letters}'");
+                tokenizer.Encode(word).ShouldBe(ByDefinition(word, vocabulary, ranks, takesWholeWords), $"{length} of '{letters}'");
             }
+        }
+    }
+
+    /// <summary>Of all pairs the one of the lowest rank, the leftmost of these, is merged; and again.</summary>
+    private static IEnumerable<int> ByDefinition(string word, Dictionary<string, int> vocabulary, Dictionary<(string, string), int> ranks,
+        bool takesWholeWords)
+    {
+        string spelled = ByteAlphabet.Encode(Encoding.UTF8.GetBytes(word));
+        if (takesWholeWords && vocabulary.TryGetValue(spelled, out int whole)) return [whole];
+        List<string> parts = [.. spelled.Select(c => c.ToString())];
+        while (true)
+        {
+            int best = -1, rank = int.MaxValue;
+            for (int i = 0; i + 1 < parts.Count; i++)
+            {
+                if (!ranks.TryGetValue((parts[i], parts[i + 1]), out int found) || found >= rank) continue;
+                best = i;
+                rank = found;
+            }
+            if (best < 0) return parts.Select(part => vocabulary[part]);
+            parts[best] += parts[best + 1];
+            parts.RemoveAt(best + 1);
         }
     }
 
@@ -113,7 +142,7 @@ public class TokenizerTests
     public async Task A_word_of_two_million_letters_is_encoded_in_time_and_can_be_cancelled()
     {
         using TemporaryFolder folder = new();
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
+        ChatTokenizer tokenizer = ChatTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
             tokenizer: file => AddMerges(file, ["a a", "aa aa"])), "tokenizer.json"));
         string word = new('a', 2_000_000);
         // the library's own loop would take days
@@ -126,7 +155,7 @@ public class TokenizerTests
     public void What_is_surely_too_long_is_not_encoded()
     {
         using TemporaryFolder folder = new();
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny")), "tokenizer.json"));
+        ChatTokenizer tokenizer = ChatTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny")), "tokenizer.json"));
         Conversation within = Conversation.Create("prompt", "short", "here"),
             beyond = Conversation.Create("prompt", new string('x', 5000), "here");
         tokenizer.EncodeWithin(within, 100)!.Tokens.ShouldBe(tokenizer.Encode(within).Tokens);
@@ -142,7 +171,7 @@ public class TokenizerTests
         using TemporaryFolder folder = new();
         string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
             tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "a*|b"), "tokenizer.json");
-        Should.Throw<InvalidInputException>(() => LlamaTokenizer.Load(path)).Message.ShouldContain("matches the empty text");
+        Should.Throw<InvalidInputException>(() => ChatTokenizer.Load(path)).Message.ShouldContain("matches the empty text");
     }
 
     [Fact]
@@ -151,7 +180,7 @@ public class TokenizerTests
         using TemporaryFolder folder = new();
         string path = Path.Combine(TinyCheckpoint.Write(folder.File("tiny"),
             tokenizer: file => file["pre_tokenizer"]!["pretokenizers"]![0]!["pattern"]!["Regex"] = "(a+)+$|b"), "tokenizer.json");
-        LlamaTokenizer tokenizer = LlamaTokenizer.Load(path);
+        ChatTokenizer tokenizer = ChatTokenizer.Load(path);
         Should.Throw<InvalidInputException>(() => tokenizer.Encode(new string('a', 60) + "!")).Message.ShouldContain("split pattern");
     }
 }

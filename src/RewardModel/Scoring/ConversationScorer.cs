@@ -9,7 +9,7 @@ public sealed class ConversationScorer : IDisposable
 {
     private readonly FeatureExtractor _extractor;
     private readonly PromptCache _features;
-    private readonly LlamaTokenizer _tokenizer;
+    private readonly ChatTokenizer _tokenizer;
     private readonly int _maxTokens;
 
     /// <summary>The model that scores.</summary>
@@ -20,7 +20,7 @@ public sealed class ConversationScorer : IDisposable
     /// <param name="model">Trained on its features.</param>
     /// <param name="dtype">'f32' or 'bf16', as the features were computed in.</param>
     /// <param name="maxTokens">The longest conversation that is scored.</param>
-    /// <param name="allowsSpecials">See <see cref="LlamaTokenizer.AllowsSpecials"/>.</param>
+    /// <param name="allowsSpecials">See <see cref="ChatTokenizer.AllowsSpecials"/>.</param>
     /// <exception cref="InvalidInputException">The folder holds no backbone that is computed, or not the model's.</exception>
     public ConversationScorer(string backbone, TrainedModel model, string dtype, int maxTokens, bool allowsSpecials = false)
     {

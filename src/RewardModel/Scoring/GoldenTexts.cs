@@ -25,7 +25,7 @@ public static class GoldenTexts
     /// <param name="maxTokens">The limit.</param>
     public static IReadOnlyList<Conversation> Within(string backbone, int maxTokens)
     {
-        LlamaTokenizer tokenizer = Backbones.Tokenizer(backbone);
+        ChatTokenizer tokenizer = Backbones.Tokenizer(backbone);
         Conversation[] all = [.. Made.Select(turns =>
             Conversation.Create(turns.Select(t => new Message(t.Role, t.Content)), "golden text"))];
         return [.. all.Where(c => tokenizer.Encode(c).Tokens.Length <= maxTokens)];

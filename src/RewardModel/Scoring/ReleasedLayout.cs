@@ -31,7 +31,7 @@ public sealed record ModelCard
     /// <summary>The longest conversation that is scored, in tokens.</summary>
     public required int MaxTokens { get; init; }
 
-    /// <summary>See <see cref="LlamaTokenizer.AllowsSpecials"/>.</summary>
+    /// <summary>See <see cref="ChatTokenizer.AllowsSpecials"/>.</summary>
     public bool AllowsSpecials { get; init; }
 
     /// <summary>Conversations with the scores that they must have.</summary>

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.RegularExpressions;
 
 namespace ArmoFlow.RewardModel.Text;
@@ -31,12 +30,18 @@ public static partial class ChatTemplate
     public const int MostTurns = 1000;
 
     /// <summary>Renders turns; <paramref name="first"/> says whether the first one opens the text.</summary>
-    public static string Render(IEnumerable<Message> messages, bool first)
+    public static string Render(IEnumerable<Message> messages, bool first) => string.Concat(Runs(messages, first).Select(run => run.Text));
+
+    /// <summary>The same, with what a message says apart from what the template writes.</summary>
+    public static IEnumerable<TextRun> Runs(IEnumerable<Message> messages, bool first)
     {
-        StringBuilder text = new(first ? BeginOfText : "");
+        if (first) yield return new TextRun(BeginOfText, true);
         foreach (Message m in messages)
-            text.Append(StartHeader).Append(m.Role).Append(EndHeader).Append("\n\n").Append(PythonText.Strip(m.Content)).Append(EndOfTurn);
-        return text.ToString();
+        {
+            yield return new TextRun($"{StartHeader}{m.Role}{EndHeader}\n\n", true);
+            yield return new TextRun(PythonText.Strip(m.Content), false);
+            yield return new TextRun(EndOfTurn, true);
+        }
     }
 
     /// <summary>

@@ -1,16 +1,13 @@
 using System.Text.Json;
-using System.Text.RegularExpressions;
 using ArmoFlow.RewardModel.Files;
+using ArmoFlow.RewardModel.Text.Jinja;
 
 namespace ArmoFlow.RewardModel.Text;
 
 /// <summary>The chat template that a backbone's folder asks for, found where transformers looks for it.</summary>
-internal static partial class TemplateFiles
+internal static class TemplateFiles
 {
     private const string JinjaName = "chat_template.jinja", ConfigName = "tokenizer_config.json", DefaultTemplate = "default";
-
-    // Literals that are compared with, or are names of members: they are not printed.
-    private static readonly HashSet<string> Unprinted = new(StringComparer.Ordinal) { "role", "content", "system", "user", "assistant" };
 
     /// <summary>Refuses a folder whose template is not Llama-3's; says in a few words what was found.</summary>
     /// <exception cref="InvalidInputException">The template is of another kind, or begins with another token.</exception>
@@ -28,7 +25,7 @@ internal static partial class TemplateFiles
         if (config is { ValueKind: not JsonValueKind.Object }) throw Damaged(configPath, "no object", "the tokenizer's configuration");
         if (Find(folder, configPath, config) is not var (text, place)) return "no chat template: Llama-3's is used";
         RequireBeginOfText(configPath, config);
-        if (DifferenceFromLlama3(text) is not { } difference) return "Llama-3 template";
+        if (DifferenceFromLlama3(text, config) is not { } difference) return "Llama-3 template";
         throw new InvalidInputException(place, $"a chat template that is not Llama-3's: {difference}",
             "Llama-3's template (header tokens, trimmed contents, <|eot_id|>)",
             "Features under another template would be wrong; use a backbone with the Llama-3 template.");
@@ -70,105 +67,76 @@ internal static partial class TemplateFiles
 
     private static void RequireBeginOfText(string configPath, JsonElement? config)
     {
-        if (config is not { } root || !root.TryGetProperty("bos_token", out JsonElement value)) return;
-        if (value.ValueKind == JsonValueKind.Object && value.TryGetProperty("content", out JsonElement content)) value = content;
-        if (value.ValueKind == JsonValueKind.Null) return;
-        string token = value.ValueKind == JsonValueKind.String ? value.GetString()! : value.GetRawText();
-        if (token != ChatTemplate.BeginOfText)
-        {
-            throw new InvalidInputException($"{configPath} key 'bos_token'", $"'{token}'", $"'{ChatTemplate.BeginOfText}'",
-                "Use a backbone with the Llama-3 template.");
-        }
-    }
-
-    /// <summary>What a template prints otherwise than Llama-3's; null where nothing is found.</summary>
-    private static string? DifferenceFromLlama3(string template)
-    {
-        string code = Refusals().Replace(Comments().Replace(template, ""), "");
-        foreach (string token in new[] { ChatTemplate.StartHeader, ChatTemplate.EndHeader, ChatTemplate.EndOfTurn })
-        {
-            if (!code.Contains(token, StringComparison.Ordinal)) return $"no {token}";
-        }
-        if (!code.Contains("trim", StringComparison.Ordinal)) return "contents that are not trimmed";
-        bool hasBegin =
-            code.Contains("bos_token", StringComparison.Ordinal) || code.Contains(ChatTemplate.BeginOfText, StringComparison.Ordinal);
-        if (!hasBegin) return $"no {ChatTemplate.BeginOfText}";
-        bool opensAnother = code.Contains(ChatTemplate.StartHeader + "assistant", StringComparison.Ordinal);
-        if (opensAnother && !code.Contains("add_generation_prompt", StringComparison.Ordinal))
-            return "another assistant turn opened after the last";
-        if (OtherDoing(code) is { } doing) return doing;
-        return Printed(code).Select(WithoutTokens).FirstOrDefault(text => text.Length > 0 && !Unprinted.Contains(text)) is { } other
-            ? $"the text '{other[..Math.Min(other.Length, 40)]}'" : null;
+        if (Token(config, "bos_token") is not { } token || token == ChatTemplate.BeginOfText) return;
+        throw new InvalidInputException($"{configPath} key 'bos_token'", $"'{token}'", $"'{ChatTemplate.BeginOfText}'",
+            "Use a backbone with the Llama-3 template.");
     }
 
     /// <summary>
-    /// What a template does that Llama-3's does not: leaves turns out, changes contents, treats a role apart. What it may do is listed,
-    /// since what it must not cannot be.
+    /// How a template renders conversations otherwise than Llama-3's; null where it renders all of some kinds alike. One that it refuses
+    /// says nothing about it.
     /// </summary>
-    private static string? OtherDoing(string code)
+    private static string? DifferenceFromLlama3(string text, JsonElement? config)
     {
-        string acting = EmptyConditions().Replace(code, "");
-        string bare = string.Join(' ', Code().Matches(acting).Select(m => Literals().Replace(m.Value, " ")));
-        if (bare.Contains("!=", StringComparison.Ordinal)) return "turns that are left out or treated apart ('!=')";
-        string? other = Words().Matches(bare).Select(m => m.Value).FirstOrDefault(w => !Known.Contains(w));
-        if (other is not null) return $"'{other}', which is not part of it";
-        if (Slices().Match(acting) is { Success: true } slice) return $"a part of the turns or of a text alone ('{slice.Value}')";
-        bool comparesRoles = Comparisons().IsMatch(acting);
-        bool knowsEveryRole = acting.Contains("else %}", StringComparison.Ordinal) || acting.Contains("else -%}", StringComparison.Ordinal)
-            || Roles.All(role => acting.Contains($"'{role}'", StringComparison.Ordinal)
-                || acting.Contains($"\"{role}\"", StringComparison.Ordinal));
-        return comparesRoles && !knowsEveryRole ? "turns of some roles alone" : null;
+        try
+        {
+            JinjaTemplate template = JinjaTemplate.Parse(text);
+            int rendered = 0;
+            foreach (Message[] probe in TemplateProbes.Conversations)
+            {
+                if (Rendered(template, probe, config) is not { } found) continue;
+                rendered++;
+                string expected = ChatTemplate.Render(probe, first: true);
+                if (found != expected) return Difference(probe, found, expected);
+            }
+            return rendered > 0 ? null : "it refuses every conversation";
+        }
+        catch (JinjaException e) { return $"{e.Message}, which is not part of it"; }
     }
 
-    private static readonly string[] Roles = ["system", "user", "assistant"];
-
-    private static readonly HashSet<string> Known = new(StringComparer.Ordinal)
+    /// <summary>Null where the template refuses the conversation.</summary>
+    private static string? Rendered(JinjaTemplate template, Message[] probe, JsonElement? config)
     {
-        "set", "for", "in", "if", "elif", "else", "endif", "endfor", "and", "is", "defined", "not", "true", "false",
-        "messages", "loop_messages", "message", "role", "content", "trim", "loop", "index0", "first", "last",
-        "bos_token", "add_generation_prompt",
+        Dictionary<string, object?> names = new()
+        {
+            ["messages"] = (IReadOnlyList<object?>)[.. probe.Select(Turn)],
+            ["add_generation_prompt"] = false,
+            ["bos_token"] = MarkedText.Template(ChatTemplate.BeginOfText),
+            ["eos_token"] = MarkedText.Template(Token(config, "eos_token") ?? ChatTemplate.EndOfTurn),
+            ["strftime_now"] = (JinjaFunction)((_, _) => throw new JinjaException("today's date")),
+        };
+        try { return template.Render(names).Value; }
+        catch (TemplateRefusalException) { return null; }
+    }
+
+    private static Dictionary<string, object?> Turn(Message message) => new()
+    {
+        ["role"] = MarkedText.Template(message.Role),
+        ["content"] = MarkedText.Message(message.Content),
     };
 
-    /// <summary>Every text that the template may print: what stands outside of its code, and the literals in it.</summary>
-    private static IEnumerable<string> Printed(string code) =>
-        Code().Split(code).Concat(Code().Matches(code).SelectMany(m => Literals().Matches(m.Value)).Select(m => m.Value[1..^1]));
-
-    private static string WithoutTokens(string text)
+    private static string Difference(Message[] probe, string found, string expected)
     {
-        foreach (string token in ChatTemplate.Tokens)
+        const int Shown = 40;
+        int same = found.Zip(expected).TakeWhile(pair => pair.First == pair.Second).Count();
+        return $"of {probe.Length} turns it makes '{From(found)}' where Llama-3's has '{From(expected)}'";
+
+        string From(string text) => text.Length > same ? text[same..Math.Min(text.Length, same + Shown)].ReplaceLineEndings(" ") : "";
+    }
+
+    /// <summary>A token that the configuration names, as a text or as {content}.</summary>
+    private static string? Token(JsonElement? config, string name)
+    {
+        if (config is not { } root || !root.TryGetProperty(name, out JsonElement value)) return null;
+        if (value.ValueKind == JsonValueKind.Object && value.TryGetProperty("content", out JsonElement content)) value = content;
+        return value.ValueKind switch
         {
-            text = text.Replace(token, "", StringComparison.Ordinal);
-        }
-        return text.Replace("\\n", "", StringComparison.Ordinal).Trim();
+            JsonValueKind.Null => null,
+            JsonValueKind.String => value.GetString(),
+            _ => value.GetRawText(),
+        };
     }
 
     private static InvalidInputException Damaged(string place, string found, string expected) =>
         new(place, found, expected, "The file is damaged; fetch it again.");
-
-    [GeneratedRegex(@"\{#.*?#\}", RegexOptions.Singleline | RegexOptions.NonBacktracking)]
-    private static partial Regex Comments();
-
-    // What stops the rendering prints nothing.
-    [GeneratedRegex(@"raise_exception\([^)]*\)", RegexOptions.NonBacktracking)]
-    private static partial Regex Refusals();
-
-    // What is left of a condition that only stopped the rendering.
-    [GeneratedRegex(@"\{%-?\s*if\b[^%]*%\}\s*(\{\{-?\s*-?\}\}\s*)?\{%-?\s*endif\s*-?%\}", RegexOptions.NonBacktracking)]
-    private static partial Regex EmptyConditions();
-
-    [GeneratedRegex(@"[A-Za-z_][A-Za-z_0-9]*", RegexOptions.NonBacktracking)]
-    private static partial Regex Words();
-
-    // A member by its name is no slice.
-    [GeneratedRegex(@"\w\[\s*[^'""\s\]][^\]]*\]", RegexOptions.NonBacktracking)]
-    private static partial Regex Slices();
-
-    [GeneratedRegex(@"==\s*['""](system|user|assistant)['""]", RegexOptions.NonBacktracking)]
-    private static partial Regex Comparisons();
-
-    [GeneratedRegex(@"\{[{%].*?[%}]\}", RegexOptions.Singleline | RegexOptions.NonBacktracking)]
-    private static partial Regex Code();
-
-    [GeneratedRegex("'[^']*'|\"[^\"]*\"", RegexOptions.NonBacktracking)]
-    private static partial Regex Literals();
 }

@@ -44,7 +44,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
 
     public static async Task<ShardPlan> Make(StepRun run, FeatureSpace space, long parameters)
     {
-        LlamaTokenizer tokenizer = BackboneParts.Open(space.Folder, space.AllowsSpecials).Tokenizer;
+        ChatTokenizer tokenizer = BackboneParts.Open(space.Folder, space.AllowsSpecials).Tokenizer;
         ShardWriter shards = new(run, TokensOfShard(parameters));
         List<(string Id, string PromptId)> all = [];
         await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))

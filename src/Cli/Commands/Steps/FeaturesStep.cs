@@ -73,7 +73,7 @@ internal static class FeaturesStep
     {
         string folder = parsed.GetRequiredValue(Backbone), file = parsed.GetRequiredValue(Input);
         bool pairs = parsed.GetRequiredValue(Kind) == "pairs";
-        (BackboneConfig config, LlamaTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(Specials) == "allow");
+        (BackboneConfig config, ChatTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(Specials) == "allow");
         int limit = parsed.GetValue(MaxTokens) ?? config.MaxPositionEmbeddings;
         double usual = pairs ? 0.01 : 0;
         double share = parsed.GetValue(MaxDropped) is >= 0 and double given ? given : usual;
@@ -103,7 +103,7 @@ internal static class FeaturesStep
         return ExitCodes.Done;
     }
 
-    private static async Task<Table> Read(string file, bool pairs, LlamaTokenizer tokenizer, int limit, double share,
+    private static async Task<Table> Read(string file, bool pairs, ChatTokenizer tokenizer, int limit, double share,
         CancellationToken cancel)
     {
         List<Row> rows = [];
@@ -144,7 +144,7 @@ internal static class FeaturesStep
     }
 
     /// <summary>A line's conversations; null where one is over the limit, and then how long the longest is.</summary>
-    private static EncodedConversation[]? Encode(Conversation[] sides, LlamaTokenizer tokenizer, int limit, CancellationToken cancel,
+    private static EncodedConversation[]? Encode(Conversation[] sides, ChatTokenizer tokenizer, int limit, CancellationToken cancel,
         out string longest)
     {
         long fewest = sides.Max(tokenizer.FewestTokens);
