@@ -40,11 +40,11 @@ public class DecoderTests
             {"head_dim":4,"query_pre_attn_scalar":16,"sliding_window":3,"sliding_window_pattern":2,
              "rope_local_base_freq":20,"rope_theta":900}
             """, model => Gemma(model) with
-            {
-                Scale = 1 / 4.0,
-                Window = layer => layer % 2 == 0 ? 3 : int.MaxValue,
-                Theta = layer => layer % 2 == 0 ? 20 : 900,
-            }),
+        {
+            Scale = 1 / 4.0,
+            Window = layer => layer % 2 == 0 ? 3 : int.MaxValue,
+            Theta = layer => layer % 2 == 0 ? 20 : 900,
+        }),
         ["olmo2"] = ("{}", model => model with { Epsilon = 1e-5 }),
         ["phi3"] = ("""{"sliding_window":5}""", model => model with { Epsilon = 1e-5, Window = _ => 5 }),
     };
