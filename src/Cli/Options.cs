@@ -44,6 +44,14 @@ internal static class Options
         return number;
     }
 
+    public static DateOnly? Day(ArgumentResult result)
+    {
+        string text = result.Tokens[0].Value;
+        bool isDay = DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out DateOnly day);
+        if (!isDay) result.AddError($"'{text}' is not a day; expected one such as 2024-07-26. Correct it.");
+        return day;
+    }
+
     public static Argument<Guid> Run(string name = "run") => new(name)
     {
         Description = "The run's id.",

@@ -16,7 +16,7 @@ public static class StepCatalogue
     /// <summary>All steps, in the order in which a run takes them.</summary>
     public static readonly IReadOnlyList<Step> All =
     [
-        new Step<IngestData, DataIngested>(StepNames.Ingestion, 2, "Ingesting",
+        new Step<IngestData, DataIngested>(StepNames.Ingestion, 3, "Ingesting",
             ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences, ArtifactNames.Benchmark,
             ArtifactNames.IngestionReport),
         new Step<ExtractFeatures, FeaturesExtracted>(StepNames.Features, 2, "ExtractingFeatures",

@@ -7,6 +7,7 @@ using System.Text.RegularExpressions;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 using ArmoFlow.Workers.Evaluation;
 using Shouldly;
 using Xunit;
@@ -163,8 +164,7 @@ public class OperationsTests
         await ScoresAreThoseOfTheSteps();
 
         // As OpenRLHF's trainers do: prompt and response in the model's template, the address in --remote_rm_url.
-        string[] query =
-            [.. texts.Select(t => ChatTemplate.Render([new Message("user", t.Prompt), new Message("assistant", t.Response)], first: true))];
+        string[] query = [.. texts.Select(t => Templated(new Message("user", t.Prompt), new Message("assistant", t.Response)))];
         JsonNode reward = await Post("/get_reward?model=sample", new { query, prompts = query, labels = query });
         reward["rewards"]!.AsArray()
             .Select(r => r!.GetValue<double>())
@@ -233,6 +233,8 @@ public class OperationsTests
 
         Task<HttpResponseMessage> Promote() => http.PutAsJsonAsync("/api/v1/models/sample/aliases/other", new { version = 1 },
             TestContext.Current.CancellationToken);
+
+        static string Templated(params Message[] turns) => Llama3Template.Render(turns, first: true);
 
         async Task<JsonNode> Post(string path, object body)
         {

@@ -4,6 +4,7 @@ using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 using Shouldly;
 using Xunit;
 using static TorchSharp.torch;
@@ -126,41 +127,37 @@ public class BackboneTests
     }
 
     [Fact]
-    public void Another_chat_template_is_refused()
+    public void A_template_is_found_where_transformers_looks_for_it()
     {
         using TemporaryFolder folder = new();
-        ChatTemplate.Require(folder.Path).ShouldContain("no chat template");
-        Refused(() => Config("""{"chat_template":"[INST] {{ content }} [/INST]"}"""), "not Llama-3's");
+        ChatTemplate.Open(folder.Path).Description.ShouldContain("no chat template");
+        Refused(() => Config("""{"chat_template":"[INST] {{ content }} [/INST]"}"""), "no place for the response");
         Refused(() => Config("{"), "not JSON");
         Refused(() => Config("[]"), "no object");
         Refused(() => Config("""{"chat_template":7}"""), "number");
 
         string config = JsonSerializer.Serialize(new { chat_template = Llama3, bos_token = "<|begin_of_text|>" });
         Config(config).ShouldBe("Llama-3 template");
-        Refused(() => Config(JsonSerializer.Serialize(new { chat_template = Llama3, bos_token = "<s>" })), "'<s>'");
-        Config(JsonSerializer.Serialize(new
-        {
-            chat_template = new[]
-        {
-            new { name = "tool_use", template = "x" },
-            new { name = "default", template = Llama3 }
-        }
-        }))
-            .ShouldBe("Llama-3 template");
-        Refused(() => Config(JsonSerializer.Serialize(new { chat_template = new[] { new { name = "default", template = "x" } } })),
-            "'default'");
-        Refused(() => Config("""{"chat_template":[{"name":"rag","template":"x"}]}"""), "rag");
+        Config(JsonSerializer.Serialize(new { chat_template = Llama3, bos_token = "<s>" })).ShouldContain("\"<s><|start_header_id|>");
+        Config(Named(("tool_use", "x"), ("default", Llama3))).ShouldBe("Llama-3 template");
+        Refused(() => Config(Named(("default", "x"))), "'default'");
+        Refused(() => Config(Named(("rag", "x"))), "rag");
 
         // A file of its own comes before the configuration.
         folder.Write("chat_template.jinja", Llama3 + "{{ 'Be brief.' }}");
-        Refused(() => Config(config), "Be brief.");
+        Config(config).ShouldContain("Be brief.");
+        Refused(() => Config("{}"), "writes bos_token, which no file names");
         folder.Write("chat_template.jinja", Llama3);
         Config("""{"chat_template":"x"}""").ShouldBe("Llama-3 template");
+
         string Config(string json)
         {
             folder.Write("tokenizer_config.json", json);
-            return ChatTemplate.Require(folder.Path);
+            return ChatTemplate.Open(folder.Path).Description;
         }
+
+        static string Named(params (string Name, string Template)[] templates) => JsonSerializer.Serialize(
+            new { chat_template = templates.Select(t => new { name = t.Name, template = t.Template }) });
     }
 
     private const string Llama3 =
@@ -170,16 +167,32 @@ public class BackboneTests
             + "{{ content }}{% endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
 
     [Theory]
-    [InlineData("for message in loop_messages", "for message in loop_messages[-2:]", "of 3 turns it makes")]
-    [InlineData("message['content'] | trim", "message['content'] | trim | upper", "AME THREE COLOURS")]
-    [InlineData("{{ content }}", "{% if message['role'] != 'system' %}{{ content }}{% endif %}", "of 3 turns it makes")]
-    [InlineData("{{ content }}", "{% if message['role'] == 'user' %}{{ content }}{% endif %}", "it makes ''")]
-    public void A_template_that_leaves_turns_out_or_changes_contents_is_refused(string from, string to, string expected)
+    [InlineData("for message in loop_messages", "for message in loop_messages[-2:]")]
+    [InlineData("message['content'] | trim", "message['content'] | trim | upper")]
+    [InlineData("message['content'] | trim", "message['content']")]
+    [InlineData("{{ content }}", "{% if message['role'] != 'system' %}{{ content }}{% endif %}")]
+    public void A_template_that_does_anything_else_is_another(string from, string to)
     {
         using TemporaryFolder folder = new();
+        WriteLlama3(folder, from, to);
+        ChatTemplate found = ChatTemplate.Open(folder.Path);
+        found.Name.ShouldStartWith("chat-template ");
+        found.KeepsBlanks.ShouldBeTrue();
+    }
+
+    [Fact]
+    public void A_template_that_leaves_the_response_out_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        WriteLlama3(folder, "{{ content }}", "{% if message['role'] == 'user' %}{{ content }}{% endif %}");
+        Refused(() => ChatTemplate.Open(folder.Path), "no place for the response");
+    }
+
+    private static void WriteLlama3(TemporaryFolder folder, string from, string to)
+    {
         Llama3.ShouldContain(from);
         folder.Write("chat_template.jinja", Llama3.Replace(from, to, StringComparison.Ordinal));
-        Refused(() => ChatTemplate.Require(folder.Path), expected);
+        folder.Write("tokenizer_config.json", """{"bos_token":"<|begin_of_text|>"}""");
     }
 
     [Theory]
@@ -190,26 +203,38 @@ public class BackboneTests
         using TemporaryFolder folder = new();
         Llama3.ShouldContain(from);
         folder.Write("chat_template.jinja", Llama3.Replace(from, to, StringComparison.Ordinal));
-        ChatTemplate.Require(folder.Path).ShouldBe("Llama-3 template");
+        ChatTemplate.Open(folder.Path).Description.ShouldBe("Llama-3 template");
     }
 
     [Fact]
-    public void Of_the_published_templates_Llama3s_alone_is_taken()
+    public void All_published_templates_are_taken_and_Llama3s_alone_is_known_by_name()
     {
         using TemporaryFolder folder = new();
-        string published = Path.Combine(SharedData.Require("families"), "templates");
-        List<string> taken = [];
-        foreach (string path in Directory.EnumerateFiles(published, "*.jinja").Order(StringComparer.Ordinal))
+        folder.Write("tokenizer_config.json", """{"bos_token":"<|begin_of_text|>","eos_token":"</s>"}""");
+        Dictionary<string, string> names = [];
+        foreach (string path in Directory.EnumerateFiles(Path.Combine(SharedData.Require("families"), "templates"), "*.jinja"))
         {
             File.Copy(path, folder.File("chat_template.jinja"), overwrite: true);
-            try
-            {
-                ChatTemplate.Require(folder.Path);
-                taken.Add(Path.GetFileNameWithoutExtension(path));
-            }
-            catch (InvalidInputException) { }
+            names[Path.GetFileNameWithoutExtension(path)] = ChatTemplate.Open(folder.Path).Name;
         }
-        taken.ShouldBe(["llama-3"]);
+        names.Count.ShouldBe(19);
+        names.Where(name => name.Value == Llama3Template.KnownName).ShouldHaveSingleItem().Key.ShouldBe("llama-3");
+        names.Values.Distinct().Count().ShouldBe(names.Count, "each has a key of its own");
+        names["llama-3.2"].ShouldEndWith(" of 2024-07-26");
+    }
+
+    [Fact]
+    public void A_date_in_a_template_is_the_specs()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer_config.json", """{"bos_token":"<|begin_of_text|>"}""");
+        folder.Write("chat_template.jinja", Llama3 + "{{ strftime_now('%d %B %Y') }}");
+        ChatTemplate usual = ChatTemplate.Open(folder.Path), later = ChatTemplate.Open(folder.Path, new DateOnly(2026, 3, 1));
+        usual.Description.ShouldContain("26 July 2024");
+        later.Description.ShouldContain("01 March 2026");
+        later.Name.ShouldBe(usual.Name.Replace("2024-07-26", "2026-03-01", StringComparison.Ordinal));
+        folder.Write("chat_template.jinja", Llama3 + "{{ strftime_now('%Q') }}");
+        Refused(() => ChatTemplate.Open(folder.Path), "'%Q'");
     }
 
     [Fact]
@@ -220,14 +245,14 @@ public class BackboneTests
         ChatTokenizer tokenizer = ChatTokenizer.Load(folder.File("tokenizer.json")).RequireTemplateTokens();
         EncodedConversation a = tokenizer.Encode(Conversation.Create("  Hi ", "one", "here")),
             b = tokenizer.Encode(Conversation.Create("Hi", " another answer", "here"));
-        int endOfTurn = tokenizer.Encode(ChatTemplate.EndOfTurn).Single();
+        int endOfTurn = tokenizer.Encode(Llama3Template.EndOfTurn).Single();
         a.Tokens[a.PromptPosition].ShouldBe(endOfTurn);
         a.Tokens[^1].ShouldBe(endOfTurn);
         b.PromptPosition.ShouldBe(a.PromptPosition);
         a.PromptId.ShouldBe(b.PromptId);
         a.Id.ShouldNotBe(b.Id);
         a.Tokens.Take(a.PromptPosition + 1).ShouldBe(b.Tokens.Take(b.PromptPosition + 1));
-        string text = ChatTemplate.Render(Conversation.Create("Hi", "one", "here").Messages, first: true);
+        string text = Llama3Template.Render(Conversation.Create("Hi", "one", "here").Messages, first: true);
         text.ShouldBe("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
             + "<|start_header_id|>assistant<|end_header_id|>\n\none<|eot_id|>");
         tokenizer.Encode(text).ShouldBe(a.Tokens);

@@ -1,4 +1,5 @@
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 using Shouldly;
 using Xunit;
 
@@ -16,18 +17,18 @@ public class ChatTemplateTests
     [InlineData("<|finetune_right_pad_id|>", "<|end_of_text|>\n<|end_of_text|>")]
     [InlineData("[PAD][PAD]", "<pad>")]
     public void A_rendered_conversation_is_read_back_padding_or_not(string before, string after) =>
-        ChatTemplate.Parse(before + ChatTemplate.Render(Turns, first: true) + after, "here").ShouldBe(Turns);
+        Llama3Template.Turns(before + Llama3Template.Render(Turns, first: true) + after, "here").ShouldBe(Turns);
 
     [Fact]
     public void The_last_turn_may_be_unfinished() =>
-        ChatTemplate.Parse(ChatTemplate.Render(Turns, first: false)[..^ChatTemplate.EndOfTurn.Length], "here").ShouldBe(Turns);
+        Llama3Template.Turns(Llama3Template.Render(Turns, first: false)[..^Llama3Template.EndOfTurn.Length], "here").ShouldBe(Turns);
 
     [Fact]
     public async Task Forty_thousand_turns_are_refused_in_time()
     {
-        string text =
-            ChatTemplate.Render(Enumerable.Range(0, 40_000).Select(i => new Message(i % 2 == 0 ? "user" : "assistant", "x")), first: true);
-        InvalidInputException refused = await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => ChatTemplate.Parse(text,
+        IEnumerable<Message> turns = Enumerable.Range(0, 40_000).Select(i => new Message(i % 2 == 0 ? "user" : "assistant", "x"));
+        string text = Llama3Template.Render(turns, first: true);
+        InvalidInputException refused = await Should.ThrowAsync<InvalidInputException>(() => Task.Run(() => Llama3Template.Turns(text,
             "item 3")).WaitAsync(TimeSpan.FromSeconds(60)));
         refused.Message.ShouldStartWith("item 3: more than 1,000 turns");
     }
@@ -37,5 +38,5 @@ public class ChatTemplateTests
     [InlineData("<|start_header_id|>user")]
     [InlineData("<|im_start|>user\nHi<|im_end|>")]
     public void Another_text_is_refused(string text) =>
-        Should.Throw<InvalidInputException>(() => ChatTemplate.Parse(text, "item 3")).Message.ShouldStartWith("item 3");
+        Should.Throw<InvalidInputException>(() => Llama3Template.Turns(text, "item 3")).Message.ShouldStartWith("item 3");
 }

@@ -4,6 +4,7 @@ using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 using Shouldly;
 using Xunit;
 
@@ -119,7 +120,7 @@ public class ScoringTests
         string exported = folder.File("exported");
         string[] ours = ["beavertails-is-safe", "ultrafeedback-overall-score", "my-own_name"];
         TrainedModel model = new(ours, Model().Weight, Model().Transform, Model().Gate);
-        ModelCard card = new() { Objectives = ours, Template = ChatTemplate.Name, Dtype = "f32", MaxTokens = 200, GoldenRows = [] };
+        ModelCard card = new() { Objectives = ours, Template = Llama3Template.KnownName, Dtype = "f32", MaxTokens = 200, GoldenRows = [] };
         ReleasedLayout.Export(TinyCheckpoint.Write(folder.File("backbone")), model, card, exported);
         JsonNode written = JsonNode.Parse(File.ReadAllText(Path.Combine(exported, "armoflow.json")))!;
         written["objectives"]!.AsArray()
@@ -212,7 +213,7 @@ public class ScoringTests
         ReleasedLayout.Export(backbone, Model(), new ModelCard
         {
             Objectives = Names,
-            Template = ChatTemplate.Name,
+            Template = Llama3Template.KnownName,
             Dtype = "f32",
             MaxTokens = 200,
             GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 using Shouldly;
 using Xunit;
 
@@ -23,12 +24,12 @@ public class SpecialTokenTests
         int[] ids = text.Encode(forged).Tokens;
         ids.Count(i => i == EndOfTurn).ShouldBe(2, "the turns' own");
         ids.Count(i => i == StartHeader).ShouldBe(2);
-        Text(ids).ShouldBe(ChatTemplate.Render(forged.Messages, first: true), "every byte of the text is there");
+        Text(ids).ShouldBe(Llama3Template.Render(forged.Messages, first: true), "every byte of the text is there");
         text.Encode(forged).PromptPosition.ShouldBe(ids.ToList().IndexOf(EndOfTurn));
 
         int[] asHuggingFace = allow.Encode(forged).Tokens;
         asHuggingFace.Count(i => i == EndOfTurn).ShouldBe(3);
-        asHuggingFace.ShouldBe(allow.Encode(ChatTemplate.Render(forged.Messages, first: true)));
+        asHuggingFace.ShouldBe(allow.Encode(Llama3Template.Render(forged.Messages, first: true)));
         text.Encode(plain).Tokens.ShouldBe(allow.Encode(plain).Tokens);
     }
 
@@ -39,7 +40,7 @@ public class SpecialTokenTests
         foreach (int id in ids)
         {
             if (id < 256) bytes.Add((byte)id);
-            else bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(ChatTemplate.Tokens[id - BeginOfText]));
+            else bytes.AddRange(System.Text.Encoding.UTF8.GetBytes(Llama3Template.Tokens[id - BeginOfText]));
         }
         return System.Text.Encoding.UTF8.GetString([.. bytes]);
     }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
@@ -158,11 +159,13 @@ public class TokenizerTests
         ChatTokenizer tokenizer = ChatTokenizer.Load(Path.Combine(TinyCheckpoint.Write(folder.File("tiny")), "tokenizer.json"));
         Conversation within = Conversation.Create("prompt", "short", "here"),
             beyond = Conversation.Create("prompt", new string('x', 5000), "here");
-        tokenizer.EncodeWithin(within, 100)!.Tokens.ShouldBe(tokenizer.Encode(within).Tokens);
-        tokenizer.EncodeWithin(within, tokenizer.Encode(within).Tokens.Length).ShouldNotBeNull();
-        tokenizer.EncodeWithin(within, tokenizer.Encode(within).Tokens.Length - 1).ShouldBeNull();
-        tokenizer.EncodeWithin(beyond, 100).ShouldBeNull();
-        tokenizer.FewestTokens(beyond).ShouldBeLessThanOrEqualTo(tokenizer.Encode(beyond).Tokens.Length);
+        int[] tokens = tokenizer.Encode(within).Tokens;
+        tokenizer.EncodeWithin(within, tokens.Length).ShouldBeOfType<EncodingResult.Done>().Conversation.Tokens.ShouldBe(tokens);
+        tokenizer.EncodeWithin(within, tokens.Length - 1).ShouldBe(new EncodingResult.TooLong($"{tokens.Length}"));
+        string found = tokenizer.EncodeWithin(beyond, 100).ShouldBeOfType<EncodingResult.TooLong>().Tokens;
+        found.ShouldStartWith("at least ");
+        int.Parse(found["at least ".Length..], CultureInfo.InvariantCulture)
+            .ShouldBeLessThanOrEqualTo(tokenizer.Encode(beyond).Tokens.Length);
     }
 
     [Fact]

@@ -7,6 +7,8 @@ using ArmoFlow.Persistence;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.RewardModel.Text;
+using ArmoFlow.Workers.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 using TorchSharp;
@@ -97,13 +99,13 @@ internal static class DoctorCommand
             BackboneConfig config = Backbones.Config(folder);
             using Checkpoint checkpoint = new(folder);
             checkpoint.Require(config);
-            return $"{config.Parameters:N0} parameters, hidden size {config.HiddenSize}, {Bytes(checkpoint.Bytes)}, {config.Positions}";
+            return $"{Backbones.Of(folder).ModelType}, by model_type in config.json: {config.Parameters:N0} parameters, "
+                + $"hidden size {config.HiddenSize}, {Bytes(checkpoint.Bytes)}, {config.Positions}";
         }));
         findings.Add(Try("tokenizer", () =>
         {
-            string template = Backbones.Of(folder).RequireTemplate(folder);
-            Backbones.Tokenizer(folder);
-            return $"byte-level BPE, {template}";
+            ChatTokenizer tokenizer = Backbones.Tokenizer(folder, spec.Backbone.Encoding());
+            return $"{tokenizer.Kind}, {tokenizer.Template.Description}";
         }));
         await Data(spec, findings, cancel);
     }

@@ -58,16 +58,18 @@ internal static class ModelCommands
     /// <summary>What loading the exported model checks, and needs to know.</summary>
     private static ModelCard Card(RunModel model, CancellationToken cancel)
     {
-        IReadOnlyList<Conversation> golden = GoldenTexts.Within(model.Stored.Backbone, model.Stored.Features.MaxTokens);
         using ConversationScorer scorer = model.Scorer();
+        IReadOnlyList<Conversation> golden = GoldenTexts.Within(scorer.Tokenizer, model.Stored.Features.MaxTokens);
         IReadOnlyList<Explanation> scores = scorer.Score(golden, cancel: cancel);
         return new ModelCard
         {
             Objectives = model.Stored.Model.Objectives,
-            Template = ChatTemplate.Name,
+            Template = scorer.Tokenizer.Template.Name,
             Dtype = model.Stored.Features.Dtype,
             MaxTokens = model.Stored.Features.MaxTokens,
             AllowsSpecials = model.Stored.Features.AllowsSpecials,
+            TemplateDate = model.Stored.Features.TemplateDate,
+            PoolsAsClassifier = model.Stored.Features.PoolsAsClassifier,
             NoSignal = RunSignal.Missing(model.Run.Metrics),
             GoldenRows = [.. golden.Zip(scores, (c, s) => new GoldenRow(c.Messages, s.Score))],
         };

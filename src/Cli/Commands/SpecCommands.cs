@@ -3,6 +3,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Ingestion;
+using ArmoFlow.Workers.Features;
 
 namespace ArmoFlow.Cli.Commands;
 
@@ -45,7 +46,7 @@ internal static class SpecCommands
         {
             await Try("backbone", [], () =>
             {
-                BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.AllowsSpecials);
+                BackboneParts.Open(Path.GetFullPath(Path.Combine(spec.Folder, spec.Backbone.Path)), spec.Backbone.Encoding());
                 return _ => [];
             });
         }

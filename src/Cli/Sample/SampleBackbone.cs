@@ -4,6 +4,7 @@ using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -29,7 +30,7 @@ internal static class SampleBackbone
     public static void Write(string folder, int hidden = 96, int layers = 2)
     {
         List<string> special =
-            [ChatTemplate.BeginOfText, ChatTemplate.StartHeader, ChatTemplate.EndHeader, ChatTemplate.EndOfTurn, "<|end_of_text|>"];
+            [Llama3Template.BeginOfText, Llama3Template.StartHeader, Llama3Template.EndHeader, Llama3Template.EndOfTurn, "<|end_of_text|>"];
         List<string> vocabulary = [.. Enumerable.Range(0, 256).Select(b => ByteAlphabet.Encode([(byte)b]))];
         vocabulary.AddRange(Words.All.Distinct()
             .SelectMany(w => new[] { w, " " + w })
@@ -72,8 +73,8 @@ internal static class SampleBackbone
             ["chat_template"] =
                 "{{- bos_token }}{%- for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + "
                     + "message['content'] | trim + '<|eot_id|>' }}{%- endfor %}",
-            ["bos_token"] = ChatTemplate.BeginOfText,
-            ["eos_token"] = ChatTemplate.EndOfTurn,
+            ["bos_token"] = Llama3Template.BeginOfText,
+            ["eos_token"] = Llama3Template.EndOfTurn,
         }.ToJsonString(Terminal.Json));
         WriteWeights(Path.Combine(folder, "model.safetensors"), config);
     }

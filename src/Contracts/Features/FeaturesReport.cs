@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace ArmoFlow.Contracts.Features;
 
 /// <summary>What was extracted, and what was left out for its length.</summary>
@@ -21,6 +23,14 @@ public sealed record FeaturesReport
     /// <summary>True where a text's spelling of a control token is that token, as the spec allowed.</summary>
     public bool AllowsSpecials { get; init; }
 
+    /// <summary>The day that the template writes, as the spec asked; null for the usual one.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public DateOnly? TemplateDate { get; init; }
+
+    /// <summary>True where responses' features are those of the token that a classification head pools, as the spec asked.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool PoolsAsClassifier { get; init; }
+
     /// <summary>Conversations in which a text spells a control token.</summary>
     public int SpecialSpellings { get; init; }
 
@@ -36,6 +46,14 @@ public sealed record FeaturesReport
     /// <summary>The first of these, by id.</summary>
     public required IReadOnlyList<string> OverLimitIds { get; init; }
 
+    /// <summary>Conversations that the chat template refuses, which have no features.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public int Refused { get; init; }
+
+    /// <summary>The first of these, each with what the template says of it.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public IReadOnlyList<RefusedConversation>? RefusedIds { get; init; }
+
     /// <summary>Ratings that are left out with them.</summary>
     public required int RatingsLeftOut { get; init; }
 
@@ -45,6 +63,11 @@ public sealed record FeaturesReport
     /// <summary>Benchmark pairs that are left out with them.</summary>
     public required int BenchmarkLeftOut { get; init; }
 }
+
+/// <summary>A conversation that a chat template has no form for.</summary>
+/// <param name="Id">The conversation.</param>
+/// <param name="Why">What the template says.</param>
+public sealed record RefusedConversation(string Id, string Why);
 
 /// <summary>The step's figures in the run's document.</summary>
 public sealed record FeaturesFigures
@@ -57,6 +80,10 @@ public sealed record FeaturesFigures
 
     /// <summary>Conversations over the token limit.</summary>
     public int OverLimit { get; init; }
+
+    /// <summary>Conversations that the chat template refuses.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public int Refused { get; init; }
 
     /// <summary>Ratings that are left out with them.</summary>
     public int RatingsLeftOut { get; init; }

@@ -117,6 +117,17 @@ public sealed record BackboneSpec(string Path, string Dtype = "auto", int MaxTok
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
     public bool AllowsSpecials { get; init; }
 
+    /// <summary>The day that a chat template with a date in it writes; null for the usual one, 2024-07-26.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public DateOnly? TemplateDate { get; init; }
+
+    /// <summary>
+    /// True where a response's features are those of the token that a sequence-classification head of transformers pools, the last one
+    /// that is not padding; else of the last token.
+    /// </summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool PoolsAsClassifier { get; init; }
+
     /// <summary>That of the model that is evaluated, until the run has settled on one.</summary>
     public static BackboneSpec OfModel { get; } = new("");
 }

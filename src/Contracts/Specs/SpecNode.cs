@@ -38,6 +38,14 @@ internal sealed class SpecNode
     public string Text(string key) => Has(key) ? Scalar(key, _entries[key].Value) : throw Missing(key);
     public string? OptionalText(string key) => Has(key) ? Text(key) : null;
 
+    /// <summary>A day as year, month and day, such as 2024-07-26.</summary>
+    public DateOnly? OptionalDay(string key)
+    {
+        if (OptionalText(key) is not { } text) return null;
+        return DateOnly.TryParseExact(text, "yyyy-MM-dd", CultureInfo.InvariantCulture, DateTimeStyles.None, out DateOnly day) ? day
+            : throw Wrong(_entries[key].Value, $"'{Join(key)}: {text}'", "a day such as 2024-07-26", "Correct the value.");
+    }
+
     public string OneOf(string key, string fallback, params string[] allowed)
     {
         string value = OptionalText(key) ?? fallback;

@@ -77,7 +77,7 @@ public static class SpecReader
             Objectives = root.Texts("objectives"),
             Backbone = model is not null && !root.Has("backbone")
                 ? BackboneSpec.OfModel
-                : Backbone(root.Child("backbone", "path", "dtype", "maxTokens", "templateSpecials")),
+                : Backbone(root.Child("backbone", "path", "dtype", "maxTokens", "templateSpecials", "templateDate", "pooling")),
             Ratings = model is not null ? [] : Sources(root, "ratings", "armorm-ratings", 0),
             Preferences = model is not null && !root.Has("preferences") ? [] : Sources(root, "preferences", "pairs", StrayPreferences),
             Benchmark = root.OptionalChild("benchmark", "files", "format", "maxDroppedShare", "sections") is { } benchmark
@@ -250,6 +250,8 @@ public static class SpecReader
         new(node.Text("path"), node.OneOf("dtype", "auto", "auto", "f32", "bf16"), node.Integer("maxTokens", 2048, 8, 1 << 24))
         {
             AllowsSpecials = node.OneOf("templateSpecials", "text", "text", "allow") == "allow",
+            TemplateDate = node.OptionalDay("templateDate"),
+            PoolsAsClassifier = node.OneOf("pooling", "last", "last", "classifier") == "classifier",
         };
 
     private static List<SourceSpec> Sources(SpecNode root, string key, string format, double maxDropped)

@@ -20,6 +20,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
 {
     private static readonly string[] Tables = [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences,
         ArtifactNames.Benchmark];
+    private const int IdLength = 64; // of a sha256 in hex
     private const string ConversationId = "conversation_id", Chosen = "chosen_id", Rejected = "rejected_id", Id = "id", Source = "source",
         Shard = "shard";
 
@@ -186,6 +187,14 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
         {
             shards.UnionWith(await db.FeatureRows.Where(f => some.Contains(f.Id))
             .Select(f => f.Shard).Distinct().ToListAsync(cancel));
+        }
+        // A conversation with blanks around its contents has a digest of them after its id.
+        await foreach (var feature in db.FeatureRows.Where(f => f.Id.Length > IdLength)
+            .Select(f => new { f.Id, f.Shard })
+            .AsAsyncEnumerable()
+            .WithCancellation(cancel))
+        {
+            if (conversations.Contains(feature.Id[..IdLength])) shards.Add(feature.Shard);
         }
         if (shards.Count == 0) return [];
         HashSet<string> tables = [.. (await db.Runs.AsNoTracking().ToListAsync(cancel))

@@ -48,6 +48,9 @@ public sealed class FeatureRow
     public string Id { get; set; } = "";
     public string Shard { get; set; } = "";
     public int Row { get; set; }
+
+    /// <summary>The same place, under another id.</summary>
+    public FeatureRow For(string id) => new() { Space = Space, Kind = Kind, Id = id, Shard = Shard, Row = Row };
 }
 
 /// <summary>A choice that must not change between runs on one machine, such as what dtype 'auto' settled on.</summary>

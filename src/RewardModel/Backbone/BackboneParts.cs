@@ -7,21 +7,19 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// </summary>
 /// <param name="Config">The configuration.</param>
 /// <param name="Tokenizer">The tokenizer, which has the template's tokens and no id beyond the embedding.</param>
-/// <param name="Template">What was found of a chat template, in a few words.</param>
-public sealed record BackboneParts(BackboneConfig Config, ChatTokenizer Tokenizer, string Template)
+public sealed record BackboneParts(BackboneConfig Config, ChatTokenizer Tokenizer)
 {
     /// <summary>Opens a folder; reads no weights.</summary>
     /// <param name="folder">The backbone's.</param>
-    /// <param name="allowsSpecials">See <see cref="ChatTokenizer.AllowsSpecials"/>.</param>
+    /// <param name="options">How conversations become tokens; as usual if null.</param>
     /// <exception cref="InvalidInputException">A part is missing, damaged, of a kind that is not computed, or does not fit the
     /// others.</exception>
-    public static BackboneParts Open(string folder, bool allowsSpecials = false)
+    public static BackboneParts Open(string folder, EncodingOptions? options = null)
     {
         BackboneConfig config = Backbones.Config(folder);
-        string template = Backbones.Of(folder).RequireTemplate(folder);
-        ChatTokenizer tokenizer = Backbones.Tokenizer(folder, allowsSpecials);
+        ChatTokenizer tokenizer = Backbones.Tokenizer(folder, options);
         using Checkpoint checkpoint = new(folder);
         checkpoint.Require(config);
-        return new BackboneParts(config, tokenizer, template);
+        return new BackboneParts(config, tokenizer);
     }
 }

@@ -1,24 +1,15 @@
 using System.Text.Json;
 using ArmoFlow.RewardModel.Backbone.Families;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.RewardModel.Backbone;
 
 /// <summary>All that is an architecture's own. What a folder is known by, <see cref="Checkpoint.Digest"/>, is common to all.</summary>
 /// <param name="ModelType">What config.json calls it in 'model_type'.</param>
-/// <param name="Template">The name of its chat template, as reports and feature keys have it.</param>
 /// <param name="ReadConfig">Reads and checks a config.json.</param>
-/// <param name="OpenTokenizer">Opens a tokenizer.json; the second argument is <see cref="ChatTokenizer.AllowsSpecials"/>.</param>
-/// <param name="RequireTemplate">
-/// Refuses a folder that asks for another chat template; says in a few words what was found.
-/// </param>
-public sealed record BackboneFamily(
-    string ModelType,
-    string Template,
-    Func<string, DecoderConfig> ReadConfig,
-    Func<string, bool, ChatTokenizer> OpenTokenizer,
-    Func<string, string> RequireTemplate);
+public sealed record BackboneFamily(string ModelType, Func<string, DecoderConfig> ReadConfig);
 
 /// <summary>The architectures that are computed here, one a row.</summary>
 public static class Backbones
@@ -35,12 +26,8 @@ public static class Backbones
         Row(Phi3Reader.Name, (path, root) => new Phi3Reader(path, root)),
     ];
 
-    private static BackboneFamily Row(string modelType, Func<string, JsonElement, DecoderReader> reader) => new(
-        modelType,
-        ChatTemplate.Name,
-        path => DecoderReader.Read(path, reader),
-        ChatTokenizer.Load,
-        ChatTemplate.Require);
+    private static BackboneFamily Row(string modelType, Func<string, JsonElement, DecoderReader> reader) =>
+        new(modelType, path => DecoderReader.Read(path, reader));
 
     /// <summary>The row of a folder, by its config.json.</summary>
     /// <param name="folder">The backbone's.</param>
@@ -58,12 +45,17 @@ public static class Backbones
 
     /// <summary>A folder's tokenizer, which has the template's tokens and no id beyond the embedding.</summary>
     /// <param name="folder">The backbone's.</param>
-    /// <param name="allowsSpecials">See <see cref="ChatTokenizer.AllowsSpecials"/>.</param>
+    /// <param name="options">How conversations become tokens; as usual if null.</param>
     /// <exception cref="InvalidInputException">It is missing, damaged, or does not fit the configuration.</exception>
-    public static ChatTokenizer Tokenizer(string folder, bool allowsSpecials = false) =>
-        Of(folder).OpenTokenizer(Path.Combine(folder, "tokenizer.json"), allowsSpecials)
+    public static ChatTokenizer Tokenizer(string folder, EncodingOptions? options = null)
+    {
+        options ??= EncodingOptions.Usual;
+        BackboneConfig config = Config(folder);
+        ChatTemplate template = ChatTemplate.Open(folder, options.TemplateDate);
+        return ChatTokenizer.Load(Path.Combine(folder, "tokenizer.json"), template, options, config.PaddingToken, !config.DependsOnLength)
             .RequireTemplateTokens()
-            .RequireWithin(Config(folder).VocabSize);
+            .RequireWithin(config.VocabSize);
+    }
 
     /// <summary>Loads a folder's weights.</summary>
     /// <param name="folder">config.json and safetensors.</param>

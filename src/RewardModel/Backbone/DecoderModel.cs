@@ -13,6 +13,7 @@ namespace ArmoFlow.RewardModel.Backbone;
 internal sealed class DecoderModel : IBackbone
 {
     private const double GeluSlope = 0.7978845608028654, GeluCubic = 0.044715; // √(2/π), and the cubic term of GELU by tanh
+    private const long MostScores = 1 << 22; // of a block of queries: some 16 MB, two or three times over
     private readonly DecoderConfig _config;
     private readonly DecoderWeights _weights;
     private readonly ScalarType _compute;
@@ -106,10 +107,27 @@ internal sealed class DecoderModel : IBackbone
                 ? scaled_dot_product_attention(q, k, v, is_casual: true)
                 : scaled_dot_product_attention(q, k, v, attn_mask: mask);
         }
-        Tensor scores = q.Times(scale).matmul(k.transpose(-2, -1)).Over(cap).tanh().Times(cap);
-        if (mask is null) mask = ones(scores.shape[^2], scores.shape[^1], ScalarType.Bool, _device).tril();
-        Tensor wide = _compute == ScalarType.Float64 ? scores : scores.to(ScalarType.Float32);
-        return wide.Filled(mask.logical_not(), double.NegativeInfinity).softmax(-1).to(_compute).matmul(v);
+        return AttendCapped(q.Times(scale), k, v, mask, cap);
+    }
+
+    /// <summary>The same with capped scores, for some queries at a time: scores of a whole batch would take gigabytes.</summary>
+    private Tensor AttendCapped(Tensor q, Tensor k, Tensor v, Tensor? mask, double cap)
+    {
+        long queries = q.shape[2], keys = k.shape[2], rows = Math.Clamp(MostScores / (q.shape[0] * q.shape[1] * keys), 1, queries);
+        List<Tensor> attended = [];
+        for (long from = 0; from < queries; from += rows)
+        {
+            using DisposeScope block = NewDisposeScope();
+            long count = Math.Min(rows, queries - from);
+            long seen = mask is null ? from + count : keys; // without a mask the first query is the first token's
+            Tensor scores = q.narrow(2, from, count).matmul(k.narrow(2, 0, seen).transpose(-2, -1)).Divide(cap).tanh_().Multiply(cap);
+            Tensor wide = _compute == ScalarType.Float64 ? scores : scores.to(ScalarType.Float32);
+            Tensor hidden = mask?.narrow(2, from, count).logical_not()
+                ?? ones(count, seen, ScalarType.Bool, _device).triu(from + 1);
+            Tensor shares = wide.Fill(hidden, double.NegativeInfinity).softmax(-1).to(_compute);
+            attended.Add(shares.matmul(v.narrow(2, 0, seen)).MoveToOuterDisposeScope());
+        }
+        return attended.Count == 1 ? attended[0] : cat(attended, 2);
     }
 
     private Tensor Activate(Tensor x) => _config.Activation switch

@@ -14,6 +14,8 @@ internal sealed record FamilyDefaults
     public double RmsNormEps { get; init; } = 1e-6;
 
     public int MaxPositionEmbeddings { get; init; } = 2048;
+
+    public int? PaddingToken { get; init; }
 }
 
 /// <summary>
@@ -63,8 +65,17 @@ internal abstract partial class DecoderReader(string path, JsonElement root) : C
             VocabSize = Count("vocab_size"),
             RmsNormEps = Positive(Root, "rms_norm_eps") ?? defaults.RmsNormEps,
             MaxPositionEmbeddings = Whole(Root, "max_position_embeddings") ?? defaults.MaxPositionEmbeddings,
+            PaddingToken = Padding(defaults.PaddingToken),
             Rotary = new RotaryEmbedding { Size = headSize },
         };
+    }
+
+    /// <summary>An id; null where the key is null, the default where it is left out. Some files have −1 for none.</summary>
+    private int? Padding(int? byDefault)
+    {
+        if (!Root.TryGetProperty("pad_token_id", out JsonElement value)) return byDefault;
+        if (value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int id)) return id < 0 ? null : id;
+        return value.ValueKind == JsonValueKind.Null ? null : throw Unusable("pad_token_id", value, "a token's id");
     }
 
     /// <summary>

@@ -20,6 +20,9 @@ public abstract record BackboneConfig
     /// <summary>The longest text that the model was made for, in tokens.</summary>
     public int MaxPositionEmbeddings { get; init; } = 2048;
 
+    /// <summary>The token that texts are padded with, which a sequence-classification head does not pool; null for none.</summary>
+    public int? PaddingToken { get; init; }
+
     /// <summary>The number of weights.</summary>
     public abstract long Parameters { get; }
 

@@ -19,7 +19,7 @@ public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbed
 
 /// <summary>
 /// Hidden states of the frozen backbone at the two positions of the method: the last token of the templated conversation,
-/// and the end-of-turn token that closes the prompt (paper, sections 3.1 and 3.2).
+/// and the token that closes the prompt (paper, sections 3.1 and 3.2).
 /// </summary>
 public sealed class FeatureExtractor : IDisposable
 {
@@ -94,7 +94,7 @@ public sealed class FeatureExtractor : IDisposable
         {
             cancel.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
-            long[] last = [.. batch.Select(i => conversations[i].Tokens.Length - prompt.Length - 1)];
+            long[] last = [.. batch.Select(i => conversations[i].LastPosition - prompt.Length)];
             // [batch, 1, d]
             float[] values =
                 _model.Forward(prompt, Padded(conversations, batch, (int)prompt.Length), tensor(last, [batch.Length, 1]), cancel)
@@ -110,14 +110,19 @@ public sealed class FeatureExtractor : IDisposable
         CancellationToken cancel)
     {
         using DisposeScope scope = NewDisposeScope();
-        long[] readAt = [.. batch.SelectMany(i => new long[] { conversations[i].Tokens.Length - 1, conversations[i].PromptPosition })];
-        // [batch, 2, d]
-        float[] values = _model.Forward(Padded(conversations, batch, 0), tensor(readAt, [batch.Length, 2]), cancel).data<float>().ToArray();
-        int d = Dimension;
+        // The last position is read so that the model knows where each text ends.
+        long[] readAt = [.. batch.SelectMany(i =>
+            new long[] { conversations[i].LastPosition, conversations[i].PromptPosition, conversations[i].Tokens.Length - 1 })];
+        int d = Dimension, reads = readAt.Length / batch.Length;
+        bool endIsLast = batch.All(i => conversations[i].LastPosition == conversations[i].Tokens.Length - 1);
+        Tensor at = tensor(readAt, [batch.Length, reads]);
+        if (endIsLast) at = at.narrow(1, 0, --reads);
+        // [batch, reads, d]
+        float[] values = _model.Forward(Padded(conversations, batch, 0), at, cancel).data<float>().ToArray();
         for (int b = 0; b < batch.Length; b++)
         {
-            results[batch[b]] =
-                new ConversationFeatures(values[(2 * b * d)..((2 * b + 1) * d)], values[((2 * b + 1) * d)..((2 * b + 2) * d)]);
+            int row = b * reads * d;
+            results[batch[b]] = new ConversationFeatures(values[row..(row + d)], values[(row + d)..(row + 2 * d)]);
         }
     }
 

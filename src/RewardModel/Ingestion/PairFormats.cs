@@ -170,7 +170,7 @@ internal static class Transcript
             int nextHuman = text.IndexOf(Human, begin, StringComparison.Ordinal),
                 nextAssistant = text.IndexOf(Assistant, begin, StringComparison.Ordinal);
             int end = Math.Min(nextHuman < 0 ? text.Length : nextHuman, nextAssistant < 0 ? text.Length : nextAssistant);
-            messages.Add(new Message(human ? "user" : "assistant", text[begin..end]));
+            messages.Add(new Message(human ? "user" : "assistant", PythonText.Strip(text[begin..end]))); // a blank is the layout's
             at = end;
         }
         return Conversation.Create(messages, place);

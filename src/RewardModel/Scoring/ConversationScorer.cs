@@ -9,8 +9,10 @@ public sealed class ConversationScorer : IDisposable
 {
     private readonly FeatureExtractor _extractor;
     private readonly PromptCache _features;
-    private readonly ChatTokenizer _tokenizer;
     private readonly int _maxTokens;
+
+    /// <summary>What makes tokens of conversations.</summary>
+    public ChatTokenizer Tokenizer { get; }
 
     /// <summary>The model that scores.</summary>
     public TrainedModel Model { get; }
@@ -20,11 +22,11 @@ public sealed class ConversationScorer : IDisposable
     /// <param name="model">Trained on its features.</param>
     /// <param name="dtype">'f32' or 'bf16', as the features were computed in.</param>
     /// <param name="maxTokens">The longest conversation that is scored.</param>
-    /// <param name="allowsSpecials">See <see cref="ChatTokenizer.AllowsSpecials"/>.</param>
+    /// <param name="options">How conversations become tokens; as usual if null.</param>
     /// <exception cref="InvalidInputException">The folder holds no backbone that is computed, or not the model's.</exception>
-    public ConversationScorer(string backbone, TrainedModel model, string dtype, int maxTokens, bool allowsSpecials = false)
+    public ConversationScorer(string backbone, TrainedModel model, string dtype, int maxTokens, EncodingOptions? options = null)
     {
-        _tokenizer = BackboneParts.Open(backbone, allowsSpecials).Tokenizer;
+        Tokenizer = BackboneParts.Open(backbone, options).Tokenizer;
         _extractor = new FeatureExtractor(backbone, ComputeType.Parse(dtype), ComputeType.BestDevice);
         if (_extractor.Dimension != model.Gate.Inputs)
         {
@@ -37,17 +39,16 @@ public sealed class ConversationScorer : IDisposable
     }
 
     /// <summary>A conversation's tokens.</summary>
-    /// <exception cref="InvalidInputException">It is longer than the limit.</exception>
-    public EncodedConversation Encode(Conversation conversation, string place)
-    {
-        long fewest = _tokenizer.FewestTokens(conversation);
-        if (fewest > _maxTokens) throw TooLong($"at least {fewest} tokens");
-        EncodedConversation encoded = _tokenizer.Encode(conversation);
-        return encoded.Tokens.Length <= _maxTokens ? encoded : throw TooLong($"{encoded.Tokens.Length} tokens");
-
-        InvalidInputException TooLong(string found) =>
-            new(place, found, $"at most {_maxTokens}", "Shorten it; a cut conversation would get another's score.");
-    }
+    /// <exception cref="InvalidInputException">It is longer than the limit, or the chat template refuses it.</exception>
+    public EncodedConversation Encode(Conversation conversation, string place) =>
+        Tokenizer.EncodeWithin(conversation, _maxTokens) switch
+        {
+            EncodingResult.Done done => done.Conversation,
+            EncodingResult.Refused refused => throw ChatTokenizer.Refusal(place, refused.Why),
+            EncodingResult.TooLong(string tokens) => throw new InvalidInputException(place, $"{tokens} tokens", $"at most {_maxTokens}",
+                "Shorten it; a cut conversation would get another's score."),
+            _ => throw new InvalidOperationException("another result"),
+        };
 
     /// <summary>Scores conversations.</summary>
     /// <exception cref="InvalidInputException">A conversation is longer than the limit.</exception>

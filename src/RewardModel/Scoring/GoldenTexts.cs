@@ -1,4 +1,3 @@
-using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Text;
 
 namespace ArmoFlow.RewardModel.Scoring;
@@ -20,14 +19,13 @@ public static class GoldenTexts
             ("assistant", "Das weiss ich leider nicht. 🕰")],
     ];
 
-    /// <summary>Those within a limit of tokens; the first has a dozen.</summary>
-    /// <param name="backbone">The folder whose tokenizer counts.</param>
+    /// <summary>Those within a limit of tokens that the template has a form for; the first has a dozen.</summary>
+    /// <param name="tokenizer">Counts the tokens.</param>
     /// <param name="maxTokens">The limit.</param>
-    public static IReadOnlyList<Conversation> Within(string backbone, int maxTokens)
+    public static IReadOnlyList<Conversation> Within(ChatTokenizer tokenizer, int maxTokens)
     {
-        ChatTokenizer tokenizer = Backbones.Tokenizer(backbone);
         Conversation[] all = [.. Made.Select(turns =>
             Conversation.Create(turns.Select(t => new Message(t.Role, t.Content)), "golden text"))];
-        return [.. all.Where(c => tokenizer.Encode(c).Tokens.Length <= maxTokens)];
+        return [.. all.Where(c => tokenizer.EncodeWithin(c, maxTokens) is EncodingResult.Done)];
     }
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Json.Serialization;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Ingestion;
@@ -31,8 +32,20 @@ public sealed record ModelCard
     /// <summary>The longest conversation that is scored, in tokens.</summary>
     public required int MaxTokens { get; init; }
 
-    /// <summary>See <see cref="ChatTokenizer.AllowsSpecials"/>.</summary>
+    /// <summary>See <see cref="EncodingOptions.AllowsSpecials"/>.</summary>
     public bool AllowsSpecials { get; init; }
+
+    /// <summary>See <see cref="EncodingOptions.TemplateDate"/>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public DateOnly? TemplateDate { get; init; }
+
+    /// <summary>See <see cref="EncodingOptions.PoolsAsClassifier"/>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)]
+    public bool PoolsAsClassifier { get; init; }
+
+    /// <summary>How conversations become tokens.</summary>
+    internal EncodingOptions Encoding =>
+        new() { AllowsSpecials = AllowsSpecials, TemplateDate = TemplateDate, PoolsAsClassifier = PoolsAsClassifier };
 
     /// <summary>Conversations with the scores that they must have.</summary>
     public required IReadOnlyList<GoldenRow> GoldenRows { get; init; }
@@ -99,7 +112,7 @@ public static class ReleasedLayout
             new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map }.ToJsonString(Json));
 
         JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(backbone, "config.json")))!.AsObject();
-        config["architectures"] = new JsonArray("LlamaForRewardModelWithGating");
+        config["architectures"] = new JsonArray(Architecture(config));
         config["num_objectives"] = k;
         config["gating_temperature"] = model.Gate.Temperature;
         config["gating_hidden_dim"] = model.Gate.Hidden.Count > 0 ? model.Gate.Hidden[0] : 0;
@@ -107,6 +120,15 @@ public static class ReleasedLayout
         AtomicFile.WriteText(Path.Combine(folder, "config.json"), config.ToJsonString(Json));
         ModelCard released = card with { Objectives = [.. card.Objectives.Select(RatedFormats.ReleasedName)] };
         AtomicFile.WriteText(Path.Combine(folder, CardFile), JsonSerializer.Serialize(released, Json));
+    }
+
+    /// <summary>The released model's name, with its family's own in place of Llama.</summary>
+    private static string Architecture(JsonObject config)
+    {
+        string from = config["architectures"] is JsonArray { Count: > 0 } names ? names[0]!.GetValue<string>() : "Llama";
+        int end = from.IndexOf("For", StringComparison.Ordinal);
+        string family = end > 0 ? from[..end] : from.Replace("Model", "", StringComparison.Ordinal);
+        return $"{family}ForRewardModelWithGating";
     }
 
     /// <summary>Copies the shards; one whose tensors lack the prefix that the layout has is written anew with it.</summary>
@@ -168,14 +190,15 @@ public static class ReleasedLayout
                 GatingNetwork.Load(checkpoint.FileOf("gating.logit_scale"), temperature));
         }
         ConversationScorer scorer = new(folder, model, card?.Dtype ?? "f32",
-            card?.MaxTokens ?? shape.MaxPositionEmbeddings, card?.AllowsSpecials ?? false);
+            card?.MaxTokens ?? shape.MaxPositionEmbeddings, card?.Encoding);
         if (card is { GoldenRows.Count: > 0 }) Verify(scorer, card, folder);
         return scorer;
     }
 
     private static void Verify(ConversationScorer scorer, ModelCard card, string folder)
     {
-        if (card.Template != ChatTemplate.Name) throw Drifted(scorer, folder, $"template '{card.Template}'", $"'{ChatTemplate.Name}'");
+        string template = scorer.Tokenizer.Template.Name;
+        if (card.Template != template) throw Drifted(scorer, folder, $"template '{template}'", $"'{card.Template}'");
         IReadOnlyList<Explanation> scores =
             scorer.Score([.. card.GoldenRows.Select((g, i) => Conversation.Create(g.Messages, $"{CardFile} golden row {i + 1}"))]);
         double tolerance = card.Dtype == "bf16" ? BFloat16Drift : Float32Drift;

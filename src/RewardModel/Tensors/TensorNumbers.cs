@@ -31,6 +31,9 @@ internal static class TensorNumbers
     /// <summary>x, and n where the mask is true.</summary>
     public static Tensor Filled(this Tensor x, Tensor mask, double n) => With(n.ToScalar(), number => x.masked_fill(mask, number));
 
+    /// <summary>x ← n where the mask is true.</summary>
+    public static Tensor Fill(this Tensor x, Tensor mask, double n) => With(n.ToScalar(), number => x.masked_fill_(mask, number));
+
     /// <summary>x ← x + n.</summary>
     public static Tensor Add(this Tensor x, double n) => With(n.ToScalar(), number => x.add_(number));
 

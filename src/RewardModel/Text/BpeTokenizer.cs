@@ -30,6 +30,7 @@ public sealed class BpeTokenizer
     private readonly int[] _bytes; // the token of each byte
     private readonly int _longestToken, _largestId;
     private readonly string _path;
+    private readonly Lazy<HashSet<int>> _blanks;
     private readonly ConcurrentDictionary<string, int[]> _kept = new(StringComparer.Ordinal);
 
     private BpeTokenizer(JsonElement root, string path, IReadOnlyCollection<string> controls)
@@ -49,10 +50,14 @@ public sealed class BpeTokenizer
         _added.RequireOwnIds(_vocabulary.Ids, path);
         _bytes = [.. Enumerable.Range(0, 256).Select(value => ByteToken((byte)value))];
         _merger = new WordMerger(_vocabulary.Merges);
+        _blanks = new(FindBlanks);
         // No token stands for more bytes, but for one that takes the white space around it along.
         _longestToken = _vocabulary.Ids.Keys.Concat(_added.Tokens.Keys).Max(Encoding.UTF8.GetByteCount);
         _largestId = _vocabulary.Ids.Values.Concat(_added.Tokens.Values.Select(t => t.Id)).Max();
     }
+
+    /// <summary>What it merges, in a few words.</summary>
+    public string Kind => _words.IsByteLevel ? "byte-level BPE" : "SentencePiece BPE with bytes";
 
     /// <summary>Opens a tokenizer.json.</summary>
     /// <param name="path">The file.</param>
@@ -153,11 +158,26 @@ public sealed class BpeTokenizer
     /// <summary>True where a text spells a control token.</summary>
     public bool SpellsSpecial(string text) => _added.SpellsSpecial(text);
 
+    /// <summary>True for the id of a control token.</summary>
+    public bool IsControl(int id) => _added.IsControl(id);
+
+    /// <summary>True for the id of a token that stands for white space alone.</summary>
+    public bool IsBlank(int id) => _blanks.Value.Contains(id);
+
+    private HashSet<int> FindBlanks()
+    {
+        const string Blanks = " \t\n\v\f\r";
+        string inVocabulary = _words.IsByteLevel ? ByteAlphabet.Encode(Encoding.ASCII.GetBytes(Blanks)) : Blanks + TextNormalizer.Space;
+        HashSet<char> signs = [.. inVocabulary];
+        IEnumerable<int> alone = _words.IsByteLevel ? [] : Blanks.Select(c => _bytes[c]);
+        return [.. alone, .. _vocabulary.Ids.Where(token => token.Key.All(signs.Contains)).Select(token => token.Value)];
+    }
+
     /// <summary>The added token of a spelling; null where there is none.</summary>
     internal AddedToken? Added(string spelling) => _added.Tokens.GetValueOrDefault(spelling);
 
     /// <summary>Tokens that a text of so many bytes has at least: none stands for more than the longest of the vocabulary.</summary>
-    public long FewestTokens(long bytes) => bytes / _longestToken;
+    public long FewestTokens(long bytes) => bytes / _longestToken / (_normalizer.Composes ? TextNormalizer.MostComposed : 1);
 
     /// <summary>Refuses a tokenizer whose ids go beyond the backbone's embedding.</summary>
     /// <exception cref="InvalidInputException">They do.</exception>

@@ -1,86 +1,179 @@
 using System.Text;
+using ArmoFlow.RewardModel.Text.Jinja;
+using ArmoFlow.RewardModel.Text.Templates;
 
 namespace ArmoFlow.RewardModel.Text;
 
-/// <summary>A conversation as token ids, with the position of f(x): the end-of-turn token that closes the prompt.</summary>
-public sealed record EncodedConversation(string Id, string PromptId, int[] Tokens, int PromptPosition);
-
-/// <summary>Conversations as token ids, by the chat template and a tokenizer.json.</summary>
+/// <summary>Conversations as token ids, by a chat template and a tokenizer.json.</summary>
 public sealed class ChatTokenizer
 {
     private readonly BpeTokenizer _tokens;
     private readonly string _path;
+    private readonly EncodingOptions _options;
+    private readonly int? _padding;
 
-    /// <summary>
-    /// False, unless asked for otherwise: a conversation's text that spells a control token, such as &lt;|eot_id|&gt;, is text, and
-    /// cannot forge a turn. True for what Hugging Face's tokenizers do.
-    /// </summary>
-    public bool AllowsSpecials { get; init; }
+    /// <summary>How a conversation is written.</summary>
+    public ChatTemplate Template { get; }
 
-    private ChatTokenizer(BpeTokenizer tokens, string path)
+    /// <summary>The tokenizer's kind, in a few words.</summary>
+    public string Kind => _tokens.Kind;
+
+    /// <summary>Which conversations have the same features.</summary>
+    public ConversationKeys Keys { get; }
+
+    private ChatTokenizer(
+        BpeTokenizer tokens, string path, ChatTemplate template, EncodingOptions options, int? padding, bool sharesPrompts)
     {
         _tokens = tokens;
         _path = path;
+        _options = options;
+        Template = template;
+        _padding = padding;
+        Keys = new ConversationKeys(template.KeepsBlanks, sharesPrompts);
     }
 
-    /// <summary>Opens a tokenizer.json.</summary>
+    /// <summary>Opens a tokenizer.json, for the Llama-3 template.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="allowsSpecials">See <see cref="AllowsSpecials"/>.</param>
+    /// <param name="allowsSpecials">See <see cref="EncodingOptions.AllowsSpecials"/>.</param>
     /// <exception cref="InvalidInputException">The file is missing or of a kind that we cannot tokenize exactly.</exception>
     public static ChatTokenizer Load(string path, bool allowsSpecials = false) =>
-        new(BpeTokenizer.Load(path, ChatTemplate.Tokens), path) { AllowsSpecials = allowsSpecials };
+        Load(path, new Llama3Template("Llama-3 template"), new EncodingOptions { AllowsSpecials = allowsSpecials });
+
+    /// <summary>Opens a tokenizer.json, for a chat template.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="template">How a conversation is written.</param>
+    /// <param name="options">What was asked for.</param>
+    /// <param name="padding">The configuration's padding token; null for none.</param>
+    /// <param name="sharesPrompts">False where f(x) depends on the response that follows.</param>
+    /// <exception cref="InvalidInputException">The file is missing or of a kind that we cannot tokenize exactly.</exception>
+    public static ChatTokenizer Load(
+        string path, ChatTemplate template, EncodingOptions options, int? padding = null, bool sharesPrompts = true) =>
+        new(BpeTokenizer.Load(path, template.Controls), path, template, options, padding, sharesPrompts);
 
     /// <summary>A text's ids, with what spells a control token as that token.</summary>
     /// <exception cref="InvalidInputException">The file's split pattern takes too long on the text.</exception>
     public int[] Encode(string text, CancellationToken cancel = default) => [.. _tokens.Encode(text, cancel)];
 
-    /// <summary>Encodes a templated conversation. The two parts meet at a control token, which no merge crosses.</summary>
-    public EncodedConversation Encode(Conversation conversation, CancellationToken cancel = default)
+    /// <summary>Encodes a conversation, however long it is.</summary>
+    /// <exception cref="InvalidInputException">The template refuses it.</exception>
+    public EncodedConversation Encode(Conversation conversation, CancellationToken cancel = default) =>
+        EncodeWithin(conversation, int.MaxValue, cancel) switch
+        {
+            EncodingResult.Done done => done.Conversation,
+            EncodingResult.Refused refused => throw Refusal("the conversation", refused.Why),
+            _ => throw new InvalidOperationException("no conversation has as many tokens"),
+        };
+
+    /// <summary>What is said of a conversation that the template refuses.</summary>
+    public static InvalidInputException Refusal(string place, string why) =>
+        new(place, $"a conversation that the backbone's chat template refuses: {why}", "turns that the template has a form for",
+            "Change the turns, or leave the row out.");
+
+    /// <summary>Encodes a conversation if it has at most so many tokens.</summary>
+    /// <exception cref="InvalidInputException">The file's split pattern takes too long on the text.</exception>
+    public EncodingResult EncodeWithin(Conversation conversation, int maxTokens, CancellationToken cancel = default)
     {
-        IReadOnlyList<int> prompt = _tokens.Encode(Rendered(conversation.Prompt, first: true), cancel);
-        IReadOnlyList<int> response = _tokens.Encode(Rendered([conversation.Response], first: false), cancel);
-        return new EncodedConversation(conversation.Id, conversation.PromptId, [.. prompt, .. response], prompt.Count - 1);
+        try
+        {
+            IReadOnlyList<TextRun> text = Template.Render(conversation.Messages);
+            long fewest = FewestTokens(text);
+            if (fewest > maxTokens) return new EncodingResult.TooLong($"at least {fewest}");
+            int[] tokens = Tokens(text, cancel);
+            if (tokens.Length > maxTokens) return new EncodingResult.TooLong($"{tokens.Length}");
+            int position = PromptEnd(conversation, text, tokens, cancel);
+            EncodedConversation encoded = new(Keys.Of(conversation), Keys.OfPrompt(conversation), tokens, position);
+            return new EncodingResult.Done(encoded with { LastPosition = LastOf(tokens, position) });
+        }
+        catch (JinjaException e) { return new EncodingResult.Refused(e.Message); }
     }
 
-    private TextRun[] Rendered(IEnumerable<Message> turns, bool first) =>
-        [.. ChatTemplate.Runs(turns, first).Select(run => AllowsSpecials ? run with { IsTemplates = true } : run)];
+    private int[] Tokens(IReadOnlyList<TextRun> text, CancellationToken cancel) =>
+        [.. _tokens.Encode(_options.AllowsSpecials ? [.. text.Select(run => run with { IsTemplates = true })] : text, cancel)];
+
+    /// <summary>
+    /// Where f(x) is read: the last token that the prompt written alone and the whole conversation have in common; the control token
+    /// that closes the turn where only white space stands after one.
+    /// </summary>
+    private int PromptEnd(Conversation conversation, IReadOnlyList<TextRun> text, int[] tokens, CancellationToken cancel)
+    {
+        if (PromptAlone(conversation, text) is not { } prompt) return ControlAfterPrompt(conversation, tokens, cancel);
+        int last = Common(Tokens(prompt, cancel), tokens);
+        int before = last;
+        while (before > 0 && _tokens.IsBlank(tokens[before])) before--;
+        return _tokens.IsControl(tokens[before]) ? before : last;
+    }
+
+    /// <summary>
+    /// The prompt written alone; null where it is written otherwise than in the conversation, as by a template that puts the system
+    /// turn into what it takes for the last turn, or that refuses it.
+    /// </summary>
+    private IReadOnlyList<TextRun>? PromptAlone(Conversation conversation, IReadOnlyList<TextRun> text)
+    {
+        IReadOnlyList<TextRun> prompt;
+        try { prompt = Template.Render([.. conversation.Prompt]); }
+        catch (JinjaException) { return null; }
+        string alone = string.Concat(prompt.Select(run => run.Text)), whole = string.Concat(text.Select(run => run.Text));
+        if (whole.StartsWith(alone, StringComparison.Ordinal)) return prompt;
+        return alone.AsSpan().CommonPrefixLength(whole) >= Length(UpToPrompt(conversation)) ? prompt : null;
+    }
+
+    /// <summary>The first control token after the prompt's last message; the last token before the response where there is none.</summary>
+    private int ControlAfterPrompt(Conversation conversation, int[] tokens, CancellationToken cancel)
+    {
+        int last = Common(Tokens(Template.Render(WithOtherResponse(conversation)), cancel), tokens);
+        int controls = Tokens(UpToPrompt(conversation), cancel).Count(_tokens.IsControl);
+        for (int i = 0; i <= last; i++)
+        {
+            if (_tokens.IsControl(tokens[i]) && controls-- == 0) return i;
+        }
+        return last;
+    }
+
+    /// <summary>The text up to the end of the prompt's last message.</summary>
+    private IReadOnlyList<TextRun> UpToPrompt(Conversation conversation)
+    {
+        List<TextRun> text = [.. Template.Render(WithOtherResponse(conversation))];
+        text.RemoveRange(text.FindLastIndex(run => !run.IsTemplates), text.Count - text.FindLastIndex(run => !run.IsTemplates));
+        return [.. text.Take(text.FindLastIndex(run => !run.IsTemplates) + 1)];
+    }
+
+    /// <summary>The same prompt with a response that begins with another letter.</summary>
+    private static IReadOnlyList<Message> WithOtherResponse(Conversation conversation)
+    {
+        string other = PythonText.Strip(conversation.Response.Content).StartsWith('A') ? "B" : "A";
+        return [.. conversation.Prompt, conversation.Response with { Content = other }];
+    }
+
+    private static int Length(IReadOnlyList<TextRun> text) => text.Sum(run => run.Text.Length);
+
+    /// <summary>The last token that both have, which is not the conversation's last.</summary>
+    private static int Common(int[] other, int[] tokens)
+    {
+        int last = other.AsSpan().CommonPrefixLength(tokens) - 1;
+        if (last < 0) throw new JinjaException("a prompt that is written otherwise for each response");
+        return last < tokens.Length - 1 ? last : throw new JinjaException("a response that leaves no trace in the text");
+    }
+
+    private int LastOf(int[] tokens, int prompt)
+    {
+        int last = tokens.Length - 1;
+        while (_options.PoolsAsClassifier && last > prompt + 1 && tokens[last] == _padding) last--;
+        return last;
+    }
 
     /// <summary>True where a content spells a control token of this tokenizer.</summary>
     public bool SpellsSpecial(Conversation conversation) => conversation.Messages.Any(m => _tokens.SpellsSpecial(m.Content));
 
-    /// <summary>
-    /// The same for a conversation within a limit of tokens; null for a longer one, which is not encoded where its length alone
-    /// tells.
-    /// </summary>
-    public EncodedConversation? EncodeWithin(Conversation conversation, int maxTokens, CancellationToken cancel = default)
-    {
-        if (FewestTokens(conversation) > maxTokens) return null;
-        EncodedConversation encoded = Encode(conversation, cancel);
-        return encoded.Tokens.Length <= maxTokens ? encoded : null;
-    }
-
-    /// <summary>Tokens that a conversation has at least.</summary>
-    public long FewestTokens(Conversation conversation) =>
-        _tokens.FewestTokens(conversation.Messages.Sum(m => (long)Encoding.UTF8.GetByteCount(m.Content)));
+    /// <summary>Tokens that a text has at least; blanks at the ends of what messages say may go into the tokens around them.</summary>
+    private long FewestTokens(IReadOnlyList<TextRun> text) =>
+        _tokens.FewestTokens(text.Where(run => !run.IsTemplates).Sum(run => (long)Encoding.UTF8.GetByteCount(PythonText.Strip(run.Text))));
 
     /// <summary>
     /// Refuses a tokenizer that lacks a token of the chat template, or whose template would swallow what stands around one.
     /// </summary>
     public ChatTokenizer RequireTemplateTokens()
     {
-        foreach (string token in ChatTemplate.Tokens)
-        {
-            if (_tokens.Added(token) is not { } found)
-            {
-                throw new InvalidInputException(_path, $"no added token '{token}'", "the tokens of Llama-3's chat template",
-                    "Use the tokenizer of a Llama-3 chat model.");
-            }
-            if (found.StripsLeft || found.StripsRight)
-            {
-                throw TokenizerFile.Unsupported(_path, $"the token '{token}' with {(found.StripsLeft ? "lstrip" : "rstrip")}",
-                    "template tokens that leave the text around them");
-            }
-        }
+        Template.RequireTokens(_tokens, _path);
         return this;
     }
 

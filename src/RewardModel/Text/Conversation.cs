@@ -10,11 +10,13 @@ namespace ArmoFlow.RewardModel.Text;
 public sealed record Message(string Role, string Content);
 
 /// <summary>
-/// A prompt (one or more turns) and the assistant's response to it. Contents are trimmed as the chat template trims them,
-/// so two conversations with the same tokens have the same id.
+/// A prompt (one or more turns) and the assistant's response to it. Contents are kept as they are; those of two conversations that
+/// differ in blanks at the ends of contents alone have the same id, as most chat templates trim them.
 /// </summary>
 public sealed class Conversation
 {
+    private readonly bool _isTrimmed;
+
     /// <summary>All turns, in order; the last is the response.</summary>
     public IReadOnlyList<Message> Messages { get; }
 
@@ -23,6 +25,14 @@ public sealed class Conversation
 
     /// <summary>sha256, in hex, of the normalised messages before the response; equal for all responses to one prompt.</summary>
     public string PromptId { get; }
+
+    /// <summary>
+    /// Of the messages as they are: <see cref="Id"/>, and where there are blanks at the ends of contents a digest after it.
+    /// </summary>
+    public string TextId => _isTrimmed ? Id : $"{Id}-{Digest(Messages)[..16]}";
+
+    /// <summary>The same of the messages before the response.</summary>
+    public string PromptTextId => Prompt.All(m => Trimmed(m) == m) ? PromptId : $"{PromptId}-{Digest(Prompt)[..16]}";
 
     /// <summary>The turns before the response.</summary>
     public IEnumerable<Message> Prompt => Messages.Take(Messages.Count - 1);
@@ -33,12 +43,14 @@ public sealed class Conversation
     private Conversation(IReadOnlyList<Message> messages)
     {
         Messages = messages;
-        Id = Digest(messages);
-        PromptId = Digest(messages.Take(messages.Count - 1));
+        List<Message> trimmed = [.. messages.Select(Trimmed)];
+        _isTrimmed = trimmed.SequenceEqual(messages);
+        Id = Digest(trimmed);
+        PromptId = Digest(trimmed.Take(trimmed.Count - 1));
     }
 
     /// <summary>
-    /// Normalises and checks: at least one turn before the response, a known role for each, the last one the assistant's and not
+    /// Checks: at least one turn before the response, a known role for each, the last one the assistant's and not
     /// empty.
     /// </summary>
     /// <param name="messages">The turns in order.</param>
@@ -46,8 +58,8 @@ public sealed class Conversation
     /// <exception cref="InvalidInputException">One of these does not hold.</exception>
     public static Conversation Create(IEnumerable<Message> messages, string place)
     {
-        List<Message> normalised = [.. messages.Select(m => new Message(m.Role, PythonText.Strip(m.Content)))];
-        foreach (Message message in normalised)
+        List<Message> all = [.. messages];
+        foreach (Message message in all)
         {
             if (message.Role is not ("system" or "user" or "assistant"))
             {
@@ -55,18 +67,18 @@ public sealed class Conversation
                     + "role.");
             }
         }
-        if (normalised.Count == 0 || normalised[^1].Role != "assistant")
+        if (all.Count == 0 || all[^1].Role != "assistant")
         {
             throw new InvalidInputException(place,
-                normalised.Count == 0 ? "no turns" : $"a conversation that ends with a {normalised[^1].Role} turn",
+                all.Count == 0 ? "no turns" : $"a conversation that ends with a {all[^1].Role} turn",
                     "a last turn by the assistant", "A reward is given to a response: add it, or leave the row out.");
         }
-        if (normalised.Count == 1)
+        if (all.Count == 1)
         {
             throw new InvalidInputException(place, "a response without a prompt", "at least one turn before the response",
                 "Add the prompt, or leave the row out.");
         }
-        if (normalised[^1].Content.Length == 0)
+        if (PythonText.Strip(all[^1].Content).Length == 0)
         {
             throw new InvalidInputException(place, "an empty response", "text in the last turn", "Leave the row out, or give the "
                 + "response.")
@@ -74,7 +86,7 @@ public sealed class Conversation
                 StrayRow = "empty response"
             };
         }
-        return new Conversation(normalised);
+        return new Conversation(all);
     }
 
     /// <summary>A conversation of one turn and its response.</summary>
@@ -95,6 +107,12 @@ public sealed class Conversation
 
     private static readonly JsonSerializerOptions PlainJson =
         new(JsonSerializerDefaults.Web) { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    private static Message Trimmed(Message message)
+    {
+        string content = PythonText.Strip(message.Content);
+        return content.Length == message.Content.Length ? message : message with { Content = content };
+    }
 
     private static string Digest(IEnumerable<Message> messages)
     {

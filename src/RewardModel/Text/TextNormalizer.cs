@@ -13,6 +13,9 @@ internal sealed record TextNormalizer(bool Composes, bool ReplacesSpaces, bool P
     /// <summary>SentencePiece's sign for a space.</summary>
     public const char Space = '▁';
 
+    /// <summary>No text becomes shorter than a third, in bytes, by being composed: that of Hangul.</summary>
+    public const int MostComposed = 3;
+
     private const string Expected = "none, NFC, or SentencePiece's signs for spaces";
 
     /// <summary>True where it changes nothing but the form of characters, so that tokens spell what they stand for.</summary>

@@ -12,7 +12,8 @@ internal static class BenchmarkTable
     public static async Task<BenchmarkPairs> Open(StepRun run, FeatureTable features, IEnumerable<BenchmarkRow> all)
     {
         BenchmarkRow[] rows = [.. all.Where(row => features.Has(row.ChosenId) && features.Has(row.RejectedId))];
-        Dictionary<string, string> promptOf = await Prompts(run, [.. rows.SelectMany(row => new[] { row.ChosenId, row.RejectedId })]);
+        HashSet<string> conversations = [.. rows.SelectMany(row => new[] { row.ChosenId, row.RejectedId })];
+        Dictionary<string, string> promptOf = await Prompts(run, features, conversations);
         return new BenchmarkPairs(
             [.. rows.Select(row => row.Subset)],
             features.Responses([.. rows.Select(row => row.ChosenId)]),
@@ -22,13 +23,16 @@ internal static class BenchmarkTable
             run.Spec.Benchmark?.Sections?.ToDictionary(s => s.Key, s => (IReadOnlyDictionary<string, double>)s.Value));
     }
 
-    /// <summary>Conversation → its prompt.</summary>
-    private static async Task<Dictionary<string, string>> Prompts(StepRun run, HashSet<string> conversations)
+    /// <summary>Conversation → the row of its prompt.</summary>
+    private static async Task<Dictionary<string, string>> Prompts(StepRun run, FeatureTable features, HashSet<string> conversations)
     {
         Dictionary<string, string> promptOf = [];
         if (conversations.Count == 0) return promptOf;
         await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
-            if (conversations.Contains(conversation.Id)) promptOf[conversation.Id] = conversation.PromptId;
+        {
+            if (conversations.Contains(conversation.Id))
+                promptOf[conversation.Id] = features.PromptOf(conversation.Id, conversation.PromptId);
+        }
         return promptOf;
     }
 }

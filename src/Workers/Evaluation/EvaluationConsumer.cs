@@ -124,7 +124,13 @@ public sealed class EvaluationConsumer(StepServices services)
             throw new InvalidInputException($"model {model}", $"templateSpecials: {(now.AllowsSpecials ? "allow" : "text")}",
                 "that of the run that trained it", "Correct 'backbone.templateSpecials' in the spec.");
         }
-        if ((trained.BackboneDigest, trained.Template) != (now.BackboneDigest, now.Template))
+        if (trained.BackboneDigest == now.BackboneDigest && trained.Template != now.Template)
+        {
+            throw new InvalidInputException($"model {model}", $"features under {now.Template}",
+                $"those that it was trained on, under {trained.Template}",
+                "Restore the backbone's chat template, and correct 'backbone.templateDate' and 'backbone.pooling' in the spec.");
+        }
+        if (trained.BackboneDigest != now.BackboneDigest)
         {
             throw new InvalidInputException($"model {model}", $"features of backbone {now.BackboneDigest}",
                 $"those that it was trained on, of backbone {trained.BackboneDigest}",

@@ -77,6 +77,11 @@ internal sealed class ReportWriter(
         Line($"{ingestion.DistinctConversations:N0} distinct conversations; {features.OverLimit:N0} over {features.MaxTokens:N0} tokens "
             + $"left out, and with them {features.RatingsLeftOut:N0} ratings, {features.PreferencesLeftOut:N0} pairs and "
             + $"{features.BenchmarkLeftOut:N0} benchmark pairs.");
+        if (features.Refused > 0)
+        {
+            Line($"- {features.Refused:N0} conversations that the backbone's chat template refuses are left out as well; of the first it "
+                + $"says: {features.RefusedIds![0].Why}");
+        }
         foreach (string row in ingestion.Sources.SelectMany(s => s.DroppedRows)) Line($"- dropped: {row}");
         foreach (SourceReport source in ingestion.Sources)
         {

@@ -6,17 +6,26 @@ using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Text;
+using ArmoFlow.RewardModel.Text.Templates;
 
 namespace ArmoFlow.Workers.Features;
 
 /// <summary>Where features can be compared: backbone, template, dtype and limit. Equal ids, equal features.</summary>
 internal sealed record FeatureSpace(string Id, string Folder, string Digest, string Dtype, int Dimension, int MaxTokens)
 {
+    private const string ClassifiersToken = ", pooled as a classification head does";
+
     // 2: config.json in the layout of transformers 5; a control token's spelling in a text is text.
     private const int Version = 2;
 
-    /// <summary>True where a text's spelling of a control token is that token.</summary>
-    public bool AllowsSpecials { get; init; }
+    /// <summary>The chat template's name, and which token is read where that is not the last.</summary>
+    public string Template { get; init; } = Llama3Template.KnownName;
+
+    /// <summary>How conversations become tokens.</summary>
+    public EncodingOptions Encoding { get; init; } = EncodingOptions.Usual;
+
+    /// <summary>Which conversations have the same features.</summary>
+    public ConversationKeys Keys { get; init; } = new(KeepsBlanks: false, SharesPrompts: true);
 
     public static async Task<(FeatureSpace Space, BackboneConfig Config)> Of(StepRun run)
     {
@@ -26,18 +35,28 @@ internal sealed record FeatureSpace(string Id, string Folder, string Digest, str
             throw new InvalidInputException(run.Spec.Backbone.Path, "a path outside of the folders that this worker reads from",
                 $"one that {DataRoots.Variable} names", "Move the backbone there.");
         }
-        bool allowsSpecials = run.Spec.Backbone.AllowsSpecials;
-        BackboneConfig config = BackboneParts.Open(folder, allowsSpecials).Config;
+        EncodingOptions encoding = run.Spec.Backbone.Encoding();
+        (BackboneConfig config, ChatTokenizer tokenizer) = BackboneParts.Open(folder, encoding);
         string digest = await DigestOf(folder, run);
         string dtype = run.Spec.Backbone.Dtype != "auto" ? run.Spec.Backbone.Dtype
             : await run.Services.Steps.Settle($"dtype {digest} {ComputeType.Hardware}",
                 () => ComputeType.Settle("auto", ComputeType.CheckpointBytes(folder), config.HiddenSize, config.IntermediateSize),
                 run.Cancel);
-        object parameters = new { digest, ChatTemplate.Name, dtype, run.Spec.Backbone.MaxTokens, allowsSpecials };
+        string template = tokenizer.Template.Name + (encoding.PoolsAsClassifier ? ClassifiersToken : "");
+        object parameters = new
+        {
+            digest,
+            Name = template,
+            dtype,
+            run.Spec.Backbone.MaxTokens,
+            allowsSpecials = encoding.AllowsSpecials
+        };
         string id = StepRun.KeyOf("features-space", Version, parameters, new Dictionary<string, ArtifactRef>()).Value[..32];
         return (new FeatureSpace(id, folder, digest, dtype, config.HiddenSize, run.Spec.Backbone.MaxTokens)
         {
-            AllowsSpecials = allowsSpecials
+            Template = template,
+            Encoding = encoding,
+            Keys = tokenizer.Keys,
         },
             config);
     }

@@ -89,6 +89,10 @@ public sealed class FeatureTable : IDisposable
 
     public bool Has(string conversationId) => _rows.ContainsKey((Response, conversationId));
 
+    /// <summary>Which row holds f(x) of a conversation: its own where it has one, else that of its prompt.</summary>
+    public string PromptOf(string conversationId, string promptId) =>
+        _rows.ContainsKey((Prompt, conversationId)) ? conversationId : promptId;
+
     public IFeatureRows Responses(IReadOnlyList<string> ids) => new Rows(this, Response, Embeddings, ids);
     public IFeatureRows Prompts(IReadOnlyList<string> ids) => new Rows(this, Prompt, PromptEmbeddings, ids);
 

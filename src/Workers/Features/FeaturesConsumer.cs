@@ -18,7 +18,7 @@ namespace ArmoFlow.Workers.Features;
 public sealed class FeaturesConsumer(StepServices services)
     : StepConsumer<ExtractFeatures, FeaturesExtracted>(services)
 {
-    private const int OverLimitListed = 20;
+    private const int LeftOutListed = 20;
     private static readonly string[] Tables =
         [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences, ArtifactNames.Benchmark];
 
@@ -28,10 +28,10 @@ public sealed class FeaturesConsumer(StepServices services)
         return new StepPlan(new
         {
             space.Digest,
-            Template = ChatTemplate.Name,
+            space.Template,
             space.Dtype,
             space.MaxTokens,
-            space.AllowsSpecials,
+            space.Encoding.AllowsSpecials,
             run.Objectives
         }, run.Inputs(Tables));
     }
@@ -72,22 +72,18 @@ public sealed class FeaturesConsumer(StepServices services)
     private static async Task<StepWork> Finish(StepRun run, ShardPlan plan, MessageTransaction transaction)
     {
         FeatureSpace space = plan.Space;
-        HashSet<string> overLimit = [.. plan.OverLimit];
-        (List<string> ids, List<string> prompts) = await Within(run, overLimit);
-        Dictionary<string, FeatureRow> responses = await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Response, ids, run.Cancel);
-        Dictionary<string, FeatureRow> promptRows =
-            await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Prompt, prompts, run.Cancel);
+        HashSet<string> leftOut = [.. plan.OverLimit, .. plan.Refused.Select(r => r.Id)];
+        (List<Wanted> conversations, List<Wanted> prompts) = await Within(run, space.Keys, leftOut);
+        IReadOnlyList<FeatureRow>? rows = await Find(run, space, conversations, prompts);
         await WorkStore.ForgetShards(transaction.Database, run.Key, run.Cancel);
-        if (!ids.TrueForAll(responses.ContainsKey) || !prompts.TrueForAll(promptRows.ContainsKey))
+        if (rows is null)
         {
             // A shard was removed from the store since the plan was made, which no longer covers everything: plan anew.
             transaction.AfterCommit = () => run.Services.Scratch.Forget(run.Key, CancellationToken.None);
             return StepWork.More;
         }
-        ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path,
-            [.. ids.Select(i => responses[i]), .. prompts.Select(p => promptRows[p])]), run.Cancel);
-
-        FeaturesReport report = await Report(run, plan, ids.Count, overLimit);
+        ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path, rows), run.Cancel);
+        FeaturesReport report = await Report(run, plan, conversations.Count, leftOut);
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Features] = features,
@@ -96,8 +92,9 @@ public sealed class FeaturesConsumer(StepServices services)
         FeaturesFigures figures = new()
         {
             Extracted = plan.Conversations,
-            Known = ids.Count - plan.Conversations,
+            Known = conversations.Count - plan.Conversations,
             OverLimit = report.OverLimit,
+            Refused = report.Refused,
             RatingsLeftOut = report.RatingsLeftOut,
             PreferencesLeftOut = report.PreferencesLeftOut,
             BenchmarkLeftOut = report.BenchmarkLeftOut,
@@ -109,60 +106,93 @@ public sealed class FeaturesConsumer(StepServices services)
             + $"({space.Dtype}, d = {space.Dimension}){LeftOut(report)}", figures);
     }
 
-    /// <summary>The conversations within the limit, and their prompts, each once.</summary>
-    private static async Task<(List<string> Ids, List<string> Prompts)> Within(StepRun run, HashSet<string> overLimit)
+    /// <summary>A row of the table, and the key of the feature that it holds.</summary>
+    private readonly record struct Wanted(string Id, string Key);
+
+    /// <summary>
+    /// The conversations that have features, and their prompts, each once. A conversation whose f(x) is not that of its prompt's first
+    /// has a row of its own.
+    /// </summary>
+    private static async Task<(List<Wanted> Conversations, List<Wanted> Prompts)> Within(
+        StepRun run, ConversationKeys keys, HashSet<string> leftOut)
     {
-        List<string> ids = [], prompts = [];
-        HashSet<string> seenPrompts = [];
+        List<Wanted> conversations = [], prompts = [];
+        Dictionary<string, string> firstKeys = [];
         await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
         {
-            if (overLimit.Contains(conversation.Id)) continue;
-            ids.Add(conversation.Id);
-            if (seenPrompts.Add(conversation.PromptId)) prompts.Add(conversation.PromptId);
+            if (leftOut.Contains(conversation.Id)) continue;
+            conversations.Add(new Wanted(conversation.Id, keys.Of(conversation)));
+            string key = keys.OfPrompt(conversation);
+            if (firstKeys.TryAdd(conversation.PromptId, key)) prompts.Add(new Wanted(conversation.PromptId, key));
+            else if (firstKeys[conversation.PromptId] != key) prompts.Add(new Wanted(conversation.Id, key));
         }
-        return (ids, prompts);
+        return (conversations, prompts);
     }
 
-    private static async Task<FeaturesReport> Report(StepRun run, ShardPlan plan, int conversations, HashSet<string> overLimit)
+    /// <summary>The table's rows; null where a feature is not known.</summary>
+    private static async Task<IReadOnlyList<FeatureRow>?> Find(
+        StepRun run, FeatureSpace space, List<Wanted> conversations, List<Wanted> prompts)
+    {
+        IReadOnlyList<FeatureRow>? responseRows = await Find(run, space, FeatureTable.Response, conversations);
+        IReadOnlyList<FeatureRow>? promptRows = await Find(run, space, FeatureTable.Prompt, prompts);
+        return responseRows is null || promptRows is null ? null : [.. responseRows, .. promptRows];
+    }
+
+    private static async Task<IReadOnlyList<FeatureRow>?> Find(StepRun run, FeatureSpace space, string kind, List<Wanted> wanted)
+    {
+        Dictionary<string, FeatureRow> known =
+            await run.Services.Steps.FindFeatures(space.Id, kind, wanted.Select(w => w.Key).Distinct(), run.Cancel);
+        return wanted.TrueForAll(w => known.ContainsKey(w.Key)) ? [.. wanted.Select(w => known[w.Key].For(w.Id))] : null;
+    }
+
+    private static async Task<FeaturesReport> Report(StepRun run, ShardPlan plan, int conversations, HashSet<string> leftOut)
     {
         FeatureSpace space = plan.Space;
-        (int ratings, int preferences, int benchmark) = await CountLeftOut(run, overLimit);
+        (int ratings, int preferences, int benchmark) = await CountLeftOut(run, leftOut);
         return new FeaturesReport
         {
             BackboneDigest = space.Digest,
-            Template = ChatTemplate.Name,
+            Template = space.Template,
             Dtype = space.Dtype,
             MaxTokens = space.MaxTokens,
             Dimension = space.Dimension,
-            AllowsSpecials = space.AllowsSpecials,
+            AllowsSpecials = space.Encoding.AllowsSpecials,
+            TemplateDate = space.Encoding.TemplateDate,
+            PoolsAsClassifier = space.Encoding.PoolsAsClassifier,
             SpecialSpellings = plan.SpecialSpellings,
             Space = space.Id,
             Conversations = conversations,
-            OverLimit = overLimit.Count,
-            OverLimitIds = [.. plan.OverLimit.Take(OverLimitListed)],
+            OverLimit = plan.OverLimit.Count,
+            OverLimitIds = [.. plan.OverLimit.Take(LeftOutListed)],
+            Refused = plan.Refused.Count,
+            RefusedIds = plan.Refused.Count == 0 ? null : [.. plan.Refused.Take(LeftOutListed)],
             RatingsLeftOut = ratings,
             PreferencesLeftOut = preferences,
             BenchmarkLeftOut = benchmark,
         };
     }
 
-    /// <summary>The rows whose conversations are longer than the limit.</summary>
-    private static async Task<(int Ratings, int Preferences, int Benchmark)> CountLeftOut(StepRun run, HashSet<string> overLimit)
+    /// <summary>The rows whose conversations have no features.</summary>
+    private static async Task<(int Ratings, int Preferences, int Benchmark)> CountLeftOut(StepRun run, HashSet<string> leftOut)
     {
         int ratings = (await run.Read(ArtifactNames.Ratings, path => CanonicalTables.ReadRatings(path, [])))
-            .Count(r => overLimit.Contains(r.ConversationId));
+            .Count(r => leftOut.Contains(r.ConversationId));
         int preferences = (await run.Read(ArtifactNames.Preferences, CanonicalTables.ReadPreferences))
-            .Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
+            .Count(p => leftOut.Contains(p.ChosenId) || leftOut.Contains(p.RejectedId));
         int benchmark = (await run.Read(ArtifactNames.Benchmark, CanonicalTables.ReadBenchmark))
-            .Count(p => overLimit.Contains(p.ChosenId) || overLimit.Contains(p.RejectedId));
+            .Count(p => leftOut.Contains(p.ChosenId) || leftOut.Contains(p.RejectedId));
         return (ratings, preferences, benchmark);
     }
 
     private static string LeftOut(FeaturesReport report)
     {
-        string leftOut = report.OverLimit == 0
+        List<string> reasons = [];
+        if (report.OverLimit > 0) reasons.Add($"{report.OverLimit:N0} over {report.MaxTokens:N0} tokens");
+        if (report.Refused > 0)
+            reasons.Add($"{report.Refused:N0} that the chat template refuses (the first: {report.RefusedIds![0].Why})");
+        string leftOut = reasons.Count == 0
             ? ""
-            : $"; {report.OverLimit:N0} over {report.MaxTokens:N0} tokens left out, with {report.RatingsLeftOut:N0} ratings, "
+            : $"; {string.Join(" and ", reasons)} left out, with {report.RatingsLeftOut:N0} ratings, "
                 + $"{report.PreferencesLeftOut:N0} pairs and {report.BenchmarkLeftOut:N0} benchmark pairs";
         if (report.SpecialSpellings == 0) return leftOut;
         string readAs = report.AllowsSpecials ? "control tokens, as the spec allows" : "text";

@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using ArmoFlow.Contracts;
+using ArmoFlow.Contracts.Features;
 using ArmoFlow.Persistence;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.RewardModel.Backbone;
@@ -27,13 +29,25 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
     private const double FlopsPerShard = 4e13; // some ten seconds of a GPU, a minute or two of a CPU
     private const int FewestTokens = 4096, MostTokens = 1 << 17;
 
-    private sealed record Item(string Id, string PromptId, int[] Tokens, int PromptPosition, bool OwnsPrompt);
+    private sealed record Item(string Id, string PromptId, int[] Tokens, int PromptPosition, bool OwnsPrompt)
+    {
+        public int LastPosition { get; init; } = Tokens.Length - 1;
+
+        public static Item Of(EncodedConversation encoded, bool ownsPrompt) =>
+            new(encoded.Id, encoded.PromptId, encoded.Tokens, encoded.PromptPosition, ownsPrompt) { LastPosition = encoded.LastPosition };
+
+        [JsonIgnore]
+        public EncodedConversation Encoded => new(Id, PromptId, Tokens, PromptPosition) { LastPosition = LastPosition };
+    }
 
     /// <summary>
     /// Names the plan's files, so that two plans of one step, made at the same time or from other knowledge of what is extracted
     /// already, never mix. Empty for plans of older versions.
     /// </summary>
     public string Id { get; init; } = "";
+
+    /// <summary>Conversations that the chat template refuses.</summary>
+    public IReadOnlyList<RefusedConversation> Refused { get; init; } = [];
 
     /// <summary>Conversations in which a text spells a control token of the tokenizer.</summary>
     public int SpecialSpellings { get; init; }
@@ -44,41 +58,89 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
 
     public static async Task<ShardPlan> Make(StepRun run, FeatureSpace space, long parameters)
     {
-        ChatTokenizer tokenizer = BackboneParts.Open(space.Folder, space.AllowsSpecials).Tokenizer;
-        ShardWriter shards = new(run, TokensOfShard(parameters));
-        List<(string Id, string PromptId)> all = [];
-        await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
-            all.Add((c.Id, c.PromptId));
-        await RequireWhole(run, all.Count);
-        Dictionary<string, FeatureRow> known =
-            await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Response, all.Select(c => c.Id), run.Cancel);
-        HashSet<string> ownedPrompts = [.. (await run.Services.Steps.FindFeatures(space.Id, FeatureTable.Prompt,
-            all.Select(c => c.PromptId).Distinct(), run.Cancel)).Keys];
-
-        List<string> overLimit = [];
-        int conversations = 0, seen = 0, specialSpellings = 0;
+        Planner planner = await Planner.Start(run, space, TokensOfShard(parameters));
         await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
         {
             run.Cancel.ThrowIfCancellationRequested();
-            run.Progress("conversations tokenized", ++seen, all.Count);
-            if (tokenizer.SpellsSpecial(conversation)) specialSpellings++;
-            if (known.ContainsKey(conversation.Id)) continue;
-            if (tokenizer.EncodeWithin(conversation, space.MaxTokens, run.Cancel) is not { } encoded)
-            {
-                overLimit.Add(conversation.Id);
-                continue;
-            }
-            // f(x) is computed once for each prompt, with the first conversation that has it, and so is one vector for all of its
-            // responses.
-            await shards.Add(
-                new Item(encoded.Id, encoded.PromptId, encoded.Tokens, encoded.PromptPosition, ownedPrompts.Add(encoded.PromptId)));
-            conversations++;
+            await planner.Add(conversation);
         }
-        await shards.Flush();
-        ShardPlan plan = new(space, shards.Count, conversations, overLimit) { Id = shards.Plan, SpecialSpellings = specialSpellings };
+        ShardPlan plan = await planner.End();
         AtomicFile.Write(Path.Combine(run.Scratch, PlanFile(plan.Id)), stream => JsonSerializer.Serialize(stream, plan, StepRun.Json));
         await run.Keep(PlanFile(plan.Id));
         return plan;
+    }
+
+    /// <summary>Tokenizes the conversations that have no features yet and puts them into shards.</summary>
+    private sealed class Planner
+    {
+        private readonly StepRun _run;
+        private readonly FeatureSpace _space;
+        private readonly ChatTokenizer _tokenizer;
+        private readonly ShardWriter _shards;
+        private readonly int _all;
+        private readonly HashSet<string> _known, _ownedPrompts;
+        private readonly List<string> _overLimit = [];
+        private readonly List<RefusedConversation> _refused = [];
+        private int _seen, _taken, _specialSpellings;
+
+        private Planner(StepRun run, FeatureSpace space, ShardWriter shards, int all, HashSet<string> known, HashSet<string> ownedPrompts)
+        {
+            _run = run;
+            _space = space;
+            _tokenizer = BackboneParts.Open(space.Folder, space.Encoding).Tokenizer;
+            _shards = shards;
+            _all = all;
+            _known = known;
+            _ownedPrompts = ownedPrompts;
+        }
+
+        /// <summary>Looks up what is known already.</summary>
+        public static async Task<Planner> Start(StepRun run, FeatureSpace space, long tokensOfShard)
+        {
+            List<(string Id, string PromptId)> all = [];
+            await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
+                all.Add((space.Keys.Of(c), space.Keys.OfPrompt(c)));
+            await RequireWhole(run, all.Count);
+            return new Planner(run, space, new ShardWriter(run, tokensOfShard), all.Count,
+                await Known(FeatureTable.Response, all.Select(c => c.Id)),
+                await Known(FeatureTable.Prompt, all.Select(c => c.PromptId).Distinct()));
+
+            async Task<HashSet<string>> Known(string kind, IEnumerable<string> ids) =>
+                [.. (await run.Services.Steps.FindFeatures(space.Id, kind, ids, run.Cancel)).Keys];
+        }
+
+        public async Task Add(Conversation conversation)
+        {
+            _run.Progress("conversations tokenized", ++_seen, _all);
+            if (_tokenizer.SpellsSpecial(conversation)) _specialSpellings++;
+            if (_known.Contains(_space.Keys.Of(conversation))) return;
+            switch (_tokenizer.EncodeWithin(conversation, _space.MaxTokens, _run.Cancel))
+            {
+                case EncodingResult.TooLong:
+                    _overLimit.Add(conversation.Id);
+                    break;
+                case EncodingResult.Refused(string why):
+                    _refused.Add(new RefusedConversation(conversation.Id, why));
+                    break;
+                case EncodingResult.Done(EncodedConversation encoded):
+                    // f(x) is computed once for each prompt, with the first conversation that has it, and so is one vector for all of
+                    // its responses.
+                    await _shards.Add(Item.Of(encoded, _ownedPrompts.Add(encoded.PromptId)));
+                    _taken++;
+                    break;
+            }
+        }
+
+        public async Task<ShardPlan> End()
+        {
+            await _shards.Flush();
+            return new ShardPlan(_space, _shards.Count, _taken, _overLimit)
+            {
+                Id = _shards.Plan,
+                Refused = _refused,
+                SpecialSpellings = _specialSpellings,
+            };
+        }
     }
 
     /// <summary>Writes items to files of about so many tokens each.</summary>
@@ -119,7 +181,7 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         List<Item> items = JsonSerializer.Deserialize<List<Item>>(await File.ReadAllBytesAsync(path, run.Cancel))!;
         int before = await run.Services.Work.ItemsDone(run.Key, run.Cancel);
         ConversationFeatures[] features =
-            extractor.Extract([.. items.Select(i => new EncodedConversation(i.Id, i.PromptId, i.Tokens, i.PromptPosition))],
+            extractor.Extract([.. items.Select(i => i.Encoded)],
                 done => run.Progress("conversations", before + done, Conversations), run.Cancel);
         Instruments.Tokens.Add(items.Sum(i => (long)i.Tokens.Length));
         Item[] owners = [.. items.Where(i => i.OwnsPrompt)];

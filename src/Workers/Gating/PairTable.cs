@@ -38,13 +38,18 @@ public sealed class PairTable : IDisposable
         Dictionary<string, int> rowOf = ids.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
         Matrix raw = Rewards.Compute(features.Responses(ids), regression.LoadMatrix("weight"), run.Cancel);
         DebiasedRewards debiased = Rewards.Debias(raw, decorrelation.LoadMatrix("reward_transform_matrix"));
-        string[] prompts = [.. rows.SelectMany(p => new[] { p.ChosenPromptId, p.RejectedPromptId }).Distinct()];
-        Dictionary<string, int> promptRow = prompts.Select((id, i) => (id, i)).ToDictionary(x => x.id, x => x.i);
+        (string Row, string Id)[] sides = [.. rows.SelectMany(p => new[]
+        {
+            (features.PromptOf(p.ChosenId, p.ChosenPromptId), p.ChosenPromptId),
+            (features.PromptOf(p.RejectedId, p.RejectedPromptId), p.RejectedPromptId),
+        })];
+        (string Row, string Id)[] prompts = [.. sides.DistinctBy(side => side.Row)];
+        Dictionary<string, int> promptRow = prompts.Select((prompt, i) => (prompt.Row, i)).ToDictionary(x => x.Row, x => x.i);
         GatingPairs forGate = new()
         {
-            Prompts = features.Prompts(prompts),
-            PromptIds = prompts,
-            PromptOf = [.. rows.Select(p => (promptRow[p.ChosenPromptId], promptRow[p.RejectedPromptId]))],
+            Prompts = features.Prompts([.. prompts.Select(prompt => prompt.Row)]),
+            PromptIds = [.. prompts.Select(prompt => prompt.Id)],
+            PromptOf = [.. Enumerable.Range(0, rows.Count).Select(i => (promptRow[sides[2 * i].Row], promptRow[sides[2 * i + 1].Row]))],
             Chosen = debiased.Gather([.. rows.Select(p => rowOf[p.ChosenId])]),
             Rejected = debiased.Gather([.. rows.Select(p => rowOf[p.RejectedId])]),
             Sources = [.. rows.Select(p => p.Source)],

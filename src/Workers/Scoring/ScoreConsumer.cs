@@ -36,7 +36,7 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
             Steering? steering = Steering.Parse(request.Steer, scorer.Model.Objectives);
             for (int i = 0; i < scores.Length; i++)
             {
-                try { usable.Add((i, scorer.Encode(Read(request.Items[i]), Place))); }
+                try { usable.Add((i, scorer.Encode(Read(request.Items[i], scorer), Place))); }
                 catch (InvalidInputException e) { scores[i] = Refused(e); }
             }
             Explanation?[] explained =
@@ -58,9 +58,12 @@ public sealed class ScoreConsumer(ServedModels models) : IConsumer<ScoreResponse
         return new ScoredResponse(found.Score, [.. parts]) { Rounding = ScoreDifference.Tolerance * found.Magnitude };
     }
 
-    private static Conversation Read(ScoreItem item) =>
-        Conversation.Create(item.Messages?.Select(m => new Message(m.Role, m.Content)) ?? ChatTemplate.Parse(item.Templated ?? "", Place),
-            Place);
+    private static Conversation Read(ScoreItem item, ConversationScorer scorer)
+    {
+        IEnumerable<Message> turns = item.Messages?.Select(m => new Message(m.Role, m.Content))
+            ?? scorer.Tokenizer.Template.Parse(item.Templated ?? "", Place);
+        return Conversation.Create(turns, Place);
+    }
 
     private static ScoredResponse Refused(InvalidInputException e) => new(null, [], e.Message);
 }

@@ -9,6 +9,7 @@ using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Scoring;
 using ArmoFlow.Workers.Evaluation;
+using ArmoFlow.Workers.Features;
 
 namespace ArmoFlow.Workers.Scoring;
 
@@ -41,7 +42,7 @@ public sealed record StoredModel(string Backbone, FeaturesReport Features, Train
         }
         string found = Checkpoint.Digest(Backbone);
         return found == Features.BackboneDigest
-            ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens, Features.AllowsSpecials)
+            ? new ConversationScorer(Backbone, Model, Features.Dtype, Features.MaxTokens, Features.Encoding())
                 : throw new InvalidInputException(Backbone, $"a backbone with sha256 {found[..16]}…",
                     $"{Features.BackboneDigest[..16]}…, as the model was trained on", "Restore it, or run again.");
     }

@@ -16,12 +16,12 @@ internal static class FeaturesStep
     private sealed record LeftOut(int Line, string Place, string Reason);
 
     /// <summary>A kept line: one conversation (ratings) or two (pairs).</summary>
-    private sealed record Row(int Line, EncodedConversation[] Sides, Dictionary<string, double> Labels);
+    private sealed record Row(int Line, string[] Ids, EncodedConversation[] Sides, Dictionary<string, double> Labels);
 
     /// <summary>What a file holds: its kept lines, its label columns, and what was left out.</summary>
     private sealed record Table(List<Row> Rows, IReadOnlyList<string> Labels, List<LeftOut> LeftOut, int RowsWithReplacedText);
 
-    private static readonly Option<string> Backbone = StepFiles.File("--backbone", "Folder of a Hugging Face Llama checkpoint."),
+    private static readonly Option<string> Backbone = StepFiles.File("--backbone", "Folder of a Hugging Face checkpoint."),
         Input = StepFiles.File("--input", "JSONL, JSON or Parquet, also gzipped."),
         Output = StepFiles.File("--out", "The safetensors file to write.");
     private static readonly Option<string> Kind = new Option<string>("--kind")
@@ -39,6 +39,16 @@ internal static class FeaturesStep
         Description = "What a control token's spelling in a text is: text, or with allow that token, as in Hugging Face's tokenizers.",
         DefaultValueFactory = _ => "text"
     }.AcceptOnlyFromAmong("text", "allow");
+    private static readonly Option<DateOnly?> TemplateDate = new("--template-date")
+    {
+        Description = "The day that a chat template with a date in it writes, such as 2024-07-26 (the default).",
+        CustomParser = Options.Day
+    };
+    private static readonly Option<string> Pooling = new Option<string>("--pooling")
+    {
+        Description = "Which token f(x⊕y) is read at: last, or with classifier the last one that is not the config's padding.",
+        DefaultValueFactory = _ => "last"
+    }.AcceptOnlyFromAmong("last", "classifier");
     private static readonly Option<int?> MaxTokens =
         new("--max-tokens") { Description = "Longer conversations are left out (default: the backbone's context)." };
     private static readonly Option<double> MaxDropped = new("--max-dropped-share")
@@ -62,6 +72,8 @@ internal static class FeaturesStep
             Dtype,
             MaxTokens,
             Specials,
+            TemplateDate,
+            Pooling,
             MaxDropped,
             Report
         };
@@ -73,7 +85,12 @@ internal static class FeaturesStep
     {
         string folder = parsed.GetRequiredValue(Backbone), file = parsed.GetRequiredValue(Input);
         bool pairs = parsed.GetRequiredValue(Kind) == "pairs";
-        (BackboneConfig config, ChatTokenizer tokenizer, _) = BackboneParts.Open(folder, parsed.GetRequiredValue(Specials) == "allow");
+        (BackboneConfig config, ChatTokenizer tokenizer) = BackboneParts.Open(folder, new EncodingOptions
+        {
+            AllowsSpecials = parsed.GetRequiredValue(Specials) == "allow",
+            TemplateDate = parsed.GetValue(TemplateDate),
+            PoolsAsClassifier = parsed.GetRequiredValue(Pooling) == "classifier",
+        });
         int limit = parsed.GetValue(MaxTokens) ?? config.MaxPositionEmbeddings;
         double usual = pairs ? 0.01 : 0;
         double share = parsed.GetValue(MaxDropped) is >= 0 and double given ? given : usual;
@@ -119,8 +136,13 @@ internal static class FeaturesStep
             {
                 Conversation[] sides = pairs ? Pair(source) : [source.Messages("messages")];
                 Dictionary<string, double> labels = pairs ? [] : columns.Read(source);
-                if (Encode(sides, tokenizer, limit, cancel, out string longest) is { } encoded) rows.Add(new Row(line, encoded, labels));
-                else leftOut.Add(new LeftOut(line, source.Place, $"{longest} tokens, over the limit of {limit}"));
+                EncodingResult[] encoded = [.. sides.Select(side => tokenizer.EncodeWithin(side, limit, cancel))];
+                if (Reason(encoded, limit) is { } reason) leftOut.Add(new LeftOut(line, source.Place, reason));
+                else
+                {
+                    rows.Add(new Row(line, [.. sides.Select(s => s.Id)],
+                        [.. encoded.Cast<EncodingResult.Done>().Select(e => e.Conversation)], labels));
+                }
             }
             catch (InvalidInputException e) when (e.StrayRow is not null && share > 0)
             {
@@ -143,17 +165,12 @@ internal static class FeaturesStep
         return [pair.Chosen, pair.Rejected];
     }
 
-    /// <summary>A line's conversations; null where one is over the limit, and then how long the longest is.</summary>
-    private static EncodedConversation[]? Encode(Conversation[] sides, ChatTokenizer tokenizer, int limit, CancellationToken cancel,
-        out string longest)
+    /// <summary>Why a line's conversations have no features; null where all have.</summary>
+    private static string? Reason(EncodingResult[] sides, int limit)
     {
-        long fewest = sides.Max(tokenizer.FewestTokens);
-        longest = $"at least {fewest}";
-        if (fewest > limit) return null;
-        EncodedConversation[] encoded = [.. sides.Select(s => tokenizer.Encode(s, cancel))];
-        int most = encoded.Max(s => s.Tokens.Length);
-        longest = $"{most}";
-        return most <= limit ? encoded : null;
+        if (sides.OfType<EncodingResult.Refused>().FirstOrDefault() is { } refused) return $"refused by the chat template: {refused.Why}";
+        EncodingResult.TooLong[] tooLong = [.. sides.OfType<EncodingResult.TooLong>()];
+        return tooLong.Length == 0 ? null : $"{tooLong[0].Tokens} tokens, over the limit of {limit}";
     }
 
     private static void Extract(FeatureExtractor extractor, List<Row> rows, IReadOnlyList<string> columns, bool pairs, string path,
@@ -184,7 +201,7 @@ internal static class FeaturesStep
                 tensor([.. rows.SelectMany(r => columns.Select(c => r.Labels.TryGetValue(c, out double v)
                     ? (float)v
                     : float.NaN))], [n, k])));
-            tensors.Add(("conversation_ids", tensor([.. rows.SelectMany(r => Convert.FromHexString(r.Sides[0].Id))], [n, 32])));
+            tensors.Add(("conversation_ids", tensor([.. rows.SelectMany(r => Convert.FromHexString(r.Ids[0]))], [n, 32])));
         }
         tensors.Add(("lines", tensor([.. rows.Select(r => (long)r.Line)])));
         SafetensorsFile.Write(path, tensors, new Dictionary<string, string> { ["labels"] = JsonSerializer.Serialize(columns) });

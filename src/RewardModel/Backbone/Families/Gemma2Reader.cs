@@ -29,8 +29,13 @@ internal class Gemma2Reader(string path, JsonElement root) : DecoderReader(path,
         RequireText("hidden_activation", ["gelu_pytorch_tanh"], isRequired: false);
         if (Flag("use_bidirectional_attention")) throw Unsupported("use_bidirectional_attention true", "a causal model");
         bool hasBias = Flag("attention_bias");
-        DecoderConfig config =
-            Common(new FamilyDefaults { KeyValueHeads = 4, HeadSize = UsualHead, MaxPositionEmbeddings = maxPositionEmbeddings });
+        DecoderConfig config = Common(new FamilyDefaults
+        {
+            KeyValueHeads = 4,
+            HeadSize = UsualHead,
+            MaxPositionEmbeddings = maxPositionEmbeddings,
+            PaddingToken = 0,
+        });
         return config with
         {
             Norms = NormPlaces.Both,

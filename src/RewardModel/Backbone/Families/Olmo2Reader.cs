@@ -13,7 +13,7 @@ internal sealed class Olmo2Reader(string path, JsonElement root) : DecoderReader
     protected override DecoderConfig Read()
     {
         RequireText("hidden_act", ["silu", "swish"], isRequired: false);
-        DecoderConfig config = Common(new FamilyDefaults { RmsNormEps = 1e-5 });
+        DecoderConfig config = Common(new FamilyDefaults { RmsNormEps = 1e-5, PaddingToken = 1 });
         bool hasBias = Flag("attention_bias");
         return config with
         {

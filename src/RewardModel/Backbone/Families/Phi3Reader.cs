@@ -13,7 +13,7 @@ internal sealed class Phi3Reader(string path, JsonElement root) : DecoderReader(
     protected override DecoderConfig Read()
     {
         RequireText("hidden_act", ["silu", "swish"], isRequired: false);
-        DecoderConfig config = Common(new FamilyDefaults { RmsNormEps = 1e-5, MaxPositionEmbeddings = 4096 });
+        DecoderConfig config = Common(new FamilyDefaults { RmsNormEps = 1e-5, MaxPositionEmbeddings = 4096, PaddingToken = 32000 });
         RopeRules rules = new()
         {
             AllowsPartial = true,

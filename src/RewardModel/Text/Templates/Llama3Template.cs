@@ -1,15 +1,53 @@
 using System.Text.RegularExpressions;
 
-namespace ArmoFlow.RewardModel.Text;
+namespace ArmoFlow.RewardModel.Text.Templates;
 
 /// <summary>
 /// The Llama-3 chat template: one begin-of-text token, then for each turn its role between header tokens, a blank line,
 /// the trimmed content and an end-of-turn token.
 /// </summary>
-public static partial class ChatTemplate
+/// <param name="description">What was found.</param>
+public sealed partial class Llama3Template(string description) : ChatTemplate
 {
-    /// <summary>What reports and feature keys call the template.</summary>
-    public const string Name = "llama3";
+    /// <summary>See <see cref="Name"/>.</summary>
+    public const string KnownName = "llama3";
+
+    /// <inheritdoc/>
+    public override string Name => KnownName;
+
+    /// <inheritdoc/>
+    public override string Description => description;
+
+    /// <inheritdoc/>
+    public override bool KeepsBlanks => false;
+
+    /// <inheritdoc/>
+    internal override IReadOnlyCollection<string> Controls => (IReadOnlyCollection<string>)Tokens;
+
+    /// <inheritdoc/>
+    internal override IReadOnlyList<TextRun> Render(IReadOnlyList<Message> turns) => [.. Runs(turns, first: true)];
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<Message> Parse(string text, string place) => Turns(text, place);
+
+    /// <inheritdoc/>
+    internal override void RequireTokens(BpeTokenizer tokens, string path)
+    {
+        foreach (string token in Tokens)
+        {
+            if (tokens.Added(token) is not { } found)
+            {
+                throw new InvalidInputException(path, $"no added token '{token}'", "the tokens of Llama-3's chat template",
+                    "Use the tokenizer of a Llama-3 chat model, or a folder with a chat template of its own.");
+            }
+            // It would swallow what stands around it.
+            if (found.StripsLeft || found.StripsRight)
+            {
+                throw TokenizerFile.Unsupported(path, $"the token '{token}' with {(found.StripsLeft ? "lstrip" : "rstrip")}",
+                    "template tokens that leave the text around them");
+            }
+        }
+    }
 
     /// <summary>Opens a text.</summary>
     public const string BeginOfText = "<|begin_of_text|>";
@@ -25,6 +63,10 @@ public static partial class ChatTemplate
 
     /// <summary>The tokens that make turns; control tokens, whatever a tokenizer.json says of them.</summary>
     public static IReadOnlyList<string> Tokens { get; } = [BeginOfText, StartHeader, EndHeader, EndOfTurn];
+
+    /// <summary>The same by the names that templates in Jinja have for them.</summary>
+    internal static IReadOnlyDictionary<string, string> TokenNames { get; } =
+        new Dictionary<string, string> { ["bos_token"] = BeginOfText, ["eos_token"] = EndOfTurn };
 
     /// <summary>Turns of the longest conversation that is taken apart.</summary>
     public const int MostTurns = 1000;
@@ -49,7 +91,7 @@ public static partial class ChatTemplate
     /// before and after it: trainers send what they decode, special tokens and all.
     /// </summary>
     /// <exception cref="InvalidInputException">It is not a text of this template.</exception>
-    public static IReadOnlyList<Message> Parse(string text, string place)
+    public static IReadOnlyList<Message> Turns(string text, string place)
     {
         string whole = WithoutPadding(text, place);
         ReadOnlySpan<char> rest = whole; // a slice costs nothing, however many turns there are
@@ -92,9 +134,4 @@ public static partial class ChatTemplate
 
     [GeneratedRegex(@"(?:(?:<\|(?!(?:start|end)_header_id\|)[a-z0-9_]+\|>|\[PAD\]|<pad>)\s*)+$", RegexOptions.None, LongestMatch)]
     private static partial Regex PaddingAfter();
-
-    /// <summary>Refuses a backbone that asks for another template than this one; says in a few words what was found.</summary>
-    /// <param name="folder">The backbone's.</param>
-    /// <exception cref="InvalidInputException">Its template is of another kind.</exception>
-    public static string Require(string folder) => TemplateFiles.Require(folder);
 }

@@ -1,4 +1,4 @@
-namespace ArmoFlow.RewardModel.Text;
+namespace ArmoFlow.RewardModel.Text.Templates;
 
 /// <summary>
 /// Conversations that show what a chat template does: with a system turn or without, of one turn and of many, with blanks around their
