@@ -77,8 +77,23 @@ public class JinjaTests
     [InlineData("{% endif %}", "'endif' without its beginning")]
     [InlineData("{{ 'a", "without its end")]
     [InlineData("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", "1,000,000 steps")]
+    [InlineData("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "without end")]
+    [InlineData("{% set n = namespace(x='aa') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}", "67,108,864 characters")]
     public void What_is_not_of_the_part_that_is_known_is_refused_by_name(string template, string expected) =>
         Should.Throw<JinjaException>(() => JinjaTemplate.Parse(template).Render([])).Message.ShouldContain(expected);
+
+    [Theory]
+    [InlineData("{{ ", "1 + ", "1 }}")]
+    [InlineData("{{ ", "not ", "1 }}")]
+    [InlineData("{{ ", "(", "1 }}")]
+    [InlineData("{{ 1", " if 1 else 1", " }}")]
+    [InlineData("{{ x", "[0]", " }}")]
+    [InlineData("", "{% if true %}", "")]
+    public void A_template_that_is_nested_without_end_is_refused(string before, string again, string after)
+    {
+        string template = before + string.Concat(Enumerable.Repeat(again, 100_000)) + after;
+        Should.Throw<JinjaException>(() => JinjaTemplate.Parse(template).Render([]));
+    }
 
     [Fact]
     public void What_a_message_says_stays_the_messages_however_it_is_cut_and_joined()

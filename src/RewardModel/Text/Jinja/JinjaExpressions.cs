@@ -9,7 +9,7 @@ internal delegate object? Expression(JinjaScope scope);
 /// <summary>Reads expressions from tokens, in Jinja's order of precedence.</summary>
 internal abstract class JinjaExpressions(IReadOnlyList<Token> tokens)
 {
-    private const int DeepestNesting = 100;
+    private const int DeepestNesting = 100, LongestList = 1_000_000;
     private static readonly string[] Comparisons = ["==", "!=", "<", ">", "<=", ">="];
     private int _depth;
 
@@ -158,7 +158,8 @@ internal abstract class JinjaExpressions(IReadOnlyList<Token> tokens)
         (MarkedText x, MarkedText y) => MarkedText.Concat([x, y]),
         (Undefined undefined, _) => throw undefined.Error,
         (_, Undefined undefined) => throw undefined.Error,
-        (IReadOnlyList<object?> x, IReadOnlyList<object?> y) => (IReadOnlyList<object?>)[.. x, .. y],
+        (IReadOnlyList<object?> x, IReadOnlyList<object?> y) =>
+            x.Count + y.Count <= LongestList ? (IReadOnlyList<object?>)[.. x, .. y] : throw new JinjaException("a list without end"),
         _ => Arithmetic(a, b, (m, n) => m + n, (m, n) => m + n),
     };
 

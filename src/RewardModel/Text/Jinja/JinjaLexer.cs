@@ -40,6 +40,7 @@ internal readonly record struct Token(TokenKind Kind, string Text);
 /// </summary>
 internal sealed class JinjaLexer
 {
+    private const int LongestTag = 1000; // tokens: what one holds is nested as deep, when it is read and when it is computed
     private static readonly string[] Operators =
         ["==", "!=", "<=", ">=", "//", "**", "{", "}", "[", "]", "(", ")", ",", ":", ".", "|", "~", "+", "-", "*", "/", "%", "<", ">", "="];
 
@@ -123,9 +124,11 @@ internal sealed class JinjaLexer
 
     private void ReadTag(string end, TokenKind begin)
     {
+        int first = _tokens.Count;
         _tokens.Add(new Token(begin, ""));
         while (true)
         {
+            if (_tokens.Count - first > LongestTag) throw new JinjaException($"a tag of more than {LongestTag:N0} tokens");
             while (_at < _source.Length && char.IsWhiteSpace(_source[_at])) _at++;
             if (_at >= _source.Length) throw new JinjaException($"a tag without its end '{end}'");
             bool strips = Follows("-" + end);

@@ -18,11 +18,11 @@ internal delegate object? JinjaFunction(IReadOnlyList<object?> arguments, IReadO
 /// <summary>The names that are set, here and further out; and what a rendering may cost.</summary>
 internal sealed class JinjaScope
 {
-    private const int MostSteps = 1_000_000;
+    private const int MostSteps = 1_000_000, DeepestCall = 50;
     private readonly JinjaScope? _outer;
     private readonly JinjaScope _root;
     private readonly Dictionary<string, object?> _names;
-    private int _steps;
+    private int _steps, _calls;
 
     public JinjaScope(Dictionary<string, object?> names, JinjaScope? outer = null)
     {
@@ -50,6 +50,16 @@ internal sealed class JinjaScope
     }
 
     public void Set(string name, object? value) => _names[name] = value;
+
+    /// <summary>Calls a macro; one that calls itself without end is given up.</summary>
+    public MarkedText Call(Func<MarkedText> macro)
+    {
+        Step();
+        if (++_root._calls > DeepestCall) throw new JinjaException("macros that call each other without end");
+        MarkedText text = macro();
+        _root._calls--;
+        return text;
+    }
 
     /// <summary>Counts a step of a loop; a template that does not end is given up.</summary>
     public void Step()

@@ -13,6 +13,8 @@ internal sealed class JinjaTemplate : JinjaExpressions
 {
     private readonly IReadOnlyList<Token> _tokens;
     private readonly Statement _body;
+    private const int DeepestBlocks = 100;
+    private int _blocks;
 
     private JinjaTemplate(IReadOnlyList<Token> tokens) : base(tokens)
     {
@@ -50,6 +52,7 @@ internal sealed class JinjaTemplate : JinjaExpressions
     /// <summary>Statements up to one that ends or continues what they are the body of.</summary>
     private Statement Body(params string[] ends)
     {
+        if (++_blocks > DeepestBlocks) throw new JinjaException("blocks within blocks without end");
         List<Statement> statements = [];
         while (At < _tokens.Count)
         {
@@ -65,6 +68,7 @@ internal sealed class JinjaTemplate : JinjaExpressions
                 _ => throw new JinjaException($"'{token.Text}' outside of a tag"),
             });
         }
+        _blocks--;
         Statement[] all = [.. statements];
         return scope => { foreach (Statement statement in all) statement(scope); };
     }
@@ -241,9 +245,8 @@ internal sealed class JinjaTemplate : JinjaExpressions
         RequireEnd();
         Statement body = Body();
         RequireEndOf("macro");
-        return scope => scope.Set(name, (JinjaFunction)((given, named) =>
+        return scope => scope.Set(name, (JinjaFunction)((given, named) => scope.Call(() =>
         {
-            scope.Step();
             JinjaScope inner = scope.Capture();
             for (int i = 0; i < parameters.Count; i++)
             {
@@ -254,7 +257,7 @@ internal sealed class JinjaTemplate : JinjaExpressions
             }
             body(inner);
             return MarkedText.Concat(inner.Output);
-        }));
+        })));
     }
 
     private Statement Jump(Exception to)

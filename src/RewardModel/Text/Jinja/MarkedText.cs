@@ -7,6 +7,7 @@ namespace ArmoFlow.RewardModel.Text.Jinja;
 /// </summary>
 internal sealed class MarkedText
 {
+    private const int Longest = 1 << 26; // characters: a template that doubles a text in a loop is given up
     private readonly (int From, int To)[] _messages;
 
     private MarkedText(string value, (int From, int To)[] messages)
@@ -36,6 +37,7 @@ internal sealed class MarkedText
         {
             foreach ((int from, int to) in part._messages) messages.Add((value.Length + from, value.Length + to));
             value.Append(part.Value);
+            if (value.Length > Longest) throw new JinjaException($"a text of more than {Longest:N0} characters");
         }
         return new MarkedText(value.ToString(), [.. messages]);
     }
