@@ -276,9 +276,13 @@ public class BackboneTests
             Largest(alone.Embedding, together[i].Embedding).ShouldBeLessThan(1e-5);
             Largest(together[i].PromptEmbedding, together[0].PromptEmbedding).ShouldBeLessThan(1e-5);
         }
-        FeatureExtractor.BatchesByLength(conversations, 100).SelectMany(b => b).Order().ShouldBe(Enumerable.Range(0, 40));
-        FeatureExtractor.BatchesByLength(conversations, 100)
-            .ShouldAllBe(b => b.Length == 1 || b.Length * b.Max(i => conversations[i].Tokens.Length) <= 100);
+        FeatureBatch[] batches = [.. FeatureBatch.Of(conversations, sharesPrompts: true, 100)];
+        batches.SelectMany(batch => batch.Items).Select(item => item.Item).Order().ShouldBe(Enumerable.Range(0, 40));
+        batches.Max(batch => batch.Tokens - batch.Texts[^1].Tokens.Length).ShouldBeLessThan(100);
+        int prompt = conversations[0].PromptPosition + 1;
+        long computed = FeatureBatch.Of(conversations, sharesPrompts: true, 1 << 20).Single().Tokens;
+        computed.ShouldBe(conversations.Sum(c => c.Tokens.Length - prompt) + prompt, "the prompt once");
+        FeatureBatch.Of(conversations, sharesPrompts: false, 1 << 20).Single().Tokens.ShouldBe(conversations.Sum(c => c.Tokens.Length));
         using CancellationTokenSource stop = new();
         stop.Cancel();
         Should.Throw<OperationCanceledException>(() => extractor.Extract(conversations, null, stop.Token));

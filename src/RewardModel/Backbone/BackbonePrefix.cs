@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace ArmoFlow.RewardModel.Backbone;
 
 /// <summary>
-/// What a backbone keeps of tokens that many texts begin with: each layer's keys and values, [1, kvHeads, length, headDim], and the
+/// What a backbone keeps of tokens that many texts begin with: each layer's keys and values, [length, kvHeads, headDim], and the
 /// last token's hidden state.
 /// </summary>
 public sealed class BackbonePrefix : IDisposable
@@ -13,7 +13,7 @@ public sealed class BackbonePrefix : IDisposable
     /// <summary>The number of tokens.</summary>
     public long Length { get; }
 
-    /// <summary>[1, 1, hiddenSize], on the CPU.</summary>
+    /// <summary>[1, hiddenSize], on the CPU.</summary>
     public Tensor Hidden { get; }
 
     /// <summary>Bytes of memory that the keys and values take.</summary>

@@ -44,23 +44,16 @@ public interface IBackbone : IDisposable
     /// <summary>Its configuration.</summary>
     BackboneConfig Config { get; }
 
-    /// <summary>Hidden states at the positions asked for.</summary>
-    /// <param name="tokens">[batch, length] int64, padded on the right: under a causal mask padding is never seen.</param>
-    /// <param name="readAt">[batch, n] int64 positions; the last layer computes queries and its feed-forward there only.</param>
+    /// <summary>Hidden states at the positions asked for. What one text yields does not depend on the others.</summary>
+    /// <param name="texts">Texts, and parts that follow others of them or a prefix; each token is computed once.</param>
     /// <param name="cancel">Checked between layers.</param>
-    /// <returns>[batch, n, hiddenSize] float32 (float64 if that is the compute type), on the CPU.</returns>
-    Tensor Forward(Tensor tokens, Tensor readAt, CancellationToken cancel = default);
-
-    /// <summary>Hidden states of what follows a prefix; only that is computed.</summary>
-    /// <param name="prefix">What comes before in every row, as <see cref="Read"/> gave it.</param>
-    /// <param name="tokens">[batch, length] int64 after the prefix, padded on the right.</param>
-    /// <param name="readAt">[batch, n] int64 positions, counted from the end of the prefix.</param>
-    /// <param name="cancel">Checked between layers.</param>
-    /// <returns>[batch, n, hiddenSize], as of the whole text but for the last digits.</returns>
-    Tensor Forward(BackbonePrefix prefix, Tensor tokens, Tensor readAt, CancellationToken cancel = default);
+    /// <returns>
+    /// [reads, hiddenSize] float32 (float64 if that is the compute type), on the CPU: for each text in order its positions in order.
+    /// </returns>
+    Tensor Forward(IReadOnlyList<BackboneText> texts, CancellationToken cancel = default);
 
     /// <summary>Reads a prefix, to be followed by other tokens any number of times.</summary>
-    /// <param name="tokens">[1, length] int64.</param>
+    /// <param name="tokens">Its tokens; at least one.</param>
     /// <param name="cancel">Checked between layers.</param>
-    BackbonePrefix Read(Tensor tokens, CancellationToken cancel = default);
+    BackbonePrefix Read(int[] tokens, CancellationToken cancel = default);
 }

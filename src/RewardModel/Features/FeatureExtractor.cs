@@ -24,8 +24,12 @@ public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbed
 public sealed class FeatureExtractor : IDisposable
 {
     private const double FlopsPerBatch = 2e11; // well under a second on two cores, so that cancelling is prompt and progress moves
+    private const int MostTokens = 16384;
     private readonly IBackbone _model;
     private readonly long _tokensPerBatch;
+
+    /// <summary>How many tokens were computed.</summary>
+    public long TokensComputed { get; private set; }
 
     /// <summary>The dimension of a feature, d: the hidden size of the backbone.</summary>
     public int Dimension => _model.Config.HiddenSize;
@@ -38,11 +42,13 @@ public sealed class FeatureExtractor : IDisposable
     public FeatureExtractor(string backbone, ScalarType dtype, Device device)
     {
         _model = Backbones.Load(backbone, dtype, device);
-        _tokensPerBatch = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), 256, 16384);
+        long onCpu = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), 256, MostTokens);
+        _tokensPerBatch = device.type == DeviceType.CPU ? onCpu : MostTokens;
     }
 
     /// <summary>
-    /// Extracts features of many conversations, batched with others of like length and padded on the right.
+    /// Extracts features of many conversations. A prompt is computed once for the responses to it that stand side by side; what a
+    /// conversation yields does not depend on the others.
     /// </summary>
     /// <param name="conversations">Encoded conversations, in any order.</param>
     /// <param name="progress">Told the number of conversations finished, after each batch.</param>
@@ -62,27 +68,31 @@ public sealed class FeatureExtractor : IDisposable
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
         int done = 0;
-        foreach (int[] batch in BatchesByLength(conversations, _tokensPerBatch))
+        foreach (FeatureBatch batch in FeatureBatch.Of(conversations, SharesPrompts, _tokensPerBatch))
         {
             cancel.ThrowIfCancellationRequested();
-            ExtractBatch(conversations, batch, results, cancel);
-            foreach (int i in batch) check(conversations[i], results[i]);
-            done += batch.Length;
+            using DisposeScope scope = NewDisposeScope();
+            float[] values = _model.Forward(batch.Texts, cancel).data<float>().ToArray(); // [reads, d]
+            foreach ((int item, int response, int prompt) in batch.Items)
+            {
+                results[item] = new ConversationFeatures(Row(values, response), Row(values, prompt));
+                check(conversations[item], results[item]);
+            }
+            TokensComputed += batch.Tokens;
+            done += batch.Items.Count;
             progress?.Invoke(done);
         }
         return results;
     }
 
+    private float[] Row(float[] values, int row) => values[(row * Dimension)..((row + 1) * Dimension)];
+
     /// <summary>False where a prompt's pass depends on the response that follows.</summary>
     public bool SharesPrompts => !_model.Config.DependsOnLength;
 
     /// <summary>Reads a conversation's prompt, for <see cref="ExtractAfter"/>; where <see cref="SharesPrompts"/>.</summary>
-    public BackbonePrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        return _model.Read(tensor([.. conversation.Tokens.Take(conversation.PromptPosition + 1).Select(t => (long)t)],
-            [1, conversation.PromptPosition + 1]), cancel);
-    }
+    public BackbonePrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default) =>
+        _model.Read(conversation.Tokens[..(conversation.PromptPosition + 1)], cancel);
 
     /// <summary>As <see cref="ExtractUnchecked"/>, for conversations of one prompt that has been read.</summary>
     public ConversationFeatures[] ExtractAfter(BackbonePrefix prompt, IReadOnlyList<EncodedConversation> conversations,
@@ -90,72 +100,22 @@ public sealed class FeatureExtractor : IDisposable
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
         float[] promptEmbedding = prompt.Hidden.data<float>().ToArray();
-        foreach (int[] batch in BatchesByLength(conversations, _tokensPerBatch))
+        int from = (int)prompt.Length;
+        for (int begin = 0; begin < conversations.Count;)
         {
             cancel.ThrowIfCancellationRequested();
             using DisposeScope scope = NewDisposeScope();
-            long[] last = [.. batch.Select(i => conversations[i].LastPosition - prompt.Length)];
-            // [batch, 1, d]
-            float[] values =
-                _model.Forward(prompt, Padded(conversations, batch, (int)prompt.Length), tensor(last, [batch.Length, 1]), cancel)
-                    .data<float>()
-                    .ToArray();
-            for (int b = 0; b < batch.Length; b++)
-                results[batch[b]] = new ConversationFeatures(values[(b * Dimension)..((b + 1) * Dimension)], promptEmbedding);
+            List<BackboneText> texts = [];
+            for (long tokens = 0; begin + texts.Count < conversations.Count && tokens < _tokensPerBatch; tokens += texts[^1].Tokens.Length)
+            {
+                EncodedConversation c = conversations[begin + texts.Count];
+                texts.Add(new BackboneText(c.Tokens[from..], [c.LastPosition - from]) { Prefix = prompt });
+            }
+            float[] values = _model.Forward(texts, cancel).data<float>().ToArray(); // [texts, d]
+            for (int i = 0; i < texts.Count; i++) results[begin + i] = new ConversationFeatures(Row(values, i), promptEmbedding);
+            begin += texts.Count;
         }
         return results;
-    }
-
-    private void ExtractBatch(IReadOnlyList<EncodedConversation> conversations, int[] batch, ConversationFeatures[] results,
-        CancellationToken cancel)
-    {
-        using DisposeScope scope = NewDisposeScope();
-        // The last position is read so that the model knows where each text ends.
-        long[] readAt = [.. batch.SelectMany(i =>
-            new long[] { conversations[i].LastPosition, conversations[i].PromptPosition, conversations[i].Tokens.Length - 1 })];
-        int d = Dimension, reads = readAt.Length / batch.Length;
-        bool endIsLast = batch.All(i => conversations[i].LastPosition == conversations[i].Tokens.Length - 1);
-        Tensor at = tensor(readAt, [batch.Length, reads]);
-        if (endIsLast) at = at.narrow(1, 0, --reads);
-        // [batch, reads, d]
-        float[] values = _model.Forward(Padded(conversations, batch, 0), at, cancel).data<float>().ToArray();
-        for (int b = 0; b < batch.Length; b++)
-        {
-            int row = b * reads * d;
-            results[batch[b]] = new ConversationFeatures(values[row..(row + d)], values[(row + d)..(row + 2 * d)]);
-        }
-    }
-
-    /// <summary>[batch, length] tokens from a position on, padded on the right.</summary>
-    private static Tensor Padded(IReadOnlyList<EncodedConversation> conversations, int[] batch, int from)
-    {
-        int length = batch.Max(i => conversations[i].Tokens.Length) - from;
-        long[] tokens = new long[batch.Length * length];
-        for (int b = 0; b < batch.Length; b++)
-        {
-            int[] all = conversations[batch[b]].Tokens;
-            for (int t = from; t < all.Length; t++) tokens[b * length + t - from] = all[t];
-        }
-        return tensor(tokens, [batch.Length, length]);
-    }
-
-    /// <summary>
-    /// Groups of indices of like length whose padded size stays within the budget; ties keep their order, so the cut is a function
-    /// of the input alone.
-    /// </summary>
-    public static IEnumerable<int[]> BatchesByLength(IReadOnlyList<EncodedConversation> conversations, long tokensPerBatch)
-    {
-        List<int> batch = [];
-        foreach (int i in Enumerable.Range(0, conversations.Count).OrderBy(i => conversations[i].Tokens.Length))
-        {
-            if (batch.Count > 0 && (batch.Count + 1L) * conversations[i].Tokens.Length > tokensPerBatch)
-            {
-                yield return [.. batch];
-                batch.Clear();
-            }
-            batch.Add(i);
-        }
-        if (batch.Count > 0) yield return [.. batch];
     }
 
     /// <inheritdoc/>
