@@ -12,8 +12,10 @@ switch (what)
     case "prompts":
         PromptBench.Run();
         return 0;
-    case "features" when args.Length == 3:
-        FeaturesBench.Run(backbone: args[1], pairs: args[2]);
+    case "features" when args.Length is >= 3 and <= 5:
+        await FeaturesBench.Run(tokenizer: args[1], pairs: args[2], mostTokens: args.Length > 3
+            ? int.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture)
+            : 8_000, peer: args.Length > 4 ? args[4] : null);
         return 0;
     case "workflow":
         return await WorkflowBench.Run(runs: args.Length > 1
@@ -39,7 +41,8 @@ switch (what)
     case "keys":
         return await KeysBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | prompts | features BACKBONE PAIRS.jsonl | workflow [RUNS] | queries "
-            + "[RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | keys [SECONDS]");
+        Console.Error.WriteLine("usage: bench regression | gating | prompts | features TOKENIZER.json PAIRS.jsonl [TOKENS [PEER]] | "
+            + "workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | "
+            + "keys [SECONDS]");
         return 2;
 }

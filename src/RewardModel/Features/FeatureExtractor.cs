@@ -23,7 +23,8 @@ public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbed
 /// </summary>
 public sealed class FeatureExtractor : IDisposable
 {
-    private const double FlopsPerBatch = 2e11; // well under a second on two cores, so that cancelling is prompt and progress moves
+    // A few seconds on two cores, so that progress moves; cancelling waits for a layer. Wider batches lay weights out less often.
+    private const double FlopsPerBatch = 4e11;
     private const int MostTokens = 16384;
     private readonly IBackbone _model;
     private readonly long _tokensPerBatch;
@@ -41,7 +42,7 @@ public sealed class FeatureExtractor : IDisposable
     /// <exception cref="InvalidInputException">The folder does not hold a backbone that is computed.</exception>
     public FeatureExtractor(string backbone, ScalarType dtype, Device device)
     {
-        _model = Backbones.Load(backbone, dtype, device);
+        _model = ComputeThread.Run(() => Backbones.Load(backbone, dtype, device));
         long onCpu = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), 256, MostTokens);
         _tokensPerBatch = device.type == DeviceType.CPU ? onCpu : MostTokens;
     }
@@ -71,8 +72,7 @@ public sealed class FeatureExtractor : IDisposable
         foreach (FeatureBatch batch in FeatureBatch.Of(conversations, SharesPrompts, _tokensPerBatch))
         {
             cancel.ThrowIfCancellationRequested();
-            using DisposeScope scope = NewDisposeScope();
-            float[] values = _model.Forward(batch.Texts, cancel).data<float>().ToArray(); // [reads, d]
+            float[] values = Forward(batch.Texts, cancel);
             foreach ((int item, int response, int prompt) in batch.Items)
             {
                 results[item] = new ConversationFeatures(Row(values, response), Row(values, prompt));
@@ -85,6 +85,13 @@ public sealed class FeatureExtractor : IDisposable
         return results;
     }
 
+    /// <returns>[reads, d], row after row.</returns>
+    private float[] Forward(IReadOnlyList<BackboneText> texts, CancellationToken cancel) => ComputeThread.Run(() =>
+    {
+        using DisposeScope scope = NewDisposeScope();
+        return _model.Forward(texts, cancel).data<float>().ToArray();
+    });
+
     private float[] Row(float[] values, int row) => values[(row * Dimension)..((row + 1) * Dimension)];
 
     /// <summary>False where a prompt's pass depends on the response that follows.</summary>
@@ -92,7 +99,7 @@ public sealed class FeatureExtractor : IDisposable
 
     /// <summary>Reads a conversation's prompt, for <see cref="ExtractAfter"/>; where <see cref="SharesPrompts"/>.</summary>
     public BackbonePrefix ReadPrompt(EncodedConversation conversation, CancellationToken cancel = default) =>
-        _model.Read(conversation.Tokens[..(conversation.PromptPosition + 1)], cancel);
+        ComputeThread.Run(() => _model.Read(conversation.Tokens[..(conversation.PromptPosition + 1)], cancel));
 
     /// <summary>As <see cref="ExtractUnchecked"/>, for conversations of one prompt that has been read.</summary>
     public ConversationFeatures[] ExtractAfter(BackbonePrefix prompt, IReadOnlyList<EncodedConversation> conversations,
@@ -104,14 +111,13 @@ public sealed class FeatureExtractor : IDisposable
         for (int begin = 0; begin < conversations.Count;)
         {
             cancel.ThrowIfCancellationRequested();
-            using DisposeScope scope = NewDisposeScope();
             List<BackboneText> texts = [];
             for (long tokens = 0; begin + texts.Count < conversations.Count && tokens < _tokensPerBatch; tokens += texts[^1].Tokens.Length)
             {
                 EncodedConversation c = conversations[begin + texts.Count];
                 texts.Add(new BackboneText(c.Tokens[from..], [c.LastPosition - from]) { Prefix = prompt });
             }
-            float[] values = _model.Forward(texts, cancel).data<float>().ToArray(); // [texts, d]
+            float[] values = Forward(texts, cancel);
             for (int i = 0; i < texts.Count; i++) results[begin + i] = new ConversationFeatures(Row(values, i), promptEmbedding);
             begin += texts.Count;
         }
