@@ -1,3 +1,4 @@
+using System.Globalization;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Text;
 
@@ -25,7 +26,7 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
         List<int> others = [];
-        foreach (IGrouping<string, int> group in Enumerable.Range(0, conversations.Count).GroupBy(i => conversations[i].PromptId))
+        foreach (IGrouping<string, int> group in Enumerable.Range(0, conversations.Count).GroupBy(i => IdOf(conversations[i])))
         {
             int[] items = [.. group];
             if (PromptOf(conversations[items[0]], items.Length, cancel) is { } prompt)
@@ -41,11 +42,17 @@ public sealed class PromptCache(FeatureExtractor extractor, long mostBytes = 1L 
         }
     }
 
+    /// <summary>
+    /// Equal ids, equal tokens up to where f(x) is read: under a template without control tokens a response may change where that is.
+    /// </summary>
+    private static string IdOf(EncodedConversation conversation) =>
+        string.Create(CultureInfo.InvariantCulture, $"{conversation.PromptId} {conversation.PromptPosition}");
+
     /// <summary>The prompt, read now or before; null where it is cheaper to read it with each response.</summary>
     private BackbonePrefix? PromptOf(EncodedConversation conversation, int responses, CancellationToken cancel)
     {
         if (!extractor.SharesPrompts) return null;
-        string id = conversation.PromptId;
+        string id = IdOf(conversation);
         long length = conversation.PromptPosition + 1;
         bool isKept = _kept.Remove(id, out BackbonePrefix? prompt);
         bool isSeen = _seen.Remove(id);
