@@ -233,6 +233,8 @@ public class BackboneTests
         usual.Description.ShouldContain("26 July 2024");
         later.Description.ShouldContain("01 March 2026");
         later.Name.ShouldBe(usual.Name.Replace("2024-07-26", "2026-03-01", StringComparison.Ordinal));
+        folder.Write("chat_template.jinja", Llama3 + "{% if messages[0]['role'] == 'system' %}{{ date_string }}{% endif %}");
+        ChatTemplate.Open(folder.Path).Name.ShouldEndWith(" of 2024-07-26", Case.Sensitive, "a date that a system turn alone brings");
         folder.Write("chat_template.jinja", Llama3 + "{{ strftime_now('%Q') }}");
         Refused(() => ChatTemplate.Open(folder.Path), "'%Q'");
     }

@@ -145,5 +145,17 @@ public class FamilyTemplateTests
         string Rendered(IReadOnlyList<Message> turns) => string.Concat(tokenizer.Template.Render(turns).Select(run => run.Text));
     }
 
+    [Fact]
+    public void What_pads_is_no_part_of_a_response_that_spells_it()
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer_config.json", """{"pad_token":"!","eos_token":"</s>"}""");
+        folder.Write("chat_template.jinja",
+            "{% for m in messages %}{{ '[' + m['role'] + '!]' + m['content'] + eos_token }}{% endfor %}");
+        ChatTemplate template = ChatTemplate.Open(folder.Path);
+        IReadOnlyList<Message> turns = template.Parse("[user!]Hi.</s>[assistant!]Hi there!</s></s>", "here");
+        turns.ShouldBe([new Message("user", "Hi."), new Message("assistant", "Hi there!")]);
+    }
+
     private static EncodingOptions Pooled => new() { PoolsAsClassifier = true };
 }

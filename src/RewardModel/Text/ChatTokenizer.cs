@@ -114,14 +114,15 @@ public sealed class ChatTokenizer
         catch (JinjaException) { return null; }
         string alone = string.Concat(prompt.Select(run => run.Text)), whole = string.Concat(text.Select(run => run.Text));
         if (whole.StartsWith(alone, StringComparison.Ordinal)) return prompt;
-        return alone.AsSpan().CommonPrefixLength(whole) >= Length(UpToPrompt(conversation)) ? prompt : null;
+        int closed = UpToPrompt(Template.Render(WithOtherResponse(conversation))).Sum(run => run.Text.Length);
+        return alone.AsSpan().CommonPrefixLength(whole) >= closed ? prompt : null;
     }
 
     /// <summary>The first control token after the prompt's last message; the last token before the response where there is none.</summary>
     private int ControlAfterPrompt(Conversation conversation, int[] tokens, CancellationToken cancel)
     {
-        int last = Common(Tokens(Template.Render(WithOtherResponse(conversation)), cancel), tokens);
-        int controls = Tokens(UpToPrompt(conversation), cancel).Count(_tokens.IsControl);
+        IReadOnlyList<TextRun> other = Template.Render(WithOtherResponse(conversation));
+        int last = Common(Tokens(other, cancel), tokens), controls = Tokens(UpToPrompt(other), cancel).Count(_tokens.IsControl);
         for (int i = 0; i <= last; i++)
         {
             if (_tokens.IsControl(tokens[i]) && controls-- == 0) return i;
@@ -129,12 +130,11 @@ public sealed class ChatTokenizer
         return last;
     }
 
-    /// <summary>The text up to the end of the prompt's last message.</summary>
-    private IReadOnlyList<TextRun> UpToPrompt(Conversation conversation)
+    /// <summary>A text up to the end of the last message before its response.</summary>
+    private static TextRun[] UpToPrompt(IReadOnlyList<TextRun> text)
     {
-        List<TextRun> text = [.. Template.Render(WithOtherResponse(conversation))];
-        text.RemoveRange(text.FindLastIndex(run => !run.IsTemplates), text.Count - text.FindLastIndex(run => !run.IsTemplates));
-        return [.. text.Take(text.FindLastIndex(run => !run.IsTemplates) + 1)];
+        int[] messages = [.. Enumerable.Range(0, text.Count).Where(i => !text[i].IsTemplates)];
+        return messages.Length < 2 ? [] : [.. text.Take(messages[^2] + 1)];
     }
 
     /// <summary>The same prompt with a response that begins with another letter.</summary>
@@ -143,8 +143,6 @@ public sealed class ChatTokenizer
         string other = PythonText.Strip(conversation.Response.Content).StartsWith('A') ? "B" : "A";
         return [.. conversation.Prompt, conversation.Response with { Content = other }];
     }
-
-    private static int Length(IReadOnlyList<TextRun> text) => text.Sum(run => run.Text.Length);
 
     /// <summary>The last token that both have, which is not the conversation's last.</summary>
     private static int Common(int[] other, int[] tokens)

@@ -42,6 +42,7 @@ public abstract class ChatTemplate
         Llama3Template llama3 = new("Llama-3 template");
         CheckpointTemplate own = CheckpointTemplate.Read(file.WithDefaults(Llama3Template.TokenNames), day);
         if (own.RendersAs(llama3)) return llama3;
-        return CheckpointTemplate.Read(file.RequireTokens(), day);
+        file.RequireTokens();
+        return own;
     }
 }

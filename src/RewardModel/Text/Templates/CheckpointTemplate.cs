@@ -23,12 +23,12 @@ internal sealed class CheckpointTemplate : ChatTemplate
         _template = template;
         _file = file;
         _date = date;
-        string today = RenderShown(date);
-        _writesDate = today != RenderShown(date.AddDays(400));
+        string shown = RenderShown();
+        _writesDate = TemplateProbes.Conversations.Any(probe => TryRender(probe, date) != TryRender(probe, date.AddDays(400)));
         _reader = new(() => new TurnReader(this, file.Tokens.Values.OfType<string>()));
         Name = $"chat-template {Digest(file)[..16]}" + (_writesDate ? $" of {Iso(date)}" : "");
-        Description = $"its own chat template, which writes {JsonSerializer.Serialize(today, Plain)}"
-            + (Accepts(ShownWithSystem) ? "" : " and refuses system turns") + (_writesDate ? $", dated {Iso(date)}" : "");
+        Description = $"its own chat template, which writes {JsonSerializer.Serialize(shown, Plain)}"
+            + (TryRender(ShownWithSystem, date) is not null ? "" : " and refuses system turns") + (_writesDate ? $", dated {Iso(date)}" : "");
     }
 
     /// <inheritdoc/>
@@ -82,8 +82,8 @@ internal sealed class CheckpointTemplate : ChatTemplate
         string written = string.Concat(Render(Shown).Where(run => run.IsTemplates).Select(run => run.Text));
         foreach ((string name, string? token) in _file.Tokens)
         {
-            bool isLacking = token is { Length: > 0 } && written.Contains(token, StringComparison.Ordinal) && tokens.Added(token) is null;
-            if (!isLacking) continue;
+            bool isWritten = token is { Length: > 0 } && _file.Names(name) && written.Contains(token, StringComparison.Ordinal);
+            if (!isWritten || tokens.Added(token!) is not null) continue;
             throw new InvalidInputException(path, $"no added token '{token}'", $"one, as tokenizer_config.json names it its {name}",
                 "The two files do not belong together; fetch the checkpoint again.");
         }
@@ -103,16 +103,17 @@ internal sealed class CheckpointTemplate : ChatTemplate
         return merged;
     }
 
-    private bool Accepts(Message[] turns)
+    /// <summary>Null where it refuses the turns.</summary>
+    private string? TryRender(Message[] turns, DateOnly date)
     {
-        try { return Render(turns).Count > 0; }
-        catch (JinjaException) { return false; }
+        try { return Render(turns, date, false).Value; }
+        catch (JinjaException) { return null; }
     }
 
-    private string RenderShown(DateOnly date)
+    private string RenderShown()
     {
-        string text = Render(Shown, date, false).Value;
-        bool leavesResponseOut = text == Render([Shown[0], Shown[1] with { Content = "another" }], date, false).Value;
+        string text = Render(Shown, _date, false).Value;
+        bool leavesResponseOut = text == Render([Shown[0], Shown[1] with { Content = "another" }], _date, false).Value;
         return leavesResponseOut ? throw new JinjaException("no place for the response") : text;
     }
 

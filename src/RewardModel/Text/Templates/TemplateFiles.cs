@@ -24,7 +24,7 @@ internal sealed record TemplateFile(string Text, string Place, IReadOnlyDictiona
 
     /// <summary>Refuses a template that writes a token of which the folder says nothing; transformers would write a default.</summary>
     /// <exception cref="InvalidInputException">It is one.</exception>
-    public TemplateFile RequireTokens()
+    public void RequireTokens()
     {
         foreach (string token in new[] { "bos_token", "eos_token" })
         {
@@ -32,7 +32,6 @@ internal sealed record TemplateFile(string Text, string Place, IReadOnlyDictiona
             throw new InvalidInputException(Place, $"a template that writes {token}, which no file names",
                 $"the key '{token}' in tokenizer_config.json", "Fetch tokenizer_config.json with the checkpoint.");
         }
-        return this;
     }
 }
 

@@ -36,6 +36,7 @@ internal sealed class TurnReader
             _systemToUser = isTurn ? system[1] : null;
         }
         catch (JinjaException) { } // it refuses system turns
+        tokens = [.. tokens.Where(token => token.StartsWith('<') || token.StartsWith('['))]; // a '!' that pads is a response's, too
         string[] ends = [.. tokens.Select(token => _end.Replace(token, "", StringComparison.Ordinal).Trim()), _end.Trim()];
         _padding = [.. ends.Concat(tokens).Where(text => text.Length > 0).Distinct().OrderByDescending(text => text.Length)];
     }
