@@ -79,6 +79,21 @@ public class DecoderTests
         using BackbonePrefix prefix = model.Read(tokens.narrow(1, 0, 4));
         ShouldBe(prefix.Hidden, [expected[3]]);
         ShouldBe(model.Forward(prefix, tokens.narrow(1, 4, 7), tensor([0L, 6L], [1, 2])), [expected[4], expected[10]]);
+
+        // As texts that follow one another, and two that follow the same one; and in blocks of few queries.
+        BackboneText[] texts =
+        [
+            new(Tokens[..4], [1, 3]),
+            new(Tokens[4..9], [4]) { After = 0 },
+            new(Tokens[9..], [0, 1]) { After = 1 },
+            new(Tokens[4..], [6]) { After = 0 },
+            new(Tokens[4..], [6]) { Prefix = prefix },
+        ];
+        double[][] parts = [expected[1], expected[3], expected[8], expected[9], expected[10], expected[10], expected[10]];
+        ShouldBe(model.Forward(texts), parts);
+        using DecoderModel few = new(folder.Path, (DecoderConfig)model.Config, ScalarType.Float64, CPU) { MostScores = 40 };
+        ShouldBe(few.Forward(texts), parts);
+        ShouldBe(few.Forward(tokens, all), expected);
     }
 
     private static void ShouldBe(Tensor found, double[][] expected)

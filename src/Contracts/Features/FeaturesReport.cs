@@ -2,7 +2,7 @@ using System.Text.Json.Serialization;
 
 namespace ArmoFlow.Contracts.Features;
 
-/// <summary>What was extracted, and what was left out for its length.</summary>
+/// <summary>What was extracted, and what was left out: for its length, or as the chat template refuses it.</summary>
 public sealed record FeaturesReport
 {
     /// <summary>sha256 of the backbone.</summary>

@@ -21,6 +21,9 @@ internal sealed class DecoderModel : IBackbone
     /// <inheritdoc/>
     public BackboneConfig Config => _config;
 
+    /// <summary>The most scores that are held at once where attention needs a mask or caps: some 16 MB, two or three times over.</summary>
+    public long MostScores { get; init; } = 1 << 22;
+
     /// <summary>Loads a checkpoint folder.</summary>
     /// <param name="folder">config.json and safetensors.</param>
     /// <param name="config">What config.json says.</param>
@@ -53,13 +56,13 @@ internal sealed class DecoderModel : IBackbone
         using DisposeScope scope = NewDisposeScope();
         using var noGradient = no_grad();
         PackedTexts packed = new(texts, _config, _compute, _device);
-        PackedAttention attention = new(_config, _compute, packed);
+        PackedAttention attention = new(_config, _compute, packed, MostScores);
         Tensor x = To(_weights.Embedding.index_select(0, packed.Tokens)); // [rows, d]
         if (_weights.EmbeddingScale is { } embeddingScale) x = x.Times(embeddingScale);
         for (int i = 0; i < _weights.Layers.Count; i++)
         {
             cancel.ThrowIfCancellationRequested();
-            packed.Prepare(i); // what the layers after it use as well
+            packed.TurnsOf(i); // out of the layer's scope: those after it turn alike
             using DisposeScope layer = NewDisposeScope();
             (Tensor next, Tensor k, Tensor v) = Block(i, x, packed, attention);
             x = next.MoveToOuterDisposeScope();

@@ -9,9 +9,12 @@ namespace ArmoFlow.RewardModel.Backbone;
 /// Attention of packed texts, text by text: what one yields does not depend on its neighbours. Each key-value head serves as many
 /// consecutive query heads and is not repeated in memory.
 /// </summary>
-internal sealed class PackedAttention(DecoderConfig config, ScalarType compute, PackedTexts texts)
+/// <param name="config">Says how heads attend.</param>
+/// <param name="compute">The type to compute in.</param>
+/// <param name="texts">The texts.</param>
+/// <param name="mostScores">The most scores, or entries of a mask, of a block of queries.</param>
+internal sealed class PackedAttention(DecoderConfig config, ScalarType compute, PackedTexts texts, long mostScores)
 {
-    private const long MostScores = 1 << 22; // of a block of capped scores: some 16 MB, two or three times over
     private readonly int _queriesEach = config.NumAttentionHeads / config.KeyValueHeads;
 
     /// <summary>Attention of all tokens.</summary>
@@ -26,10 +29,11 @@ internal sealed class PackedAttention(DecoderConfig config, ScalarType compute, 
         for (int text = 0; text < texts.Texts.Count; text++)
         {
             using DisposeScope scope = NewDisposeScope();
-            long begin = texts.Begins[text], length = texts.Texts[text].Tokens.Length;
-            Tensor found = Attend(q.narrow(0, begin, length), Seen(layer, text, length, k, isKey: true),
-                Seen(layer, text, length, v, isKey: false), texts.MaskOf(text, layer), isCausal: true);
-            attended.narrow(0, begin, length).copy_(found);
+            long length = texts.Texts[text].Tokens.Length, before = texts.Before[text];
+            Tensor own = q.narrow(0, texts.Begins[text], length), into = attended.narrow(0, texts.Begins[text], length);
+            Tensor seenK = Seen(layer, text, length, k, isKey: true), seenV = Seen(layer, text, length, v, isKey: false);
+            if (texts.IsPlain(text, layer) && config.Softcap is null) into.copy_(Attend(own, seenK, seenV, null, isCausal: true));
+            else InBlocks(layer, before, own, seenK, seenV, into);
         }
         return attended;
     }
@@ -55,6 +59,22 @@ internal sealed class PackedAttention(DecoderConfig config, ScalarType compute, 
         return attended;
     }
 
+    /// <summary>Some queries at a time, with the keys that they see: masks and scores of a long text would take gigabytes.</summary>
+    private void InBlocks(int layer, long before, Tensor q, Tensor k, Tensor v, Tensor into)
+    {
+        long heads = config.Softcap is null ? 1 : config.NumAttentionHeads; // a mask is one for all, capped scores are each head's
+        long queries = q.shape[0], rows = Math.Clamp(mostScores / (heads * k.shape[0]), 1, queries);
+        for (long from = 0; from < queries; from += rows)
+        {
+            using DisposeScope block = NewDisposeScope();
+            long count = Math.Min(rows, queries - from), at = before + from, first = texts.FirstSeen(layer, at + 1);
+            Tensor some = Attend(q.narrow(0, from, count), Keys(k), Keys(v), texts.MaskOf(layer, at, count), isCausal: false);
+            into.narrow(0, from, count).copy_(some);
+
+            Tensor Keys(Tensor x) => x.narrow(0, first, at + count - first);
+        }
+    }
+
     /// <summary>[keys, kvHeads, headDim] of what a text follows and of its own first tokens.</summary>
     private Tensor Seen(int layer, int text, long own, Tensor rows, bool isKey)
     {
@@ -75,7 +95,7 @@ internal sealed class PackedAttention(DecoderConfig config, ScalarType compute, 
     /// <param name="k">[keys, kvHeads, headDim].</param>
     /// <param name="v">The same.</param>
     /// <param name="mask">[n, keys]; null for none.</param>
-    /// <param name="isCausal">Where there is no mask: whether a query sees itself and all before it, or all keys.</param>
+    /// <param name="isCausal">Without a mask: whether a query sees itself and all before it, or all keys.</param>
     /// <returns>[n, heads · headDim].</returns>
     private Tensor Attend(Tensor q, Tensor k, Tensor v, Tensor? mask, bool isCausal)
     {
@@ -83,39 +103,25 @@ internal sealed class PackedAttention(DecoderConfig config, ScalarType compute, 
         long n = q.shape[0], kvHeads = config.KeyValueHeads;
         Tensor queries = q.reshape(n, kvHeads, _queriesEach, config.HeadSize).permute(1, 2, 0, 3); // [kvHeads, queriesEach, n, headDim]
         Tensor keys = k.permute(1, 0, 2), values = v.permute(1, 0, 2); // [kvHeads, keys, headDim]
-        Tensor found;
-        if (config.Softcap is { } cap) found = AttendCapped(queries.Times(scale), keys, values, mask, isCausal, cap);
-        else
-        {
-            if (scale != usual) queries = queries.Times(scale / usual);
-            found = scaled_dot_product_attention(queries, Each(keys), Each(values), attn_mask: mask, is_casual: mask is null && isCausal);
-        }
+        Tensor found = config.Softcap is { } cap ? Capped(queries.Times(scale), keys, values, mask, cap)
+            : scaled_dot_product_attention(scale == usual ? queries : queries.Times(scale / usual), Each(keys), Each(values),
+                attn_mask: mask, is_casual: isCausal);
         return found.permute(2, 0, 1, 3).reshape(n, config.NumAttentionHeads * config.HeadSize);
 
         Tensor Each(Tensor x) => x.unsqueeze(1).expand(-1, _queriesEach, -1, -1);
     }
 
-    /// <summary>The same with capped scores, for some queries at a time: scores of a long text would take gigabytes.</summary>
-    private Tensor AttendCapped(Tensor q, Tensor k, Tensor v, Tensor? mask, bool isCausal, double cap)
+    /// <summary>The same with capped scores.</summary>
+    private Tensor Capped(Tensor q, Tensor k, Tensor v, Tensor? mask, double cap)
     {
-        long queries = q.shape[2], keys = k.shape[1], rows = Math.Clamp(MostScores / (config.NumAttentionHeads * keys), 1, queries);
-        bool hidesLater = mask is null && isCausal;
-        List<Tensor> attended = [];
-        for (long from = 0; from < queries; from += rows)
-        {
-            using DisposeScope block = NewDisposeScope();
-            long count = Math.Min(rows, queries - from), seen = hidesLater ? from + count : keys;
-            Tensor some = q.narrow(2, from, count).reshape(config.KeyValueHeads, _queriesEach * count, config.HeadSize);
-            Tensor scores = some.matmul(k.narrow(1, 0, seen).transpose(1, 2)).Divide(cap).tanh_().Multiply(cap);
-            Tensor wide = (compute == ScalarType.Float64 ? scores : scores.to(ScalarType.Float32))
-                .view(config.KeyValueHeads, _queriesEach, count, seen);
-            if (mask is not null) wide = wide.Fill(mask.narrow(0, from, count).logical_not(), double.NegativeInfinity);
-            if (hidesLater) wide = wide.Fill(ones(count, seen, ScalarType.Bool, q.device).triu(from + 1), double.NegativeInfinity);
-            Tensor shares = wide.softmax(-1).to(compute).reshape(config.KeyValueHeads, _queriesEach * count, seen);
-            attended.Add(shares.matmul(v.narrow(1, 0, seen))
-                .view(config.KeyValueHeads, _queriesEach, count, config.HeadSize)
-                .MoveToOuterDisposeScope());
-        }
-        return attended.Count == 1 ? attended[0] : cat(attended, 2);
+        long queries = q.shape[2], keys = k.shape[1];
+        Tensor scores = Together(q, config.HeadSize).matmul(k.transpose(1, 2)).Divide(cap).tanh_().Multiply(cap);
+        Tensor wide = Apart(compute == ScalarType.Float64 ? scores : scores.to(ScalarType.Float32), keys);
+        if (mask is not null) wide = wide.Fill(mask.logical_not(), double.NegativeInfinity);
+        return Apart(Together(wide.softmax(-1).to(compute), keys).matmul(v), config.HeadSize);
+
+        Tensor Together(Tensor x, long size) => x.reshape(config.KeyValueHeads, _queriesEach * queries, size);
+
+        Tensor Apart(Tensor x, long size) => x.view(config.KeyValueHeads, _queriesEach, queries, size);
     }
 }

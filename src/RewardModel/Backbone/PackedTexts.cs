@@ -27,7 +27,6 @@ internal sealed class PackedTexts
     private readonly ScalarType _compute;
     private readonly Device _device;
     private readonly Dictionary<RotaryEmbedding, (Tensor Cos, Tensor Sin)> _turns = [];
-    private readonly Dictionary<(int Text, int? Window), Tensor?> _masks = [];
     private readonly Tensor _positions; // [rows] float64
 
     public IReadOnlyList<BackboneText> Texts { get; }
@@ -78,13 +77,6 @@ internal sealed class PackedTexts
         ReadRows = tensor([.. rows, .. Enumerable.Repeat(rows[0], Math.Max(0, FewestRows - rows.Length))]).to(device);
     }
 
-    /// <summary>Computes what a layer needs of positions, in the caller's scope: the layers after it use the same.</summary>
-    public void Prepare(int layer)
-    {
-        TurnsOf(layer);
-        for (int text = 0; text < Texts.Count; text++) MaskOf(text, layer);
-    }
-
     /// <summary>How positions turn a layer's keys and, where all rows have one, queries: [rows, 1, size] each.</summary>
     public (Tensor Cos, Tensor Sin) TurnsOf(int layer)
     {
@@ -108,20 +100,20 @@ internal sealed class PackedTexts
         return cat(rows, 0);
     }
 
-    /// <summary>
-    /// [queries, keys] of a text, true where a query sees a key, of those before it and its own; null where each query sees itself and
-    /// all before it and nothing comes before the text.
-    /// </summary>
-    public Tensor? MaskOf(int text, int layer)
+    /// <summary>True where each query of a text sees itself and all before it, and nothing comes before the text.</summary>
+    public bool IsPlain(int text, int layer) => Before[text] == 0 && WindowOf(layer, Texts[text].Tokens.Length) is null;
+
+    /// <summary>[queries, keys] of some queries of a text, true where a query sees a key; keys count from the first that one sees.</summary>
+    /// <param name="layer">The layer, from 0.</param>
+    /// <param name="firstQuery">The first, counted with what comes before the text.</param>
+    /// <param name="queries">How many.</param>
+    public Tensor MaskOf(int layer, long firstQuery, long queries)
     {
-        long before = Before[text], length = Texts[text].Tokens.Length;
-        int? window = WindowOf(layer, before + length);
-        if (window is null && before == 0) return null;
-        if (_masks.TryGetValue((text, window), out Tensor? known)) return known;
-        Tensor query = TensorNumbers.Range(before, before + length, ScalarType.Int64, _device).unsqueeze(1);
-        Tensor key = TensorNumbers.Range(0, before + length, ScalarType.Int64, _device).unsqueeze(0);
+        long end = firstQuery + queries;
+        Tensor query = TensorNumbers.Range(firstQuery, end, ScalarType.Int64, _device).unsqueeze(1);
+        Tensor key = TensorNumbers.Range(FirstSeen(layer, firstQuery + 1), end, ScalarType.Int64, _device).unsqueeze(0);
         Tensor seen = key.le(query);
-        return _masks[(text, window)] = window is { } tokens ? seen.logical_and(key.gt(query.Plus(-(long)tokens))) : seen;
+        return WindowOf(layer, end) is { } window ? seen.logical_and(key.gt(query.Plus(-(long)window))) : seen;
     }
 
     /// <summary>The first key that the last of so many tokens sees.</summary>

@@ -29,9 +29,6 @@ public sealed class FeatureExtractor : IDisposable
     private readonly IBackbone _model;
     private readonly long _tokensPerBatch;
 
-    /// <summary>How many tokens were computed.</summary>
-    public long TokensComputed { get; private set; }
-
     /// <summary>The dimension of a feature, d: the hidden size of the backbone.</summary>
     public int Dimension => _model.Config.HiddenSize;
 
@@ -78,7 +75,6 @@ public sealed class FeatureExtractor : IDisposable
                 results[item] = new ConversationFeatures(Row(values, response), Row(values, prompt));
                 check(conversations[item], results[item]);
             }
-            TokensComputed += batch.Tokens;
             done += batch.Items.Count;
             progress?.Invoke(done);
         }
