@@ -86,6 +86,7 @@ internal static class FeaturesBench
         foreach (Way way in ways) Print(way, ways, peaks, shape.Flops(Computed(distinct), 2 * distinct.Length));
         foreach (int answers in new[] { 4, 8 }) PrintSaved(answers, ways, Answered(distinct, answers));
         comparison.PrintBytes();
+        comparison.PrintSecondThread(); // last: from then on there are two teams of threads
     }
 
     /// <summary>What is compared, with the models loaded.</summary>
@@ -112,6 +113,15 @@ internal static class FeaturesBench
             FeatureExtractor extractor = _ours[ScalarType.Float32];
             yield return new Way(Shared(count), Asked(answered), () => Time(() => extractor.Extract(answered)));
             yield return new Way(Apart(count), Asked(answered), () => Time(() => extractor.Extract(WithOwnPrompts(answered))));
+        }
+
+        public void PrintSecondThread()
+        {
+            EagerLlama plain = _plain[ScalarType.Float32];
+            double one = Time(Work), another = Seconds(Work), again = Time(Work);
+            Say($"  plain passes on the compute thread {one:f2} s, on a second thread {another:f2} s, on the first again {again:f2} s");
+
+            void Work() => ByLength(plain, _distinct);
         }
 
         public void PrintBytes()
@@ -227,12 +237,14 @@ internal static class FeaturesBench
     }
 
     /// <summary>Seconds on the thread on which backbones compute, for all alike.</summary>
-    private static double Time(Action work) => ComputeThread.Run(() =>
+    private static double Time(Action work) => ComputeThread.Run(() => Seconds(work));
+
+    private static double Seconds(Action work)
     {
         long start = Stopwatch.GetTimestamp();
         work();
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
-    });
+    }
 
     private static double MedianOf(List<double> found) => found.Order().ElementAt(found.Count / 2);
 

@@ -103,7 +103,9 @@ internal sealed class PackedTexts
     /// <summary>True where each query of a text sees itself and all before it, and nothing comes before the text.</summary>
     public bool IsPlain(int text, int layer) => Before[text] == 0 && WindowOf(layer, Texts[text].Tokens.Length) is null;
 
-    /// <summary>[queries, keys] of some queries of a text, true where a query sees a key; keys count from the first that one sees.</summary>
+    /// <summary>
+    /// [queries, keys] of some queries of a text, true where a query sees a key; keys count from the first that one sees.
+    /// </summary>
     /// <param name="layer">The layer, from 0.</param>
     /// <param name="firstQuery">The first, counted with what comes before the text.</param>
     /// <param name="queries">How many.</param>

@@ -5,7 +5,8 @@ namespace ArmoFlow.RewardModel.Features;
 
 /// <summary>
 /// The one thread on which backbones compute. Each thread that calls libtorch gets a team of OpenMP threads of its own; where there
-/// are more of these than processors, all teams sleep at every barrier, and a forward pass takes a third longer (bench features).
+/// are more of these than processors, all teams sleep at every barrier, and a forward pass takes longer by a quarter or a third
+/// (bench features, its last line).
 /// </summary>
 internal static class ComputeThread
 {

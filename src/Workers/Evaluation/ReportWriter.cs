@@ -9,6 +9,7 @@ using ArmoFlow.Contracts.Specs;
 using ArmoFlow.RewardModel.Gating;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.RewardBench;
+using ArmoFlow.Workers.Features;
 using ArmoFlow.Workers.Ingestion;
 
 namespace ArmoFlow.Workers.Evaluation;
@@ -74,14 +75,9 @@ internal sealed class ReportWriter(
                 s.Dropped.Count == 0 ? "0" : string.Join(", ", s.Dropped.Select(d => $"{d.Value:N0} ({d.Key})")));
         }
         Line("");
-        Line($"{ingestion.DistinctConversations:N0} distinct conversations; {features.OverLimit:N0} over {features.MaxTokens:N0} tokens "
+        Line($"{ingestion.DistinctConversations:N0} distinct conversations; {FeaturesConsumer.WithoutFeatures(features)} "
             + $"left out, and with them {features.RatingsLeftOut:N0} ratings, {features.PreferencesLeftOut:N0} pairs and "
             + $"{features.BenchmarkLeftOut:N0} benchmark pairs.");
-        if (features.Refused > 0)
-        {
-            Line($"- {features.Refused:N0} conversations that the backbone's chat template refuses are left out as well; of the first it "
-                + $"says: {features.RefusedIds![0].Why}");
-        }
         foreach (string row in ingestion.Sources.SelectMany(s => s.DroppedRows)) Line($"- dropped: {row}");
         foreach (SourceReport source in ingestion.Sources)
         {

@@ -184,15 +184,15 @@ public sealed class FeaturesConsumer(StepServices services)
         return (ratings, preferences, benchmark);
     }
 
+    /// <summary>How many conversations have no features, and why.</summary>
+    internal static string WithoutFeatures(FeaturesReport report) => $"{report.OverLimit:N0} over {report.MaxTokens:N0} tokens"
+        + (report.Refused == 0 ? "" : $" and {report.Refused:N0} that the chat template refuses (the first: {report.RefusedIds![0].Why})");
+
     private static string LeftOut(FeaturesReport report)
     {
-        List<string> reasons = [];
-        if (report.OverLimit > 0) reasons.Add($"{report.OverLimit:N0} over {report.MaxTokens:N0} tokens");
-        if (report.Refused > 0)
-            reasons.Add($"{report.Refused:N0} that the chat template refuses (the first: {report.RefusedIds![0].Why})");
-        string leftOut = reasons.Count == 0
+        string leftOut = report.OverLimit + report.Refused == 0
             ? ""
-            : $"; {string.Join(" and ", reasons)} left out, with {report.RatingsLeftOut:N0} ratings, "
+            : $"; {WithoutFeatures(report)} left out, with {report.RatingsLeftOut:N0} ratings, "
                 + $"{report.PreferencesLeftOut:N0} pairs and {report.BenchmarkLeftOut:N0} benchmark pairs";
         if (report.SpecialSpellings == 0) return leftOut;
         string readAs = report.AllowsSpecials ? "control tokens, as the spec allows" : "text";

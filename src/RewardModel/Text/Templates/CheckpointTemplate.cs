@@ -28,7 +28,8 @@ internal sealed class CheckpointTemplate : ChatTemplate
         _reader = new(() => new TurnReader(this, file.Tokens.Values.OfType<string>()));
         Name = $"chat-template {Digest(file)[..16]}" + (_writesDate ? $" of {Iso(date)}" : "");
         Description = $"its own chat template, which writes {JsonSerializer.Serialize(shown, Plain)}"
-            + (TryRender(ShownWithSystem, date) is not null ? "" : " and refuses system turns") + (_writesDate ? $", dated {Iso(date)}" : "");
+            + (TryRender(ShownWithSystem, date) is not null ? "" : " and refuses system turns")
+            + (_writesDate ? $", dated {Iso(date)}" : "");
     }
 
     /// <inheritdoc/>
