@@ -72,12 +72,7 @@ internal static class FeaturesBench
             + $"of {shortest} to {longest} each, {Computed(distinct):N0} with each prompt once");
         Say($"hidden {BenchCheckpoint.Hidden}, {shape.Layers} layers, {BenchCheckpoint.Heads} heads, {BenchCheckpoint.KeyValueHeads} "
             + $"key-value heads, {BenchCheckpoint.Intermediate}; {get_num_threads()} threads");
-        ScalarType[] types = [ScalarType.Float32, ScalarType.BFloat16];
-        if (Peak(ScalarType.BFloat16) < Peak(ScalarType.Float32))
-        {
-            types = [ScalarType.Float32];
-            Say("bfloat16 is left out: this machine has no arithmetic for it");
-        }
+        ScalarType[] types = Types();
         Comparison comparison = new(folder, shape, types, sides);
         List<Way> ways = [.. types.SelectMany(comparison.InType), .. comparison.WithAnswers(4), .. comparison.WithAnswers(8)];
         if (peer is not null) ways.Add(new Way("peer", Asked(distinct), () => Peer(peer, folder, distinct)));
@@ -87,6 +82,14 @@ internal static class FeaturesBench
         foreach (int answers in new[] { 4, 8 }) PrintSaved(answers, ways, Answered(distinct, answers));
         comparison.PrintBytes();
         comparison.PrintSecondThread(); // last: from then on there are two teams of threads
+    }
+
+    /// <summary>The types that this machine has arithmetic for.</summary>
+    public static ScalarType[] Types()
+    {
+        if (Peak(ScalarType.BFloat16) > Peak(ScalarType.Float32)) return [ScalarType.Float32, ScalarType.BFloat16];
+        Say("bfloat16 is left out: this machine has no arithmetic for it");
+        return [ScalarType.Float32];
     }
 
     /// <summary>What is compared, with the models loaded.</summary>

@@ -17,6 +17,14 @@ switch (what)
             ? int.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture)
             : 8_000, peer: args.Length > 4 ? args[4] : null);
         return 0;
+    case "memory" when args.Length is 3 or 4:
+        await MemoryBench.Run(backbone: args[1], pairs: args[2], tokens: args.Length > 3
+            ? int.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture)
+            : 4_000);
+        return 0;
+    case MemoryBench.Once:
+        await MemoryBench.RunOnce(args[1], args[2], long.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture), args[4]);
+        return 0;
     case "workflow":
         return await WorkflowBench.Run(runs: args.Length > 1
             ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture)
@@ -42,7 +50,7 @@ switch (what)
         return await KeysBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
         Console.Error.WriteLine("usage: bench regression | gating | prompts | features TOKENIZER.json PAIRS.jsonl [TOKENS [PEER]] | "
-            + "workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | "
+            + "memory BACKBONE|TOKENIZER.json PAIRS.jsonl [TOKENS] | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | "
             + "keys [SECONDS]");
         return 2;
 }

@@ -80,7 +80,7 @@ public class DecoderTests
         ShouldBe(prefix.Hidden, [expected[3]]);
         ShouldBe(model.Forward(prefix, tokens.narrow(1, 4, 7), tensor([0L, 6L], [1, 2])), [expected[4], expected[10]]);
 
-        // As texts that follow one another, and two that follow the same one; and in blocks of few queries.
+        // As texts that follow one another, and two that follow the same one; and in blocks of few queries and weights.
         BackboneText[] texts =
         [
             new(Tokens[..4], [1, 3]),
@@ -91,9 +91,13 @@ public class DecoderTests
         ];
         double[][] parts = [expected[1], expected[3], expected[8], expected[9], expected[10], expected[10], expected[10]];
         ShouldBe(model.Forward(texts), parts);
-        using DecoderModel few = new(folder.Path, (DecoderConfig)model.Config, ScalarType.Float64, CPU) { MostScores = 40 };
-        ShouldBe(few.Forward(texts), parts);
-        ShouldBe(few.Forward(tokens, all), expected);
+        foreach (WeightsKept kept in Enum.GetValues<WeightsKept>())
+        {
+            using DecoderModel few =
+                new(folder.Path, (DecoderConfig)model.Config, ScalarType.Float64, CPU, kept) { MostScores = 40, MostConverted = 70 };
+            ShouldBe(few.Forward(texts), parts);
+            ShouldBe(few.Forward(tokens, all), expected);
+        }
     }
 
     private static void ShouldBe(Tensor found, double[][] expected)

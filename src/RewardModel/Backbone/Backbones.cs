@@ -61,9 +61,11 @@ public static class Backbones
     /// <param name="folder">config.json and safetensors.</param>
     /// <param name="compute">float32, bfloat16, or float64 (for references).</param>
     /// <param name="device">Where to compute.</param>
+    /// <param name="kept">How weights are kept on the CPU, if memory allows.</param>
     /// <exception cref="InvalidInputException">The folder does not hold a checkpoint of an architecture that is computed.</exception>
-    public static IBackbone Load(string folder, ScalarType compute, Device device) =>
-        new DecoderModel(folder, Of(folder).ReadConfig(ConfigPath(folder)), compute, device);
+    public static IBackbone Load(
+        string folder, ScalarType compute, Device device, WeightsKept kept = WeightsKept.ReadyToCompute) =>
+        new DecoderModel(folder, Of(folder).ReadConfig(ConfigPath(folder)), compute, device, kept);
 
     private static string ConfigPath(string folder) => Path.Combine(folder, "config.json");
 }

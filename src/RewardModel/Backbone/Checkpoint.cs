@@ -123,6 +123,13 @@ public sealed class Checkpoint : IDisposable
         return FileOf(name).Load(StoredName(name));
     }
 
+    /// <summary>Loads a tensor into another of its shape, after checking that.</summary>
+    public void Load(string name, Tensor into)
+    {
+        Require(name, into.shape);
+        FileOf(name).Load(StoredName(name), into);
+    }
+
     /// <summary>Checks that a float tensor is there and has this shape, without reading it.</summary>
     public void Require(string name, params long[] shape)
     {

@@ -1,3 +1,4 @@
+using ArmoFlow.RewardModel.Tensors;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -34,53 +35,101 @@ internal sealed record LayerWeights
     public required Projection GateUp { get; init; }
 
     public required Projection Down { get; init; }
+
+    /// <summary>All of them.</summary>
+    public IEnumerable<Tensor> Tensors => new[] { AttentionIn, AttentionOut, FeedForwardIn, FeedForwardOut, QueryNorm, KeyNorm }
+        .Concat(new[] { Inputs, O, GateUp, Down }.SelectMany(p => new[] { p.Weight, p.Bias }))
+        .OfType<Tensor>();
 }
 
-/// <summary>The weights of a decoder-only model: in the compute type if memory allows, else as they are stored.</summary>
+/// <summary>How weights are kept on the CPU.</summary>
+public enum WeightsKept
+{
+    /// <summary>In the type to compute in, for answers to few texts at a time.</summary>
+    ReadyToCompute,
+
+    /// <summary>As they are stored, where that is narrower; converted in parts when they are used. Batches make up for it.</summary>
+    AsStored,
+
+    /// <summary>Not at all: a layer is read when it is computed.</summary>
+    OnDisk,
+}
+
+/// <summary>
+/// The weights of a decoder-only model. They stay in their stored type where the compute type is wider, unless they are to be quick
+/// at hand and memory allows; where they do not even fit so, a layer is read each time that it is computed.
+/// </summary>
 internal sealed class DecoderWeights : IDisposable
 {
     private const double ShareOfMemory = 0.7;
     private readonly DecoderConfig _config;
     private readonly Checkpoint _checkpoint;
     private readonly IReadOnlyDictionary<string, long[]> _shapes;
-    private readonly ScalarType? _convertTo;
+    private readonly ScalarType _compute;
+    private readonly WeightsKept _kept;
     private readonly Device _device;
-    private readonly List<Tensor> _owned = [];
+    private readonly LayerWeights[]? _layers;
+    private readonly Tensor[] _owned = [];
 
+    /// <summary>[vocabulary, d], as stored: few rows are read at a time.</summary>
     public Tensor Embedding { get; }
 
     public Tensor FinalNorm { get; }
-
-    public IReadOnlyList<LayerWeights> Layers { get; }
 
     /// <summary>What embeddings are multiplied by; null for nothing.</summary>
     public double? EmbeddingScale { get; }
 
     /// <summary>Loads a folder's weights.</summary>
+    /// <param name="folder">config.json and safetensors.</param>
+    /// <param name="config">What config.json says.</param>
+    /// <param name="compute">The type to compute in.</param>
+    /// <param name="device">Where to compute.</param>
+    /// <param name="kept">How they are kept on the CPU, if memory allows.</param>
     /// <exception cref="InvalidInputException">They are not those that the configuration describes.</exception>
-    public static DecoderWeights Load(string folder, DecoderConfig config, ScalarType compute, Device device)
-    {
-        using Checkpoint checkpoint = new(folder);
-        checkpoint.Require(config);
-        return new DecoderWeights(checkpoint, config, compute, device);
-    }
-
-    private DecoderWeights(Checkpoint checkpoint, DecoderConfig config, ScalarType compute, Device device)
+    public DecoderWeights(string folder, DecoderConfig config, ScalarType compute, Device device, WeightsKept kept)
     {
         _config = config;
-        _checkpoint = checkpoint;
+        _compute = compute;
         _device = device;
         _shapes = config.Shapes;
-        long converted = config.Parameters * (compute == ScalarType.BFloat16 ? 2 : 4);
-        bool fits = device.type != DeviceType.CPU || converted < GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * ShareOfMemory;
-        _convertTo = fits ? compute : null;
-        Embedding = Take(DecoderTensors.Embedding);
-        FinalNorm = Take(DecoderTensors.FinalNorm);
-        Layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(layer => Layer(DecoderTensors.Layer(layer)))];
-        if (config.ScalesEmbeddings) EmbeddingScale = Rounded(Math.Sqrt(config.HiddenSize), checkpoint.TypeOf(DecoderTensors.Embedding));
+        _checkpoint = new Checkpoint(folder);
+        try
+        {
+            _checkpoint.Require(config);
+            _kept = device.type == DeviceType.CPU ? Affordable(kept) : WeightsKept.ReadyToCompute;
+            using DisposeScope scope = NewDisposeScope();
+            Embedding = _checkpoint.Load(DecoderTensors.Embedding, _shapes[DecoderTensors.Embedding]).to(device);
+            FinalNorm = Take(DecoderTensors.FinalNorm);
+            if (_kept != WeightsKept.OnDisk) _layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(Read)];
+            _owned = [Embedding, FinalNorm, .. _layers?.SelectMany(layer => layer.Tensors) ?? []];
+            foreach (Tensor tensor in _owned) tensor.DetachFromDisposeScope();
+            if (config.ScalesEmbeddings)
+                EmbeddingScale = Rounded(Math.Sqrt(config.HiddenSize), _checkpoint.TypeOf(DecoderTensors.Embedding));
+            if (_layers is not null) _checkpoint.Dispose();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
-    private LayerWeights Layer(string prefix)
+    /// <summary>A layer's weights; where they are read now, they belong to the dispose scope.</summary>
+    /// <param name="layer">From 0.</param>
+    public LayerWeights Layer(int layer) => _layers?[layer] ?? Read(layer);
+
+    /// <summary>The first way of keeping weights, from one on, for which there is memory.</summary>
+    private WeightsKept Affordable(WeightsKept wanted)
+    {
+        double memory = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * ShareOfMemory;
+        bool isReady = wanted == WeightsKept.ReadyToCompute && _config.Parameters * DTypes.Size(_compute) < memory;
+        if (isReady) return WeightsKept.ReadyToCompute;
+        return wanted != WeightsKept.OnDisk && _checkpoint.Bytes < memory ? WeightsKept.AsStored : WeightsKept.OnDisk;
+    }
+
+    private LayerWeights Read(int layer) => Read(DecoderTensors.Layer(layer));
+
+    private LayerWeights Read(string prefix)
     {
         (string? attentionIn, string? attentionOut, string? feedForwardIn, string? feedForwardOut) = DecoderTensors.Norms(_config.Norms);
         string[] inputs = _config.IsFused ? [DecoderTensors.FusedInputs]
@@ -111,29 +160,29 @@ internal sealed class DecoderWeights : IDisposable
 
         Tensor Together(string part)
         {
-            if (names.Length == 1) return Take(prefix + names[0] + part);
-            Tensor[] parts = [.. names.Select(name => Placed(prefix + name + part))];
-            Tensor whole = cat(parts, 0);
-            foreach (Tensor one in parts) one.Dispose();
-            return Own(whole);
+            string[] tensors = [.. names.Select(name => prefix + name + part)];
+            long[] rows = [.. tensors.Select(name => _shapes[name][0])];
+            ScalarType[] types = [.. tensors.Select(name => Kept(_checkpoint.TypeOf(name))).Distinct()];
+            Tensor whole = empty([rows.Sum(), .. _shapes[tensors[0]][1..]], types.Length == 1 ? types[0] : _compute, _device);
+            for (int i = 0; i < tensors.Length; i++)
+            {
+                using Tensor place = whole.narrow(0, rows[..i].Sum(), rows[i]);
+                _checkpoint.Load(tensors[i], place);
+            }
+            return whole;
         }
     }
 
-    private Tensor Take(string name) => Own(Placed(name));
-
-    private Tensor Placed(string name)
+    private Tensor Take(string name)
     {
-        Tensor stored = _checkpoint.Load(name, _shapes[name]);
-        Tensor placed = _convertTo is { } type ? stored.to(type, _device) : stored.to(_device);
-        if (!ReferenceEquals(placed, stored)) stored.Dispose();
-        return placed;
+        Tensor kept = empty(_shapes[name], Kept(_checkpoint.TypeOf(name)), _device);
+        _checkpoint.Load(name, kept);
+        return kept;
     }
 
-    private Tensor Own(Tensor tensor)
-    {
-        _owned.Add(tensor.DetachFromDisposeScope());
-        return tensor;
-    }
+    /// <summary>The type that a tensor is kept in: on a CPU the narrower of the two, unless it is to be ready.</summary>
+    private ScalarType Kept(ScalarType stored) =>
+        _kept == WeightsKept.ReadyToCompute || DTypes.Size(_compute) <= DTypes.Size(stored) ? _compute : stored;
 
     /// <summary>A number as a type holds it.</summary>
     private static double Rounded(double value, ScalarType type)
@@ -146,5 +195,6 @@ internal sealed class DecoderWeights : IDisposable
     public void Dispose()
     {
         foreach (Tensor tensor in _owned) tensor.Dispose();
+        _checkpoint.Dispose();
     }
 }

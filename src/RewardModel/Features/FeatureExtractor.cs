@@ -25,7 +25,7 @@ public sealed class FeatureExtractor : IDisposable
 {
     // A few seconds on two cores, so that progress moves; cancelling waits for a layer. Wider batches lay weights out less often.
     private const double FlopsPerBatch = 4e11;
-    private const int MostTokens = 16384;
+    private const int FewestTokens = 512, MostTokens = 16384;
     private readonly IBackbone _model;
     private readonly long _tokensPerBatch;
 
@@ -36,11 +36,12 @@ public sealed class FeatureExtractor : IDisposable
     /// <param name="backbone">Its folder.</param>
     /// <param name="dtype">The number type to compute in.</param>
     /// <param name="device">Where to compute.</param>
+    /// <param name="kept">How weights are kept on the CPU, if memory allows.</param>
     /// <exception cref="InvalidInputException">The folder does not hold a backbone that is computed.</exception>
-    public FeatureExtractor(string backbone, ScalarType dtype, Device device)
+    public FeatureExtractor(string backbone, ScalarType dtype, Device device, WeightsKept kept = WeightsKept.AsStored)
     {
-        _model = ComputeThread.Run(() => Backbones.Load(backbone, dtype, device));
-        long onCpu = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), 256, MostTokens);
+        _model = ComputeThread.Run(() => Backbones.Load(backbone, dtype, device, kept));
+        long onCpu = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), FewestTokens, MostTokens);
         _tokensPerBatch = device.type == DeviceType.CPU ? onCpu : MostTokens;
     }
 

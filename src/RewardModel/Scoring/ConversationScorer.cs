@@ -27,7 +27,7 @@ public sealed class ConversationScorer : IDisposable
     public ConversationScorer(string backbone, TrainedModel model, string dtype, int maxTokens, EncodingOptions? options = null)
     {
         Tokenizer = BackboneParts.Open(backbone, options).Tokenizer;
-        _extractor = new FeatureExtractor(backbone, ComputeType.Parse(dtype), ComputeType.BestDevice);
+        _extractor = new FeatureExtractor(backbone, ComputeType.Parse(dtype), ComputeType.BestDevice, WeightsKept.ReadyToCompute);
         if (_extractor.Dimension != model.Gate.Inputs)
         {
             throw new InvalidInputException(backbone, $"a backbone of hidden size {_extractor.Dimension}",

@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using ArmoFlow.RewardModel.Files;
+using Microsoft.Win32.SafeHandles;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -19,6 +20,8 @@ public sealed record TensorEntry(string Name, string DType, long[] Shape, long B
 public sealed class SafetensorsFile : IDisposable
 {
     private const long LargestHeader = 100_000_000; // the reference implementation's own limit
+    private const long LargestRead = 1 << 28;
+    private readonly SafeFileHandle _file;
     private readonly MemoryMappedFile? _map;
     private readonly MemoryMappedViewAccessor? _view;
 
@@ -44,24 +47,35 @@ public sealed class SafetensorsFile : IDisposable
         long size = RegularFile.Length(path);
         Bytes = size;
         if (size < sizeof(long)) throw Broken(path, $"{size} bytes", "at least an 8-byte header length");
-        using (FileStream stream = File.OpenRead(path))
+        _file = File.OpenHandle(path);
+        try
         {
-            Span<byte> prefix = stackalloc byte[sizeof(long)];
-            stream.ReadExactly(prefix);
-            long length = BinaryPrimitives.ReadInt64LittleEndian(prefix);
-            if (length is < 2 or > LargestHeader || length > size - sizeof(long))
-            {
-                throw Broken(path, $"a header of {length} bytes in a file of {size}",
-                    $"a header that fits the file, of at most {LargestHeader} bytes");
-            }
-            byte[] json = new byte[length];
-            stream.ReadExactly(json);
-            SafetensorsHeader header = new(path, json, sizeof(long) + length, size - sizeof(long) - length);
+            SafetensorsHeader header = ReadHeader();
             (Entries, Metadata) = (header.Entries, header.Metadata);
+            if (Entries.Count == 0) return;
+            _map = MemoryMappedFile.CreateFromFile(_file, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            _view = _map.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
         }
-        if (Entries.Count == 0) return;
-        _map = MemoryMappedFile.CreateFromFile(path, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
-        _view = _map.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    private SafetensorsHeader ReadHeader()
+    {
+        Span<byte> prefix = stackalloc byte[sizeof(long)];
+        ReadFile(0, prefix);
+        long length = BinaryPrimitives.ReadInt64LittleEndian(prefix);
+        if (length is < 2 or > LargestHeader || length > Bytes - sizeof(long))
+        {
+            throw Broken(Path, $"a header of {length} bytes in a file of {Bytes}",
+                $"a header that fits the file, of at most {LargestHeader} bytes");
+        }
+        byte[] json = new byte[length];
+        ReadFile(sizeof(long), json);
+        return new SafetensorsHeader(Path, json, sizeof(long) + length, Bytes - sizeof(long) - length);
     }
 
     /// <summary>A tensor by its name.</summary>
@@ -76,8 +90,34 @@ public sealed class SafetensorsFile : IDisposable
     {
         TensorEntry entry = Entry(name);
         Tensor tensor = empty(entry.Shape, dtype: DTypes.ToTorch(entry.DType));
-        ReadBytes(entry.Begin, tensor.bytes);
+        Read(entry, tensor);
         return tensor;
+    }
+
+    /// <summary>Copies a tensor into another of its shape, whatever the other's type and device.</summary>
+    public void Load(string name, Tensor into)
+    {
+        TensorEntry entry = Entry(name);
+        bool isPlain = into.dtype == DTypes.ToTorch(entry.DType) && into.device.type == DeviceType.CPU && into.is_contiguous();
+        if (isPlain)
+        {
+            Read(entry, into);
+            return;
+        }
+        using Tensor stored = Load(name);
+        into.copy_(stored);
+    }
+
+    /// <remarks>The file is read and not mapped: pages of the map would count as memory beside the copy.</remarks>
+    private void Read(TensorEntry entry, Tensor into)
+    {
+        using Tensor flat = into.view(-1);
+        long count = flat.shape[0], size = into.element_size(), most = LargestRead / size; // a span ends at 2 GiB
+        for (long from = 0; from < count; from += most)
+        {
+            using Tensor part = flat.narrow(0, from, Math.Min(most, count - from));
+            ReadFile(entry.Begin + (from * size), part.bytes);
+        }
     }
 
     /// <summary>A tensor that must hold floats.</summary>
@@ -127,6 +167,16 @@ public sealed class SafetensorsFile : IDisposable
         ReadBytes(begin, MemoryMarshal.AsBytes(into));
     }
 
+    private void ReadFile(long offset, Span<byte> into)
+    {
+        for (int done = 0; done < into.Length;)
+        {
+            int read = RandomAccess.Read(_file, into[done..], offset + done);
+            if (read == 0) throw Broken(Path, $"an end at byte {offset + done}", $"{Bytes} bytes, as when it was opened");
+            done += read;
+        }
+    }
+
     private unsafe void ReadBytes(long offset, Span<byte> into)
     {
         if (into.Length == 0) return;
@@ -144,6 +194,7 @@ public sealed class SafetensorsFile : IDisposable
     {
         _view?.Dispose();
         _map?.Dispose();
+        _file.Dispose();
     }
 
     /// <summary>Writes tensors in the given order, beside the target and then renamed; same input, same bytes.</summary>
@@ -214,6 +265,7 @@ internal static class DTypes
 
     public static bool IsFloat(string name) => Known.Any(x => x.Name == name && IsFloatingPoint(x.Type));
     public static int Size(string name, string path) => Find(name, path).Size;
+    public static int Size(ScalarType type) => Known.First(x => x.Type == type).Size;
     public static ScalarType ToTorch(string name) => Find(name, name).Type;
     public static string FromTorch(ScalarType type) => Known.First(x => x.Type == type).Name;
 
