@@ -29,6 +29,10 @@ public class FamilyRunTests
         JsonNode features = run["metrics"]!["features"]!;
         (features["refused"]?.GetValue<int>() ?? 0).ShouldBe(refused);
         features["extracted"]!.GetValue<int>().ShouldBeGreaterThan(120);
+        // Pairs of one prompt share its pass, unless states depend on the whole's length.
+        long tokens = features["tokens"]!.GetValue<long>(), computed = features["tokensComputed"]!.GetValue<long>();
+        if (family == "phi3") computed.ShouldBe(tokens);
+        else computed.ShouldBeInRange(tokens / 4, tokens - 1);
         string id = run["runId"]!.GetValue<string>(), exported = Path.Combine(project.Folder, "exported");
         string[] score = ["--input", project.Answers, "--json"];
         double[] before = Scores(await CommandLine.Succeed(["score", "--run", id, "--workspace", project.Workspace, .. score]));

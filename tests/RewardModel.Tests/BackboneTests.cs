@@ -270,7 +270,7 @@ public class BackboneTests
             .Select(i => tokenizer.Encode(Conversation.Create("the same prompt", new string('x', 1 + 7 * i % 90), "here")))];
         using FeatureExtractor extractor = new(folder.Path, ScalarType.Float32, CPU);
         int told = 0;
-        ConversationFeatures[] together = extractor.Extract(conversations, n => told = n);
+        ConversationFeatures[] together = extractor.Extract(conversations, done => told = done.Conversations);
         told.ShouldBe(40);
         for (int i = 0; i < conversations.Length; i++)
         {

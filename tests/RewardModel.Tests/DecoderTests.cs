@@ -190,7 +190,7 @@ public class DecoderTests
     }
 
     /// <summary>A checkpoint of random weights, which are returned.</summary>
-    private static Dictionary<string, double[]> Write(
+    internal static Dictionary<string, double[]> Write(
         string folder, string family, string keys, Func<string, string>? rename = null)
     {
         WriteConfig(folder, family, keys);

@@ -78,6 +78,12 @@ public sealed record FeaturesFigures
     /// <summary>Conversations whose features were known.</summary>
     public int Known { get; init; }
 
+    /// <summary>Tokens of the conversations that this run extracted.</summary>
+    public long Tokens { get; init; }
+
+    /// <summary>Those of them that were computed: a prompt's once for the responses that shared its pass.</summary>
+    public long TokensComputed { get; init; }
+
     /// <summary>Conversations over the token limit.</summary>
     public int OverLimit { get; init; }
 

@@ -17,6 +17,11 @@ public sealed record ConversationFeatures(float[] Embedding, float[] PromptEmbed
                 "finite hidden states", "The backbone overflows in this dtype; set backbone.dtype to f32.");
 }
 
+/// <summary>How far an extraction is.</summary>
+/// <param name="Conversations">Conversations that are finished.</param>
+/// <param name="Tokens">Tokens that were computed: a prompt's once for the responses that share its pass.</param>
+public readonly record struct ExtractionProgress(int Conversations, long Tokens);
+
 /// <summary>
 /// Hidden states of the frozen backbone at the two positions of the method: the last token of the templated conversation,
 /// and the token that closes the prompt (paper, sections 3.1 and 3.2).
@@ -50,11 +55,11 @@ public sealed class FeatureExtractor : IDisposable
     /// conversation yields does not depend on the others.
     /// </summary>
     /// <param name="conversations">Encoded conversations, in any order.</param>
-    /// <param name="progress">Told the number of conversations finished, after each batch.</param>
+    /// <param name="progress">Told after each batch.</param>
     /// <param name="cancel">Checked between layers.</param>
     /// <returns>Features, item i for conversation i.</returns>
     /// <exception cref="InvalidInputException">The backbone overflows on one.</exception>
-    public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<int>? progress = null,
+    public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<ExtractionProgress>? progress = null,
         CancellationToken cancel = default) =>
         Extract(conversations, (c, features) => features.RequireFinite(c.Id), progress, cancel);
 
@@ -63,10 +68,10 @@ public sealed class FeatureExtractor : IDisposable
         Extract(conversations, (_, _) => { }, null, cancel);
 
     private ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations,
-        Action<EncodedConversation, ConversationFeatures> check, Action<int>? progress, CancellationToken cancel)
+        Action<EncodedConversation, ConversationFeatures> check, Action<ExtractionProgress>? progress, CancellationToken cancel)
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
-        int done = 0;
+        ExtractionProgress done = default;
         foreach (FeatureBatch batch in FeatureBatch.Of(conversations, SharesPrompts, _tokensPerBatch))
         {
             cancel.ThrowIfCancellationRequested();
@@ -76,7 +81,7 @@ public sealed class FeatureExtractor : IDisposable
                 results[item] = new ConversationFeatures(Row(values, response), Row(values, prompt));
                 check(conversations[item], results[item]);
             }
-            done += batch.Items.Count;
+            done = new ExtractionProgress(done.Conversations + batch.Items.Count, done.Tokens + batch.Tokens);
             progress?.Invoke(done);
         }
         return results;

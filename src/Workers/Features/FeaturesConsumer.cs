@@ -84,6 +84,7 @@ public sealed class FeaturesConsumer(StepServices services)
         }
         ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path, rows), run.Cancel);
         FeaturesReport report = await Report(run, plan, conversations.Count, leftOut);
+        ShardTokens tokens = await plan.Tokens(run);
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Features] = features,
@@ -93,6 +94,8 @@ public sealed class FeaturesConsumer(StepServices services)
         {
             Extracted = plan.Conversations,
             Known = conversations.Count - plan.Conversations,
+            Tokens = tokens.Asked,
+            TokensComputed = tokens.Computed,
             OverLimit = report.OverLimit,
             Refused = report.Refused,
             RatingsLeftOut = report.RatingsLeftOut,
@@ -102,8 +105,9 @@ public sealed class FeaturesConsumer(StepServices services)
             Dimension = space.Dimension,
             SpecialSpellings = plan.SpecialSpellings,
         };
+        string computed = tokens.Asked == 0 ? "" : $", {tokens.Computed:N0} of {tokens.Asked:N0} tokens computed";
         return new StepWork.Done(outputs, $"{figures.Extracted:N0} conversations extracted, {figures.Known:N0} were known "
-            + $"({space.Dtype}, d = {space.Dimension}){LeftOut(report)}", figures);
+            + $"({space.Dtype}, d = {space.Dimension}{computed}){LeftOut(report)}", figures);
     }
 
     /// <summary>A row of the table, and the key of the feature that it holds.</summary>

@@ -15,6 +15,9 @@ using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Features;
 
+/// <summary>Tokens of a shard's conversations, and those of them that were computed.</summary>
+internal sealed record ShardTokens(long Asked, long Computed);
+
 /// <summary>
 /// How the conversations without features were cut into shards, fixed before the first is computed: whichever workers compute
 /// them, and in whichever order, the bytes are the same.
@@ -180,10 +183,12 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
             ?? throw new FileNotFoundException($"shard {shard} of the plan is gone from {run.Scratch}");
         List<Item> items = JsonSerializer.Deserialize<List<Item>>(await File.ReadAllBytesAsync(path, run.Cancel))!;
         int before = await run.Services.Work.ItemsDone(run.Key, run.Cancel);
-        ConversationFeatures[] features =
-            extractor.Extract([.. items.Select(i => i.Encoded)],
-                done => run.Progress("conversations", before + done, Conversations), run.Cancel);
-        Instruments.Tokens.Add(items.Sum(i => (long)i.Tokens.Length));
+        long computed = 0;
+        ConversationFeatures[] features = extractor.Extract([.. items.Select(i => i.Encoded)], Tell, run.Cancel);
+        ShardTokens tokens = new(items.Sum(i => (long)i.Tokens.Length), computed);
+        Instruments.Tokens.Add(tokens.Asked);
+        AtomicFile.Write(Path.Combine(run.Scratch, TokensFile(Id, shard)), stream => JsonSerializer.Serialize(stream, tokens));
+        await run.Keep(TokensFile(Id, shard));
         Item[] owners = [.. items.Where(i => i.OwnsPrompt)];
         float[] prompts = [.. items.Zip(features).Where(x => x.First.OwnsPrompt).SelectMany(x => x.Second.PromptEmbedding)];
         using Tensor responseRows = tensor([.. features.SelectMany(f => f.Embedding)], [items.Count, extractor.Dimension]);
@@ -208,6 +213,25 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
                 Row = row
             }),
         ];
+
+        void Tell(ExtractionProgress done)
+        {
+            computed = done.Tokens;
+            run.Progress("conversations", before + done.Conversations, Conversations);
+        }
+    }
+
+    /// <summary>What all shards took; without those that an older version computed.</summary>
+    public async Task<ShardTokens> Tokens(StepRun run)
+    {
+        ShardTokens sum = new(0, 0);
+        for (int shard = 0; shard < Shards; shard++)
+        {
+            if (await run.Recall(TokensFile(Id, shard)) is not { } path) continue;
+            ShardTokens one = JsonSerializer.Deserialize<ShardTokens>(await File.ReadAllBytesAsync(path, run.Cancel))!;
+            sum = new ShardTokens(sum.Asked + one.Asked, sum.Computed + one.Computed);
+        }
+        return sum;
     }
 
     /// <summary>About how many tokens a shard holds: as the environment says, else by the work that they make.</summary>
@@ -230,6 +254,9 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
 
     private static string ShardFile(string id, int shard) =>
         string.Create(CultureInfo.InvariantCulture, $"{Prefix(id)}shard-{shard:d6}.json");
+
+    private static string TokensFile(string id, int shard) =>
+        string.Create(CultureInfo.InvariantCulture, $"{Prefix(id)}tokens-{shard:d6}.json");
 
     private static string Prefix(string id) => id.Length == 0 ? "" : $"{id}-";
 }

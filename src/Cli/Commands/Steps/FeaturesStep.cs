@@ -181,7 +181,7 @@ internal static class FeaturesStep
         foreach (EncodedConversation side in rows.SelectMany(r => r.Sides)) distinct.TryAdd(side.Id, side);
         EncodedConversation[] conversations = [.. distinct.Values];
         ConversationFeatures[] features =
-            extractor.Extract(conversations, done => StepFiles.Progress("conversations", done, conversations.Length), cancel);
+            extractor.Extract(conversations, done => StepFiles.Progress("conversations", done.Conversations, conversations.Length), cancel);
         Dictionary<string, float[]> embedding = [], prompt = [];
         for (int i = 0; i < conversations.Length; i++)
         {
