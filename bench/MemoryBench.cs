@@ -36,8 +36,9 @@ internal static class MemoryBench
                 foreach (string dtype in dtypes)
                 {
                     double[] found = await InProcess(folder, pairs, $"{(long)tokens * times}", dtype);
-                    Console.WriteLine($"  {times,2} times, {dtype}: {found[0],9:n0} tokens, {found[1],6:n0} tokens/s, peak {found[2]:n0} MB, "
-                        + $"{found[2] - stored:n0} MB beside the weights ({found[3]:n0} MB before they were loaded)");
+                    Console.WriteLine($"  {times,2} times, {dtype}: {found[0],9:n0} tokens, {found[1],6:n0} tokens/s, "
+                        + $"peak {found[2]:n0} MB, {found[2] - stored:n0} MB beside the weights "
+                        + $"({found[3]:n0} MB before they were loaded)");
                 }
             }
         }
@@ -49,7 +50,8 @@ internal static class MemoryBench
 
     private static async Task<double[]> InProcess(params string[] args)
     {
-        using Process process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [Once, .. args]) { RedirectStandardOutput = true })!;
+        ProcessStartInfo start = new(Environment.ProcessPath!, [Once, .. args]) { RedirectStandardOutput = true };
+        using Process process = Process.Start(start)!;
         string said = await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
         return [.. said.TrimEnd().Split('\n')[^1].Split(' ').Select(n => double.Parse(n, CultureInfo.InvariantCulture))];

@@ -17,6 +17,9 @@ switch (what)
             ? int.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture)
             : 8_000, peer: args.Length > 4 ? args[4] : null);
         return 0;
+    case "int8":
+        Int8Bench.Run();
+        return 0;
     case "memory" when args.Length is 3 or 4:
         await MemoryBench.Run(backbone: args[1], pairs: args[2], tokens: args.Length > 3
             ? int.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture)
@@ -50,7 +53,7 @@ switch (what)
         return await KeysBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
         Console.Error.WriteLine("usage: bench regression | gating | prompts | features TOKENIZER.json PAIRS.jsonl [TOKENS [PEER]] | "
-            + "memory BACKBONE|TOKENIZER.json PAIRS.jsonl [TOKENS] | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | "
-            + "keys [SECONDS]");
+            + "memory BACKBONE|TOKENIZER.json PAIRS.jsonl [TOKENS] | int8 | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | "
+            + "cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | keys [SECONDS]");
         return 2;
 }

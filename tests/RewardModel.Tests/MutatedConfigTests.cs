@@ -89,7 +89,8 @@ public class MutatedConfigTests
         ];
         foreach ((string key, string[] values) in all) foreach (string value in values) yield return new Change(key, value);
         if (!Windowed.Contains(family)) yield return new Change("sliding_window", "2");
-        if (!Layered.Contains(family)) yield return new Change("layer_types", """["sliding_attention","full_attention","full_attention"]""");
+        if (!Layered.Contains(family))
+            yield return new Change("layer_types", """["sliding_attention","full_attention","full_attention"]""");
         if (!Qwens.Contains(family))
         {
             yield return new Change("use_sliding_window", "true");

@@ -84,31 +84,32 @@ public sealed class FeaturesConsumer(StepServices services)
         }
         ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path, rows), run.Cancel);
         FeaturesReport report = await Report(run, plan, conversations.Count, leftOut);
-        ShardTokens tokens = await plan.Tokens(run);
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Features] = features,
             [ArtifactNames.FeaturesReport] = await run.PutJson(report)
         };
-        FeaturesFigures figures = new()
-        {
-            Extracted = plan.Conversations,
-            Known = conversations.Count - plan.Conversations,
-            Tokens = tokens.Asked,
-            TokensComputed = tokens.Computed,
-            OverLimit = report.OverLimit,
-            Refused = report.Refused,
-            RatingsLeftOut = report.RatingsLeftOut,
-            PreferencesLeftOut = report.PreferencesLeftOut,
-            BenchmarkLeftOut = report.BenchmarkLeftOut,
-            Dtype = space.Dtype,
-            Dimension = space.Dimension,
-            SpecialSpellings = plan.SpecialSpellings,
-        };
-        string computed = tokens.Asked == 0 ? "" : $", {tokens.Computed:N0} of {tokens.Asked:N0} tokens computed";
+        FeaturesFigures figures = Figures(plan, report, conversations.Count, await plan.Tokens(run));
+        string computed = figures.Tokens == 0 ? "" : $", {figures.TokensComputed:N0} of {figures.Tokens:N0} tokens computed";
         return new StepWork.Done(outputs, $"{figures.Extracted:N0} conversations extracted, {figures.Known:N0} were known "
             + $"({space.Dtype}, d = {space.Dimension}{computed}){LeftOut(report)}", figures);
     }
+
+    private static FeaturesFigures Figures(ShardPlan plan, FeaturesReport report, int conversations, ShardTokens tokens) => new()
+    {
+        Extracted = plan.Conversations,
+        Known = conversations - plan.Conversations,
+        Tokens = tokens.Asked,
+        TokensComputed = tokens.Computed,
+        OverLimit = report.OverLimit,
+        Refused = report.Refused,
+        RatingsLeftOut = report.RatingsLeftOut,
+        PreferencesLeftOut = report.PreferencesLeftOut,
+        BenchmarkLeftOut = report.BenchmarkLeftOut,
+        Dtype = plan.Space.Dtype,
+        Dimension = plan.Space.Dimension,
+        SpecialSpellings = plan.SpecialSpellings,
+    };
 
     /// <summary>A row of the table, and the key of the feature that it holds.</summary>
     private readonly record struct Wanted(string Id, string Key);
