@@ -5,7 +5,7 @@ namespace ArmoFlow.RewardModel.Features;
 
 /// <summary>
 /// The one thread on which backbones compute. Each thread that calls libtorch gets a team of OpenMP threads of its own; where there
-/// are more of these than processors, all teams sleep at every barrier, and a forward pass takes longer by a quarter or a third
+/// are more of these than processors, all teams sleep at every barrier, and a forward pass takes up to a quarter longer
 /// (bench features, its last line).
 /// </summary>
 internal static class ComputeThread

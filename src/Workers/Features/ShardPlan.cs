@@ -146,11 +146,11 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         }
     }
 
-    /// <summary>Writes items to files of about so many tokens each.</summary>
+    /// <summary>Writes items to files of about so many tokens each, when several files' are pending.</summary>
     private sealed class ShardWriter(StepRun run, long budget)
     {
-        private readonly List<Item> _pending = [];
-        private long _tokens;
+        private const int MostPending = 8;
+        private readonly PendingResponses<Item> _pending = new(item => item.PromptId, item => item.Tokens.Length);
 
         /// <summary>The id of the plan that the shards belong to.</summary>
         public string Plan { get; } = Guid.NewGuid().ToString("N");
@@ -159,20 +159,22 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
 
         public async Task Add(Item item)
         {
-            if (_tokens + item.Tokens.Length > budget) await Flush();
             _pending.Add(item);
-            _tokens += item.Tokens.Length;
+            if (_pending.Tokens > budget * MostPending) await WriteShard();
         }
 
         /// <summary>Writes what is left, if anything.</summary>
         public async Task Flush()
         {
-            if (_pending.Count == 0) return;
+            while (!_pending.IsEmpty) await WriteShard();
+        }
+
+        private async Task WriteShard()
+        {
+            List<Item> items = _pending.Take(budget);
             string name = ShardFile(Plan, Count++);
-            AtomicFile.Write(Path.Combine(run.Scratch, name), stream => JsonSerializer.Serialize(stream, _pending));
+            AtomicFile.Write(Path.Combine(run.Scratch, name), stream => JsonSerializer.Serialize(stream, items));
             await run.Keep(name);
-            _pending.Clear();
-            _tokens = 0;
         }
     }
 
