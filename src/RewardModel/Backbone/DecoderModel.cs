@@ -75,7 +75,7 @@ internal sealed class DecoderModel : IBackbone
             // Out of this layer's scope and out of this call's: they are the caller's.
             kept?.Add((Own(k), Own(v)));
         }
-        Tensor hidden = Norm(x, _weights.FinalNorm).narrow(0, 0, packed.Reads.Count);
+        Tensor hidden = Norm(x, _weights.FinalNorm).narrow(0, 0, packed.Reads.Count).clone(); // out of the workspace
         return hidden.to(_compute == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32).cpu().MoveToOuterDisposeScope();
 
         Tensor Own(Tensor rows) => rows.narrow(0, 0, texts[0].Tokens.Length).clone().MoveToOuterDisposeScope().MoveToOuterDisposeScope();
@@ -176,7 +176,7 @@ internal sealed class DecoderModel : IBackbone
 
     private Tensor Norm(Tensor x, Tensor weight)
     {
-        if (_compute == ScalarType.Float32 && x.dim() == 2) return NormInWorkspace(x, weight);
+        if (_compute != ScalarType.BFloat16 && x.dim() == 2) return NormInWorkspace(x, weight);
         return Freed(() =>
         {
             Tensor wide = _compute == ScalarType.Float64 ? x : x.to(ScalarType.Float32); // the mean of squares loses too much in bfloat16
@@ -186,11 +186,11 @@ internal sealed class DecoderModel : IBackbone
         });
     }
 
-    /// <summary>The same in float32.</summary>
+    /// <summary>The same where nothing is rounded on the way.</summary>
     private Tensor NormInWorkspace(Tensor x, Tensor weight)
     {
         using DisposeScope scope = NewDisposeScope();
-        Tensor normed = _workspace.Matrix("normed", x.shape[0], x.shape[1]), factors = weight.to(ScalarType.Float32);
+        Tensor normed = _workspace.Matrix("normed", x.shape[0], x.shape[1]), factors = To(weight);
         Tensor scales = rsqrt(normed.copy_(x).mul_(x).mean([-1], keepdim: true).Plus(_config.RmsNormEps));
         normed.copy_(x).mul_(scales).mul_(_config.NormAddsOne ? factors.Plus(1.0) : factors);
         return normed.MoveToOuterDisposeScope();
