@@ -172,6 +172,32 @@ public class DecoderTests
         BackboneTests.Hidden(other.Path, ScalarType.Float64).ShouldBe(BackboneTests.Hidden(plain.Path, ScalarType.Float64));
     }
 
+    /// <summary>Projections that are computed as one may be stored in several types: none loses what the narrowest cannot hold.</summary>
+    [Theory]
+    [InlineData("self_attn.q_proj")]
+    [InlineData("mlp.up_proj")]
+    public void Weights_of_one_product_may_be_stored_in_several_types(string narrow)
+    {
+        using TemporaryFolder folder = new();
+        Write(folder.Path, "llama", "{}");
+        using DisposeScope scope = NewDisposeScope();
+        string path = folder.File("model.safetensors");
+        List<(string, Tensor)> tensors;
+        using (SafetensorsFile stored = new(path))
+        {
+            tensors = [.. stored.Entries.Keys.Select(name => (name, name.Contains(narrow, StringComparison.Ordinal)
+                ? stored.Load(name).to(ScalarType.BFloat16) : stored.Load(name)))];
+        }
+        SafetensorsFile.Write(path, tensors);
+        double[] exact = BackboneTests.Hidden(folder.Path, ScalarType.Float64);
+        foreach (WeightsKept kept in new[] { WeightsKept.AsStored, WeightsKept.OnDisk })
+        {
+            using IBackbone model = Backbones.Load(folder.Path, ScalarType.Float64, CPU, kept);
+            Tensor tokens = TensorNumbers.Range(0, 80, ScalarType.Int64).unsqueeze(0), at = tensor(new long[] { 3, 40, 79 }, [1, 3]);
+            ShouldBe(model.Forward(tokens, at), [exact]);
+        }
+    }
+
     private static void WriteConfig(string folder, string family, string keys)
     {
         JsonObject config = new()

@@ -142,8 +142,8 @@ internal sealed class DecoderModel : IBackbone
     };
 
     /// <summary>
-    /// A product, in the workspace unless libtorch's own way is the faster one. Weights of another type are converted some rows at a
-    /// time.
+    /// A product, in the workspace. Weights of another type are converted some rows at a time. In bfloat16 it is libtorch's own, which
+    /// oneDNN computes: whether that would also be so for a part of a matrix was not tried, for want of a processor.
     /// </summary>
     private Tensor Project(Tensor x, Projection by, string use)
     {

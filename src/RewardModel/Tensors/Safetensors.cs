@@ -15,7 +15,7 @@ public sealed record TensorEntry(string Name, string DType, long[] Shape, long B
 
 /// <summary>
 /// Reads the safetensors layout (8-byte little-endian header length, JSON header, raw row-major data).
-/// The file is memory-mapped: opening a 16 GB checkpoint costs its header.
+/// Opening a 16 GB checkpoint costs its header. Rows are copied from a map of the file, whole tensors are read.
 /// </summary>
 public sealed class SafetensorsFile : IDisposable
 {
