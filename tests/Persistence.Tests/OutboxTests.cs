@@ -62,9 +62,16 @@ public sealed class OutboxTests : IAsyncLifetime
             return Task.CompletedTask;
         }
 
-        public List<System.Diagnostics.ActivityTraceId> Traces { get; } = [];
-        public List<string> Done { get; } = [];
-        public int Tries { get; set; }
+        public ConcurrentQueue<ActivityTraceId> Traces { get; } = [];
+
+        public ConcurrentQueue<string> Done { get; } = [];
+
+        /// <summary>Consumers count at the same time, the test reads.</summary>
+        public int Tries => Volatile.Read(ref _tries);
+
+        private int _tries;
+
+        public int CountTry() => Interlocked.Increment(ref _tries);
     }
 
     /// <summary>Enters a setting and publishes.</summary>
@@ -72,7 +79,7 @@ public sealed class OutboxTests : IAsyncLifetime
     {
         public async Task Consume(ConsumeContext<Order> context)
         {
-            notes.Tries++;
+            int tries = notes.CountTry();
             MessageTransaction transaction = context.GetPayload<MessageTransaction>();
             await context.Publish(new Done(context.Message.Name));
             if (context.Message.Name.StartsWith(TooLarge, StringComparison.Ordinal))
@@ -80,8 +87,8 @@ public sealed class OutboxTests : IAsyncLifetime
             if (!await transaction.TryBegin(context.CancellationToken)) return;
             transaction.Database.Settings.Add(new Setting { Key = context.Message.Name, Value = "done" });
             await transaction.Database.SaveChangesAsync(context.CancellationToken);
-            if (context.Message.FailAfterEffects || (context.Message.FailTwice && notes.Tries < 3))
-                throw new ArithmeticException($"order {notes.Tries} cannot be met");
+            if (context.Message.FailAfterEffects || (context.Message.FailTwice && tries < 3))
+                throw new ArithmeticException($"order {tries} cannot be met");
         }
     }
 
@@ -98,11 +105,9 @@ public sealed class OutboxTests : IAsyncLifetime
         {
             // a second copy, between its commit and its being struck out
             if (!await context.GetPayload<MessageTransaction>().TryBegin(context.CancellationToken)) return;
-            lock (notes.Done)
-            {
-                notes.Done.Add(context.Message.Name);
-                notes.Traces.Add(System.Diagnostics.Activity.Current?.TraceId ?? default);
-            }
+            // the trace first: a test that sees the name reads the trace at once
+            notes.Traces.Enqueue(Activity.Current?.TraceId ?? default);
+            notes.Done.Enqueue(context.Message.Name);
         }
     }
 
