@@ -171,7 +171,7 @@ public sealed class OutboxTests : IAsyncLifetime
     {
         Guid id = NewId.NextGuid();
         for (int copy = 0; copy < 2; copy++) await Send(new Order("one", false, false), id);
-        await Eventually(() => _notes.Done.Count >= 1 && _notes.Tries == 2);
+        await Eventually(() => !_notes.Done.IsEmpty && _notes.Tries == 2);
         await Task.Delay(300, TestContext.Current.CancellationToken);
         _notes.Done.ShouldBe(["one"]);
         await using ArmoFlowDbContext db = await Context();
