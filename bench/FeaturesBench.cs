@@ -35,7 +35,8 @@ internal static class FeaturesBench
     /// A command that is given the checkpoint's folder and a file of token ids, and says its tokens a second in its last line; null for
     /// none.
     /// </param>
-    public static async Task Run(string tokenizer, string pairs, int mostTokens, string? peer)
+    /// <param name="profiles">Whether to print where the time goes.</param>
+    public static async Task Run(string tokenizer, string pairs, int mostTokens, string? peer, bool profiles)
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
         string folder = Directory.CreateTempSubdirectory("armoflow-features-").FullName;
@@ -43,25 +44,30 @@ internal static class FeaturesBench
         {
             BenchCheckpoint shape = ComputeThread.Run(() => BenchCheckpoint.Write(folder, tokenizer));
             long start = Stopwatch.GetTimestamp();
-            List<EncodedConversation> sides = await Sides(folder, pairs, mostTokens);
+            (List<Conversation> texts, List<EncodedConversation> sides) = await Sides(folder, pairs, mostTokens);
             Say($"opened the tokenizer and tokenized in {Stopwatch.GetElapsedTime(start).TotalSeconds:f2} s");
             Compare(folder, shape, sides, peer);
+            FeaturesProfile profile = new(folder, shape, [.. texts.DistinctBy(c => c.Id)]);
+            if (!profiles) return;
+            foreach (ScalarType type in Types()) profile.Print(type);
         }
         finally { Directory.Delete(folder, recursive: true); }
     }
 
-    private static async Task<List<EncodedConversation>> Sides(string folder, string pairs, int mostTokens)
+    private static async Task<(List<Conversation> Texts, List<EncodedConversation> Sides)> Sides(
+        string folder, string pairs, int mostTokens)
     {
         ChatTokenizer tokens = Backbones.Tokenizer(folder);
+        List<Conversation> texts = [];
         List<EncodedConversation> sides = [];
         await foreach (SourceRow row in RowReader.Read(pairs, pairs))
         {
             PreferencePair pair = PairFormats.Pair(row);
-            sides.Add(tokens.Encode(pair.Chosen));
-            sides.Add(tokens.Encode(pair.Rejected));
+            texts.AddRange(pair.Chosen, pair.Rejected);
+            sides.AddRange(texts.TakeLast(2).Select(c => tokens.Encode(c)));
             if (sides.DistinctBy(s => s.Id).Sum(s => s.Tokens.Length) > mostTokens) break;
         }
-        return sides;
+        return (texts, sides);
     }
 
     private static void Compare(string folder, BenchCheckpoint shape, List<EncodedConversation> sides, string? peer)
@@ -69,7 +75,8 @@ internal static class FeaturesBench
         EncodedConversation[] distinct = [.. sides.DistinctBy(s => s.Id)];
         int shortest = distinct.Min(c => c.Tokens.Length), longest = distinct.Max(c => c.Tokens.Length);
         Say($"{sides.Count / 2:N0} pairs, {distinct.Length:N0} distinct conversations, {Asked(distinct):N0} tokens, "
-            + $"of {shortest} to {longest} each, {Computed(distinct):N0} with each prompt once");
+            + $"of {shortest} to {longest} each, {Computed(distinct):N0} with each prompt once, "
+            + $"{WithEachBeginningOnce(distinct):N0} with each common beginning once");
         Say($"hidden {BenchCheckpoint.Hidden}, {shape.Layers} layers, {BenchCheckpoint.Heads} heads, {BenchCheckpoint.KeyValueHeads} "
             + $"key-value heads, {BenchCheckpoint.Intermediate}; {get_num_threads()} threads");
         ScalarType[] types = Types();
@@ -205,6 +212,13 @@ internal static class FeaturesBench
     /// <summary>Tokens with each prompt once.</summary>
     private static long Computed(EncodedConversation[] all) => all.Sum(c => c.Tokens.Length - c.PromptPosition - 1L)
         + all.DistinctBy(c => c.PromptId).Sum(c => c.PromptPosition + 1L);
+
+    /// <summary>Tokens if whatever texts have in common at their beginnings was computed once: the fewest that there can be.</summary>
+    private static long WithEachBeginningOnce(EncodedConversation[] all)
+    {
+        int[][] sorted = [.. all.Select(c => c.Tokens).Order(Comparer<int[]>.Create((a, b) => a.AsSpan().SequenceCompareTo(b)))];
+        return sorted.Select((tokens, i) => tokens.Length - (i == 0 ? 0L : tokens.AsSpan().CommonPrefixLength(sorted[i - 1]))).Sum();
+    }
 
     private static void ByLength(EagerLlama model, EncodedConversation[] all)
     {

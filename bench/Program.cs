@@ -1,5 +1,8 @@
 using ArmoFlow.Bench;
 
+const string Profile = "--profile";
+bool profiles = args.Contains(Profile);
+args = [.. args.Where(arg => arg != Profile)];
 string what = args.Length > 0 ? args[0] : "";
 switch (what)
 {
@@ -15,7 +18,12 @@ switch (what)
     case "features" when args.Length is >= 3 and <= 5:
         await FeaturesBench.Run(tokenizer: args[1], pairs: args[2], mostTokens: args.Length > 3
             ? int.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture)
-            : 8_000, peer: args.Length > 4 ? args[4] : null);
+            : 8_000, peer: args.Length > 4 ? args[4] : null, profiles);
+        return 0;
+    case "index":
+        await IndexBench.Run(conversations: args.Length > 1
+            ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture)
+            : 1_000_000);
         return 0;
     case "int8":
         Int8Bench.Run();
@@ -52,8 +60,8 @@ switch (what)
     case "keys":
         return await KeysBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | prompts | features TOKENIZER.json PAIRS.jsonl [TOKENS [PEER]] | "
-            + "memory BACKBONE|TOKENIZER.json PAIRS.jsonl [TOKENS] | int8 | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | "
+        Console.Error.WriteLine("usage: bench regression | gating | prompts | features TOKENIZER.json PAIRS.jsonl [TOKENS [PEER]] [--profile] | "
+            + "memory BACKBONE|TOKENIZER.json PAIRS.jsonl [TOKENS] | int8 | index [CONVERSATIONS] | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | "
             + "cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | keys [SECONDS]");
         return 2;
 }

@@ -11,6 +11,7 @@ using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
@@ -44,6 +45,7 @@ public class ArmoFlowDbContext : DbContext
     public DbSet<ControlRequest> ControlRequests => Set<ControlRequest>();
     public DbSet<StepResult> StepResults => Set<StepResult>();
     public DbSet<StepArtifact> StepArtifacts => Set<StepArtifact>();
+    public DbSet<FeatureShard> FeatureShards => Set<FeatureShard>();
     public DbSet<FeatureRow> FeatureRows => Set<FeatureRow>();
     public DbSet<Setting> Settings => Set<Setting>();
     public DbSet<WorkLease> WorkLeases => Set<WorkLease>();

@@ -4,6 +4,7 @@ using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
@@ -163,7 +164,7 @@ public static class PersistenceRegistration
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes,
             s.GetService<ILogger<ArtifactStore>>(), s.GetRequiredService<TimeProvider>()))
             .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
-            .AddSingleton<StepStore>().AddSingleton<StepClaims>().AddSingleton<WorkStore>().AddSingleton<StepLogStore>()
+            .AddSingleton<StepStore>().AddSingleton<FeatureIndex>().AddSingleton<StepClaims>().AddSingleton<WorkStore>().AddSingleton<StepLogStore>()
             .AddSingleton<FaultStore>()
             .AddSingleton<ControlRequestStore>()
             .AddSingleton<RunQueries>()

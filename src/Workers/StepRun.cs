@@ -5,6 +5,7 @@ using System.Text.Json;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
@@ -19,6 +20,7 @@ namespace ArmoFlow.Workers;
 public sealed record StepServices(
     ArtifactStore Artifacts,
     StepStore Steps,
+    FeatureIndex Features,
     StepClaims Claims,
     WorkStore Work,
     ScratchSpace Scratch,

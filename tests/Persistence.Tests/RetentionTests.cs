@@ -5,6 +5,7 @@ using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Contracts.Specs;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Datasets;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Retention;
 using ArmoFlow.Persistence.Runs;
@@ -94,7 +95,7 @@ public sealed class RetentionTests : IAsyncLifetime
         {
             (await db.Tombstones.CountAsync(t => t.RemovedAt != null, TestContext.Current.CancellationToken)).ShouldBe(did.Artifacts.Count);
             (await db.Runs.CountAsync(TestContext.Current.CancellationToken)).ShouldBe(6, "what is known of a run stays");
-            (await db.FeatureRows.AnyAsync(f => f.Shard == lone, TestContext.Current.CancellationToken)).ShouldBeFalse();
+            (await db.FeatureShards.AnyAsync(s => s.Sha256 == lone, TestContext.Current.CancellationToken)).ShouldBeFalse();
             (await db.AuditEvents.CountAsync(e => e.Action == "gc.collected", TestContext.Current.CancellationToken)).ShouldBe(1);
         }
         (await Collector.Collect(Rules, dryRun: false, default)).Artifacts.ShouldBeEmpty("the second finds nothing more");
@@ -326,7 +327,7 @@ public sealed class RetentionTests : IAsyncLifetime
         run.Steps.Single(s => s.Name == StepNames.Ingestion).Key = $"key {run.CorrelationId}";
         await using ArmoFlowDbContext db = await Context();
         db.Update(run);
-        db.FeatureRows.Add(new FeatureRow { Space = "s", Kind = "r", Id = first, Shard = Shard(run) });
+        db.FeatureShards.Add(FeatureShard.Of("s", Shard(run), [FeatureKey.Of(first)], []));
         if (read is not null)
         {
             db.StepResults.Add(new StepResult
@@ -444,7 +445,7 @@ public sealed class RetentionTests : IAsyncLifetime
         _shards[run.CorrelationId] = features.Sha256;
         await using ArmoFlowDbContext db = await Context();
         db.Runs.Add(run);
-        db.FeatureRows.Add(new FeatureRow { Space = "s", Kind = "r", Id = weights, Shard = features.Sha256 });
+        db.FeatureShards.Add(FeatureShard.Of("s", features.Sha256, [FeatureKey.Of(features.Sha256)], []));
         if (state == "Completed") await ModelRegistry.Enter(db, run, _time.GetUtcNow(), default);
         await db.SaveChangesAsync();
         return run;

@@ -64,27 +64,6 @@ public sealed class StepStoreTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Features_entered_twice_are_there_once_and_lost_shards_do_not_count()
-    {
-        ArtifactRef shard = await Artifacts.PutText("shard");
-        FeatureRow[] rows = [.. Enumerable.Range(0, 1200)
-            .Select(i => new FeatureRow { Space = "s", Kind = "r", Id = $"c{i}", Shard = shard.Sha256, Row = i })];
-        await using (ArmoFlowDbContext db = await Context())
-        {
-            await StepStore.EnterFeatures(db, rows, default);
-            await StepStore.EnterFeatures(db, rows, default);
-        }
-        Dictionary<string, FeatureRow> found = await Store.FindFeatures("s", "r", [.. rows.Select(r => r.Id), "unknown"], default);
-        found.Count.ShouldBe(1200);
-        found["c1199"].Row.ShouldBe(1199);
-        (await Store.FindFeatures("other", "r", ["c1"], default)).ShouldBeEmpty();
-        await File.WriteAllTextAsync(Artifacts.LocationOf(shard.Sha256), "damaged", TestContext.Current.CancellationToken);
-        (await Store.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty("other bytes than were put");
-        File.Delete(Artifacts.LocationOf(shard.Sha256));
-        (await Store.FindFeatures("s", "r", ["c1"], default)).ShouldBeEmpty();
-    }
-
-    [Fact]
     public async Task A_choice_is_settled_once()
     {
         (await Store.Settle("dtype", () => "f32", default)).ShouldBe("f32");

@@ -278,13 +278,15 @@ public class BackboneTests
             Largest(alone.Embedding, together[i].Embedding).ShouldBeLessThan(1e-5);
             Largest(together[i].PromptEmbedding, together[0].PromptEmbedding).ShouldBeLessThan(1e-5);
         }
-        FeatureBatch[] batches = [.. FeatureBatch.Of(conversations, sharesPrompts: true, 100)];
+        IEnumerable<int> all = Enumerable.Range(0, conversations.Length);
+        FeatureBatch[] batches = [.. FeatureBatch.Of(conversations, all, sharesPrompts: true, () => 100)];
         batches.SelectMany(batch => batch.Items).Select(item => item.Item).Order().ShouldBe(Enumerable.Range(0, 40));
         batches.Max(batch => batch.Tokens - batch.Texts[^1].Tokens.Length).ShouldBeLessThan(100);
         int prompt = conversations[0].PromptPosition + 1;
-        long computed = FeatureBatch.Of(conversations, sharesPrompts: true, 1 << 20).Single().Tokens;
+        long computed = FeatureBatch.Of(conversations, all, sharesPrompts: true, () => 1 << 20).Single().Tokens;
         computed.ShouldBe(conversations.Sum(c => c.Tokens.Length - prompt) + prompt, "the prompt once");
-        FeatureBatch.Of(conversations, sharesPrompts: false, 1 << 20).Single().Tokens.ShouldBe(conversations.Sum(c => c.Tokens.Length));
+        long apart = FeatureBatch.Of(conversations, all, sharesPrompts: false, () => 1 << 20).Single().Tokens;
+        apart.ShouldBe(conversations.Sum(c => c.Tokens.Length));
         using CancellationTokenSource stop = new();
         stop.Cancel();
         Should.Throw<OperationCanceledException>(() => extractor.Extract(conversations, null, stop.Token));

@@ -5,6 +5,7 @@ using ArmoFlow.Persistence.Access;
 using ArmoFlow.Persistence.Alerts;
 using ArmoFlow.Persistence.Datasets;
 using ArmoFlow.Persistence.Faults;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Outbox;
 using ArmoFlow.Persistence.Retention;
@@ -52,6 +53,8 @@ public sealed class AuditedTables
         [typeof(FaultRow)] = [],
     };
 
+    private const string FeaturePlaces = "where features lie; the table of features that a run read is an artifact, known by its hash";
+
     /// <summary>Tables that the trail does not vouch for, and why no answer of an audit rests on them.</summary>
     public static IReadOnlyDictionary<Type, string> Exempt { get; } = new Dictionary<Type, string>
     {
@@ -59,7 +62,8 @@ public sealed class AuditedTables
         [typeof(AuditHead)] = "the trail's end, held against the chain",
         [typeof(AuditRow)] = "an index into the trail, which is checked against the event whenever it is used",
         [typeof(ControlRequest)] = "a message to the process that owns the workspace",
-        [typeof(FeatureRow)] = "where features lie; the table of features that a run read is an artifact, known by its hash",
+        [typeof(FeatureShard)] = FeaturePlaces,
+        [typeof(FeatureRow)] = FeaturePlaces,
         [typeof(Setting)] = "choices of a machine; what a step was made with stands in its parameters",
         [typeof(WorkLease)] = "work in progress",
         [typeof(WorkerRow)] = "workers that live",

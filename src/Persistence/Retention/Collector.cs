@@ -2,6 +2,7 @@ using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Models;
 using ArmoFlow.Persistence.Runs;
 using Microsoft.EntityFrameworkCore;
@@ -108,7 +109,7 @@ public sealed class Collector(
         if (await ShardsOf(featureTables, cancel) is { } read
             && !await db.Runs.AnyAsync(r => !RunState.Ended.Contains(r.CurrentState), cancel))
         {
-            foreach (string shard in await db.FeatureRows.Select(f => f.Shard).Distinct().ToListAsync(cancel))
+            foreach (string shard in await FeatureIndex.Shards(db, cancel))
                 if (!read.Contains(shard)) candidates.TryAdd(shard, FeatureShard);
         }
     }
@@ -194,7 +195,7 @@ public sealed class Collector(
                 [.. await db.Tombstones.Where(t => hashes.Contains(t.Sha256)).Select(t => t.Sha256).ToListAsync(cancel)];
             db.Tombstones.AddRange(batch.Where(b => !buried.Contains(b.Sha256))
                 .Select(b => new Tombstone { Sha256 = b.Sha256, Bytes = b.Bytes, Why = b.Why, At = time.GetUtcNow() }));
-            await db.FeatureRows.Where(f => hashes.Contains(f.Shard)).ExecuteDeleteAsync(cancel); // else they would be looked for in vain
+            await FeatureIndex.Forget(db, hashes, cancel);
             db.Note("gc.collected", "artifacts", after: new { count = batch.Length, bytes = batch.Sum(b => b.Bytes), sha256 = hashes });
             await db.SaveChangesAsync(cancel);
             await transaction.CommitAsync(cancel);

@@ -3,6 +3,7 @@ using ArmoFlow.Contracts.Documents;
 using ArmoFlow.Contracts.Retention;
 using ArmoFlow.Persistence.Artifacts;
 using ArmoFlow.Persistence.Audit;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Runs;
 using ArmoFlow.Persistence.Steps;
 using Microsoft.EntityFrameworkCore;
@@ -20,7 +21,6 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
 {
     private static readonly string[] Tables = [ArtifactNames.Conversations, ArtifactNames.Ratings, ArtifactNames.Preferences,
         ArtifactNames.Benchmark];
-    private const int IdLength = 64; // of a sha256 in hex
     private const string ConversationId = "conversation_id", Chosen = "chosen_id", Rejected = "rejected_id", Id = "id", Source = "source",
         Shard = "shard";
 
@@ -182,20 +182,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     /// <summary>Shards that hold vectors of some conversations, and the tables of runs that name these shards.</summary>
     private async Task<IReadOnlyList<string>> FeaturesOf(ArmoFlowDbContext db, HashSet<string> conversations, CancellationToken cancel)
     {
-        HashSet<string> shards = [];
-        foreach (string[] some in conversations.Chunk(500))
-        {
-            shards.UnionWith(await db.FeatureRows.Where(f => some.Contains(f.Id))
-            .Select(f => f.Shard).Distinct().ToListAsync(cancel));
-        }
-        // A conversation with blanks around its contents has a digest of them after its id.
-        await foreach (var feature in db.FeatureRows.Where(f => f.Id.Length > IdLength)
-            .Select(f => new { f.Id, f.Shard })
-            .AsAsyncEnumerable()
-            .WithCancellation(cancel))
-        {
-            if (conversations.Contains(feature.Id[..IdLength])) shards.Add(feature.Shard);
-        }
+        HashSet<string> shards = await FeatureIndex.ShardsOf(db, conversations, cancel);
         if (shards.Count == 0) return [];
         HashSet<string> tables = [.. (await db.Runs.AsNoTracking().ToListAsync(cancel))
             .Select(r => r.Artifacts.GetValueOrDefault(ArtifactNames.Features)?.Sha256).OfType<string>()];
@@ -237,7 +224,7 @@ public sealed class Redaction(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             tombstone.RemovedAt = null;
             tombstone.ReplacedBy = without?.Sha256;
         }
-        foreach (string[] some in removed.Chunk(500)) await db.FeatureRows.Where(f => some.Contains(f.Shard)).ExecuteDeleteAsync(cancel);
+        foreach (string[] some in removed.Chunk(500)) await FeatureIndex.Forget(db, some, cancel);
         if (replaced.Count + removed.Count > 0)
         {
             db.Note("data.redacted", subject, after: new { rewritten = replaced.ToDictionary(r => r.Key, r => r.Value.Sha256), removed });

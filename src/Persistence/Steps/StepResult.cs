@@ -40,19 +40,6 @@ public sealed class StepArtifact
     public long Bytes { get; set; }
 }
 
-/// <summary>Where the features of one conversation ('r') or prompt ('p') lie, in a space of backbone, template, dtype and limit.</summary>
-public sealed class FeatureRow
-{
-    public string Space { get; set; } = "";
-    public string Kind { get; set; } = "";
-    public string Id { get; set; } = "";
-    public string Shard { get; set; } = "";
-    public int Row { get; set; }
-
-    /// <summary>The same place, under another id.</summary>
-    public FeatureRow For(string id) => new() { Space = Space, Kind = Kind, Id = id, Shard = Shard, Row = Row };
-}
-
 /// <summary>A choice that must not change between runs on one machine, such as what dtype 'auto' settled on.</summary>
 public sealed class Setting
 {
@@ -76,11 +63,6 @@ internal sealed class StepArtifactConfiguration : IEntityTypeConfiguration<StepA
         artifact.HasKey(a => new { a.Key, a.IsOutput, a.Name });
         artifact.HasIndex(a => a.Sha256);
     }
-}
-
-internal sealed class FeatureRowConfiguration : IEntityTypeConfiguration<FeatureRow>
-{
-    public void Configure(EntityTypeBuilder<FeatureRow> row) => row.HasKey(f => new { f.Space, f.Kind, f.Id });
 }
 
 internal sealed class SettingConfiguration : IEntityTypeConfiguration<Setting>

@@ -1,16 +1,14 @@
-using System.Runtime.CompilerServices;
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Artifacts;
+using ArmoFlow.Persistence.Features;
 using Microsoft.EntityFrameworkCore;
 using Microsoft.EntityFrameworkCore.Storage;
 
 namespace ArmoFlow.Persistence.Steps;
 
-/// <summary>Finished steps by key, features by conversation, settled choices: what makes reuse and resuming possible.</summary>
+/// <summary>Finished steps by key, settled choices: what makes reuse and resuming possible.</summary>
 public sealed class StepStore(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts, TimeProvider time)
 {
-    private const int IdsPerQuery = 500, RowsPerInsert = 200;
-
     /// <summary>A finished step whose outputs are all still there, each of its size; or null.</summary>
     public async Task<StepResult?> Find(StepKey key, CancellationToken cancel)
     {
@@ -72,7 +70,7 @@ public sealed class StepStore(IDbContextFactory<ArmoFlowDbContext> contexts, Art
             await db.StepArtifacts.Where(a => a.IsOutput && artifacts.Contains(a.Sha256)).Select(a => a.Key).Distinct().ToListAsync(cancel);
         foreach (StepResult maker in await db.StepResults.Where(r => makers.Contains(r.Key) && !r.IsStale).ToListAsync(cancel))
             maker.IsStale = true;
-        await db.FeatureRows.Where(f => artifacts.Contains(f.Shard)).ExecuteDeleteAsync(cancel);
+        await FeatureIndex.Forget(db, artifacts, cancel);
     }
 
     private async Task<bool> IsUsable(StepResult result, CancellationToken cancel)
@@ -89,46 +87,6 @@ public sealed class StepStore(IDbContextFactory<ArmoFlowDbContext> contexts, Art
     private static Task LockKey(ArmoFlowDbContext db, string key, CancellationToken cancel) => db.Database.IsNpgsql()
         ? db.Database.ExecuteSqlAsync($"select pg_advisory_xact_lock(hashtextextended({key}, 0))", cancel)
         : Task.CompletedTask;
-
-    /// <summary>
-    /// Which of these ids have features in the space, and where; shards that are gone from the store, or damaged, do not count.
-    /// </summary>
-    public async Task<Dictionary<string, FeatureRow>> FindFeatures(string space, string kind, IEnumerable<string> ids,
-        CancellationToken cancel)
-    {
-        await using ArmoFlowDbContext db = await contexts.CreateDbContextAsync(cancel);
-        Dictionary<string, FeatureRow> found = new(StringComparer.Ordinal);
-        Dictionary<string, bool> sound = [];
-        foreach (string[] chunk in ids.Chunk(IdsPerQuery))
-        {
-            foreach (FeatureRow row in await db.FeatureRows.AsNoTracking()
-                .Where(f => f.Space == space && f.Kind == kind && chunk.Contains(f.Id))
-                .ToListAsync(cancel))
-            {
-                if (!sound.TryGetValue(row.Shard, out bool isSound))
-                    sound[row.Shard] = isSound = await artifacts.IsSound(row.Shard, cancel: cancel);
-                if (isSound) found[row.Id] = row;
-            }
-        }
-        return found;
-    }
-
-    /// <summary>Enters a shard's rows in the caller's transaction; a shard done twice harms nothing.</summary>
-    public static async Task EnterFeatures(ArmoFlowDbContext db, IReadOnlyList<FeatureRow> rows, CancellationToken cancel)
-    {
-        foreach (FeatureRow[] chunk in rows.Chunk(RowsPerInsert))
-        {
-            string values = string.Join(", ",
-                Enumerable.Range(0, chunk.Length)
-                    .Select(i => $"({{{5 * i}}}, {{{(5 * i) + 1}}}, {{{(5 * i) + 2}}}, {{{(5 * i) + 3}}}, {{{(5 * i) + 4}}})"));
-            string insert = $"""
-                insert into feature_rows (space, kind, id, shard, row) values {values}
-                on conflict (space, kind, id) do update set shard = excluded.shard, row = excluded.row
-                """;
-            object[] parameters = [.. chunk.SelectMany(r => new object[] { r.Space, r.Kind, r.Id, r.Shard, r.Row })];
-            await db.Database.ExecuteSqlAsync(FormattableStringFactory.Create(insert, parameters), cancel);
-        }
-    }
 
     /// <summary>A setting's value, settled on first use.</summary>
     public async Task<string> Settle(string key, Func<string> decide, CancellationToken cancel)

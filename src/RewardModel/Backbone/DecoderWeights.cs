@@ -100,7 +100,7 @@ internal sealed class DecoderWeights : IDisposable
             using DisposeScope scope = NewDisposeScope();
             Embedding = _checkpoint.Load(DecoderTensors.Embedding, _shapes[DecoderTensors.Embedding]).to(device);
             FinalNorm = Take(DecoderTensors.FinalNorm);
-            if (_kept != WeightsKept.OnDisk) _layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(Read)];
+            _layers = _kept == WeightsKept.OnDisk ? null : ReadIfThereIsMemory();
             _owned = [Embedding, FinalNorm, .. _layers?.SelectMany(layer => layer.Tensors) ?? []];
             foreach (Tensor tensor in _owned) tensor.DetachFromDisposeScope();
             if (config.ScalesEmbeddings)
@@ -125,6 +125,19 @@ internal sealed class DecoderWeights : IDisposable
         bool isReady = wanted == WeightsKept.ReadyToCompute && _config.Parameters * DTypes.Size(_compute) < memory;
         if (isReady) return WeightsKept.ReadyToCompute;
         return wanted != WeightsKept.OnDisk && _checkpoint.Bytes < memory ? WeightsKept.AsStored : WeightsKept.OnDisk;
+    }
+
+    /// <summary>All layers; null where memory ends before they do, on a CPU, whose layers can be read one by one.</summary>
+    private LayerWeights[]? ReadIfThereIsMemory()
+    {
+        using DisposeScope scope = NewDisposeScope();
+        try
+        {
+            LayerWeights[] layers = [.. Enumerable.Range(0, _config.NumHiddenLayers).Select(Read)];
+            foreach (Tensor tensor in layers.SelectMany(layer => layer.Tensors)) tensor.MoveToOuterDisposeScope();
+            return layers;
+        }
+        catch (Exception e) when (_device.type == DeviceType.CPU && MemoryShortage.Is(e)) { return null; }
     }
 
     private LayerWeights Read(int layer) => Read(DecoderTensors.Layer(layer));

@@ -21,6 +21,7 @@ internal sealed class Workspace(ScalarType type, Device device) : IDisposable
         Tensor? kept = _kept.GetValueOrDefault(use);
         if (kept is null || kept.shape[0] < rows * columns)
         {
+            _kept.Remove(use); // first: the next line may find no memory
             kept?.Dispose();
             _kept[use] = kept = empty([rows * columns], type, device).DetachFromDisposeScope();
         }

@@ -23,18 +23,19 @@ internal sealed class FeatureBatch
 
     /// <summary>Batches of about so many tokens, in the order of the conversations; each prompt's responses side by side.</summary>
     /// <param name="conversations">Encoded conversations.</param>
+    /// <param name="items">Indices of those to put into batches.</param>
     /// <param name="sharesPrompts">False where a prompt's states depend on what follows it.</param>
-    /// <param name="tokensPerBatch">A batch is closed when it has as many.</param>
+    /// <param name="tokensPerBatch">A batch is closed when it has as many; asked before each conversation.</param>
     public static IEnumerable<FeatureBatch> Of(
-        IReadOnlyList<EncodedConversation> conversations, bool sharesPrompts, long tokensPerBatch)
+        IReadOnlyList<EncodedConversation> conversations, IEnumerable<int> items, bool sharesPrompts, Func<long> tokensPerBatch)
     {
         FeatureBatch batch = new();
-        foreach (int[] group in Groups(conversations, sharesPrompts))
+        foreach (int[] group in Groups(conversations, items, sharesPrompts))
         {
             int prompt = -1;
             foreach (int item in group)
             {
-                if (batch.Tokens >= tokensPerBatch)
+                if (batch.Tokens >= tokensPerBatch())
                 {
                     yield return batch;
                     batch = new FeatureBatch();
@@ -47,11 +48,11 @@ internal sealed class FeatureBatch
     }
 
     /// <summary>Indices of conversations whose prompts are the same tokens, in the order of their first.</summary>
-    private static IEnumerable<int[]> Groups(IReadOnlyList<EncodedConversation> conversations, bool sharesPrompts)
+    private static IEnumerable<int[]> Groups(
+        IReadOnlyList<EncodedConversation> conversations, IEnumerable<int> items, bool sharesPrompts)
     {
-        IEnumerable<int> all = Enumerable.Range(0, conversations.Count);
-        if (!sharesPrompts) return all.Select(i => new[] { i });
-        return all.GroupBy(i => (conversations[i].PromptId, conversations[i].PromptPosition))
+        if (!sharesPrompts) return items.Select(i => new[] { i });
+        return items.GroupBy(i => (conversations[i].PromptId, conversations[i].PromptPosition))
             .SelectMany(group => group.GroupBy(i => i, new SamePrompt(conversations)))
             .Select(group => group.ToArray());
     }

@@ -1,4 +1,5 @@
 using ArmoFlow.RewardModel.Backbone;
+using ArmoFlow.RewardModel.Tensors;
 using ArmoFlow.RewardModel.Text;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -32,10 +33,12 @@ public sealed class FeatureExtractor : IDisposable
     private const double FlopsPerBatch = 4e11;
     private const int FewestTokens = 512, MostTokens = 16384;
     private readonly IBackbone _model;
-    private readonly long _tokensPerBatch;
 
     /// <summary>The dimension of a feature, d: the hidden size of the backbone.</summary>
     public int Dimension => _model.Config.HiddenSize;
+
+    /// <summary>About how many tokens are computed at once; fewer, once there was no memory for so many.</summary>
+    internal long TokensPerBatch { get; private set; }
 
     /// <summary>Loads a backbone.</summary>
     /// <param name="backbone">Its folder.</param>
@@ -47,7 +50,16 @@ public sealed class FeatureExtractor : IDisposable
     {
         _model = ComputeThread.Run(() => Backbones.Load(backbone, dtype, device, kept));
         long onCpu = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), FewestTokens, MostTokens);
-        _tokensPerBatch = device.type == DeviceType.CPU ? onCpu : MostTokens;
+        TokensPerBatch = device.type == DeviceType.CPU ? onCpu : MostTokens;
+    }
+
+    /// <summary>With a backbone that is there already.</summary>
+    /// <param name="model">The backbone, which is disposed with this.</param>
+    /// <param name="tokensPerBatch">About how many tokens are computed at once, if there is memory for them.</param>
+    internal FeatureExtractor(IBackbone model, long tokensPerBatch)
+    {
+        _model = model;
+        TokensPerBatch = tokensPerBatch;
     }
 
     /// <summary>
@@ -58,7 +70,7 @@ public sealed class FeatureExtractor : IDisposable
     /// <param name="progress">Told after each batch.</param>
     /// <param name="cancel">Checked between layers.</param>
     /// <returns>Features, item i for conversation i.</returns>
-    /// <exception cref="InvalidInputException">The backbone overflows on one.</exception>
+    /// <exception cref="InvalidInputException">The backbone overflows on one, or memory does not suffice for one by itself.</exception>
     public ConversationFeatures[] Extract(IReadOnlyList<EncodedConversation> conversations, Action<ExtractionProgress>? progress = null,
         CancellationToken cancel = default) =>
         Extract(conversations, (c, features) => features.RequireFinite(c.Id), progress, cancel);
@@ -72,10 +84,8 @@ public sealed class FeatureExtractor : IDisposable
     {
         ConversationFeatures[] results = new ConversationFeatures[conversations.Count];
         ExtractionProgress done = default;
-        foreach (FeatureBatch batch in FeatureBatch.Of(conversations, SharesPrompts, _tokensPerBatch))
+        foreach ((FeatureBatch batch, float[] values) in Computed(conversations, Enumerable.Range(0, conversations.Count), cancel))
         {
-            cancel.ThrowIfCancellationRequested();
-            float[] values = Forward(batch.Texts, cancel);
             foreach ((int item, int response, int prompt) in batch.Items)
             {
                 results[item] = new ConversationFeatures(Row(values, response), Row(values, prompt));
@@ -87,11 +97,43 @@ public sealed class FeatureExtractor : IDisposable
         return results;
     }
 
-    /// <returns>[reads, d], row after row.</returns>
-    private float[] Forward(IReadOnlyList<BackboneText> texts, CancellationToken cancel) => ComputeThread.Run(() =>
+    /// <summary>Batches of some conversations; one that there is no memory for is computed in parts.</summary>
+    private IEnumerable<(FeatureBatch Batch, float[] Values)> Computed(
+        IReadOnlyList<EncodedConversation> conversations, IEnumerable<int> items, CancellationToken cancel)
+    {
+        foreach (FeatureBatch batch in FeatureBatch.Of(conversations, items, SharesPrompts, () => TokensPerBatch))
+        {
+            cancel.ThrowIfCancellationRequested();
+            if (Forward(batch.Texts, cancel) is { } values)
+            {
+                yield return (batch, values);
+                continue;
+            }
+            int[] all = [.. batch.Items.Select(i => i.Item)];
+            BackOff(conversations[all[0]], all.Length, batch.Tokens);
+            foreach (int[] half in new[] { all[..(all.Length / 2)], all[(all.Length / 2)..] })
+                foreach ((FeatureBatch, float[]) part in Computed(conversations, half, cancel)) yield return part;
+        }
+    }
+
+    /// <summary>There was no memory for a batch: those to come have half as many tokens.</summary>
+    /// <exception cref="InvalidInputException">It was a single conversation, which cannot be computed in parts.</exception>
+    private void BackOff(EncodedConversation first, int conversations, long tokens)
+    {
+        if (conversations == 1)
+        {
+            throw new InvalidInputException($"conversation {first.Id}", $"{tokens:N0} tokens, for which this machine has no memory",
+                "one that fits beside the backbone's weights", "Lower backbone.maxTokens, or use a machine with more memory.");
+        }
+        TokensPerBatch = Math.Min(TokensPerBatch, Math.Max(1, tokens / 2));
+    }
+
+    /// <returns>[reads, d], row after row; null where there is no memory for so many texts.</returns>
+    private float[]? Forward(IReadOnlyList<BackboneText> texts, CancellationToken cancel) => ComputeThread.Run(() =>
     {
         using DisposeScope scope = NewDisposeScope();
-        return _model.Forward(texts, cancel).data<float>().ToArray();
+        try { return _model.Forward(texts, cancel).data<float>().ToArray(); }
+        catch (Exception e) when (MemoryShortage.Is(e)) { return null; }
     });
 
     private float[] Row(float[] values, int row) => values[(row * Dimension)..((row + 1) * Dimension)];
@@ -114,12 +156,16 @@ public sealed class FeatureExtractor : IDisposable
         {
             cancel.ThrowIfCancellationRequested();
             List<BackboneText> texts = [];
-            for (long tokens = 0; begin + texts.Count < conversations.Count && tokens < _tokensPerBatch; tokens += texts[^1].Tokens.Length)
+            for (long tokens = 0; begin + texts.Count < conversations.Count && tokens < TokensPerBatch; tokens += texts[^1].Tokens.Length)
             {
                 EncodedConversation c = conversations[begin + texts.Count];
                 texts.Add(new BackboneText(c.Tokens[from..], [c.LastPosition - from]) { Prefix = prompt });
             }
-            float[] values = Forward(texts, cancel);
+            if (Forward(texts, cancel) is not { } values)
+            {
+                BackOff(conversations[begin], texts.Count, texts.Sum(text => (long)text.Tokens.Length));
+                continue;
+            }
             for (int i = 0; i < texts.Count; i++) results[begin + i] = new ConversationFeatures(Row(values, i), promptEmbedding);
             begin += texts.Count;
         }

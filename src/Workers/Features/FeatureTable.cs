@@ -1,6 +1,6 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Persistence.Artifacts;
-using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.RewardModel;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
@@ -8,38 +8,44 @@ using ArmoFlow.RewardModel.Tensors;
 
 namespace ArmoFlow.Workers.Features;
 
+/// <summary>A row of the features artifact.</summary>
+/// <param name="Kind">Of which feature.</param>
+/// <param name="Id">The conversation's or prompt's id, as in the run's other tables.</param>
+/// <param name="Place">Where it lies.</param>
+public readonly record struct FeatureEntry(FeatureKind Kind, string Id, FeaturePlace Place);
+
 /// <summary>The run's features artifact: for each conversation and prompt, the shard and row that hold its vector.</summary>
 public sealed class FeatureTable : IDisposable
 {
-    public const string Response = "r", Prompt = "p";
+    private const string Response = "r", Prompt = "p";
 
     /// <summary>Names of a shard's tensors.</summary>
     public const string Embeddings = "embeddings", PromptEmbeddings = "prompt_embeddings";
 
-    private readonly Dictionary<(string Kind, string Id), (int Shard, int Row)> _rows = [];
+    private readonly Dictionary<FeatureKey, (int Shard, int Row)> _responses = [], _prompts = [];
     private readonly List<SafetensorsFile> _shards = [];
 
     public int Dimension { get; private set; }
 
     /// <summary>Writes the table, and reads its footer back.</summary>
-    public static async Task Write(string path, IReadOnlyCollection<FeatureRow> rows)
+    public static async Task Write(string path, IAsyncEnumerable<FeatureEntry> rows)
     {
-        await WriteRows(path, rows);
-        await RequireRows(path, rows.Count);
+        long written = await WriteRows(path, rows), found = await ParquetTable.RowsOf(path);
+        if (found != written) throw new IOException($"{path} holds {found} rows; {written} were written.");
     }
 
-    private static async Task WriteRows(string path, IReadOnlyCollection<FeatureRow> rows)
+    private static async Task<long> WriteRows(string path, IAsyncEnumerable<FeatureEntry> rows)
     {
+        long written = 0;
         await using FileStream stream = new(path, FileMode.Create, FileAccess.ReadWrite);
         await using ParquetTable table =
             new(stream, [("kind", typeof(string)), ("id", typeof(string)), ("shard", typeof(string)), ("row", typeof(long))]);
-        foreach (FeatureRow row in rows) await table.Add(row.Kind, row.Id, row.Shard, (long)row.Row);
-    }
-
-    private static async Task RequireRows(string path, int expected)
-    {
-        long found = await ParquetTable.RowsOf(path);
-        if (found != expected) throw new IOException($"{path} holds {found} rows; {expected} were written.");
+        await foreach (FeatureEntry row in rows)
+        {
+            await table.Add(row.Kind == FeatureKind.Response ? Response : Prompt, row.Id, row.Place.Shard, (long)row.Place.Row);
+            written++;
+        }
+        return written;
     }
 
     /// <summary>Opens the features of a run, with every shard that they lie in.</summary>
@@ -70,7 +76,8 @@ public sealed class FeatureTable : IDisposable
                 shards[shard] = at = _shards.Count;
                 _shards.Add(await OpenShard(run, shard));
             }
-            _rows[((string)row["kind"]!, (string)row["id"]!)] = (at, (int)(long)row["row"]!);
+            Dictionary<FeatureKey, (int, int)> places = (string)row["kind"]! == Response ? _responses : _prompts;
+            places[FeatureKey.Of((string)row["id"]!)] = (at, (int)(long)row["row"]!);
         }
         Dimension = _shards.Count > 0 ? (int)_shards[0].Entry(Embeddings).Shape[1] : 0;
     }
@@ -87,14 +94,14 @@ public sealed class FeatureTable : IDisposable
         catch (InvalidInputException e) { throw new ArtifactLostException(sha256, $"the shard of features cannot be used: {e.Message}"); }
     }
 
-    public bool Has(string conversationId) => _rows.ContainsKey((Response, conversationId));
+    public bool Has(string conversationId) => _responses.ContainsKey(FeatureKey.Of(conversationId));
 
     /// <summary>Which row holds f(x) of a conversation: its own where it has one, else that of its prompt.</summary>
     public string PromptOf(string conversationId, string promptId) =>
-        _rows.ContainsKey((Prompt, conversationId)) ? conversationId : promptId;
+        _prompts.ContainsKey(FeatureKey.Of(conversationId)) ? conversationId : promptId;
 
-    public IFeatureRows Responses(IReadOnlyList<string> ids) => new Rows(this, Response, Embeddings, ids);
-    public IFeatureRows Prompts(IReadOnlyList<string> ids) => new Rows(this, Prompt, PromptEmbeddings, ids);
+    public IFeatureRows Responses(IReadOnlyList<string> ids) => new Rows(this, _responses, Embeddings, ids);
+    public IFeatureRows Prompts(IReadOnlyList<string> ids) => new Rows(this, _prompts, PromptEmbeddings, ids);
 
     public void Dispose()
     {
@@ -105,10 +112,11 @@ public sealed class FeatureTable : IDisposable
     {
         private readonly (SafetensorsFile File, TensorEntry Entry, int Row)[] _at;
 
-        public Rows(FeatureTable table, string kind, string tensor, IReadOnlyList<string> ids)
+        public Rows(
+            FeatureTable table, Dictionary<FeatureKey, (int Shard, int Row)> places, string tensor, IReadOnlyList<string> ids)
         {
             TensorEntry[] entries = [.. table._shards.Select(s => s.Entry(tensor))];
-            _at = [.. ids.Select(id => table._rows[(kind, id)]).Select(x => (table._shards[x.Shard], entries[x.Shard], x.Row))];
+            _at = [.. ids.Select(id => places[FeatureKey.Of(id)]).Select(x => (table._shards[x.Shard], entries[x.Shard], x.Row))];
             Dimension = table.Dimension;
         }
 

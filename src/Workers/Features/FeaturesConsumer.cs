@@ -1,12 +1,10 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Features;
 using ArmoFlow.Persistence.Outbox;
-using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
-using ArmoFlow.RewardModel.Text;
 using MassTransit;
 
 namespace ArmoFlow.Workers.Features;
@@ -73,32 +71,31 @@ public sealed class FeaturesConsumer(StepServices services)
     {
         FeatureSpace space = plan.Space;
         HashSet<string> leftOut = [.. plan.OverLimit, .. plan.Refused.Select(r => r.Id)];
-        (List<Wanted> conversations, List<Wanted> prompts) = await Within(run, space.Keys, leftOut);
-        IReadOnlyList<FeatureRow>? rows = await Find(run, space, conversations, prompts);
+        FeatureEntries entries = new(run, space, leftOut);
+        ArtifactRef? features = await entries.Store();
         await WorkStore.ForgetShards(transaction.Database, run.Key, run.Cancel);
-        if (rows is null)
+        if (features is null)
         {
             // A shard was removed from the store since the plan was made, which no longer covers everything: plan anew.
             transaction.AfterCommit = () => run.Services.Scratch.Forget(run.Key, CancellationToken.None);
             return StepWork.More;
         }
-        ArtifactRef features = await run.Services.Artifacts.Put(path => FeatureTable.Write(path, rows), run.Cancel);
-        FeaturesReport report = await Report(run, plan, conversations.Count, leftOut);
+        FeaturesReport report = await Report(run, plan, entries.Conversations, leftOut);
         Dictionary<string, ArtifactRef> outputs = new()
         {
             [ArtifactNames.Features] = features,
             [ArtifactNames.FeaturesReport] = await run.PutJson(report)
         };
-        FeaturesFigures figures = Figures(plan, report, conversations.Count, await plan.Tokens(run));
+        FeaturesFigures figures = Figures(plan, report, await plan.Tokens(run));
         string computed = figures.Tokens == 0 ? "" : $", {figures.TokensComputed:N0} of {figures.Tokens:N0} tokens computed";
         return new StepWork.Done(outputs, $"{figures.Extracted:N0} conversations extracted, {figures.Known:N0} were known "
             + $"({space.Dtype}, d = {space.Dimension}{computed}){LeftOut(report)}", figures);
     }
 
-    private static FeaturesFigures Figures(ShardPlan plan, FeaturesReport report, int conversations, ShardTokens tokens) => new()
+    private static FeaturesFigures Figures(ShardPlan plan, FeaturesReport report, ShardTokens tokens) => new()
     {
         Extracted = plan.Conversations,
-        Known = conversations - plan.Conversations,
+        Known = report.Conversations - plan.Conversations,
         Tokens = tokens.Asked,
         TokensComputed = tokens.Computed,
         OverLimit = report.OverLimit,
@@ -111,49 +108,10 @@ public sealed class FeaturesConsumer(StepServices services)
         SpecialSpellings = plan.SpecialSpellings,
     };
 
-    /// <summary>A row of the table, and the key of the feature that it holds.</summary>
-    private readonly record struct Wanted(string Id, string Key);
-
-    /// <summary>
-    /// The conversations that have features, and their prompts, each once. A conversation whose f(x) is not that of its prompt's first
-    /// has a row of its own.
-    /// </summary>
-    private static async Task<(List<Wanted> Conversations, List<Wanted> Prompts)> Within(
-        StepRun run, ConversationKeys keys, HashSet<string> leftOut)
-    {
-        List<Wanted> conversations = [], prompts = [];
-        Dictionary<string, string> firstKeys = [];
-        await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
-        {
-            if (leftOut.Contains(conversation.Id)) continue;
-            conversations.Add(new Wanted(conversation.Id, keys.Of(conversation)));
-            string key = keys.OfPrompt(conversation);
-            if (firstKeys.TryAdd(conversation.PromptId, key)) prompts.Add(new Wanted(conversation.PromptId, key));
-            else if (firstKeys[conversation.PromptId] != key) prompts.Add(new Wanted(conversation.Id, key));
-        }
-        return (conversations, prompts);
-    }
-
-    /// <summary>The table's rows; null where a feature is not known.</summary>
-    private static async Task<IReadOnlyList<FeatureRow>?> Find(
-        StepRun run, FeatureSpace space, List<Wanted> conversations, List<Wanted> prompts)
-    {
-        IReadOnlyList<FeatureRow>? responseRows = await Find(run, space, FeatureTable.Response, conversations);
-        IReadOnlyList<FeatureRow>? promptRows = await Find(run, space, FeatureTable.Prompt, prompts);
-        return responseRows is null || promptRows is null ? null : [.. responseRows, .. promptRows];
-    }
-
-    private static async Task<IReadOnlyList<FeatureRow>?> Find(StepRun run, FeatureSpace space, string kind, List<Wanted> wanted)
-    {
-        Dictionary<string, FeatureRow> known =
-            await run.Services.Steps.FindFeatures(space.Id, kind, wanted.Select(w => w.Key).Distinct(), run.Cancel);
-        return wanted.TrueForAll(w => known.ContainsKey(w.Key)) ? [.. wanted.Select(w => known[w.Key].For(w.Id))] : null;
-    }
-
     private static async Task<FeaturesReport> Report(StepRun run, ShardPlan plan, int conversations, HashSet<string> leftOut)
     {
         FeatureSpace space = plan.Space;
-        (int ratings, int preferences, int benchmark) = await CountLeftOut(run, leftOut);
+        (int ratings, int preferences, int benchmark) = leftOut.Count == 0 ? default : await CountLeftOut(run, leftOut);
         return new FeaturesReport
         {
             BackboneDigest = space.Digest,

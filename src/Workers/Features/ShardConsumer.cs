@@ -1,7 +1,7 @@
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Features;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.Persistence.Outbox;
-using ArmoFlow.Persistence.Steps;
 using ArmoFlow.Persistence.Work;
 using ArmoFlow.RewardModel;
 using MassTransit;
@@ -21,7 +21,7 @@ public sealed class ShardConsumer(
     {
         ExtractShard command = context.Message;
         run.Key = new StepKey(command.StepKey);
-        IReadOnlyList<FeatureRow> rows = [];
+        ShardFeatures? features = null;
         if (!await Services.Work.IsFinished(run.Key, command.Shard, run.Cancel))
         {
             if (await ShardPlan.Find(run, command.Plan) is not { } plan)
@@ -36,12 +36,12 @@ public sealed class ShardConsumer(
                     $"{plan.Space.Digest[..12]}, as where the step was planned",
                     "Bring the backbone's files on all machines to the same state.");
             }
-            rows = await plan.Extract(run, command.Shard, extractors.Get(plan.Space.Folder, plan.Space.Digest, plan.Space.Dtype));
+            features = await plan.Extract(run, command.Shard, extractors.Get(plan.Space.Folder, plan.Space.Digest, plan.Space.Dtype));
         }
         MessageTransaction transaction = context.GetPayload<MessageTransaction>();
         if (!await transaction.TryBegin(run.Cancel)) return;
-        await StepStore.EnterFeatures(transaction.Database, rows, run.Cancel);
-        int conversations = rows.Count(r => r.Kind == FeatureTable.Response);
+        if (features is not null) await FeatureIndex.Enter(transaction.Database, features.Shard, run.Cancel);
+        int conversations = features?.Conversations ?? 0;
         switch (await WorkStore.FinishShard(transaction.Database, run.Key, command.Plan, command.Shard, conversations, run.Cancel))
         {
             case ShardOutcome.LastIsDone:

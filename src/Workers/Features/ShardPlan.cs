@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 using ArmoFlow.Contracts;
 using ArmoFlow.Contracts.Features;
 using ArmoFlow.Persistence;
-using ArmoFlow.Persistence.Steps;
+using ArmoFlow.Persistence.Features;
 using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
@@ -14,6 +14,9 @@ using ArmoFlow.Workers.Ingestion;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Workers.Features;
+
+/// <summary>What a shard holds, and of how many conversations.</summary>
+internal sealed record ShardFeatures(FeatureShard Shard, int Conversations);
 
 /// <summary>Tokens of a shard's conversations, and those of them that were computed.</summary>
 internal sealed record ShardTokens(long Asked, long Computed);
@@ -61,7 +64,9 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
 
     public static async Task<ShardPlan> Make(StepRun run, FeatureSpace space, long parameters)
     {
-        Planner planner = await Planner.Start(run, space, TokensOfShard(parameters));
+        int expected = (await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport)).DistinctConversations;
+        FeaturePlaces known = await run.Services.Features.Load(space.Id, run.Cancel);
+        Planner planner = new(run, space, known, expected, TokensOfShard(parameters));
         await foreach (Conversation conversation in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
         {
             run.Cancel.ThrowIfCancellationRequested();
@@ -74,50 +79,23 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
     }
 
     /// <summary>Tokenizes the conversations that have no features yet and puts them into shards.</summary>
-    private sealed class Planner
+    private sealed class Planner(StepRun run, FeatureSpace space, FeaturePlaces known, int expected, long tokensOfShard)
     {
-        private readonly StepRun _run;
-        private readonly FeatureSpace _space;
-        private readonly ChatTokenizer _tokenizer;
-        private readonly ShardWriter _shards;
-        private readonly int _all;
-        private readonly HashSet<string> _known, _ownedPrompts;
+        private readonly ChatTokenizer _tokenizer = BackboneParts.Open(space.Folder, space.Encoding).Tokenizer;
+        private readonly ShardWriter _shards = new(run, tokensOfShard);
+        private readonly HashSet<FeatureKey> _planned = []; // prompts
         private readonly List<string> _overLimit = [];
         private readonly List<RefusedConversation> _refused = [];
         private int _seen, _taken, _specialSpellings;
 
-        private Planner(StepRun run, FeatureSpace space, ShardWriter shards, int all, HashSet<string> known, HashSet<string> ownedPrompts)
-        {
-            _run = run;
-            _space = space;
-            _tokenizer = BackboneParts.Open(space.Folder, space.Encoding).Tokenizer;
-            _shards = shards;
-            _all = all;
-            _known = known;
-            _ownedPrompts = ownedPrompts;
-        }
-
-        /// <summary>Looks up what is known already.</summary>
-        public static async Task<Planner> Start(StepRun run, FeatureSpace space, long tokensOfShard)
-        {
-            List<(string Id, string PromptId)> all = [];
-            await foreach (Conversation c in run.ReadEach(ArtifactNames.Conversations, CanonicalTables.ReadConversations))
-                all.Add((space.Keys.Of(c), space.Keys.OfPrompt(c)));
-            await RequireWhole(run, all.Count);
-            return new Planner(run, space, new ShardWriter(run, tokensOfShard), all.Count,
-                await Known(FeatureTable.Response, all.Select(c => c.Id)),
-                await Known(FeatureTable.Prompt, all.Select(c => c.PromptId).Distinct()));
-
-            async Task<HashSet<string>> Known(string kind, IEnumerable<string> ids) =>
-                [.. (await run.Services.Steps.FindFeatures(space.Id, kind, ids, run.Cancel)).Keys];
-        }
-
         public async Task Add(Conversation conversation)
         {
-            _run.Progress("conversations tokenized", ++_seen, _all);
+            run.Progress("conversations tokenized", ++_seen, expected);
             if (_tokenizer.SpellsSpecial(conversation)) _specialSpellings++;
-            if (_known.Contains(_space.Keys.Of(conversation))) return;
-            switch (_tokenizer.EncodeWithin(conversation, _space.MaxTokens, _run.Cancel))
+            FeatureKey key = FeatureKey.Of(space.Keys.Of(conversation)), prompt = FeatureKey.Of(space.Keys.OfPrompt(conversation));
+            bool hasPrompt = _planned.Contains(prompt) || await known.Has(FeatureKind.Prompt, prompt, run.Cancel);
+            if (hasPrompt && await known.Has(FeatureKind.Response, key, run.Cancel)) return;
+            switch (_tokenizer.EncodeWithin(conversation, space.MaxTokens, run.Cancel))
             {
                 case EncodingResult.TooLong:
                     _overLimit.Add(conversation.Id);
@@ -128,16 +106,22 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
                 case EncodingResult.Done(EncodedConversation encoded):
                     // f(x) is computed once for each prompt, with the first conversation that has it, and so is one vector for all of
                     // its responses.
-                    await _shards.Add(Item.Of(encoded, _ownedPrompts.Add(encoded.PromptId)));
+                    await _shards.Add(Item.Of(encoded, ownsPrompt: !hasPrompt));
+                    _planned.Add(prompt);
                     _taken++;
                     break;
             }
         }
 
+        /// <summary>
+        /// Ingestion says how many conversations there are: a table that lacks some is made anew, and not taken for a smaller one.
+        /// </summary>
         public async Task<ShardPlan> End()
         {
+            if (_seen != expected)
+                throw run.Unreadable(ArtifactNames.Conversations, $"it holds {_seen} conversations where ingestion found {expected}");
             await _shards.Flush();
-            return new ShardPlan(_space, _shards.Count, _taken, _overLimit)
+            return new ShardPlan(space, _shards.Count, _taken, _overLimit)
             {
                 Id = _shards.Plan,
                 Refused = _refused,
@@ -178,8 +162,8 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         }
     }
 
-    /// <summary>Computes a shard; the artifact and where each vector lies in it.</summary>
-    public async Task<IReadOnlyList<FeatureRow>> Extract(StepRun run, int shard, FeatureExtractor extractor)
+    /// <summary>Computes a shard, and stores it.</summary>
+    public async Task<ShardFeatures> Extract(StepRun run, int shard, FeatureExtractor extractor)
     {
         string path = await run.Recall(ShardFile(Id, shard))
             ?? throw new FileNotFoundException($"shard {shard} of the plan is gone from {run.Scratch}");
@@ -196,25 +180,9 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         using Tensor responseRows = tensor([.. features.SelectMany(f => f.Embedding)], [items.Count, extractor.Dimension]);
         using Tensor promptRows = tensor(prompts, [owners.Length, extractor.Dimension]);
         ArtifactRef artifact = await run.PutTensors([(FeatureTable.Embeddings, responseRows), (FeatureTable.PromptEmbeddings, promptRows)]);
-        return
-        [
-            .. items.Select((item, row) => new FeatureRow
-            {
-                Space = Space.Id,
-                Kind = FeatureTable.Response,
-                Id = item.Id,
-                Shard = artifact.Sha256,
-                Row = row
-            }),
-            .. owners.Select((item, row) => new FeatureRow
-            {
-                Space = Space.Id,
-                Kind = FeatureTable.Prompt,
-                Id = item.PromptId,
-                Shard = artifact.Sha256,
-                Row = row
-            }),
-        ];
+        FeatureShard entry = FeatureShard.Of(Space.Id, artifact.Sha256,
+            [.. items.Select(i => FeatureKey.Of(i.Id))], [.. owners.Select(i => FeatureKey.Of(i.PromptId))]);
+        return new ShardFeatures(entry, items.Count);
 
         void Tell(ExtractionProgress done)
         {
@@ -241,16 +209,6 @@ internal sealed record ShardPlan(FeatureSpace Space, int Shards, int Conversatio
         long.TryParse(Environment.GetEnvironmentVariable(TokensVariable), CultureInfo.InvariantCulture, out long wanted) && wanted > 0
             ? wanted
             : Math.Clamp((long)(FlopsPerShard / (2.0 * parameters)), FewestTokens, MostTokens);
-
-    /// <summary>
-    /// Ingestion says how many conversations there are: a table that lacks some is made anew, and not taken for a smaller one.
-    /// </summary>
-    private static async Task RequireWhole(StepRun run, int found)
-    {
-        int expected = (await run.OpenJson<IngestionReport>(ArtifactNames.IngestionReport)).DistinctConversations;
-        if (found != expected)
-            throw run.Unreadable(ArtifactNames.Conversations, $"it holds {found} conversations where ingestion found {expected}");
-    }
 
     private static string PlanFile(string id) => $"{Prefix(id)}plan.json";
 

@@ -565,6 +565,65 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                     b.ToTable("faults", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Features.FeatureRow", b =>
+                {
+                    b.Property<string>("Space")
+                        .HasColumnType("text")
+                        .HasColumnName("space");
+
+                    b.Property<string>("Kind")
+                        .HasColumnType("text")
+                        .HasColumnName("kind");
+
+                    b.Property<string>("Id")
+                        .HasColumnType("text")
+                        .HasColumnName("id");
+
+                    b.Property<int>("Row")
+                        .HasColumnType("integer")
+                        .HasColumnName("row");
+
+                    b.Property<string>("Shard")
+                        .IsRequired()
+                        .HasColumnType("text")
+                        .HasColumnName("shard");
+
+                    b.HasKey("Space", "Kind", "Id")
+                        .HasName("pk_feature_rows");
+
+                    b.ToTable("feature_rows", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Features.FeatureShard", b =>
+                {
+                    b.Property<string>("Space")
+                        .HasColumnType("text")
+                        .HasColumnName("space");
+
+                    b.Property<string>("Sha256")
+                        .HasColumnType("text")
+                        .HasColumnName("sha256");
+
+                    b.Property<string>("KeysDigest")
+                        .HasColumnType("text")
+                        .HasColumnName("keys_digest");
+
+                    b.Property<byte[]>("Prompts")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("prompts");
+
+                    b.Property<byte[]>("Responses")
+                        .IsRequired()
+                        .HasColumnType("bytea")
+                        .HasColumnName("responses");
+
+                    b.HasKey("Space", "Sha256", "KeysDigest")
+                        .HasName("pk_feature_shards");
+
+                    b.ToTable("feature_shards", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Models.AliasPeriod", b =>
                 {
                     b.Property<long>("Id")
@@ -1428,35 +1487,6 @@ namespace ArmoFlow.Persistence.Migrations.Postgres
                         .HasName("pk_schedules");
 
                     b.ToTable("schedules", (string)null);
-                });
-
-            modelBuilder.Entity("ArmoFlow.Persistence.Steps.FeatureRow", b =>
-                {
-                    b.Property<string>("Space")
-                        .HasColumnType("text")
-                        .HasColumnName("space");
-
-                    b.Property<string>("Kind")
-                        .HasColumnType("text")
-                        .HasColumnName("kind");
-
-                    b.Property<string>("Id")
-                        .HasColumnType("text")
-                        .HasColumnName("id");
-
-                    b.Property<int>("Row")
-                        .HasColumnType("integer")
-                        .HasColumnName("row");
-
-                    b.Property<string>("Shard")
-                        .IsRequired()
-                        .HasColumnType("text")
-                        .HasColumnName("shard");
-
-                    b.HasKey("Space", "Kind", "Id")
-                        .HasName("pk_feature_rows");
-
-                    b.ToTable("feature_rows", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Steps.Setting", b =>

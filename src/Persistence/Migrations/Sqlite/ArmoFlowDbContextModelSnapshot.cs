@@ -564,6 +564,65 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                     b.ToTable("faults", (string)null);
                 });
 
+            modelBuilder.Entity("ArmoFlow.Persistence.Features.FeatureRow", b =>
+                {
+                    b.Property<string>("Space")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("space");
+
+                    b.Property<string>("Kind")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("kind");
+
+                    b.Property<string>("Id")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("id");
+
+                    b.Property<int>("Row")
+                        .HasColumnType("INTEGER")
+                        .HasColumnName("row");
+
+                    b.Property<string>("Shard")
+                        .IsRequired()
+                        .HasColumnType("TEXT")
+                        .HasColumnName("shard");
+
+                    b.HasKey("Space", "Kind", "Id")
+                        .HasName("pk_feature_rows");
+
+                    b.ToTable("feature_rows", (string)null);
+                });
+
+            modelBuilder.Entity("ArmoFlow.Persistence.Features.FeatureShard", b =>
+                {
+                    b.Property<string>("Space")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("space");
+
+                    b.Property<string>("Sha256")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("sha256");
+
+                    b.Property<string>("KeysDigest")
+                        .HasColumnType("TEXT")
+                        .HasColumnName("keys_digest");
+
+                    b.Property<byte[]>("Prompts")
+                        .IsRequired()
+                        .HasColumnType("BLOB")
+                        .HasColumnName("prompts");
+
+                    b.Property<byte[]>("Responses")
+                        .IsRequired()
+                        .HasColumnType("BLOB")
+                        .HasColumnName("responses");
+
+                    b.HasKey("Space", "Sha256", "KeysDigest")
+                        .HasName("pk_feature_shards");
+
+                    b.ToTable("feature_shards", (string)null);
+                });
+
             modelBuilder.Entity("ArmoFlow.Persistence.Models.AliasPeriod", b =>
                 {
                     b.Property<long>("Id")
@@ -1435,35 +1494,6 @@ namespace ArmoFlow.Persistence.Migrations.Sqlite
                         .HasName("pk_schedules");
 
                     b.ToTable("schedules", (string)null);
-                });
-
-            modelBuilder.Entity("ArmoFlow.Persistence.Steps.FeatureRow", b =>
-                {
-                    b.Property<string>("Space")
-                        .HasColumnType("TEXT")
-                        .HasColumnName("space");
-
-                    b.Property<string>("Kind")
-                        .HasColumnType("TEXT")
-                        .HasColumnName("kind");
-
-                    b.Property<string>("Id")
-                        .HasColumnType("TEXT")
-                        .HasColumnName("id");
-
-                    b.Property<int>("Row")
-                        .HasColumnType("INTEGER")
-                        .HasColumnName("row");
-
-                    b.Property<string>("Shard")
-                        .IsRequired()
-                        .HasColumnType("TEXT")
-                        .HasColumnName("shard");
-
-                    b.HasKey("Space", "Kind", "Id")
-                        .HasName("pk_feature_rows");
-
-                    b.ToTable("feature_rows", (string)null);
                 });
 
             modelBuilder.Entity("ArmoFlow.Persistence.Steps.Setting", b =>
