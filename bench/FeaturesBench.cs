@@ -5,7 +5,6 @@ using ArmoFlow.RewardModel.Backbone;
 using ArmoFlow.RewardModel.Features;
 using ArmoFlow.RewardModel.Ingestion;
 using ArmoFlow.RewardModel.Text;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace ArmoFlow.Bench;
@@ -35,7 +34,7 @@ internal static class FeaturesBench
     /// A command that is given the checkpoint's folder and a file of token ids, and says its tokens a second in its last line; null for
     /// none.
     /// </param>
-    /// <param name="profiles">Whether to print where the time goes.</param>
+    /// <param name="profiles">Whether to print where the time goes instead.</param>
     public static async Task Run(string tokenizer, string pairs, int mostTokens, string? peer, bool profiles)
     {
         CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -46,9 +45,12 @@ internal static class FeaturesBench
             long start = Stopwatch.GetTimestamp();
             (List<Conversation> texts, List<EncodedConversation> sides) = await Sides(folder, pairs, mostTokens);
             Say($"opened the tokenizer and tokenized in {Stopwatch.GetElapsedTime(start).TotalSeconds:f2} s");
-            Compare(folder, shape, sides, peer);
+            if (!profiles)
+            {
+                Compare(folder, shape, sides, peer);
+                return;
+            }
             FeaturesProfile profile = new(folder, shape, [.. texts.DistinctBy(c => c.Id)]);
-            if (!profiles) return;
             foreach (ScalarType type in Types()) profile.Print(type);
         }
         finally { Directory.Delete(folder, recursive: true); }
@@ -84,7 +86,7 @@ internal static class FeaturesBench
         List<Way> ways = [.. types.SelectMany(comparison.InType), .. comparison.WithAnswers(4), .. comparison.WithAnswers(8)];
         if (peer is not null) ways.Add(new Way("peer", Asked(distinct), () => Peer(peer, folder, distinct)));
         Dictionary<ScalarType, List<double>> peaks = types.ToDictionary(type => type, _ => new List<double>());
-        Measured(ways, peaks);
+        Measured(ways, peaks, shape);
         foreach (Way way in ways) Print(way, ways, peaks, shape.Flops(Computed(distinct), 2 * distinct.Length));
         foreach (int answers in new[] { 4, 8 }) PrintSaved(answers, ways, Answered(distinct, answers));
         comparison.PrintBytes();
@@ -94,7 +96,8 @@ internal static class FeaturesBench
     /// <summary>The types that this machine has arithmetic for.</summary>
     public static ScalarType[] Types()
     {
-        if (Peak(ScalarType.BFloat16) > Peak(ScalarType.Float32)) return [ScalarType.Float32, ScalarType.BFloat16];
+        BenchCheckpoint shape = new(Layers: 1, Vocabulary: 1);
+        if (Peak(shape, ScalarType.BFloat16) > Peak(shape, ScalarType.Float32)) return [ScalarType.Float32, ScalarType.BFloat16];
         Say("bfloat16 is left out: this machine has no arithmetic for it");
         return [ScalarType.Float32];
     }
@@ -148,11 +151,11 @@ internal static class FeaturesBench
 
     private static string Apart(int answers) => $"ours, {answers} answers, each with its prompt";
 
-    private static void Measured(List<Way> ways, Dictionary<ScalarType, List<double>> peaks)
+    private static void Measured(List<Way> ways, Dictionary<ScalarType, List<double>> peaks, BenchCheckpoint shape)
     {
         for (int round = 0; round <= Rounds; round++)
         {
-            foreach ((ScalarType type, List<double> found) in peaks) Keep(found, Peak(type));
+            foreach ((ScalarType type, List<double> found) in peaks) Keep(found, Peak(shape, type));
             foreach (Way way in ways) Keep(way.Found, way.Seconds());
 
             void Keep(List<double> found, double value)
@@ -178,19 +181,12 @@ internal static class FeaturesBench
         Say($"  {answers} answers a prompt: {faster:f2} × as fast, with {fewer:f2} × fewer tokens, {faster / fewer:p0} of these");
     }
 
-    /// <summary>The machine's own rate at the products of a layer, as wide as a batch is.</summary>
-    private static double Peak(ScalarType type) => ComputeThread.Run(() =>
+    /// <summary>The machine's own rate at the products of the model's layers, as wide as a batch is.</summary>
+    private static double Peak(BenchCheckpoint shape, ScalarType type) => ComputeThread.Run(() =>
     {
         const int Rows = 1024;
-        using DisposeScope scope = NewDisposeScope();
-        double flops = 0, seconds = 0;
-        foreach ((int from, int to) in BenchCheckpoint.Products)
-        {
-            Tensor x = randn([Rows, from]).to(type), w = randn([to, from]).to(type);
-            flops += 2.0 * Rows * from * to;
-            seconds += Measure.Seconds(() => nn.functional.linear(x, w).Dispose(), 5);
-        }
-        return flops / seconds;
+        using LayerProducts layers = new(shape, type, Rows);
+        return shape.Flops(Rows, Rows) / Measure.Seconds(() => layers.Run(Rows, Rows), 1);
     });
 
     /// <summary>Prompts with so many answers each: those of other conversations.</summary>

@@ -34,8 +34,10 @@ internal sealed class FeaturesProfile(string folder, BenchCheckpoint shape, List
         EncodedConversation[] encoded = [.. conversations.Select(c => tokenizer.Encode(c))];
         FeatureBatch[] batches =
             [.. FeatureBatch.Of(encoded, Enumerable.Range(0, encoded.Length), extractor.SharesPrompts, () => extractor.TokensPerBatch)];
+        using LayerProducts layers = ComputeThread.Run(() => new LayerProducts(shape, type, batches.Max(batch => batch.Tokens)));
         ConversationFeatures[] features = [];
-        Part pass = new("forward pass", () => features = extractor.Extract(encoded)), products = new("products", () => Products(batches, type)),
+        Part pass = new("forward pass", () => features = extractor.Extract(encoded)),
+            products = new("products", () => Products(layers, batches)),
             attention = new("attention", () => Attention(batches, type)),
             tokens = new("tokenizing", () => encoded = [.. conversations.Select(c => tokenizer.Encode(c))]),
             writing = new("writing", () => Write(features));
@@ -63,32 +65,10 @@ internal sealed class FeaturesProfile(string folder, BenchCheckpoint shape, List
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
-    /// <summary>The products of each layer; in the last one, queries and what follows them only for the positions that are read.</summary>
-    private void Products(FeatureBatch[] batches, ScalarType type)
+    private static void Products(LayerProducts layers, FeatureBatch[] batches)
     {
-        using DisposeScope scope = NewDisposeScope();
-        const int KeysAndValues = 2 * BenchCheckpoint.KeyValueHeads * BenchCheckpoint.HeadSize;
-        Tensor[] weights = [.. BenchCheckpoint.Products.Select(p => randn([p.Out, p.In]).to(type))];
-        foreach (FeatureBatch batch in batches)
-        {
-            long reads = batch.Texts.Sum(text => (long)text.ReadAt.Length);
-            for (int layer = 0; layer < shape.Layers; layer++)
-            {
-                bool isLast = layer == shape.Layers - 1;
-                foreach (Tensor weight in weights) Product(weight, isLast ? reads : batch.Tokens);
-                if (isLast) Product(weights[0].narrow(0, 0, KeysAndValues), batch.Tokens);
-            }
-        }
-
-        void Product(Tensor weight, long rows)
-        {
-            using DisposeScope product = NewDisposeScope();
-            nn.functional.linear(Input(rows, weight.shape[1], type), weight);
-        }
+        foreach (FeatureBatch batch in batches) layers.Run(batch.Tokens, batch.Texts.Sum(text => (long)text.ReadAt.Length));
     }
-
-    /// <summary>Zeros are as much work as other numbers, and take no time to make.</summary>
-    private static Tensor Input(long rows, long columns, ScalarType type) => zeros([rows, columns], type);
 
     private void Attention(FeatureBatch[] batches, ScalarType type)
     {

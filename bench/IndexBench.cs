@@ -44,7 +44,8 @@ internal static class IndexBench
             double finding = Stopwatch.GetElapsedTime(start).TotalSeconds;
             Console.WriteLine($"{conversations:N0} conversations with {conversations / 2:N0} prompts, in shards of {ResponsesOfShard}");
             Console.WriteLine($"  entered in {entering:f1} s (with the shards, which are small here)");
-            Console.WriteLine($"  {bytes:f0} bytes of the database for each conversation, {memory:f0} bytes of memory while a step looks them up");
+            Console.WriteLine($"  {bytes:f0} bytes of the database for each conversation, "
+                + $"{memory:f0} bytes of memory while a step looks them up");
             Console.WriteLine($"  loaded in {loading:f2} s; {found:N0} found in {finding:f2} s");
         }
         finally { Directory.Delete(folder, recursive: true); }

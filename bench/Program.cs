@@ -60,8 +60,9 @@ switch (what)
     case "keys":
         return await KeysBench.Run(seconds: args.Length > 1 ? int.Parse(args[1], System.Globalization.CultureInfo.InvariantCulture) : 10);
     default:
-        Console.Error.WriteLine("usage: bench regression | gating | prompts | features TOKENIZER.json PAIRS.jsonl [TOKENS [PEER]] [--profile] | "
-            + "memory BACKBONE|TOKENIZER.json PAIRS.jsonl [TOKENS] | int8 | index [CONVERSATIONS] | workflow [RUNS] | queries [RUNS] | idle [SECONDS] | "
+        Console.Error.WriteLine("usage: bench regression | gating | prompts | features TOKENIZER.json PAIRS.jsonl [TOKENS [PEER]] "
+            + "[--profile] | memory BACKBONE|TOKENIZER.json PAIRS.jsonl [TOKENS] | int8 | index [CONVERSATIONS] | "
+            + "workflow [RUNS] | queries [RUNS] | idle [SECONDS] | "
             + "cancel SPEC.yaml [TIMES] | audit [EVENTS] | serving [SECONDS] | keys [SECONDS]");
         return 2;
 }

@@ -164,7 +164,11 @@ public static class PersistenceRegistration
         return services.AddSingleton(s => new ArtifactStore(folder, s.GetService<IBucket>(), cacheBytes,
             s.GetService<ILogger<ArtifactStore>>(), s.GetRequiredService<TimeProvider>()))
             .AddSingleton(s => scratch ?? new ScratchSpace(Path.Combine(folder, "scratch"), null, s.GetService<IBucket>()))
-            .AddSingleton<StepStore>().AddSingleton<FeatureIndex>().AddSingleton<StepClaims>().AddSingleton<WorkStore>().AddSingleton<StepLogStore>()
+            .AddSingleton<StepStore>()
+            .AddSingleton<FeatureIndex>()
+            .AddSingleton<StepClaims>()
+            .AddSingleton<WorkStore>()
+            .AddSingleton<StepLogStore>()
             .AddSingleton<FaultStore>()
             .AddSingleton<ControlRequestStore>()
             .AddSingleton<RunQueries>()

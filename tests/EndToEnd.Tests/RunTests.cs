@@ -176,7 +176,8 @@ public class RunTests
     /// <summary>Watches the database until the run is in a state; for features, until the first shard is in.</summary>
     private static async Task UntilInState(string workspace, string state, Process process)
     {
-        while (State(workspace) != state || (state == "ExtractingFeatures" && Query(workspace, "select count(*) from feature_shards") is "0"))
+        const string Shards = "select count(*) from feature_shards";
+        while (State(workspace) != state || (state == "ExtractingFeatures" && Query(workspace, Shards) is "0"))
         {
             process.HasExited.ShouldBeFalse($"the run ended before {state}; it is {State(workspace)}");
             await Task.Delay(LookInterval);

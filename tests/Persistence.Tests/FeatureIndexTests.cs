@@ -35,7 +35,8 @@ public sealed class FeatureIndexTests : IAsyncLifetime
         Directory.Delete(_folder, recursive: true);
     }
 
-    private Task<ArmoFlowDbContext> Context() => _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
+    private Task<ArmoFlowDbContext> Context() =>
+        _services.GetRequiredService<IDbContextFactory<ArmoFlowDbContext>>().CreateDbContextAsync();
 
     private static string Id(string text) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)));
 

@@ -282,6 +282,7 @@ public class BackboneTests
         FeatureBatch[] batches = [.. FeatureBatch.Of(conversations, all, sharesPrompts: true, () => 100)];
         batches.SelectMany(batch => batch.Items).Select(item => item.Item).Order().ShouldBe(Enumerable.Range(0, 40));
         batches.Max(batch => batch.Tokens - batch.Texts[^1].Tokens.Length).ShouldBeLessThan(100);
+        batches.Min(batch => batch.Tokens).ShouldBeGreaterThan(50, "what is left over is no batch by itself");
         int prompt = conversations[0].PromptPosition + 1;
         long computed = FeatureBatch.Of(conversations, all, sharesPrompts: true, () => 1 << 20).Single().Tokens;
         computed.ShouldBe(conversations.Sum(c => c.Tokens.Length - prompt) + prompt, "the prompt once");

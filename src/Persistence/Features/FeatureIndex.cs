@@ -3,7 +3,9 @@ using Microsoft.EntityFrameworkCore;
 
 namespace ArmoFlow.Persistence.Features;
 
-/// <summary>Which features there are, by content, and in which shard each lies: what was extracted once is found by every later run.</summary>
+/// <summary>
+/// Which features there are, by content, and in which shard each lies: what was extracted once is found by every later run.
+/// </summary>
 public sealed class FeatureIndex(IDbContextFactory<ArmoFlowDbContext> contexts, ArtifactStore artifacts)
 {
     private const string OldResponse = "r";

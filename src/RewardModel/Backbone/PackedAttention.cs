@@ -25,7 +25,9 @@ internal sealed class PackedAttention(DecoderConfig config, ScalarType compute, 
     /// <returns>[rows, heads · headDim].</returns>
     public Tensor OfAll(int layer, Tensor q, Tensor k, Tensor v)
     {
-        Tensor attended = zeros([q.shape[0], q.shape[1] * q.shape[2]], compute, q.device);
+        Tensor attended = empty([q.shape[0], q.shape[1] * q.shape[2]], compute, q.device);
+        long filled = texts.Begins[^1] + texts.Texts[^1].Tokens.Length;
+        attended.narrow(0, filled, attended.shape[0] - filled).zero_(); // rows of no text
         for (int text = 0; text < texts.Texts.Count; text++)
         {
             using DisposeScope scope = NewDisposeScope();

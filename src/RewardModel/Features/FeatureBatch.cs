@@ -25,17 +25,19 @@ internal sealed class FeatureBatch
     /// <param name="conversations">Encoded conversations.</param>
     /// <param name="items">Indices of those to put into batches.</param>
     /// <param name="sharesPrompts">False where a prompt's states depend on what follows it.</param>
-    /// <param name="tokensPerBatch">A batch is closed when it has as many; asked before each conversation.</param>
+    /// <param name="tokensPerBatch">About how many tokens a batch has, as even as may be; asked before each conversation.</param>
     public static IEnumerable<FeatureBatch> Of(
         IReadOnlyList<EncodedConversation> conversations, IEnumerable<int> items, bool sharesPrompts, Func<long> tokensPerBatch)
     {
         FeatureBatch batch = new();
-        foreach (int[] group in Groups(conversations, items, sharesPrompts))
+        int[][] groups = [.. Groups(conversations, items, sharesPrompts)];
+        long all = groups.Sum(group => TokensOf(group, conversations, sharesPrompts));
+        foreach (int[] group in groups)
         {
             int prompt = -1;
             foreach (int item in group)
             {
-                if (batch.Tokens >= tokensPerBatch())
+                if (batch.Tokens >= EvenShare(all, tokensPerBatch()))
                 {
                     yield return batch;
                     batch = new FeatureBatch();
@@ -45,6 +47,16 @@ internal sealed class FeatureBatch
             }
         }
         if (batch.Items.Count > 0) yield return batch;
+    }
+
+    /// <summary>What is left over for a last batch would be computed slowly: it is spread over the others.</summary>
+    private static long EvenShare(long all, long wanted) => all / Math.Max(1, (long)Math.Round((double)all / wanted));
+
+    /// <summary>Tokens that are computed for conversations of one prompt.</summary>
+    private static long TokensOf(int[] group, IReadOnlyList<EncodedConversation> conversations, bool sharesPrompts)
+    {
+        long all = group.Sum(item => (long)conversations[item].Tokens.Length);
+        return sharesPrompts ? all - ((group.Length - 1L) * (conversations[group[0]].PromptPosition + 1)) : all;
     }
 
     /// <summary>Indices of conversations whose prompts are the same tokens, in the order of their first.</summary>

@@ -29,9 +29,10 @@ public readonly record struct ExtractionProgress(int Conversations, long Tokens)
 /// </summary>
 public sealed class FeatureExtractor : IDisposable
 {
-    // A few seconds on two cores, so that progress moves; cancelling waits for a layer. Wider batches lay weights out less often.
-    private const double FlopsPerBatch = 4e11;
-    private const int FewestTokens = 512, MostTokens = 16384;
+    // A second or two on two cores, so that progress moves; cancelling waits for a layer. Products of fewer rows are slower (bench features
+    // --profile), and weights that are converted for each batch cost more of its time; wider ones take memory and gain little.
+    private const double FlopsPerBatch = 2e11;
+    private const int FewestTokens = 1024, MostTokens = 16384;
     private readonly IBackbone _model;
 
     /// <summary>The dimension of a feature, d: the hidden size of the backbone.</summary>
@@ -48,8 +49,11 @@ public sealed class FeatureExtractor : IDisposable
     /// <exception cref="InvalidInputException">The folder does not hold a backbone that is computed.</exception>
     public FeatureExtractor(string backbone, ScalarType dtype, Device device, WeightsKept kept = WeightsKept.AsStored)
     {
+        // What reading a tokenizer left behind would lie beside the weights from now on.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         _model = ComputeThread.Run(() => Backbones.Load(backbone, dtype, device, kept));
-        long onCpu = Math.Clamp((long)(FlopsPerBatch / (2.0 * _model.Config.Parameters)), FewestTokens, MostTokens);
+        double weights = _model.Config.Parameters - ((double)_model.Config.VocabSize * _model.Config.HiddenSize);
+        long onCpu = (long)Math.Clamp(FlopsPerBatch / (2 * weights), FewestTokens, MostTokens);
         TokensPerBatch = device.type == DeviceType.CPU ? onCpu : MostTokens;
     }
 
