@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using ArmoFlow.Tests;
@@ -74,6 +75,31 @@ public class RunTests
         JsonNode grown = (await project.Run()).Json;
         Reused(grown).ShouldBeEmpty();
         grown["metrics"]!["features"]!["extracted"]!.GetValue<int>().ShouldBe(1);
+    }
+
+    [Fact]
+    public async Task A_response_whose_prompts_feature_is_lost_is_extracted_again()
+    {
+        using SmallProject project = new(ratings: 300, pairs: 200, gatingSteps: 50);
+        string[] rows = File.ReadAllLines(project.Data("ratings.jsonl"));
+        await Extracted("first");
+        string shards = Query(project.Workspace, "select group_concat(sha256) from feature_shards")!;
+        (await Extracted("second")).ShouldBe(1);
+        foreach (string shard in shards.Split(','))
+            File.Delete(Path.Combine(project.Workspace, "artifacts", shard[..2], shard));
+        int all = int.Parse(
+            Query(project.Workspace, "select sum(length(responses)) / 16 from feature_shards")!, CultureInfo.InvariantCulture);
+        (await Extracted("second", "third")).ShouldBe(all, "all but the first, and the third");
+
+        async Task<int> Extracted(params string[] answers)
+        {
+            File.WriteAllLines(project.Data("ratings.jsonl"), [.. rows, .. answers.Select(Row)]);
+            return (await project.Run()).Json["metrics"]!["features"]!["extracted"]!.GetValue<int>();
+        }
+
+        static string Row(string answer) =>
+            $$"""{"messages":[{"role":"user","content":"asked but here"},{"role":"assistant","content":"{{answer}}"}],"""
+                + """ "helpfulness":0.9,"safety":0.5,"clarity":0.9,"verbosity":0.01}""";
     }
 
     /// <summary>Of a size that each of its steps can be caught in.</summary>

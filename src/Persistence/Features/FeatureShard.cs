@@ -6,7 +6,7 @@ namespace ArmoFlow.Persistence.Features;
 
 /// <summary>
 /// A shard of features, and whose they are: row i of its tensors belongs to key i. One row for all of a shard's keys, 16 bytes each: a
-/// row for each key would be ten times as large, and a step asks for all keys of a space anyway (decision 86).
+/// row for each key would be several times as large, and a step asks for all keys of a space anyway (decision 86).
 /// </summary>
 public sealed class FeatureShard
 {
