@@ -25,21 +25,24 @@ internal sealed class FeatureBatch
     /// <param name="conversations">Encoded conversations.</param>
     /// <param name="items">Indices of those to put into batches.</param>
     /// <param name="sharesPrompts">False where a prompt's states depend on what follows it.</param>
-    /// <param name="tokensPerBatch">About how many tokens a batch has, as even as may be; asked before each conversation.</param>
+    /// <param name="tokensPerBatch">About how many tokens a batch has, as even as may be; asked before each batch.</param>
     public static IEnumerable<FeatureBatch> Of(
         IReadOnlyList<EncodedConversation> conversations, IEnumerable<int> items, bool sharesPrompts, Func<long> tokensPerBatch)
     {
         FeatureBatch batch = new();
         int[][] groups = [.. Groups(conversations, items, sharesPrompts)];
-        long all = groups.Sum(group => TokensOf(group, conversations, sharesPrompts));
+        long left = groups.Sum(group => TokensOf(group, conversations, sharesPrompts)), most = EvenShare(left, tokensPerBatch());
         foreach (int[] group in groups)
         {
             int prompt = -1;
             foreach (int item in group)
             {
-                if (batch.Tokens >= EvenShare(all, tokensPerBatch()))
+                if (batch.Tokens >= most)
                 {
                     yield return batch;
+                    left -= batch.Tokens;
+                    if (prompt >= 0) left += conversations[item].PromptPosition + 1; // which the next batch computes again
+                    most = EvenShare(left, tokensPerBatch());
                     batch = new FeatureBatch();
                     prompt = -1;
                 }
@@ -50,7 +53,7 @@ internal sealed class FeatureBatch
     }
 
     /// <summary>What is left over for a last batch would be computed slowly: it is spread over the others.</summary>
-    private static long EvenShare(long all, long wanted) => all / Math.Max(1, (long)Math.Round((double)all / wanted));
+    private static long EvenShare(long left, long wanted) => left / Math.Max(1, (long)Math.Round((double)left / wanted));
 
     /// <summary>Tokens that are computed for conversations of one prompt.</summary>
     private static long TokensOf(int[] group, IReadOnlyList<EncodedConversation> conversations, bool sharesPrompts)
