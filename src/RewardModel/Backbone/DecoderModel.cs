@@ -98,8 +98,8 @@ internal sealed class DecoderModel : IBackbone
             return readsAll ? attention.OfAll(layer, Rotate(heads, cos, sin), k, v)
                 : attention.OfReads(layer, Rotate(heads, AtReads(cos), AtReads(sin)), k, v);
         });
-        x.add_(NormIf(Project(attended, w.O, "projected"), w.AttentionOut));
-        x.add_(NormIf(FeedForward(NormIf(x, w.FeedForwardIn), w), w.FeedForwardOut));
+        x.Add(NormIf(Project(attended, w.O, "projected"), w.AttentionOut));
+        x.Add(NormIf(FeedForward(NormIf(x, w.FeedForwardIn), w), w.FeedForwardOut));
         return (x, k, v);
 
         Tensor AtReads(Tensor turns) => turns.index_select(0, packed.ReadRows);

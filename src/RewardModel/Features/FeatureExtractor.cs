@@ -49,8 +49,6 @@ public sealed class FeatureExtractor : IDisposable
     /// <exception cref="InvalidInputException">The folder does not hold a backbone that is computed.</exception>
     public FeatureExtractor(string backbone, ScalarType dtype, Device device, WeightsKept kept = WeightsKept.AsStored)
     {
-        // What reading a tokenizer left behind would lie beside the weights from now on.
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         _model = ComputeThread.Run(() => Backbones.Load(backbone, dtype, device, kept));
         double weights = _model.Config.Parameters - ((double)_model.Config.VocabSize * _model.Config.HiddenSize);
         long onCpu = (long)Math.Clamp(FlopsPerBatch / (2 * weights), FewestTokens, MostTokens);

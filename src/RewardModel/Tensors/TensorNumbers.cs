@@ -52,6 +52,9 @@ internal static class TensorNumbers
     /// <summary>x ← x + n · a / b.</summary>
     public static Tensor AddQuotient(this Tensor x, Tensor a, Tensor b, double n) => With(n.ToScalar(), number => x.addcdiv_(a, b, number));
 
+    /// <summary>x ← x + y; TorchSharp's own multiplies y with a number, 1.</summary>
+    public static Tensor Add(this Tensor x, Tensor y) => With(1.0.ToScalar(), one => x.add_(y, one));
+
     /// <summary>The whole numbers from one to before another.</summary>
     public static Tensor Range(long from, long end, ScalarType type, Device? device = null) =>
         With(from.ToScalar(), first => With(end.ToScalar(), last => arange(first, last, type, device)));
